@@ -1,0 +1,125 @@
+"""What a trial leaves behind: a validated record, never a bare number.
+
+The job writes it as JSON (docs/contract.md); this module is the only reader. A file that is missing,
+older than its trial, of another trial, or absurd raises MeasurementError, whatever the exit code said.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+
+from pipeline_tuner.exceptions import MeasurementError
+
+CONTRACT_VERSION = 1
+
+FailureKind = Literal[
+    "out_of_memory",
+    "timeout",
+    "check_failed",
+    "bad_configuration",
+    "error",
+    "invalid_measurement",
+    "infrastructure",
+    "lost",
+]
+"""Why a trial has no usable measurement. `infrastructure` and `lost` say nothing about the configuration."""
+
+
+class Record(BaseModel):
+    """Part of a measurement. Unknown keys are kept: a newer job may say more than this reader knows."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+
+class Check(Record):
+    """A correctness test of the trial's output. A trial that fails one can't win."""
+
+    name: str
+    passed: bool
+    detail: str = ""
+
+
+class Sample(Record):
+    """One repeat of the work inside the trial's process, after the warm-up."""
+
+    duration_s: float = Field(gt=0, allow_inf_nan=False)
+    metrics: dict[str, FiniteFloat] = {}
+
+
+class Failure(Record):
+    """Why the job gave up, in its own words."""
+
+    kind: FailureKind
+    reason: str
+
+
+class Measurement(Record):
+    """The whole record of one trial. Every metric's unit is the end of its name (`_s`, `_rows_per_s`, `_bytes`)."""
+
+    contract: Literal[1]
+    job: str
+    trial_id: str
+    status: Literal["measured", "failed"]
+    failure: Failure | None = None
+    started_at: AwareDatetime
+    ended_at: AwareDatetime
+    startup_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    teardown_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    samples: tuple[Sample, ...] = ()
+    metrics: dict[str, FiniteFloat] = {}
+    """The trial's figures: over its samples, rates and times by the median, counts as they are."""
+    checks: tuple[Check, ...] = ()
+    details: dict[str, Any] = {}
+    """The job's own evidence: partitions, stages, throughput over time. Shown, not compared."""
+    environment: dict[str, Any] = {}
+    workload: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Measurement:
+        if self.ended_at < self.started_at:
+            raise ValueError("ended_at is before started_at")
+        if self.status == "failed" and self.failure is None:
+            raise ValueError("a failed measurement says why: 'failure' is missing")
+        if self.status == "measured" and not self.samples:
+            raise ValueError("a measured trial has at least one sample")
+        negative = [name for name, value in self.metrics.items() if value < 0]
+        if negative:
+            raise ValueError(f"negative: {', '.join(negative)}")
+        return self
+
+    @property
+    def failed_checks(self) -> tuple[Check, ...]:
+        """The checks that say the output is wrong."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+def read_measurement(path: Path, *, job: str, trial_id: str, not_before: datetime) -> Measurement:
+    """The validated measurement of a trial, or MeasurementError with the reason."""
+    try:
+        measurement = Measurement.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise MeasurementError("the job left no measurement file") from None
+    except ValidationError as error:
+        raise MeasurementError(f"the measurement is not valid: {first_problem(error)}") from None
+    if (measurement.job, measurement.trial_id) != (job, trial_id):
+        raise MeasurementError(f"the measurement is of {measurement.job} {measurement.trial_id}, not of this trial")
+    if measurement.ended_at < not_before:
+        raise MeasurementError(f"the measurement is stale: it ended at {measurement.ended_at:%F %T}")
+    return measurement
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of a validation's problems as `key: what is wrong`."""
+    problem = error.errors(include_url=False)[0]
+    key = ".".join(map(str, problem["loc"]))
+    return f"{key}: {problem['msg']}" if key else problem["msg"]
+
+
+def is_usable(value: float | None) -> bool:
+    """Whether a figure can enter a comparison on the log scale: finite and above zero."""
+    return value is not None and math.isfinite(value) and value > 0

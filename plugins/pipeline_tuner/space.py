@@ -1,0 +1,219 @@
+"""Parameters, the space they span, and configurations in it. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from pipeline_tuner.exceptions import ConfigurationError
+from pipeline_tuner.expression import Expression
+
+Scalar = bool | int | float | str
+Configuration = Mapping[str, Scalar]
+"""One value for each active parameter of a space."""
+
+
+def _parsed(text: str) -> str:
+    Expression(text)
+    return text
+
+
+ExpressionText = Annotated[str, AfterValidator(_parsed)]
+
+
+class Frozen(BaseModel):
+    """A pydantic model that refuses unknown keys and never changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Parameter(Frozen):
+    """One knob of a job.
+
+    Either `values` (the levels to choose from; numbers keep their order) or `low` and `high` is given.
+    """
+
+    type: Literal["integer", "number", "choice", "boolean"]
+    default: Scalar
+    values: tuple[Scalar, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    """Whether the parameter acts by ratios (1, 10, 100) rather than by differences."""
+    unit: str = ""
+    help: str = ""
+    when: ExpressionText | None = None
+    """The parameter exists only in configurations where this holds: `method == 'jdbc'`."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Parameter:
+        if self.type == "boolean":
+            return self
+        if self.type == "choice" and not self.values:
+            raise ValueError("a choice needs 'values', the list to choose from")
+        if not self.values and (self.low is None or self.high is None):
+            raise ValueError("give either 'values' or both 'low' and 'high'")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"'low' is {self.low} and 'high' is {self.high}: low must not be above high")
+        if self.log and min(self._bounds, default=1) <= 0:
+            raise ValueError("'log: true' needs values above 0")
+        problem = self.problem(self.default)
+        if problem:
+            raise ValueError(f"'default' {problem}")
+        return self
+
+    @property
+    def _bounds(self) -> tuple[float, ...]:
+        if self.values and self.is_ordered:
+            return tuple(float(value) for value in self.values)
+        return tuple(bound for bound in (self.low, self.high) if bound is not None)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether larger and smaller mean something for this parameter."""
+        return self.type in ("integer", "number")
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, in words that follow the parameter's name; None where nothing is."""
+        if self.type == "boolean":
+            return None if isinstance(value, bool) else f"is {value!r}, must be true or false"
+        if self.values and self.type == "choice":
+            listed = ", ".join(map(str, self.values))
+            return None if value in self.values else f"is {value!r}, must be one of {listed}"
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            return f"is {value!r}, must be a finite {self.type}"
+        if self.type == "integer" and value != int(value):
+            return f"is {value!r}, must be a whole number"
+        return self._out_of_range(value)
+
+    def _out_of_range(self, value: float) -> str | None:
+        low = self.low if self.low is not None else min(self._bounds)
+        high = self.high if self.high is not None else max(self._bounds)
+        return None if low <= value <= high else f"is {value}, must be from {low:g} to {high:g}"
+
+    def levels(self, count: int = 5) -> tuple[Scalar, ...]:
+        """The values to try: those listed, or `count` spread evenly (by ratio where `log`)."""
+        if self.type == "boolean":
+            return (False, True)
+        if self.values:
+            return self.values
+        return tuple(dict.fromkeys(self.at(step / max(count - 1, 1)) for step in range(count)))
+
+    def at(self, fraction: float) -> Scalar:
+        """The value at a fraction of the range, 0 the lowest and 1 the highest."""
+        if self.type == "boolean" or self.values:
+            levels = self.levels()
+            return levels[min(int(fraction * len(levels)), len(levels) - 1)]
+        low, high = float(self.low or 0), float(self.high or 0)
+        value = low * (high / low) ** fraction if self.log else low + (high - low) * fraction
+        return round(value) if self.type == "integer" else value
+
+    def position(self, value: Scalar) -> float:
+        """The inverse of `at` for ordered parameters and the rank of the level for others, in 0..1."""
+        if self.values or self.type == "boolean":
+            levels = self.levels()
+            if value in levels:
+                return levels.index(value) / max(len(levels) - 1, 1)
+        number, bounds = float(value), self._bounds
+        low, high = min(bounds), max(bounds)
+        if high == low:
+            return 0.0
+        if self.log:
+            return math.log(number / low) / math.log(high / low)
+        return (number - low) / (high - low)
+
+
+class Space(Frozen):
+    """All parameters of a job with the constraints between them.
+
+    `features` are expressions over parameters (and workload figures) that say what a configuration
+    amounts to, such as rows a partition; a search learns from them beside the raw values.
+    """
+
+    parameters: dict[str, Parameter] = Field(min_length=1)
+    constraints: tuple[ExpressionText, ...] = ()
+    features: dict[str, ExpressionText] = {}
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Space:
+        for text in self.constraints + tuple(p.when for p in self.parameters.values() if p.when):
+            unknown = Expression(text).names - set(self.parameters)
+            if unknown:
+                raise ValueError(f"{text!r} uses {', '.join(sorted(unknown))}, which is no parameter")
+        problem = self.problem(self.complete({}))
+        if problem:
+            raise ValueError(f"the parameters' defaults break the space: {problem}")
+        return self
+
+    @cached_property
+    def _constraints(self) -> tuple[Expression, ...]:
+        return tuple(Expression(text) for text in self.constraints)
+
+    def is_active(self, name: str, values: Configuration) -> bool:
+        """Whether a parameter exists in a configuration that holds these values."""
+        condition = self.parameters[name].when
+        return condition is None or bool(Expression(condition).evaluate({**self._defaults, **values}))
+
+    @cached_property
+    def _defaults(self) -> dict[str, Scalar]:
+        return {name: parameter.default for name, parameter in self.parameters.items()}
+
+    def complete(self, partial: Configuration) -> dict[str, Scalar]:
+        """A whole configuration: defaults filled in, inactive parameters left out, in the space's order."""
+        unknown = set(partial) - set(self.parameters)
+        if unknown:
+            raise ConfigurationError(
+                f"{', '.join(sorted(unknown))}: no such parameter; there are {', '.join(self.parameters)}"
+            )
+        values = {**self._defaults, **partial}
+        return {name: values[name] for name in self.parameters if self.is_active(name, values)}
+
+    def problem(self, configuration: Configuration) -> str | None:
+        """Why a whole configuration is not in the space, or None where it is."""
+        for name, value in configuration.items():
+            problem = self.parameters[name].problem(value)
+            if problem:
+                return f"{name} {problem}"
+        values = {**self._defaults, **configuration}
+        for constraint in self._constraints:
+            if not constraint.evaluate(values):
+                used = ", ".join(f"{name}={values[name]}" for name in sorted(constraint.names))
+                return f"the constraint {constraint.text!r} does not hold for {used}"
+        return None
+
+    def checked(self, partial: Configuration) -> dict[str, Scalar]:
+        """`complete`, refusing with ConfigurationError what is not in the space."""
+        configuration = self.complete(partial)
+        problem = self.problem(configuration)
+        if problem:
+            raise ConfigurationError(problem)
+        return configuration
+
+    def grid(self, levels: int = 3) -> Iterator[dict[str, Scalar]]:
+        """Every valid combination of levels, once."""
+        seen: set[str] = set()
+        for values in product(*(p.levels(levels) for p in self.parameters.values())):
+            configuration = self.complete(dict(zip(self.parameters, values, strict=True)))
+            identity = configuration_id(configuration)
+            if identity not in seen and self.problem(configuration) is None:
+                seen.add(identity)
+                yield configuration
+
+
+def configuration_id(configuration: Configuration) -> str:
+    """A short identity: equal for equal configurations, whatever the order of their keys."""
+    text = json.dumps(dict(configuration), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def difference(configuration: Configuration, reference: Configuration) -> str:
+    """What a configuration changes against another, for people: `partitions=8 method=copy`."""
+    changed = [f"{name}={value}" for name, value in configuration.items() if reference.get(name) != value]
+    return " ".join(changed) or "as control"

@@ -1,0 +1,222 @@
+"""The study: one YAML file that says which job, which knobs, what "best" means and what it may cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from pipeline_tuner.exceptions import ConfigurationError, StudyError
+from pipeline_tuner.expression import Expression
+from pipeline_tuner.measurement import first_problem
+from pipeline_tuner.space import Configuration, ExpressionText, Frozen, Scalar, Space
+from pipeline_tuner.trial import Candidate
+
+StrategyName = Literal["adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged"]
+
+
+class Goal(Frozen):
+    """What "best" means: one expression over metrics, prices and parameters, or several goals balanced."""
+
+    maximize: ExpressionText | None = None
+    minimize: ExpressionText | None = None
+    balance: tuple[str, ...] = ()
+    """Names of other goals, weighed equally as ratios to the control."""
+    unit: str = ""
+    constraints: tuple[ExpressionText, ...] = ()
+    """What a configuration must hold to be recommended: `memory_peak_fraction < 0.8`."""
+    help: str = ""
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Goal:
+        if sum(map(bool, (self.maximize, self.minimize, self.balance))) != 1:
+            raise ValueError("give exactly one of 'maximize', 'minimize' and 'balance'")
+        return self
+
+    @property
+    def expression(self) -> Expression | None:
+        """The figure that the goal is about; None for a balanced goal."""
+        text = self.maximize or self.minimize
+        return Expression(text) if text else None
+
+
+class Budget(Frozen):
+    """What a sweep may cost, and how sure it has to be."""
+
+    trials: int = Field(default=40, ge=1, le=1000)
+    blocks: int = Field(default=3, ge=1, le=30)
+    """Blocks that every surviving candidate is measured in before anything is said; below 3 the answer abstains."""
+    rounds: int = Field(default=3, ge=1, le=20)
+    batch: int = Field(default=8, ge=1, le=100)
+    """New configurations a round."""
+    confirm_blocks: int = Field(default=5, ge=0, le=30)
+    minutes: float | None = Field(default=None, gt=0)
+    indifference: float = Field(default=0.05, gt=0, lt=1)
+    """Differences below this fraction don't matter to the user."""
+    confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    trial_timeout_s: float = Field(default=900, gt=0)
+    repeats: int = Field(default=1, ge=1, le=100)
+    """Repeats of the work inside a trial's process, after the warm-up."""
+    warmups: int = Field(default=1, ge=0, le=10)
+
+
+class Workload(Frozen):
+    """The data that trials run on. `options` go to the job as they are."""
+
+    name: str
+    sizes: dict[str, float] = {"full": 1.0}
+    """Named fractions of the workload that a sweep can run on."""
+    default_size: str = "full"
+    options: dict[str, Any] = {}
+    help: str = ""
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> Workload:
+        if self.default_size not in self.sizes:
+            raise ValueError(f"'default_size' is {self.default_size!r}, must be one of {', '.join(self.sizes)}")
+        return self
+
+
+class Runner(Frozen):
+    """How a trial is run: a plain process, spark-submit through an Airflow connection, or Glue."""
+
+    kind: Literal["process", "spark_submit", "glue"] = "spark_submit"
+    conn_id: str | None = None
+    warm: bool = False
+    """Keep the JVM between trials (each still gets a Spark context of its own): many short trials, one machine."""
+    command: tuple[str, ...] = ()
+    """For a job of one's own: the program and its arguments; `{config}` and `{measurement}` are filled in."""
+    connections: dict[str, str] = {}
+    """Roles of the job (`source`, `target`) and the Airflow connections that fill them."""
+    options: dict[str, Any] = {}
+
+
+class Claim(Frozen):
+    """A figure or a piece of advice from a document, to hold against what is measured."""
+
+    source: str
+    text: str
+    better: dict[str, Scalar] = {}
+    """The configuration (part) that the document prefers ..."""
+    worse: dict[str, Scalar] = {}
+    """... over this one."""
+    metric: ExpressionText | None = None
+    """The figure that the document gives, with its value in the unit of the metric."""
+    value: float | None = None
+    high: float | None = None
+    comparable: bool = True
+    """False where the document's machine or data can't be compared; `note` says why."""
+    note: str = ""
+
+
+class Study(BaseModel):
+    """A validated study. Build it with `load_study` or `parse_study`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    job: str
+    description: str = ""
+    owner: str = "data-engineering"
+    tags: tuple[str, ...] = ()
+    runner: Runner = Runner()
+    workload: Workload
+    space: Space
+    presets: dict[str, dict[str, Scalar]] = {}
+    control: str
+    """The preset that is repeated in every block."""
+    fallback: str | None = None
+    """The preset that production runs with where there is no valid recommendation; the control by default."""
+    goals: dict[str, Goal] = Field(min_length=1)
+    prefer: ExpressionText | None = None
+    """Among tied configurations, the one for which this expression is smallest is picked."""
+    strategy: StrategyName = "presets"
+    strategies: dict[str, tuple[Configuration, ...]] = {}
+    """Named lists of configurations that reproduce a documented experiment."""
+    stages: dict[str, tuple[str, ...]] = {}
+    """For the staged strategy: names of stages in order, and the parameters that each may change."""
+    budget: Budget = Budget()
+    schedule: str | None = None
+    prices: dict[str, float] = {}
+    claims: tuple[Claim, ...] = ()
+
+    @field_validator("presets")
+    @classmethod
+    def _has_presets(cls, presets: dict[str, dict[str, Scalar]]) -> dict[str, dict[str, Scalar]]:
+        if not presets:
+            raise ValueError("needs at least one preset, to be the control")
+        return presets
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Study:
+        for key, preset in (("control", self.control), ("fallback", self.fallback or self.control)):
+            if preset not in self.presets:
+                raise ValueError(f"{key}: is {preset!r}, must be a preset: {', '.join(self.presets)}")
+        for name, partial in self.presets.items():
+            _checked(self.space, f"presets.{name}", partial)
+        for name, partials in self.strategies.items():
+            for partial in partials:
+                _checked(self.space, f"strategies.{name}", partial)
+        for name, goal in self.goals.items():
+            unknown = set(goal.balance) - set(self.goals)
+            if unknown:
+                raise ValueError(f"goals.{name}.balance: {', '.join(sorted(unknown))} is no goal of this study")
+        return self
+
+    def preset(self, name: str) -> Candidate:
+        """A preset as a whole configuration. Raises ConfigurationError naming those that exist."""
+        if name not in self.presets:
+            raise ConfigurationError(f"preset {name!r} does not exist; there are {', '.join(self.presets)}")
+        return Candidate(name, self.space.checked(self.presets[name]))
+
+    @property
+    def control_candidate(self) -> Candidate:
+        """The configuration repeated in every block."""
+        return self.preset(self.control)
+
+    @property
+    def preset_candidates(self) -> tuple[Candidate, ...]:
+        """Every preset, the control first."""
+        names = [self.control, *(name for name in self.presets if name != self.control)]
+        return tuple(self.preset(name) for name in names)
+
+
+def _checked(space: Space, key: str, partial: Configuration) -> None:
+    try:
+        space.checked(partial)
+    except ConfigurationError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def parse_study(text: str, *, source: str = "study") -> Study:
+    """A study from YAML text. Raises StudyError naming source, key, value and what would be right."""
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise StudyError(f"{source} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise StudyError(f"{source} must be a mapping with the keys {', '.join(Study.model_fields)}")
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        raise StudyError(f"{source}: {_described(error)}") from None
+
+
+def _described(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    given = problem["input"]
+    shown = f" (is {given!r})" if problem["type"] != "missing" and not isinstance(given, dict | list) else ""
+    if problem["type"] == "extra_forbidden":
+        return f"{'.'.join(map(str, problem['loc']))}: no such key; is it misspelt or in the wrong place?"
+    return first_problem(error).replace("Value error, ", "") + shown
+
+
+def load_study(path: Path) -> Study:
+    """The study in a YAML file. Raises StudyError, with the file's name, where it is missing or wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"{path} can't be read: {error.strerror}") from None
+    return parse_study(text, source=path.name)

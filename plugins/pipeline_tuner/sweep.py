@@ -1,0 +1,66 @@
+"""A sweep's options: the study's budget, as changed by whoever triggered the run. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.measurement import first_problem
+from pipeline_tuner.space import Frozen
+from pipeline_tuner.study import Budget, Study
+
+
+class SweepOptions(Frozen):
+    """One sweep's choices. Everything that planning and recommending read beside the study and the results."""
+
+    sweep_id: str
+    strategy: str
+    """A strategy's name, or the name of one of the study's own lists in `strategies`."""
+    goals: tuple[str, ...] = Field(min_length=1)
+    size: str
+    """The workload's size, one of the study's `workload.sizes`."""
+    seed: int = 0
+    budget: Budget
+
+    @property
+    def primary_goal(self) -> str:
+        """The goal that search follows; the others are read off the same trials."""
+        return self.goals[0]
+
+
+def sweep_options(study: Study, sweep_id: str, chosen: Mapping[str, Any] | None = None) -> SweepOptions:
+    """The study's defaults with what was chosen in the trigger form; empty choices keep the default.
+
+    Raises StudyError naming the option, its value and what would be right.
+    """
+    given = {key: value for key, value in (chosen or {}).items() if value not in (None, "", [])}
+    budget_keys = set(Budget.model_fields)
+    unknown = set(given) - budget_keys - {"strategy", "goals", "size", "seed"}
+    if unknown:
+        raise StudyError(f"option {', '.join(sorted(unknown))}: no such option")
+    _refuse(study, given, "goals", study.goals)
+    _refuse(study, given, "size", study.workload.sizes)
+    try:
+        budget = Budget.model_validate(
+            study.budget.model_dump() | {key: value for key, value in given.items() if key in budget_keys}
+        )
+        return SweepOptions(
+            sweep_id=sweep_id,
+            strategy=given.get("strategy", study.strategy),
+            goals=tuple(given.get("goals", study.goals)),
+            size=given.get("size", study.workload.default_size),
+            seed=given.get("seed", 0),
+            budget=budget,
+        )
+    except ValidationError as error:
+        raise StudyError(f"option {first_problem(error)}") from None
+
+
+def _refuse(study: Study, given: Mapping[str, Any], key: str, known: Mapping[str, Any]) -> None:
+    values = given.get(key, ())
+    for value in [values] if isinstance(values, str) else values:
+        if value not in known:
+            raise StudyError(f"option {key} is {value!r}, study {study.study} has {', '.join(known)}")

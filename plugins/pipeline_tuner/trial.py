@@ -1,0 +1,77 @@
+"""Candidates, planned trials and their results: what search proposes and analysis reads. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from pipeline_tuner.measurement import FailureKind, Measurement
+from pipeline_tuner.space import Configuration, configuration_id
+
+Phase = Literal["search", "confirm"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration under a name. Two names may stand for the same configuration: a deliberate A/A test."""
+
+    label: str
+    configuration: Configuration
+
+    @property
+    def configuration_id(self) -> str:
+        return configuration_id(self.configuration)
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """One trial to run: a candidate at its place in a block."""
+
+    trial_id: str
+    sweep_id: str
+    phase: Phase
+    round: int
+    block: int
+    position: int
+    label: str
+    configuration: Configuration
+    is_control: bool = False
+    fraction: float = 1.0
+    """The part of the workload that the trial runs on; below 1 only in cheap early rounds."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready form, for XCom."""
+        return {**asdict(self), "configuration": dict(self.configuration)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrialPlan:
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What became of a planned trial. `metrics` is empty unless the status is `measured`."""
+
+    plan: TrialPlan
+    status: Literal["planned", "running", "measured", "failed"]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    failure: FailureKind | None = None
+    reason: str = ""
+    measurement: Measurement | None = None
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether the outcome, good or bad, says something about the configuration."""
+        return self.status == "measured" or self.failure not in (None, "infrastructure", "lost", "invalid_measurement")
+
+    @classmethod
+    def of(cls, plan: TrialPlan, measurement: Measurement) -> TrialResult:
+        """The result that a measurement amounts to: a failed check makes it a failed trial."""
+        if measurement.failure is not None:
+            kind, reason = measurement.failure.kind, measurement.failure.reason
+            return cls(plan, "failed", failure=kind, reason=reason, measurement=measurement)
+        if measurement.failed_checks:
+            reason = "; ".join(f"{check.name}: {check.detail}" for check in measurement.failed_checks)
+            return cls(plan, "failed", failure="check_failed", reason=reason, measurement=measurement)
+        return cls(plan, "measured", metrics=measurement.metrics, measurement=measurement)

@@ -1,0 +1,171 @@
+"""The two JSON documents between a tuner and a job: the trial's configuration in, the measurement out.
+
+Standard library only: this module is shipped to clusters and may be copied into anybody's job. The format
+is written down in docs/contract.md; its version number is in both documents.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+CONTRACT_VERSION = 1
+
+
+class JobError(Exception):
+    """The job can't do what it was asked; the message says what to do. `kind` becomes the failure's kind."""
+
+    kind = "error"
+
+
+class BadConfigurationError(JobError):
+    """The configuration can't work here: the tuner need not ask for it again."""
+
+    kind = "bad_configuration"
+
+
+class InfrastructureError(JobError):
+    """A service that the job needs is away: no evidence on the configuration."""
+
+    kind = "infrastructure"
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """What a job is asked to do. Secrets are not in it: `connections` names environment variables."""
+
+    job: str
+    trial_id: str
+    configuration: Mapping[str, Any]
+    workload: Mapping[str, Any] = field(default_factory=dict)
+    connections: Mapping[str, str] = field(default_factory=dict)
+    """Role (`source`) to the name of the environment variable that holds its URI."""
+    fraction: float = 1.0
+    warmups: int = 1
+    repeats: int = 1
+
+    def uri(self, role: str) -> str:
+        """The URI of a connection. Raises BadConfigurationError naming the variable that is not set."""
+        variable = self.connections.get(role, "")
+        if not os.environ.get(variable):
+            raise BadConfigurationError(
+                f"no connection for the role {role!r}: set the environment variable {variable or '(none named)'}"
+            )
+        return os.environ[variable]
+
+
+def read_config(path: str | Path) -> TrialConfig:
+    """The trial's configuration file. Raises BadConfigurationError where it is not one of this version."""
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        version = document.pop("contract")
+        if version != CONTRACT_VERSION:
+            raise BadConfigurationError(f"{path} has contract version {version}, this job reads {CONTRACT_VERSION}")
+        return TrialConfig(**document)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadConfigurationError(f"{path} is not a trial's configuration: {error!r}") from None
+
+
+def write_json(path: str | Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON document so that a reader sees the whole of it or none."""
+    path = Path(path)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False, encoding="utf-8") as file:
+        json.dump(document, file, indent=1, allow_nan=False, default=str)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(file.name, path)
+
+
+class MeasurementWriter:
+    """Collects what a trial is worth and writes the measurement once, atomically.
+
+    >>> writer = MeasurementWriter(read_config("c.json"), "m.json")
+    >>> for sample in writer.samples():      # warm-ups first, then the counted repeats
+    ...     rows = sample.timed(work)
+    ...     sample.metrics["rows_per_s"] = rows / sample.duration_s
+    >>> writer.check("row count", passed=True)
+    >>> writer.write()
+    """
+
+    def __init__(self, config: TrialConfig, path: str | Path) -> None:
+        self.config = config
+        self.path = Path(path)
+        self.started_at = datetime.now(UTC)
+        self.startup_s = 0.0
+        self.teardown_s = 0.0
+        self.metrics: dict[str, float] = {}
+        self.details: dict[str, Any] = {}
+        self.environment: dict[str, Any] = {}
+        self.workload: dict[str, Any] = {}
+        self._samples: list[Sample] = []
+        self._checks: list[dict[str, Any]] = []
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield a Sample for each warm-up and each counted repeat, in order; only the repeats are kept."""
+        for number in range(self.config.warmups + self.config.repeats):
+            sample = Sample(is_warmup=number < self.config.warmups)
+            yield sample
+            if not sample.is_warmup:
+                self._samples.append(sample)
+
+    def check(self, name: str, passed: bool, detail: str = "") -> None:
+        """Record a correctness test of the output."""
+        self._checks.append({"name": name, "passed": bool(passed), "detail": detail})
+
+    def write(self) -> None:
+        """Write a measured trial."""
+        self._write(status="measured", metrics={**self._medians(), **self.metrics})
+
+    def write_failure(self, error: BaseException) -> None:
+        """Write a failed trial with the error's kind and text."""
+        kind = getattr(error, "kind", "out_of_memory" if isinstance(error, MemoryError) else "error")
+        reason = str(error) or type(error).__name__
+        self._write(status="failed", metrics=self.metrics, failure={"kind": kind, "reason": reason[:4000]})
+
+    def _medians(self) -> dict[str, float]:
+        durations = {"duration_s": statistics.median(s.duration_s for s in self._samples)} if self._samples else {}
+        names = {name for sample in self._samples for name in sample.metrics}
+        return durations | {
+            name: statistics.median(s.metrics[name] for s in self._samples if name in s.metrics) for name in names
+        }
+
+    def _write(self, **parts: Any) -> None:
+        document = {
+            "contract": CONTRACT_VERSION,
+            "job": self.config.job,
+            "trial_id": self.config.trial_id,
+            "started_at": self.started_at.isoformat(),
+            "ended_at": datetime.now(UTC).isoformat(),
+            "startup_s": self.startup_s,
+            "teardown_s": self.teardown_s,
+            "samples": [{"duration_s": s.duration_s, "metrics": s.metrics} for s in self._samples],
+            "checks": self._checks,
+            "details": self.details,
+            "environment": self.environment,
+            "workload": self.workload,
+        }
+        write_json(self.path, document | parts)
+
+
+@dataclass
+class Sample:
+    """One repeat of the work: set `duration_s` (or call `timed`) and add metrics."""
+
+    is_warmup: bool
+    duration_s: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def timed(self, work: Callable[[], Any]) -> Any:
+        """Run the work, record how long it took, and return what it returns."""
+        start = time.monotonic()
+        result = work()
+        self.duration_s = time.monotonic() - start
+        return result
