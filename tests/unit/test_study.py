@@ -1,0 +1,98 @@
+"""Study files: what is accepted, and what a wrong one is told."""
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.study import Study, load_study, parse_study
+from pipeline_tuner.sweep import sweep_options
+
+STUDY = """
+study: copy_table
+job: migration
+workload: {name: flights, sizes: {small: 0.1, full: 1.0}}
+space:
+  parameters:
+    method: {type: choice, values: [copy, jdbc], default: copy}
+    partitions: {type: integer, low: 1, high: 64, log: true, default: 4}
+presets:
+  plain: {method: jdbc}
+  fast: {partitions: 8}
+control: plain
+goals:
+  throughput: {maximize: rows_per_s, unit: rows/s}
+  cost: {minimize: core_seconds * price, unit: USD}
+  balanced: {balance: [throughput, cost]}
+prices: {price: 0.00001}
+"""
+
+
+def test_presets_are_whole_configurations_with_the_control_first():
+    study = parse_study(STUDY)
+    assert [candidate.label for candidate in study.preset_candidates] == ["plain", "fast"]
+    assert study.preset("fast").configuration == {"method": "copy", "partitions": 8}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ("control: plain", "control: plian", "control: is 'plian', must be a preset: plain, fast"),
+        ("high: 64", "high: 0", "space.parameters.partitions: 'low' is 1.0 and 'high' is 0.0"),
+        ("maximize", "maximise", "goals.throughput.maximise: no such key"),
+        ("partitions: 8", "partitions: 800", "presets.fast: partitions is 800, must be from 1 to 64"),
+        ("partitions: 8", "partition: 8", "presets.fast: partition: no such parameter"),
+        ("job: migration", "", "job: Field required"),
+        ("core_seconds * price", "core_seconds *", "goals.cost.minimize: 'core_seconds \\*' is not an expression"),
+        ("[throughput, cost]", "[throughput, money]", "goals.balanced.balance: money is no goal"),
+        ("study: copy_table", "study: Copy Table", "study: String should match pattern"),
+        ("prices:", "prices: {price: [}\nx:", "is not YAML"),
+    ],
+)
+def test_a_wrong_study_names_file_key_value_and_what_is_right(right, wrong, message):
+    with pytest.raises(StudyError, match=message) as caught:
+        parse_study(STUDY.replace(right, wrong), source="copy_table.yaml")
+    assert "copy_table.yaml" in str(caught.value)
+
+
+def test_a_missing_file_is_a_study_error(tmp_path):
+    with pytest.raises(StudyError, match=r"nothing\.yaml can't be read"):
+        load_study(tmp_path / "nothing.yaml")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(key=st.sampled_from(sorted(Study.model_fields)), value=json_values)
+def test_any_value_anywhere_gives_a_study_or_a_study_error(key, value):
+    document = yaml.safe_load(STUDY) | {key: value}
+    try:
+        study = parse_study(yaml.safe_dump(document))
+    except StudyError:
+        return
+    assert all(study.space.problem(c.configuration) is None for c in study.preset_candidates)
+
+
+@given(st.text(max_size=200))
+def test_any_text_gives_a_study_error(text):
+    with pytest.raises(StudyError):
+        parse_study(text)
+
+
+def test_options_default_to_the_study_and_refuse_what_it_does_not_have():
+    study = parse_study(STUDY)
+    options = sweep_options(study, "s1", {"trials": 12, "goals": ["cost"], "size": None})
+    assert (options.budget.trials, options.goals, options.size) == (12, ("cost",), "full")
+    for chosen, message in [
+        ({"goals": ["speed"]}, "goals is 'speed', study copy_table has throughput"),
+        ({"size": "huge"}, "size is 'huge', study copy_table has small, full"),
+        ({"trials": 0}, "trials: Input should be greater than or equal to 1"),
+        ({"tirals": 3}, "option tirals: no such option"),
+    ]:
+        with pytest.raises(StudyError, match=message):
+            sweep_options(study, "s1", chosen)
