@@ -1,0 +1,1 @@
+"""What the measurements say. Pure: no Airflow, no Spark, no database."""
