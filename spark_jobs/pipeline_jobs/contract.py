@@ -6,16 +6,21 @@ is written down in docs/contract.md; its version number is in both documents.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import signal
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 CONTRACT_VERSION = 1
 
@@ -126,9 +131,9 @@ class MeasurementWriter:
 
     def write_failure(self, error: BaseException) -> None:
         """Write a failed trial with the error's kind and text."""
-        kind = getattr(error, "kind", "out_of_memory" if isinstance(error, MemoryError) else "error")
-        reason = str(error) or type(error).__name__
-        self._write(status="failed", metrics=self.metrics, failure={"kind": kind, "reason": reason[:4000]})
+        reason = without_secrets(str(error) or type(error).__name__, self.config)
+        failure = {"kind": failure_kind(error), "reason": reason[:4000]}
+        self._write(status="failed", metrics=self.metrics, failure=failure)
 
     def _medians(self) -> dict[str, float]:
         durations = {"duration_s": statistics.median(s.duration_s for s in self._samples)} if self._samples else {}
@@ -169,3 +174,57 @@ class Sample:
         result = work()
         self.duration_s = time.monotonic() - start
         return result
+
+
+Run = Callable[[TrialConfig, MeasurementWriter], None]
+"""What a job is: do the work of a trial and record it. Raises JobError (or anything) for a failed trial."""
+
+
+def main(job_name: str, run: Run, argv: Sequence[str] | None = None) -> int:
+    """A job's command line: `--config FILE --measurement FILE`. Returns the exit code.
+
+    0 when a measurement was written, also that of a failed trial; 1 when none could be.
+    """
+    parser = argparse.ArgumentParser(description=f"Run one trial of the job {job_name!r} and measure it.")
+    parser.add_argument("--config", required=True, help="the trial's configuration (docs/contract.md)")
+    parser.add_argument("--measurement", required=True, help="where to write the measurement")
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    return measure(job_name, run, arguments.config, arguments.measurement)
+
+
+def measure(job_name: str, run: Run, config_path: str | Path, measurement_path: str | Path) -> int:
+    """Run a trial and write its measurement, of whatever became of it. Returns the exit code, as `main` does."""
+    try:
+        config = read_config(config_path)
+        if config.job != job_name:
+            raise BadConfigurationError(f"{config_path} is a configuration of {config.job!r}, this is {job_name!r}")
+    except BadConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    writer = MeasurementWriter(config, measurement_path)
+    try:
+        run(config, writer)
+        writer.write()
+    except Exception as error:
+        print(without_secrets(traceback.format_exc(), config), file=sys.stderr)
+        writer.write_failure(error)
+    return 0
+
+
+def failure_kind(error: BaseException) -> str:
+    """The kind of a failure: a JobError's own, `out_of_memory`, or `error`."""
+    if isinstance(error, JobError):
+        return error.kind
+    is_memory = isinstance(error, MemoryError) or "java.lang.OutOfMemoryError" in str(error)
+    return "out_of_memory" if is_memory else "error"
+
+
+def without_secrets(text: str, config: TrialConfig) -> str:
+    """The text with the passwords of the trial's connections taken out."""
+    for variable in config.connections.values():
+        uri = os.environ.get(variable, "")
+        password = urlsplit(uri).password if uri else None
+        for secret in filter(None, (password, unquote(password or ""))):
+            text = text.replace(secret, "***")
+    return text

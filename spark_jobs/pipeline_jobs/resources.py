@@ -1,0 +1,104 @@
+"""What a trial's processes use of the machine while they work, sampled from outside Spark."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from types import TracebackType
+
+import psutil
+
+INTERVAL_S = 0.2
+
+
+class ResourceMonitor:
+    """Samples this process, its JVM and its Python workers; use as a context manager around the work.
+
+    CPU of a process that lives shorter than the interval (0.2 s) can be missed. Memory is the sum of resident
+    sizes: pages that forked workers share count for each. Database servers are not in the tree.
+    """
+
+    def __init__(self, interval_s: float = INTERVAL_S) -> None:
+        self._interval_s = interval_s
+        self._root = psutil.Process(_root_pid())
+        self._cpu_at_start: dict[tuple[int, float], float] = {}
+        self._cpu_last: dict[tuple[int, float], float] = {}
+        self._memory_peak_bytes = 0
+        self._swap_peak_bytes = 0
+        self._machine_s = self._idle_s = self._duration_s = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="resource-monitor", daemon=True)
+
+    def __enter__(self) -> ResourceMonitor:
+        self._started = time.monotonic()
+        self._machine_at_start = _machine_busy_s()
+        self._cpu_at_start = self._sample()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sample()
+        self._machine_s = _machine_busy_s() - self._machine_at_start
+        self._duration_s = time.monotonic() - self._started
+
+    def metrics(self) -> dict[str, float]:
+        """`core_seconds` of this tree and of the machine, `memory_peak_bytes`, `swap_bytes`, `other_cpu_fraction`.
+
+        `other_cpu_fraction`: the part of the machine's cores that others used, the databases among them.
+        """
+        own_s = sum(cpu_s - self._cpu_at_start.get(key, 0.0) for key, cpu_s in self._cpu_last.items())
+        capacity_s = max(self._duration_s, 1e-9) * (os.cpu_count() or 1)
+        return {
+            "core_seconds": max(0.0, own_s),
+            "machine_core_seconds": max(0.0, self._machine_s),
+            "memory_peak_bytes": float(self._memory_peak_bytes),
+            "swap_bytes": float(self._swap_peak_bytes),
+            "other_cpu_fraction": min(1.0, max(0.0, (self._machine_s - own_s) / capacity_s)),
+        }
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            self._sample()
+
+    def _sample(self) -> dict[tuple[int, float], float]:
+        memory = swap = 0
+        for process in _tree(self._root):
+            try:
+                with process.oneshot():
+                    times = process.cpu_times()
+                    self._cpu_last[process.pid, process.create_time()] = times.user + times.system
+                    memory += process.memory_info().rss
+                swap += _swap_bytes(process.pid)
+            except (psutil.Error, OSError):
+                continue
+        self._memory_peak_bytes = max(self._memory_peak_bytes, memory)
+        self._swap_peak_bytes = max(self._swap_peak_bytes, swap)
+        return dict(self._cpu_last)
+
+
+def _root_pid() -> int:
+    """Under spark-submit the JVM is this process's parent, otherwise its child."""
+    return os.getppid() if "PYSPARK_GATEWAY_PORT" in os.environ else os.getpid()
+
+
+def _tree(root: psutil.Process) -> list[psutil.Process]:
+    try:
+        return [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _swap_bytes(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+            return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmSwap:")), 0)
+    except OSError:
+        return 0
+
+
+def _machine_busy_s() -> float:
+    times = psutil.cpu_times()
+    return times.user + times.nice + times.system + getattr(times, "irq", 0.0) + getattr(times, "softirq", 0.0)

@@ -1,0 +1,153 @@
+"""A Spark session from a trial's configuration: in a plain script, under spark-submit, or often in one kept process.
+
+A cold JVM costs seconds, so a kept process (serve.py) gives each trial a fresh SparkContext in the same JVM.
+Only what a running JVM can't change (driver memory, extra Java options) starts another one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyspark import SparkConf, SparkContext
+from pyspark.sql import SparkSession
+
+from pipeline_jobs.contract import BadConfigurationError
+
+SETTINGS = {
+    "master": "spark.master",
+    "driver_memory": "spark.driver.memory",
+    "executor_memory": "spark.executor.memory",
+    "parallelism": "spark.default.parallelism",
+    "shuffle_partitions": "spark.sql.shuffle.partitions",
+    "adaptive": "spark.sql.adaptive.enabled",
+}
+"""The names that all jobs give to Spark's settings. A key that starts with `spark.` stands for itself."""
+
+JVM_SETTINGS = ("spark.driver.memory", "spark.driver.extraJavaOptions", "spark.driver.extraClassPath", "spark.jars")
+"""Settings that hold for the life of a JVM. Jars too: a driver loads classes only of those it was started with."""
+
+DEFAULTS = {
+    "spark.master": "local[2]",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.sql.session.timeZone": "UTC",
+}
+
+LOCAL_DEFAULTS = {
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.python.daemon.module": "pipeline_jobs.worker_daemon",
+}
+
+PACKAGE_FOLDER = Path(__file__).resolve().parent
+
+_jvm_settings: dict[str, str] = {}
+
+
+def spark_settings(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """Spark's settings for a trial's configuration; keys that are not Spark's business are left out."""
+    settings = {SETTINGS[key]: value for key, value in configuration.items() if key in SETTINGS}
+    settings |= {key: value for key, value in configuration.items() if key.startswith("spark.")}
+    return {key: _as_text(value) for key, value in settings.items() if value is not None}
+
+
+def open_session(
+    app_name: str,
+    configuration: Mapping[str, Any],
+    *,
+    extra: Mapping[str, str] | None = None,
+    event_log_dir: str | Path | None = None,
+) -> SparkSession:
+    """A session on a SparkContext of its own. `extra` are settings of the job that a configuration may override.
+
+    `event_log_dir`: an existing folder; one plain JSON-lines file per application is written there.
+    Raises BadConfigurationError where Spark refuses the settings.
+    """
+    if SparkContext._active_spark_context is not None:
+        SparkContext._active_spark_context.stop()
+    settings = _all_settings(spark_settings(configuration), extra or {}, event_log_dir)
+    _ensure_jvm({key: settings[key] for key in JVM_SETTINGS if key in settings})
+    conf = SparkConf().setAppName(app_name)
+    for key, value in settings.items():
+        conf.set(key, value)
+    try:
+        context = SparkContext(conf=conf)
+    except Exception as error:
+        raise BadConfigurationError(f"Spark doesn't start with these settings: {_first_line(error)}") from error
+    context.setLogLevel("ERROR")
+    if not str(context.master).startswith("local"):
+        _ship_package(context)
+    return SparkSession(context)
+
+
+def close_session(spark: SparkSession) -> None:
+    """Stop the session and its context; the JVM stays for the next."""
+    spark.stop()
+
+
+def stop_jvm() -> None:
+    """End the JVM of this process, if it started one."""
+    gateway, SparkContext._gateway, SparkContext._jvm = SparkContext._gateway, None, None
+    if gateway is None:
+        return
+    process = getattr(gateway, "proc", None)
+    gateway.shutdown()
+    if process is not None:
+        process.stdin.close()
+        process.wait(timeout=30)
+
+
+def _all_settings(own: dict[str, str], extra: Mapping[str, str], event_log_dir: str | Path | None) -> dict[str, str]:
+    under_submit = "PYSPARK_GATEWAY_PORT" in os.environ
+    settings = {key: value for key, value in DEFAULTS.items() if not (under_submit and key == "spark.master")}
+    settings |= dict(extra) | own
+    if settings.get("spark.master", "local").startswith("local"):
+        settings = LOCAL_DEFAULTS | {"spark.executorEnv.PYTHONPATH": _python_path()} | settings
+    jars = os.environ.get("PIPELINE_TUNER_JARS", "")
+    if jars and not under_submit:
+        settings["spark.jars"] = ",".join(filter(None, [settings.get("spark.jars"), jars]))
+    if event_log_dir is not None:
+        settings |= {
+            "spark.eventLog.enabled": "true",
+            "spark.eventLog.dir": Path(event_log_dir).resolve().as_uri(),
+            "spark.eventLog.rolling.enabled": "false",
+            "spark.eventLog.compress": "false",
+        }
+    return settings
+
+
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, [str(PACKAGE_FOLDER.parent), os.environ.get("PYTHONPATH")]))
+
+
+def _ensure_jvm(wanted: dict[str, str]) -> None:
+    """Start the JVM with only what its start must set: a later context must not inherit a trial's settings."""
+    global _jvm_settings
+    if SparkContext._gateway is not None and _jvm_settings != wanted and "PYSPARK_GATEWAY_PORT" not in os.environ:
+        stop_jvm()
+    if SparkContext._gateway is None:
+        conf = SparkConf(loadDefaults=False, _jvm=None)
+        for key, value in wanted.items():
+            conf.set(key, value)
+        SparkContext._ensure_initialized(conf=conf)
+        _jvm_settings = wanted
+
+
+def _ship_package(context: SparkContext) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        archive = shutil.make_archive(f"{folder}/pipeline_jobs", "zip", PACKAGE_FOLDER.parent, PACKAGE_FOLDER.name)
+        context.addPyFile(archive)
+
+
+def _as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _first_line(error: BaseException) -> str:
+    cause = getattr(error, "java_exception", None)
+    return str(cause if cause is not None else error).splitlines()[0]
