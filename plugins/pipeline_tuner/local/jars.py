@@ -1,0 +1,85 @@
+"""Spark's jars: resolved once by their Maven coordinates through Spark's own Ivy, then used as local files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.local.java import java_home
+from pipeline_tuner.local.layout import Layout
+
+GROUPS = {
+    "postgresql": ["org.postgresql:postgresql:42.7.14"],
+    "iceberg": ["org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0"],
+    "s3": [
+        "org.apache.hadoop:hadoop-aws:3.4.2",
+        "software.amazon.awssdk:s3-transfer-manager:2.29.52",
+        "software.amazon.awssdk:apache-client:2.29.52",
+        "software.amazon.awssdk:sts:2.29.52",
+    ],
+}
+"""What is downloaded together: a job waits only for the groups that it needs."""
+EXCLUDED = ("software.amazon.awssdk:bundle",)
+"""641 MB that hadoop-aws asks for; the three small packages beside it are enough."""
+
+RESOLVE = """
+import sys
+from pyspark import SparkConf
+from pyspark.java_gateway import launch_gateway
+packages, excludes, folder = sys.argv[1:]
+conf = SparkConf(loadDefaults=False)
+conf.set("spark.jars.packages", packages).set("spark.jars.excludes", excludes).set("spark.jars.ivy", folder)
+launch_gateway(conf).shutdown()
+"""
+"""Spark resolves before a gateway answers: no session is needed."""
+
+
+def fetch(layout: Layout, *groups: str) -> list[Path]:
+    """The jars of some groups as local files, downloaded where they are not there yet.
+
+    Raises InfrastructureError with what the resolution printed where a package can't be had.
+    """
+    for group in groups:
+        if not _is_complete(layout, group):
+            _resolve(layout, group)
+    return [path for group in groups for path in _files(layout, group)]
+
+
+def present(layout: Layout) -> list[Path]:
+    """The jars of all groups that have been downloaded."""
+    return [path for group in GROUPS if _is_complete(layout, group) for path in _files(layout, group)]
+
+
+def _folder(layout: Layout, group: str) -> Path:
+    return layout.local / "jars" / group
+
+
+def _files(layout: Layout, group: str) -> list[Path]:
+    return sorted((_folder(layout, group) / "jars").glob("*.jar"))
+
+
+def _is_complete(layout: Layout, group: str) -> bool:
+    resolved = _folder(layout, group) / "resolved"
+    return resolved.exists() and resolved.read_text(encoding="utf-8").split() == GROUPS[group]
+
+
+def _resolve(layout: Layout, group: str) -> None:
+    folder = _folder(layout, group)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    home = java_home(layout)
+    done = subprocess.run(
+        [sys.executable, "-c", RESOLVE, ",".join(GROUPS[group]), ",".join(EXCLUDED), folder],
+        env={**os.environ, "JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+    )
+    wanted = {f"{name}-{version}.jar" for _, name, version in (package.split(":") for package in GROUPS[group])}
+    found = {path.name for path in _files(layout, group)}
+    if done.returncode or not all(any(jar.endswith(name) for jar in found) for name in wanted):
+        raise InfrastructureError(f"the jars {', '.join(GROUPS[group])} can't be had:\n{done.stderr[-3000:]}")
+    (folder / "resolved").write_text("\n".join(GROUPS[group]), encoding="utf-8")

