@@ -1,0 +1,47 @@
+"""Connections to the results database, and its errors in words that carry no password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from pipeline_tuner.exceptions import InfrastructureError
+
+CONNECT_TIMEOUT_S = 10
+
+
+def as_engine(url_or_engine: str | Engine) -> Engine:
+    """An engine for a URL such as `postgresql://user:password@host:5432/database`; an engine as it is."""
+    if isinstance(url_or_engine, Engine):
+        return url_or_engine
+    scheme, separator, rest = url_or_engine.partition("://")
+    if not separator or scheme.split("+")[0] not in ("postgresql", "postgres"):
+        raise InfrastructureError(
+            f"the results database must be PostgreSQL: the URL starts with {scheme!r}, must start with 'postgresql'"
+        )
+    return create_engine(
+        f"postgresql+psycopg2://{rest}",
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "pipeline_tuner"},
+    )
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn a database that is away or refuses into InfrastructureError; programming errors stay what they are."""
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise InfrastructureError(f"the results database can't be used: {_cause(error)}") from None
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise InfrastructureError(f"the results database went away: {_cause(error)}") from None
+        raise
+
+
+def _cause(error: DBAPIError) -> str:
+    return " ".join(str(error.orig).split())

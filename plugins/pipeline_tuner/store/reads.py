@@ -1,0 +1,162 @@
+"""All reads from the results database, as the nouns that the rest of the project speaks."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, select
+
+from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.store.records import ProductionConfiguration, SweepRecord
+from pipeline_tuner.store.schema import promotion, recommendation, sweep, trial
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions
+from pipeline_tuner.trial import TrialPlan, TrialResult
+
+PLAN_COLUMNS = tuple(TrialPlan.__dataclass_fields__)
+
+
+class Reads:
+    """The reading half of the Store."""
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """One transaction, committed at the end."""
+        raise NotImplementedError
+
+    def sweep(self, sweep_id: str) -> SweepRecord | None:
+        """A sweep, or None where it was never started."""
+        with self.transaction() as connection:
+            row = connection.execute(select(sweep).where(sweep.c.sweep_id == sweep_id)).first()
+        return _sweep_of(row) if row else None
+
+    def results(self, sweep_id: str) -> tuple[TrialResult, ...]:
+        """Every planned trial of a sweep with what became of it, in planned order."""
+        query = (
+            select(trial)
+            .where(trial.c.sweep_id == sweep_id)
+            # The confirmation runs after every search round, whatever its round number.
+            .order_by(trial.c.phase.desc(), trial.c.round, trial.c.block, trial.c.position)
+        )
+        with self.transaction() as connection:
+            return tuple(_result_of(row) for row in connection.execute(query))
+
+    def history(
+        self,
+        study: str,
+        *,
+        before_sweep: str,
+        workload_fingerprint: str | None,
+        environment_fingerprint: str | None,
+        limit: int = 2000,
+    ) -> tuple[TrialResult, ...]:
+        """Finished trials of earlier sweeps on the same data and machine, newest first; none where unknown."""
+        if workload_fingerprint is None or environment_fingerprint is None:
+            return ()
+        query = (
+            select(trial)
+            .join(sweep, sweep.c.sweep_id == trial.c.sweep_id)
+            .where(
+                trial.c.study == study,
+                trial.c.sweep_id != before_sweep,
+                trial.c.status.in_(("measured", "failed")),
+                sweep.c.workload_fingerprint == workload_fingerprint,
+                sweep.c.environment_fingerprint == environment_fingerprint,
+            )
+            .order_by(trial.c.ended_at.desc())
+            .limit(limit)
+        )
+        with self.transaction() as connection:
+            return tuple(_result_of(row) for row in connection.execute(query))
+
+    def latest_fingerprints(self, study: str, *, size: str, before_sweep: str) -> tuple[str | None, str | None]:
+        """The workload's and environment's fingerprints of the newest finished sweep of a study at a size."""
+        query = (
+            select(sweep.c.workload_fingerprint, sweep.c.environment_fingerprint)
+            .where(
+                sweep.c.study == study,
+                sweep.c.sweep_id != before_sweep,
+                sweep.c.ended_at.is_not(None),
+                sweep.c.options["size"].astext == size,
+            )
+            .order_by(sweep.c.started_at.desc())
+            .limit(1)
+        )
+        with self.transaction() as connection:
+            row = connection.execute(query).first()
+        return (row.workload_fingerprint, row.environment_fingerprint) if row else (None, None)
+
+    def recommendations(self, sweep_id: str) -> tuple[Recommendation, ...]:
+        """What a sweep recommended, by goal."""
+        query = select(recommendation.c.document).where(recommendation.c.sweep_id == sweep_id)
+        with self.transaction() as connection:
+            rows = connection.execute(query.order_by(recommendation.c.goal)).scalars()
+            return tuple(Recommendation.from_dict(document) for document in rows)
+
+    def latest_recommendation(self, study: str, goal: str, *, before_sweep: str | None = None) -> Recommendation | None:
+        """The newest recommendation of a study for a goal that names a configuration with confidence."""
+        row = self._latest_recommendation_row(study, goal, before_sweep)
+        return Recommendation.from_dict(row.document) if row else None
+
+    def production(self, study: str, goal: str) -> ProductionConfiguration | None:
+        """What production should run with: the newest promotion, else the newest confident recommendation."""
+        promoted = and_(promotion.c.study == study, promotion.c.goal == goal)
+        query = select(promotion).where(promoted).order_by(promotion.c.promotion_id.desc()).limit(1)
+        with self.transaction() as connection:
+            row = connection.execute(query).first()
+        if row:
+            return ProductionConfiguration("promoted", row.label, row.configuration, row.created_at, None, row.sweep_id)
+        row = self._latest_recommendation_row(study, goal, None)
+        if row is None:
+            return None
+        return ProductionConfiguration(
+            "recommended",
+            row.label,
+            row.configuration,
+            row.created_at,
+            row.valid_until,
+            row.sweep_id,
+            row.workload_fingerprint,
+            row.environment_fingerprint,
+        )
+
+    def _latest_recommendation_row(self, study: str, goal: str, before_sweep: str | None) -> Row[Any] | None:
+        query = (
+            select(recommendation)
+            .where(
+                recommendation.c.study == study,
+                recommendation.c.goal == goal,
+                recommendation.c.status.in_(("winner", "tied")),
+                recommendation.c.configuration.is_not(None),
+            )
+            .order_by(recommendation.c.created_at.desc())
+            .limit(1)
+        )
+        if before_sweep is not None:
+            query = query.where(recommendation.c.sweep_id != before_sweep)
+        with self.transaction() as connection:
+            return connection.execute(query).first()
+
+
+def plan_of(row: Row[Any]) -> TrialPlan:
+    """The planned trial in a row of table `trial`."""
+    return TrialPlan.from_dict({name: row._mapping[name] for name in PLAN_COLUMNS})
+
+
+def _result_of(row: Row[Any]) -> TrialResult:
+    return TrialResult(
+        plan=plan_of(row),
+        status=row.status,
+        metrics=row.metrics,
+        failure=row.failure,
+        reason=row.reason,
+        measurement=Measurement.model_validate(row.measurement) if row.measurement else None,
+    )
+
+
+def _sweep_of(row: Row[Any]) -> SweepRecord:
+    values = {name: row._mapping[name] for name in SweepRecord.__dataclass_fields__}
+    values["options"] = SweepOptions.model_validate(row.options)
+    values["study_definition"] = Study.model_validate(row.study_definition)
+    return SweepRecord(**values)

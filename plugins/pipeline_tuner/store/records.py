@@ -1,0 +1,57 @@
+"""What the store hands out beside the nouns: a sweep's row and a configuration for production."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from pipeline_tuner.space import Scalar
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions
+
+SweepStatus = Literal["running", "recommended", "abstained", "failed"]
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """One row of table `sweep`."""
+
+    sweep_id: str
+    study: str
+    dag_id: str
+    run_id: str
+    status: SweepStatus
+    reason: str
+    options: SweepOptions
+    study_definition: Study
+    planned: int
+    measured: int
+    failed: int
+    workload: Mapping[str, Any] | None
+    workload_fingerprint: str | None
+    environment: Mapping[str, Any] | None
+    environment_fingerprint: str | None
+    analysis_path: str | None
+    triggered_by: str | None
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ProductionConfiguration:
+    """What production runs with for one study and goal: the newest promotion, else the newest recommendation."""
+
+    source: Literal["promoted", "recommended"]
+    label: str
+    configuration: Mapping[str, Scalar]
+    since: datetime
+    valid_until: datetime | None
+    sweep_id: str | None
+    workload_fingerprint: str | None = None
+    environment_fingerprint: str | None = None
+
+    def has_expired(self, now: datetime) -> bool:
+        """Whether the recommendation's time is over; a promotion has no end."""
+        return self.valid_until is not None and self.valid_until <= now

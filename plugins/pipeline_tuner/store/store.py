@@ -1,0 +1,81 @@
+"""The results database as an object: writes, reads and the measuring lock on one engine."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from sqlalchemy import Connection, Engine, text
+
+from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.store.engine import as_engine, clear_errors
+from pipeline_tuner.store.reads import Reads
+from pipeline_tuner.store.writes import Writes
+
+MEASURING_LOCK = 7_350_012
+"""Key of the advisory lock: whoever holds it measures, everything else of ours waits."""
+
+log = logging.getLogger(__name__)
+
+
+class Store(Writes, Reads):
+    """The results database behind a URL (`postgresql://user:password@host:5432/database`) or an engine.
+
+    Every method raises InfrastructureError where the database is away: worth a retry, no evidence on a trial.
+    Every write can be repeated: it replaces, never adds. Use it as a context manager to close its connections.
+    """
+
+    def __init__(self, url_or_engine: str | Engine) -> None:
+        self.engine = as_engine(url_or_engine)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self.engine.dispose()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction, committed at the end."""
+        with clear_errors(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def measuring(self, *, timeout_s: float = 7200, poll_s: float = 0.5) -> Iterator[None]:
+        """Hold the right to measure: nothing else of ours runs a job meanwhile, across studies, DAGs and machines.
+
+        The server frees the lock when this process dies. Raises InfrastructureError after `timeout_s` of waiting.
+        """
+        with clear_errors():
+            connection = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        try:
+            self._wait_for_lock(connection, time.monotonic() + timeout_s, poll_s)
+            yield
+        finally:
+            # Invalidated, not returned to the pool: closing the session is what frees the lock for certain.
+            connection.invalidate()
+            connection.close()
+
+    def _wait_for_lock(self, connection: Connection, deadline: float, poll_s: float) -> None:
+        is_told = False
+        while not self._takes_lock(connection):
+            if time.monotonic() > deadline:
+                raise InfrastructureError("another trial kept measuring for too long: see which task holds the lock")
+            if not is_told:
+                log.info("Waiting: another trial is being measured")
+                is_told = True
+            # Polled rather than waited for in the server, so that a signal reaches this process at once.
+            time.sleep(poll_s)
+
+    def _takes_lock(self, connection: Connection) -> bool:
+        with clear_errors():
+            return bool(connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": MEASURING_LOCK}))

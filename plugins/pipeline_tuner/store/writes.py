@@ -1,0 +1,271 @@
+"""All writes to the results database. Each can be repeated: the same key replaces, never adds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.space import Configuration, configuration_id
+from pipeline_tuner.store.reads import plan_of
+from pipeline_tuner.store.records import SweepStatus
+from pipeline_tuner.store.schema import observation, promotion, recommendation, sweep, trial
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions
+from pipeline_tuner.trial import TrialPlan, TrialResult
+
+
+class Writes:
+    """The writing half of the Store."""
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """One transaction, committed at the end."""
+        raise NotImplementedError
+
+    def start_sweep(
+        self, study: Study, options: SweepOptions, *, dag_id: str, run_id: str, triggered_by: str | None = None
+    ) -> None:
+        """Record that a sweep begins, or begins again."""
+        values = {
+            "sweep_id": options.sweep_id,
+            "study": study.study,
+            "job": study.job,
+            "dag_id": dag_id,
+            "run_id": run_id,
+            "triggered_by": triggered_by,
+            "status": "running",
+            "reason": "",
+            "options": options.model_dump(mode="json"),
+            "study_definition": study.model_dump(mode="json"),
+            "started_at": _now(),
+            "ended_at": None,
+        }
+        with self.transaction() as connection:
+            _upsert(connection, sweep, [values])
+
+    def record_workload(self, sweep_id: str, workload: Mapping[str, Any], fingerprint: str | None) -> None:
+        """Record what data the sweep runs on."""
+        self._update_sweep(sweep_id, workload=dict(workload), workload_fingerprint=fingerprint)
+
+    def record_environment(self, sweep_id: str, environment: Mapping[str, Any], fingerprint: str | None) -> None:
+        """Record the machine and versions that the sweep's trials ran on."""
+        self._update_sweep(sweep_id, environment=dict(environment), environment_fingerprint=fingerprint)
+
+    def record_analysis(self, sweep_id: str, markdown: str, path: str) -> None:
+        """Keep the written analysis."""
+        self._update_sweep(sweep_id, analysis=markdown, analysis_path=path)
+
+    def end_sweep(self, sweep_id: str, status: SweepStatus, reason: str = "") -> None:
+        """Record how a sweep ended, with its counts of trials."""
+        counts = {
+            name: select(func.count())
+            .where(trial.c.sweep_id == sweep_id, trial.c.status.in_(statuses))
+            .scalar_subquery()
+            for name, statuses in {
+                "planned": ("planned", "running", "measured", "failed"),
+                "measured": ("measured",),
+                "failed": ("failed",),
+            }.items()
+        }
+        self._update_sweep(sweep_id, status=status, reason=reason, ended_at=_now(), **counts)
+
+    def plan_trials(self, sweep_id: str, study: str, plans: Sequence[TrialPlan], *, phase: str, round: int) -> None:
+        """Write a round's plan as rows `planned`, replacing an earlier plan of the round.
+
+        A row whose trial is planned again just as it was keeps its result.
+        """
+        rows = [_planned_row(plan, study) for plan in plans]
+        of_round = and_(trial.c.sweep_id == sweep_id, trial.c.phase == phase, trial.c.round == round)
+        with self.transaction() as connection:
+            connection.execute(
+                delete(trial).where(of_round, trial.c.trial_id.not_in([plan.trial_id for plan in plans]))
+            )
+            if rows:
+                statement = postgres_insert(trial).values(rows)
+                changed = or_(
+                    *(
+                        trial.c[name].is_distinct_from(statement.excluded[name])
+                        for name in ("label", "configuration_id", "block", "position", "fraction", "is_control")
+                    )
+                )
+                replaced = {column.name: statement.excluded[column.name] for column in trial.columns}
+                connection.execute(
+                    statement.on_conflict_do_update(index_elements=["trial_id"], set_=replaced, where=changed)
+                )
+
+    def take_trial(self, trial_id: str, *, task_id: str, map_index: int, try_number: int) -> TrialPlan:
+        """The trial that this task instance runs now, marked `running`.
+
+        A retried or cleared instance gets its own trial again. Otherwise it is the first of the round that is
+        not taken, in planned order: Airflow may start mapped instances in any order, blocks must stay together.
+        `trial_id` names the trial that was handed to the instance.
+        """
+        with self.transaction() as connection:
+            own = connection.execute(select(trial).where(trial.c.trial_id == trial_id)).one()
+            of_round = and_(trial.c.sweep_id == own.sweep_id, trial.c.phase == own.phase, trial.c.round == own.round)
+            # The sweep's row is the lock: two instances that start together must not take the same trial.
+            connection.execute(select(sweep.c.sweep_id).where(sweep.c.sweep_id == own.sweep_id).with_for_update())
+            mine = select(trial).where(of_round, trial.c.task_id == task_id, trial.c.map_index == map_index)
+            free = select(trial).where(of_round, trial.c.task_id.is_(None)).order_by(trial.c.block, trial.c.position)
+            row = connection.execute(mine).first() or connection.execute(free.limit(1)).first() or own
+            connection.execute(
+                update(trial)
+                .where(trial.c.trial_id == row.trial_id)
+                .values(
+                    status="running",
+                    failure=None,
+                    reason="",
+                    metrics={},
+                    measurement=None,
+                    task_id=task_id,
+                    map_index=map_index,
+                    try_number=try_number,
+                    started_at=_now(),
+                    ended_at=None,
+                )
+            )
+        return plan_of(row)
+
+    def record_result(self, result: TrialResult) -> None:
+        """Replace a planned or running trial's row by its result."""
+        measurement = result.measurement
+        values = {
+            "status": result.status,
+            "failure": result.failure,
+            "reason": result.reason,
+            "metrics": dict(result.metrics),
+            "measurement": measurement.model_dump(mode="json") if measurement else None,
+            "ended_at": _now(),
+        }
+        with self.transaction() as connection:
+            connection.execute(update(trial).where(trial.c.trial_id == result.plan.trial_id).values(values))
+
+    def fail_lost_trials(self, sweep_id: str) -> int:
+        """Mark the trials that left no result as failed; returns how many."""
+        with self.transaction() as connection:
+            lost = connection.execute(
+                update(trial)
+                .where(trial.c.sweep_id == sweep_id, trial.c.status.in_(("planned", "running")))
+                .values(
+                    status="failed", failure="lost", reason="its task ended without leaving a result", ended_at=_now()
+                )
+            )
+        return lost.rowcount
+
+    def record_recommendations(
+        self, sweep_id: str, study: str, recommendations: Iterable[Recommendation], *, valid_days: float | None = None
+    ) -> None:
+        """Replace what a sweep recommends."""
+        now = _now()
+        until = now + timedelta(days=valid_days) if valid_days else None
+        of_sweep = recommendation.c.sweep_id == sweep_id
+        with self.transaction() as connection:
+            fingerprints = connection.execute(
+                select(sweep.c.workload_fingerprint, sweep.c.environment_fingerprint).where(
+                    sweep.c.sweep_id == sweep_id
+                )
+            ).one()
+            shared = {
+                **fingerprints._mapping,
+                "sweep_id": sweep_id,
+                "study": study,
+                "created_at": now,
+                "valid_until": until,
+            }
+            connection.execute(delete(recommendation).where(of_sweep))
+            rows = [shared | _recommendation_row(item) for item in recommendations]
+            if rows:
+                connection.execute(insert(recommendation), rows)
+
+    def promote(
+        self,
+        study: str,
+        goal: str,
+        label: str,
+        configuration: Configuration,
+        *,
+        actor: str,
+        sweep_id: str | None = None,
+        action: str = "promote",
+        note: str = "",
+    ) -> None:
+        """Say what production runs with from now on. Adds to the history of decisions; nothing is replaced."""
+        values = {
+            "study": study,
+            "goal": goal,
+            "action": action,
+            "label": label,
+            "configuration_id": configuration_id(configuration),
+            "configuration": dict(configuration),
+            "sweep_id": sweep_id,
+            "actor": actor,
+            "note": note,
+            "created_at": _now(),
+        }
+        with self.transaction() as connection:
+            connection.execute(insert(promotion).values(values))
+
+    def record_observation(self, observation_id: str, values: Mapping[str, Any]) -> None:
+        """Record a production run; `values` are the columns of table `observation`."""
+        with self.transaction() as connection:
+            _upsert(connection, observation, [{"observation_id": observation_id, "ended_at": _now(), **values}])
+
+    def _update_sweep(self, sweep_id: str, **values: Any) -> None:
+        with self.transaction() as connection:
+            connection.execute(update(sweep).where(sweep.c.sweep_id == sweep_id).values(values))
+
+
+def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    statement = postgres_insert(table).values(rows)
+    keys = [column.name for column in table.primary_key]
+    changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
+
+
+def _planned_row(plan: TrialPlan, study: str) -> dict[str, Any]:
+    """A whole row, so that replacing an outdated one leaves nothing of its result."""
+    empty = {column.name: None for column in trial.columns}
+    return empty | {
+        **plan.to_dict(),
+        "study": study,
+        "configuration_id": configuration_id(plan.configuration),
+        "status": "planned",
+        "reason": "",
+        "metrics": {},
+        "planned_at": _now(),
+    }
+
+
+def _recommendation_row(item: Recommendation) -> dict[str, Any]:
+    return {
+        "goal": item.goal,
+        "status": item.status,
+        "label": item.label,
+        "configuration_id": configuration_id(item.configuration) if item.configuration is not None else None,
+        "configuration": dict(item.configuration) if item.configuration is not None else None,
+        "unit": item.unit,
+        "confidence": item.confidence,
+        "ties": list(item.ties),
+        "reason": item.reason,
+        "document": item.to_dict(),
+        **_bounds("estimate", item),
+        **_bounds("gain", item),
+    }
+
+
+def _bounds(name: str, item: Recommendation) -> dict[str, float | None]:
+    interval = getattr(item, name)
+    return {
+        name: interval.value if interval else None,
+        f"{name}_low": interval.low if interval else None,
+        f"{name}_high": interval.high if interval else None,
+    }
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
