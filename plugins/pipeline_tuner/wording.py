@@ -1,0 +1,94 @@
+"""Figures in words: rounded to what they are worth, with their unit. Used wherever people read them."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline_tuner.recommendation import Interval
+
+BYTE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
+
+
+def number(value: float) -> str:
+    """Three significant digits, with thousands separated: 1,230,000; 12.3; 0.0123."""
+    if not math.isfinite(value):
+        return "unknown"
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.3g}")
+    if abs(rounded) >= 100:
+        return f"{rounded:,.0f}"
+    digits = max(0, 2 - math.floor(math.log10(abs(rounded))))
+    text = f"{rounded:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def figure(value: float, unit: str = "") -> str:
+    """A figure with its unit; bytes and seconds in the scale that people read."""
+    if unit in ("B", "bytes"):
+        return byte_words(value)
+    if unit == "s" and math.isfinite(value):
+        return second_words(value)
+    return f"{number(value)} {unit}".strip()
+
+
+def byte_words(value: float) -> str:
+    """Bytes in powers of 1,000: 1.23 GB."""
+    if not math.isfinite(value) or value < 1000:
+        return f"{number(value)} B"
+    power = min(int(math.log10(value) // 3), len(BYTE_UNITS) - 1)
+    return f"{number(value / 1000**power)} {BYTE_UNITS[power]}"
+
+
+def second_words(value: float) -> str:
+    """Seconds as ms, s, min or h: 12.3 ms, 97 s, 1.6 min."""
+    if value < 1:
+        return f"{number(value * 1000)} ms"
+    if value < 120:
+        return f"{number(value)} s"
+    return f"{number(value / 60)} min" if value < 7200 else f"{number(value / 3600)} h"
+
+
+def metric_unit(name: str) -> str:
+    """The unit that a metric's name ends with: `rows_per_s` is rows/s, `memory_peak_bytes` is bytes."""
+    if name.endswith("_per_s"):
+        return f"{name.removesuffix('_per_s').rsplit('_', 1)[-1]}/s"
+    if name == "core_seconds":
+        return "core-s"
+    if name.endswith("_s"):
+        return "s"
+    return "bytes" if name == "bytes" or name.endswith("_bytes") else ""
+
+
+def interval_words(interval: Interval, unit: str = "") -> str:
+    """A figure with its bounds: `1,230 (1,180 to 1,290) rows/s`; says so where the bounds are unknown."""
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)) or interval.low <= 0 < interval.n < 2:
+        return f"{figure(interval.value, unit)} (bounds unknown: {interval.n} run)"
+    return f"{figure(interval.value, unit)} ({figure(interval.low, unit)} to {figure(interval.high, unit)})"
+
+
+def gain_words(gain: Interval) -> str:
+    """A ratio to the control in words: `1.23x the control (1.18 to 1.29)`."""
+    if not math.isfinite(gain.high):
+        return f"{ratio(gain.value)} the control (bounds unknown)"
+    return f"{ratio(gain.value)} the control ({gain.low:.2f} to {gain.high:.2f})"
+
+
+def ratio(value: float) -> str:
+    """A ratio with two decimals (three digits from 10 on): 1.23x, 12.3x."""
+    return f"{value:.2f}x" if value < 10 else f"{number(value)}x"
+
+
+def percent(fraction: float) -> str:
+    """A fraction as a percentage: 5%, 0.3%."""
+    return f"{number(fraction * 100)}%"
+
+
+def listed(names: list[str] | tuple[str, ...], last: str = "and") -> str:
+    """Names as people list them: `a, b and c`."""
+    return ", ".join(names) if len(names) < 2 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: `1 trial`, `3 trials`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
