@@ -1,0 +1,52 @@
+"""The selection while a sweep still searches, and the part of the budget that it may use. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pipeline_tuner.analysis.evidence import Evidence, settled
+from pipeline_tuner.analysis.selection import MIN_BLOCKS, Selection, select
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions
+from pipeline_tuner.trial import TrialResult
+
+MOST_BLOCKS = 30
+
+
+def search_trials(options: SweepOptions) -> int:
+    """The trials that searching may use: the confirmation of one pick against the control is kept back."""
+    budget = options.budget
+    return max(budget.trials - 2 * budget.confirm_blocks, math.ceil(budget.trials / 2))
+
+
+def block_cap(options: SweepOptions) -> int:
+    """The most blocks that a candidate can be measured in: known before the first result, as selection demands."""
+    return max(MIN_BLOCKS, options.budget.blocks, min(MOST_BLOCKS, search_trials(options) // 3))
+
+
+def search_selection(study: Study, options: SweepOptions, goal: str, results: Sequence[TrialResult]) -> Selection:
+    """The selection of one goal among those that may still win, from the search phase of a sweep.
+
+    Other than a recommendation, it keeps who may turn out to hold a constraint: out is only who breaks it most times.
+    """
+    evidence = Evidence(study, options, goal, settled(results))
+    return select(
+        evidence.observations("search"),
+        control=evidence.control,
+        candidates=[
+            label for label, first in evidence.namesakes.items() if label == first and _may_win(evidence, label)
+        ],
+        indifference=options.budget.indifference,
+        confidence=options.budget.confidence,
+        cap=block_cap(options),
+    )
+
+
+def _may_win(evidence: Evidence, label: str) -> bool:
+    trials = evidence.trials(label)
+    if any(r.status == "failed" and r.is_evidence for r in trials):
+        return False
+    if not any(r.plan.trial_id in evidence.scores.by_trial for r in trials):
+        return False
+    return all(2 * check.kept >= check.trials for check in evidence.constraints(label))

@@ -1,0 +1,403 @@
+"""Which of several noisily measured configurations is best, and whether that can be said at all.
+
+Measurements are compared on the log scale, within blocks (runs close together in time), so that a machine
+that drifts between blocks does not matter. The procedure is sequential: it may be asked after every block.
+It promises jointly, over all candidates and looks: the chance that it speaks *and* its pick is truly worse
+than the best by the indifference zone or more is at most 1 - confidence.
+
+Sources: multiple comparisons with the best (Hsu, 1984), indifference zones (Bechhofer, 1954; Kim and Nelson, 2001),
+moderated variances (Smyth, 2004), block effects by least squares. The corrections for repeated looks are our own;
+benchmarks/search.py measures whether they hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import digamma, polygamma, stdtr, stdtrit
+
+from pipeline_tuner.recommendation import Interval
+
+MIN_BLOCKS = 3
+"""Below this many blocks of the leader nothing is said."""
+DEFAULT_CAP = 30
+PRIOR_DF_RANGE = (3.0, 100.0)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One measured trial: `value` is above zero and smaller is better (seconds; one over a rate)."""
+
+    label: str
+    block: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of one candidate against the leader and the control. Gains above 1 are better."""
+
+    label: str
+    n: int
+    """Measurements."""
+    worse_by: float
+    """The estimated fraction by which its value is above the leader's: 0.1 is 10% worse. Known before the noise is."""
+    p_value: float
+    """For "the leader is worse than this one by the indifference zone or more"; 0 for the leader itself."""
+    bar: float
+    """The p-value must be at most this for the leader to be safe from this candidate."""
+    to_best: Interval | None
+    """Leader's value / this one's value: below 1 where this one is worse."""
+    to_control: Interval | None
+    """Control's value / this one's value: above 1 where this one is better. Flattering: report `confirmed_gain`."""
+    is_tied: bool
+    """Whether it can't be told apart from the leader."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the leader is shown to be at most the indifference zone worse than this one."""
+        return self.p_value <= self.bar
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The answer over all candidates; `standings` has the best estimate first."""
+
+    status: Literal["winner", "tied", "abstained"]
+    best: str | None
+    """The leader: the smallest estimate. Only where the status isn't `abstained` is it more than a guess."""
+    ties: tuple[str, ...]
+    """The leader and all that can't be told apart from it, best estimate first."""
+    standings: tuple[Standing, ...]
+    error_probability: float
+    """The smallest error bound at which the procedure would speak now (1 where it never would)."""
+    regret_bound: float
+    """The leader is at most this fraction worse than the best, at the wanted confidence."""
+    noise: float
+    """The typical standard deviation of one run on the log scale, block effects removed (nan where unknown)."""
+    more_blocks: int | None
+    """An estimate of the further blocks that certify the leader (abstained) or separate the ties; None if unknown."""
+    more_trials: int | None
+    """The trials in them."""
+    next_labels: tuple[str, ...]
+    """What the next block should hold beside the control: the leader and all that are not settled, neediest first."""
+
+    def standing(self, label: str) -> Standing:
+        """The standing of one candidate. Raises KeyError where it was not measured."""
+        for standing in self.standings:
+            if standing.label == label:
+                return standing
+        raise KeyError(label)
+
+
+def select(
+    observations: Sequence[Observation],
+    *,
+    control: str | None = None,
+    candidates: Collection[str] | None = None,
+    indifference: float = 0.05,
+    confidence: float = 0.95,
+    cap: int = DEFAULT_CAP,
+) -> Selection:
+    """The best of the candidates as far as the observations tell.
+
+    `candidates` are the labels that may win (every observed label by default); others only help to estimate
+    blocks and noise. One that was never measured keeps the procedure from speaking. `cap` is the number of blocks that
+    will be measured at most: decide it before looking at results. Raises ValueError for values not above zero.
+    """
+    competing = tuple(dict.fromkeys(candidates if candidates is not None else [o.label for o in observations]))
+    fit = BlockFit.of(observations)
+    measured = [label for label in competing if label in fit.index]
+    if not measured:
+        return _nothing(competing)
+    best = min(measured, key=lambda label: fit.effects[fit.index[label]])
+    rivals = Rivals.of(fit, best, [label for label in measured if label != best], indifference)
+    return _answer(fit, rivals, competing, control, confidence, cap)
+
+
+def _nothing(competing: tuple[str, ...]) -> Selection:
+    return Selection("abstained", None, (), (), 1.0, math.inf, math.nan, None, None, competing)
+
+
+@dataclass(frozen=True)
+class BlockFit:
+    """Least squares of log value = candidate + block, over any incomplete design."""
+
+    labels: tuple[str, ...]
+    index: dict[str, int]
+    logs: np.ndarray
+    """Log values as a table of labels x blocks; nan where not measured (several runs in one cell are averaged)."""
+    effects: np.ndarray
+    covariance: np.ndarray
+    """Of the effects, in units of the variance of one run; meaningful for contrasts that can be estimated."""
+    information: np.ndarray
+    variance: float
+    """Residual mean square of one run; nan without degrees of freedom."""
+    df: int
+
+    @classmethod
+    def of(cls, observations: Sequence[Observation]) -> BlockFit:
+        """Fit all observations."""
+        labels = tuple(dict.fromkeys(o.label for o in observations))
+        blocks = {block: i for i, block in enumerate(sorted({o.block for o in observations}))}
+        index = {label: i for i, label in enumerate(labels)}
+        sums, counts = np.zeros((len(labels), len(blocks))), np.zeros((len(labels), len(blocks)))
+        for o in observations:
+            if not (o.value > 0 and math.isfinite(o.value)):
+                raise ValueError(f"{o.label} in block {o.block} is {o.value}, must be a finite number above 0")
+            sums[index[o.label], blocks[o.block]] += math.log(o.value)
+            counts[index[o.label], blocks[o.block]] += 1
+        logs = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        return cls.of_table(labels, logs)
+
+    @classmethod
+    def of_table(cls, labels: tuple[str, ...], logs: np.ndarray) -> BlockFit:
+        """Fit a table of labels x blocks of log values, nan where not measured."""
+        present = np.isfinite(logs)
+        filled = np.where(present, logs, 0.0)
+        per_block = np.maximum(present.sum(axis=0), 1)
+        incidence = present.astype(float)
+        information = np.diag(incidence.sum(axis=1)) - (incidence / per_block) @ incidence.T
+        covariance = np.linalg.pinv(information, hermitian=True)
+        effects = covariance @ (filled.sum(axis=1) - incidence @ (filled.sum(axis=0) / per_block))
+        block_effects = ((filled - effects[:, None]) * present).sum(axis=0) / per_block
+        residuals = np.where(present, filled - effects[:, None] - block_effects, 0.0)
+        rank = np.linalg.matrix_rank(information, hermitian=True) if len(labels) else 0
+        df = int(present.sum() - present.shape[1] - rank)
+        variance = float((residuals**2).sum() / df) if df > 0 else math.nan
+        index = {label: i for i, label in enumerate(labels)}
+        return cls(labels, index, logs, effects, covariance, information, variance, df)
+
+    def contrast(self, a: int, b: int) -> tuple[float, float]:
+        """Effect a - effect b, and its variance in units of one run's; infinite where no chain of blocks links them."""
+        direction = np.zeros(len(self.labels))
+        direction[a] += 1
+        direction[b] -= 1
+        linked = np.allclose(self.information @ (self.covariance @ direction), direction, atol=1e-6)
+        factor = float(direction @ self.covariance @ direction)
+        return float(self.effects[a] - self.effects[b]), (factor if linked else math.inf)
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Every other candidate against the leader: difference of logs (positive: the rival is worse) and its spread."""
+
+    best: str
+    labels: tuple[str, ...]
+    worse_by: np.ndarray
+    spread: np.ndarray
+    """Moderated variance of one paired difference."""
+    se: np.ndarray
+    df: np.ndarray
+    n: np.ndarray
+    """Measurements of the rival."""
+    zone: float
+    """The indifference zone on the log scale."""
+
+    @classmethod
+    def of(cls, fit: BlockFit, best: str, labels: list[str], indifference: float) -> Rivals:
+        """Compare each label with the leader."""
+        pairs = [_paired(fit, fit.index[label], fit.index[best]) for label in labels]
+        squares, shared = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
+        worse_by, factor = np.array([p[2] for p in pairs]), np.array([p[3] for p in pairs])
+        prior_df = moderation(squares, shared - 1)
+        freedom = np.maximum(shared - 1, 0)
+        spread = (prior_df * 2 * fit.variance + squares) / (prior_df + freedom)
+        n = np.isfinite(fit.logs).sum(axis=1)[[fit.index[label] for label in labels]] if labels else np.array([])
+        # The prior is itself an estimate: it can't know more than the residuals it came from.
+        df = np.minimum(prior_df, max(fit.df, 1)) + freedom
+        with np.errstate(invalid="ignore"):
+            se = np.sqrt(spread / 2 * factor)
+        return cls(best, tuple(labels), worse_by, spread, se, df, n, math.log1p(indifference))
+
+
+def _paired(fit: BlockFit, rival: int, best: int) -> tuple[float, int, float, float]:
+    """Sum of squares, shared blocks, rival - best, and the variance factor of that (2/n for n paired runs)."""
+    differences = fit.logs[rival] - fit.logs[best]
+    differences = differences[np.isfinite(differences)]
+    shared = len(differences)
+    squares = float(((differences - differences.mean()) ** 2).sum()) if shared > 1 else 0.0
+    if shared >= MIN_BLOCKS:
+        return squares, shared, float(differences.mean()), 2 / shared
+    worse_by, factor = fit.contrast(rival, best)
+    return squares, shared, worse_by, factor
+
+
+def moderation(squares: np.ndarray, freedom: np.ndarray) -> float:
+    """Degrees of freedom of the prior on variances: large where all candidates are equally noisy (Smyth, 2004)."""
+    low, high = PRIOR_DF_RANGE
+    usable = (freedom > 0) & (squares > 0)
+    if usable.sum() < 2:
+        return low
+    half = freedom[usable] / 2
+    scores = np.log(squares[usable] / freedom[usable]) - digamma(half) + np.log(half)
+    excess = float(scores.var(ddof=1) - polygamma(1, half).mean())
+    return high if excess <= polygamma(1, high / 2) else float(np.clip(2 * _inverse_trigamma(excess), low, high))
+
+
+def _inverse_trigamma(value: float) -> float:
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        step = polygamma(1, x) * (1 - polygamma(1, x) / value) / polygamma(2, x)
+        x += step
+        if abs(step) < 1e-8 * x:
+            break
+    return float(x)
+
+
+def _answer(
+    fit: BlockFit, rivals: Rivals, competing: tuple[str, ...], control: str | None, confidence: float, cap: int
+) -> Selection:
+    alpha, count = 1 - confidence, max(len(competing) - 1, 1)
+    p_values = _p_values(rivals)
+    shares = _shares(rivals, alpha, cap)
+    bars = alpha * shares / count
+    tied = _tied(rivals, alpha / 2 / count)
+    best_n = int(np.isfinite(fit.logs[fit.index[rivals.best]]).sum())
+    unmeasured = [label for label in competing if label not in fit.index]
+    ready = best_n >= min(MIN_BLOCKS, cap) and not unmeasured and (fit.df > 0 or not rivals.labels)
+    certified = ready and bool((p_values <= bars).all()) and best_n >= MIN_BLOCKS
+    standings = _standings(fit, rivals, p_values, bars, tied, control, confidence, best_n)
+    ties = tuple(s.label for s in standings if s.is_tied)
+    needed = _blocks_to_separate(rivals, tied, bars) if certified else _blocks_to_settle(rivals, p_values, bars)
+    unsettled = [s for s in sorted(standings, key=lambda s: -s.p_value) if not s.is_settled and s.label != rivals.best]
+    next_labels = (rivals.best, *unmeasured, *(s.label for s in unsettled))
+    error = float(np.clip((p_values * count / shares).max(initial=0.0), 0, 1)) if ready else 1.0
+    blocks = None if needed is None else max(needed, MIN_BLOCKS - best_n)
+    width = len(set(ties if certified else next_labels) | ({control} if control else set()))
+    return Selection(
+        status="abstained" if not certified else "winner" if len(ties) == 1 else "tied",
+        best=rivals.best,
+        ties=ties,
+        standings=standings,
+        error_probability=error,
+        regret_bound=_regret_bound(rivals, alpha / count),
+        noise=math.sqrt(fit.variance) if fit.df > 0 else math.nan,
+        more_blocks=blocks,
+        more_trials=None if blocks is None else blocks * width,
+        next_labels=next_labels,
+    )
+
+
+def _p_values(rivals: Rivals) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = (rivals.zone + rivals.worse_by) / rivals.se
+    known = np.isfinite(score) & np.isfinite(rivals.se)
+    return np.where(known, stdtr(rivals.df, -np.where(known, score, 0.0)), 1.0)
+
+
+def _shares(rivals: Rivals, alpha: float, cap: int) -> np.ndarray:
+    """The part of the error that this look may spend on each rival: little while few of the needed blocks are in."""
+    quantile = stdtrit(rivals.df, 1 - alpha)
+    with np.errstate(invalid="ignore"):
+        horizon = np.clip(np.nan_to_num(rivals.spread * quantile**2 / rivals.zone**2, nan=cap), MIN_BLOCKS, 1.5 * cap)
+    looks = 1 / (1 + 1.5 * np.log(np.maximum(np.maximum(horizon, rivals.n), MIN_BLOCKS) / MIN_BLOCKS))
+    return looks * np.sqrt(np.minimum(1.0, rivals.n / horizon))
+
+
+def _tied(rivals: Rivals, level: float) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = rivals.worse_by / rivals.se
+    return ~(score > stdtrit(rivals.df, 1 - level))
+
+
+def _regret_bound(rivals: Rivals, level: float) -> float:
+    bounds = rivals.se * stdtrit(rivals.df, 1 - level) - rivals.worse_by
+    if np.isnan(bounds).any():
+        return math.inf
+    return math.expm1(max(float(bounds.max(initial=0.0)), 0.0))
+
+
+def _blocks_to_settle(rivals: Rivals, p_values: np.ndarray, bars: np.ndarray) -> int | None:
+    """Further blocks until the leader is shown safe from every rival, if the estimates hold."""
+    return _further_blocks(rivals, p_values > bars, rivals.zone + rivals.worse_by, bars)
+
+
+def _blocks_to_separate(rivals: Rivals, tied: np.ndarray, bars: np.ndarray) -> int | None:
+    """Further blocks until every tied rival is told apart from the leader, if the estimates hold."""
+    return _further_blocks(rivals, tied, rivals.worse_by, bars / 2)
+
+
+def _further_blocks(rivals: Rivals, open_ones: np.ndarray, gap: np.ndarray, level: np.ndarray) -> int | None:
+    if not open_ones.any():
+        return 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = rivals.spread * stdtrit(rivals.df, 1 - level) ** 2 / np.maximum(gap, rivals.zone / 10) ** 2
+    further = (total - rivals.n)[open_ones]
+    return max(1, math.ceil(float(further.max()))) if np.isfinite(further).all() else None
+
+
+def _standings(
+    fit: BlockFit,
+    rivals: Rivals,
+    p_values: np.ndarray,
+    bars: np.ndarray,
+    tied: np.ndarray,
+    control: str | None,
+    confidence: float,
+    best_n: int,
+) -> tuple[Standing, ...]:
+    tail = (1 - confidence) / 2 / max(len(rivals.labels), 1)
+    widths = rivals.se * stdtrit(rivals.df, 1 - tail)
+    to_control = _gains_over(fit, control, confidence)
+    found = [Standing(rivals.best, best_n, 0.0, 0.0, 1.0, None, to_control.get(rivals.best), True)]
+    for i in np.argsort(rivals.worse_by, kind="stable"):
+        label, center, width = rivals.labels[i], -rivals.worse_by[i], widths[i]
+        to_best = _ratio(center, width, confidence, int(rivals.n[i])) if np.isfinite(width) else None
+        found.append(
+            Standing(
+                label,
+                int(rivals.n[i]),
+                math.expm1(-center),
+                float(p_values[i]),
+                float(bars[i]),
+                to_best,
+                to_control.get(label),
+                bool(tied[i]),
+            )
+        )
+    return tuple(found)
+
+
+def _gains_over(fit: BlockFit, control: str | None, confidence: float) -> dict[str, Interval]:
+    if control not in fit.index or fit.df <= 0:
+        return {}
+    others = [label for label in fit.labels if label != control]
+    against = Rivals.of(fit, control, others, indifference=0.0)
+    widths = against.se * stdtrit(against.df, (1 + confidence) / 2)
+    gains = {control: Interval(1.0, 1.0, 1.0, confidence, int(np.isfinite(fit.logs[fit.index[control]]).sum()))}
+    for label, worse_by, width, n in zip(others, against.worse_by, widths, against.n, strict=True):
+        if np.isfinite(width):
+            gains[label] = _ratio(-worse_by, width, confidence, int(n))
+    return gains
+
+
+def _ratio(center: float, width: float, confidence: float, n: int) -> Interval:
+    return Interval(math.exp(center), math.exp(center - width), math.exp(center + width), confidence, n)
+
+
+def confirmed_gain(
+    confirmation: Sequence[Observation], label: str, control: str, *, confidence: float = 0.95
+) -> Interval | None:
+    """Control's value / the label's value (above 1: better than the control), from fresh blocks that hold both.
+
+    Give it observations of the confirmation only: the data that chose the winner flatter it. None where fewer
+    than two blocks hold both. The other finalists' runs in the same blocks help to estimate the noise.
+    """
+    if label == control:
+        blocks = len({o.block for o in confirmation if o.label == control})
+        return Interval(1.0, 1.0, 1.0, confidence, blocks) if blocks else None
+    fit = BlockFit.of(confirmation)
+    if label not in fit.index or control not in fit.index:
+        return None
+    differences = fit.logs[fit.index[control]] - fit.logs[fit.index[label]]
+    differences = differences[np.isfinite(differences)]
+    if len(differences) < 2:
+        return None
+    se = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    width = se * float(stdtrit(len(differences) - 1, (1 + confidence) / 2))
+    return _ratio(float(differences.mean()), width, confidence, len(differences))

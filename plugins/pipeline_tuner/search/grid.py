@@ -1,0 +1,59 @@
+"""Every combination of levels: the strategy that others are compared with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline_tuner.search.strategy import Strategy, SweepSoFar
+from pipeline_tuner.space import Configuration, Space
+from pipeline_tuner.trial import Candidate
+
+MOST_LEVELS = 5
+SMALL_GRID = 100_000
+"""Grids up to this size are walked through; larger ones are sampled."""
+
+
+@dataclass(frozen=True)
+class Grid(Strategy):
+    """The finest grid that the budget can measure once; a random part of the coarsest one where none fits."""
+
+    def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
+        """The whole grid in the first round."""
+        if sweep.round_number > 1:
+            return ()
+        room = max(sweep.room - 1, 0)
+        levels = finest_grid(sweep.study.space, room)
+        configurations = list(grid_in_random_order(sweep.study.space, levels, sweep.generator(1), room))
+        return sweep.fresh(configurations, room)
+
+
+def finest_grid(space: Space, room: int) -> int:
+    """The most levels (2 to 5) of parameters without listed values for which the grid fits into the room."""
+    for levels in range(MOST_LEVELS, 2, -1):
+        if grid_size(space, levels) <= room:
+            return levels
+    return 2
+
+
+def grid_size(space: Space, levels: int) -> int:
+    """Combinations of levels, constraints and conditions left aside."""
+    return math.prod(len(parameter.levels(levels)) for parameter in space.parameters.values())
+
+
+def grid_in_random_order(
+    space: Space, levels: int, generator: np.random.Generator, count: int
+) -> Iterator[Configuration]:
+    """The grid shuffled; of a very large one, random points of it (repeats among them)."""
+    if grid_size(space, levels) <= SMALL_GRID:
+        found = list(space.grid(levels))
+        yield from (found[i] for i in generator.permutation(len(found)))
+        return
+    values = {name: parameter.levels(levels) for name, parameter in space.parameters.items()}
+    for _ in range(20 * count):
+        configuration = space.complete({name: v[generator.integers(len(v))] for name, v in values.items()})
+        if space.problem(configuration) is None:
+            yield configuration

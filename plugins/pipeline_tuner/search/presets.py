@@ -1,0 +1,41 @@
+"""The study's named configurations, or one of its named lists: what people already believe in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline_tuner.search.strategy import Strategy, SweepSoFar
+from pipeline_tuner.trial import Candidate
+
+
+@dataclass(frozen=True)
+class Presets(Strategy):
+    """Every preset once. Two names for one configuration are both kept: a deliberate A/A test."""
+
+    def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
+        """All presets in the first round, in the study's order."""
+        if sweep.round_number > 1:
+            return ()
+        return tuple(c for c in sweep.study.preset_candidates if c.label != sweep.control.label)[
+            : max(sweep.room - 1, 0)
+        ]
+
+
+@dataclass(frozen=True)
+class NamedList(Strategy):
+    """The configurations of one of the study's `strategies`, as documented, repeats included."""
+
+    name: str
+
+    def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
+        """The whole list in the first round."""
+        if sweep.round_number > 1:
+            return ()
+        labels: dict[str, int] = {}
+        found = []
+        for partial in sweep.study.strategies[self.name]:
+            configuration = sweep.study.space.checked(partial)
+            label = sweep.label_of(configuration)
+            labels[label] = labels.get(label, 0) + 1
+            found.append(Candidate(label if labels[label] == 1 else f"{label} #{labels[label]}", configuration))
+        return tuple(found)[: max(sweep.room - 1, 0)]

@@ -1,0 +1,165 @@
+"""A sweep's rounds: what each measures, block by block. Pure: the same results give the same plan.
+
+A round is one mapped task set in Airflow, so it may hold several blocks. Every block holds the control and is run in
+random order. New candidates are measured once; repeats go to those that are not yet told apart from the leader.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from pipeline_tuner.analysis.estimates import search_selection
+from pipeline_tuner.analysis.preference import by_preference
+from pipeline_tuner.analysis.selection import Selection
+from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.search.grid import Grid
+from pipeline_tuner.search.one_at_a_time import OneAtATime
+from pipeline_tuner.search.presets import NamedList, Presets
+from pipeline_tuner.search.sobol import Sobol
+from pipeline_tuner.search.strategy import Strategy, SweepSoFar, trials_in_time
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions
+from pipeline_tuner.trial import Candidate, Phase, TrialPlan, TrialResult
+
+HOPELESS = 0.4
+"""A candidate this much worse than the leader after its first run waits until the noise is known."""
+
+
+def strategy_of(study: Study, options: SweepOptions) -> Strategy:
+    """The strategy that the options name. Raises StudyError naming those that exist."""
+    known: dict[str, Strategy] = {
+        "presets": Presets(),
+        "one_at_a_time": OneAtATime(),
+        "grid": Grid(),
+        "sobol": Sobol(),
+    }
+    if options.strategy in known:
+        return known[options.strategy]
+    if options.strategy in study.strategies:
+        return NamedList(options.strategy)
+    raise StudyError(f"strategy is {options.strategy!r}, must be one of {', '.join([*known, *study.strategies])}")
+
+
+def plan_round(
+    study: Study,
+    options: SweepOptions,
+    results: Sequence[TrialResult],
+    round_number: int,
+    history: Sequence[TrialResult] = (),
+) -> tuple[TrialPlan, ...]:
+    """The trials of a round (counted from 1), in the order to run them; empty when there is nothing more to do.
+
+    `results` may hold more than the rounds before: only those count, so planning a round again gives the same trials.
+    """
+    sweep = SweepSoFar.before(study, options, results, round_number, history)
+    if not 1 <= round_number <= options.budget.rounds or sweep.room == 0:
+        return ()
+    fresh = strategy_of(study, options).propose(sweep)
+    blocks = _blocks_of_all(sweep, fresh) if round_number == 1 else _blocks_after_results(sweep, fresh)
+    first = 1 + max((r.plan.block for r in sweep.earlier), default=0)
+    return _planned(sweep, blocks, first, "search", with_control=sweep.control.label not in sweep.failed)
+
+
+def _blocks_of_all(sweep: SweepSoFar, fresh: Sequence[Candidate]) -> list[list[Candidate]]:
+    """One block of everything, or all blocks at once where the sweep has a single round."""
+    wanted = sweep.options.budget.blocks if sweep.rounds_left == 1 else 1
+    affordable = sweep.room // (len(fresh) + 1)
+    return [list(fresh)] * max(1, min(wanted, affordable))
+
+
+def _blocks_after_results(sweep: SweepSoFar, fresh: Sequence[Candidate]) -> list[list[Candidate]]:
+    selection = search_selection(sweep.study, sweep.options, sweep.options.primary_goal, sweep.earlier)
+    again = [sweep.candidates[label] for label in sweep.retries]
+    repeats = [c for c in _worth_repeating(sweep, selection) if c.label != sweep.control.label]
+    if fresh:
+        return [[*fresh, *again, *repeats][: sweep.room - 1]]
+    if not repeats:
+        return [again[: sweep.room - 1]] if again else []
+    wanted = _blocks_wanted(sweep, selection)
+    members = repeats[: max(1, sweep.room // wanted - 1)]
+    spare = max(0, sweep.room - wanted * (len(members) + 1))
+    return [[*members, *again[:spare]], *[members] * (wanted - 1)]
+
+
+def _worth_repeating(sweep: SweepSoFar, selection: Selection) -> list[Candidate]:
+    """The leader and those that may still beat it, the likeliest first; none once the leader is certified."""
+    if selection.best is None:
+        return []
+    if selection.status != "abstained" and selection.standing(selection.best).n >= sweep.options.budget.blocks:
+        return []
+    noise_is_known = not math.isnan(selection.noise)
+    hopeful = (label for label in selection.next_labels if noise_is_known or _is_near(selection, label))
+    return [twin for label in hopeful for twin in sweep.twins(label)]
+
+
+def _is_near(selection: Selection, label: str) -> bool:
+    return selection.standing(label).worse_by <= HOPELESS
+
+
+def _blocks_wanted(sweep: SweepSoFar, selection: Selection) -> int:
+    """The blocks that seem needed, spread over the rounds that are left, within what the budget pays for."""
+    measured = selection.standing(selection.best).n if selection.best else 0
+    missing = sweep.options.budget.blocks - measured
+    estimated = selection.more_blocks if selection.more_blocks is not None else missing
+    wanted = missing if missing > 0 else math.ceil(estimated / sweep.rounds_left)
+    return max(1, min(wanted, sweep.room // 2))
+
+
+def plan_confirmation(
+    study: Study, options: SweepOptions, results: Sequence[TrialResult], history: Sequence[TrialResult] = ()
+) -> tuple[TrialPlan, ...]:
+    """Fresh blocks of the finalists (each goal's pick) and the control, which alone give the reported values.
+
+    Empty where the control itself is the pick, or where the budget is spent.
+    """
+    sweep = SweepSoFar.before(study, options, results, options.budget.rounds + 1, history)
+    finalists = _finalists(sweep)
+    left = min(options.budget.trials - len(sweep.earlier), trials_in_time(options, sweep.earlier))
+    while len(finalists) > 1 and left // (len(finalists) + 1) < min(3, options.budget.confirm_blocks):
+        finalists.pop()
+    count = min(options.budget.confirm_blocks, left // (len(finalists) + 1))
+    if not finalists or count < 2:
+        return ()
+    first = 1 + max(r.plan.block for r in sweep.earlier)
+    return _planned(sweep, [finalists] * count, first, "confirm", with_control=True)
+
+
+def _finalists(sweep: SweepSoFar) -> list[Candidate]:
+    picks = {goal: _pick(sweep, goal) for goal in sweep.options.goals}
+    labels = dict.fromkeys(pick for pick in picks.values() if pick not in (None, sweep.control.label))
+    return [sweep.candidates[label] for label in labels if label]
+
+
+def _pick(sweep: SweepSoFar, goal: str) -> str | None:
+    selection = search_selection(sweep.study, sweep.options, goal, sweep.earlier)
+    if selection.status == "abstained":
+        return selection.best
+    return by_preference(sweep.study, [sweep.candidates[label] for label in selection.ties])[0].label
+
+
+def _planned(
+    sweep: SweepSoFar, blocks: Iterable[Sequence[Candidate]], first: int, phase: Phase, *, with_control: bool
+) -> tuple[TrialPlan, ...]:
+    plans = []
+    for block, members in enumerate(blocks, start=first):
+        control = [sweep.control] if with_control else []
+        together = [*control, *(c for c in members if c.label != sweep.control.label)]
+        order = sweep.generator(3, block).permutation(len(together))
+        for position, index in enumerate(order, start=1):
+            plans.append(_trial(sweep, phase, block, position, together[index]))
+    return tuple(plans)
+
+
+def _trial(sweep: SweepSoFar, phase: Phase, block: int, position: int, candidate: Candidate) -> TrialPlan:
+    return TrialPlan(
+        trial_id=f"{sweep.options.sweep_id}.r{sweep.round_number:02d}.b{block:02d}.p{position:02d}",
+        sweep_id=sweep.options.sweep_id,
+        phase=phase,
+        round=sweep.round_number,
+        block=block,
+        position=position,
+        label=candidate.label,
+        configuration=dict(candidate.configuration),
+        is_control=candidate.label == sweep.control.label,
+    )

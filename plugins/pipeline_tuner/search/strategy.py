@@ -1,0 +1,139 @@
+"""What a strategy sees of a sweep, and what it is asked for: the next candidates. No I/O."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pipeline_tuner.analysis.estimates import search_trials
+from pipeline_tuner.space import Configuration, configuration_id, difference
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions
+from pipeline_tuner.trial import Candidate, TrialResult
+
+READABLE_LABEL = 48
+MAX_ATTEMPTS = 2
+"""A trial that the infrastructure lost is tried this often."""
+
+
+@dataclass(frozen=True)
+class SweepSoFar:
+    """A sweep just before one of its rounds: everything is read off the results of the rounds before."""
+
+    study: Study
+    options: SweepOptions
+    earlier: tuple[TrialResult, ...]
+    round_number: int
+    history: tuple[TrialResult, ...] = ()
+    """Trials of earlier sweeps of the same study, oldest first."""
+
+    @classmethod
+    def before(
+        cls,
+        study: Study,
+        options: SweepOptions,
+        results: Iterable[TrialResult],
+        round_number: int,
+        history: Iterable[TrialResult] = (),
+    ) -> SweepSoFar:
+        """Only the search phase of this sweep and earlier rounds count, so that planning a round again repeats it."""
+        earlier = tuple(
+            r
+            for r in results
+            if r.plan.sweep_id == options.sweep_id and r.plan.phase == "search" and r.plan.round < round_number
+        )
+        return cls(study, options, earlier, round_number, tuple(history))
+
+    @cached_property
+    def candidates(self) -> dict[str, Candidate]:
+        """Every candidate planned so far, by label."""
+        return {r.plan.label: Candidate(r.plan.label, r.plan.configuration) for r in self.earlier}
+
+    @cached_property
+    def seen(self) -> frozenset[str]:
+        """The identities of all configurations planned so far."""
+        return frozenset(candidate.configuration_id for candidate in self.candidates.values())
+
+    def twins(self, label: str) -> list[Candidate]:
+        """The candidates with the label's configuration: more than one in a deliberate A/A test."""
+        identity = self.candidates[label].configuration_id
+        return [candidate for candidate in self.candidates.values() if candidate.configuration_id == identity]
+
+    @property
+    def control(self) -> Candidate:
+        """The configuration repeated in every block."""
+        return self.study.control_candidate
+
+    @cached_property
+    def retries(self) -> tuple[str, ...]:
+        """Labels that the infrastructure lost before there was any evidence on them, and that may be tried again."""
+        with_evidence = {r.plan.label for r in self.earlier if r.is_evidence}
+        attempts: dict[str, int] = {}
+        for r in self.earlier:
+            attempts[r.plan.label] = attempts.get(r.plan.label, 0) + 1
+        return tuple(label for label, n in attempts.items() if label not in with_evidence and n < MAX_ATTEMPTS)
+
+    @cached_property
+    def failed(self) -> frozenset[str]:
+        """Labels with a failure that is evidence: they are not asked again."""
+        return frozenset(r.plan.label for r in self.earlier if r.status == "failed" and r.is_evidence)
+
+    @property
+    def rounds_left(self) -> int:
+        """This round and those after it."""
+        return self.options.budget.rounds - self.round_number + 1
+
+    @cached_property
+    def room(self) -> int:
+        """The trials that this and later rounds may still plan, by the budget of trials and of minutes."""
+        return max(0, min(search_trials(self.options) - len(self.earlier), trials_in_time(self.options, self.earlier)))
+
+    def generator(self, *salt: int) -> np.random.Generator:
+        """Random numbers that depend on the sweep and the round only, so that a retry plans the same."""
+        sweep = zlib.crc32(self.options.sweep_id.encode())
+        return np.random.default_rng([self.options.seed & 0xFFFFFFFF, sweep, self.round_number, *salt])
+
+    def fresh(self, configurations: Iterable[Configuration], count: int) -> tuple[Candidate, ...]:
+        """The first `count` configurations that were not seen before, labelled by what they change."""
+        found: list[Candidate] = []
+        known = set(self.seen) | {self.control.configuration_id}
+        for configuration in configurations:
+            if len(found) == count:
+                break
+            identity = configuration_id(configuration)
+            if identity not in known:
+                known.add(identity)
+                found.append(Candidate(self.label_of(configuration), configuration))
+        return tuple(found)
+
+    def label_of(self, configuration: Configuration) -> str:
+        """What a configuration changes against the control where that is short, its identity otherwise."""
+        changes = difference(configuration, self.control.configuration)
+        return changes if len(changes) <= READABLE_LABEL else f"c{configuration_id(configuration)}"
+
+
+def trials_in_time(options: SweepOptions, results: Sequence[TrialResult]) -> int:
+    """How many more trials of the usual length the budget of minutes allows; no limit before the first is measured."""
+    if options.budget.minutes is None:
+        return options.budget.trials
+    measurements = [r.measurement for r in results if r.measurement is not None]
+    lengths = [(m.ended_at - m.started_at).total_seconds() for m in measurements]
+    timeouts = sum(r.failure == "timeout" and r.measurement is None for r in results)
+    spent_s = sum(lengths) + timeouts * options.budget.trial_timeout_s
+    usual_s = spent_s / max(len(lengths) + timeouts, 1)
+    left_s = options.budget.minutes * 60 - spent_s
+    return options.budget.trials if usual_s == 0 else math.floor(max(left_s, 0) / usual_s)
+
+
+class Strategy(ABC):
+    """Which configurations to try next. It keeps nothing: all it knows stands in the sweep's results."""
+
+    @abstractmethod
+    def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
+        """New candidates for this round (none of them seen before, the control left out); none when it is done."""

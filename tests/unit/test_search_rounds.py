@@ -1,0 +1,167 @@
+"""The rounds of a sweep, driven as the DAG drives them, with a made-up machine underneath."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pipeline_tuner.analysis.estimates import search_selection, search_trials
+from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.search.rounds import plan_confirmation, plan_round
+from pipeline_tuner.study import Study, parse_study
+from pipeline_tuner.sweep import SweepOptions, sweep_options
+from pipeline_tuner.trial import TrialPlan, TrialResult
+
+STUDY = """
+study: made_up
+job: made_up
+workload: {name: none}
+control: balanced
+presets:
+  balanced: {}
+  big: {batch: 1000}
+  many: {workers: 8}
+  same: {}
+space:
+  parameters:
+    workers: {type: integer, values: [1, 2, 4, 8], default: 4}
+    batch: {type: integer, low: 10, high: 1000, log: true, default: 100}
+    method: {type: choice, values: [copy, insert], default: copy}
+    page: {type: integer, low: 1, high: 100, default: 10, when: method == 'insert'}
+  constraints: [workers * batch <= 8000]
+goals:
+  throughput: {maximize: rows_per_s, unit: rows/s}
+  latency: {minimize: latency_p95_s, unit: s, constraints: [memory_fraction < 0.8]}
+budget: {trials: 60, rounds: 6, blocks: 3, confirm_blocks: 5}
+"""
+
+
+@pytest.fixture
+def study() -> Study:
+    return parse_study(STUDY)
+
+
+def options_of(study: Study, strategy: str, **chosen) -> SweepOptions:
+    return sweep_options(study, "night-1", {"strategy": strategy, "seed": 1, **chosen})
+
+
+def rate(configuration) -> float:
+    speed = 1000 * math.sqrt(configuration["workers"]) * (1.3 if configuration["method"] == "copy" else 1.0)
+    return speed * (1 - 0.1 * abs(math.log10(configuration["batch"] / 200)))
+
+
+class Machine:
+    """Measures with noise and block drift; configurations in `broken` fail."""
+
+    def __init__(self, noise: float = 0.03, broken=lambda configuration: None, seed: int = 0):
+        self.noise, self.broken, self.generator = noise, broken, np.random.default_rng(seed)
+        self.drift: dict[int, float] = {}
+
+    def run(self, plan: TrialPlan) -> TrialResult:
+        failure = self.broken(plan.configuration)
+        if failure:
+            return TrialResult(plan, "failed", failure=failure, reason="made up")
+        drift = self.drift.setdefault(plan.block, math.exp(self.generator.normal(0, 0.07)))
+        value = rate(plan.configuration) * drift * math.exp(self.generator.normal(0, self.noise))
+        metrics = {"rows_per_s": value, "latency_p95_s": 1 / value, "memory_fraction": 0.5}
+        return TrialResult(plan, "measured", metrics=metrics)
+
+
+def sweep(study: Study, options: SweepOptions, machine: Machine) -> list[TrialResult]:
+    results: list[TrialResult] = []
+    for number in range(1, options.budget.rounds + 1):
+        results += [machine.run(plan) for plan in plan_round(study, options, results, number)]
+    return results + [machine.run(plan) for plan in plan_confirmation(study, options, results)]
+
+
+@pytest.mark.parametrize("strategy", ["presets", "one_at_a_time", "grid", "sobol"])
+def test_every_block_holds_the_control_in_random_places_and_the_budget_is_kept(study, strategy):
+    options = options_of(study, strategy)
+    results = sweep(study, options, Machine())
+    blocks: dict[int, list[TrialPlan]] = {}
+    for result in results:
+        blocks.setdefault(result.plan.block, []).append(result.plan)
+    assert len(results) <= options.budget.trials
+    assert len({result.plan.trial_id for result in results}) == len(results)
+    for plans in blocks.values():
+        assert sum(plan.is_control for plan in plans) == 1
+        assert [plan.position for plan in plans] == list(range(1, len(plans) + 1))
+    if len(blocks) > 4:
+        assert len({next(p.position for p in plans if p.is_control) for plans in blocks.values()}) > 1
+    assert all(study.space.problem(result.plan.configuration) is None for result in results)
+
+
+def test_planning_a_round_again_gives_the_same_trials_whatever_else_is_known(study):
+    options = options_of(study, "grid")
+    results = sweep(study, options, Machine())
+    for number in (1, 2, 3):
+        before = [r for r in results if r.plan.round < number]
+        assert plan_round(study, options, results, number) == plan_round(study, options, before, number)
+    assert plan_confirmation(study, options, results) == tuple(r.plan for r in results if r.plan.phase == "confirm")
+
+
+def test_named_twins_are_kept_and_generated_ones_are_not(study):
+    presets = plan_round(study, options_of(study, "presets"), [], 1)
+    assert {plan.label for plan in presets} == {"balanced", "big", "many", "same"}
+    grid = plan_round(study, options_of(study, "grid", trials=200), [], 1)
+    seen = [tuple(sorted(plan.configuration.items())) for plan in grid]
+    assert len(seen) == len(set(seen))
+
+
+def test_a_winner_is_found_and_confirmed(study):
+    options = options_of(study, "presets")
+    results = sweep(study, options, Machine())
+    selection = search_selection(study, options, "throughput", results)
+    assert (selection.status, selection.best) == ("winner", "many")
+    confirmed = [r.plan for r in results if r.plan.phase == "confirm"]
+    assert {plan.label for plan in confirmed} == {"many", "balanced"}
+    assert len(confirmed) == 2 * options.budget.confirm_blocks
+
+
+def test_hopeless_candidates_are_measured_once(study):
+    options = options_of(study, "one_at_a_time", trials=100)
+    results = sweep(study, options, Machine(noise=0.02))
+    assert sum(r.plan.label == "workers=1" for r in results) == 1
+    assert sum(r.plan.label == "workers=8" for r in results) >= 3
+
+
+def test_failed_configurations_are_not_asked_again_and_lost_ones_once_more(study):
+    options = options_of(study, "one_at_a_time", trials=100)
+    attempts: dict[str, int] = {}
+
+    def broken(configuration):
+        if configuration["workers"] == 8:
+            return "out_of_memory"
+        return "lost" if configuration["workers"] == 2 else None
+
+    for result in sweep(study, options, Machine(broken=broken)):
+        attempts[result.plan.label] = attempts.get(result.plan.label, 0) + 1
+    assert attempts["workers=8"] == 1
+    assert attempts["workers=2"] == 2
+
+
+def test_a_failing_control_does_not_stop_the_sweep(study):
+    options = options_of(study, "presets")
+    machine = Machine(broken=lambda c: "timeout" if c["workers"] == 4 and c["batch"] == 100 else None)
+    results = sweep(study, options, machine)
+    assert search_selection(study, options, "throughput", results).best == "many"
+
+
+def test_one_round_measures_all_blocks_at_once(study):
+    plans = plan_round(study, options_of(study, "presets", rounds=1), [], 1)
+    assert {plan.block for plan in plans} == {1, 2, 3}
+
+
+def test_an_unknown_strategy_is_refused_with_the_known_ones(study):
+    with pytest.raises(StudyError, match="one_at_a_time"):
+        plan_round(study, options_of(study, "presets").model_copy(update={"strategy": "magic"}), [], 1)
+
+
+def test_tiny_budgets_still_plan_something(study):
+    for trials in range(1, 12):
+        options = options_of(study, "grid", trials=trials)
+        results = sweep(study, options, Machine())
+        assert 1 <= len(results) <= trials
+        assert sum(r.plan.phase == "search" for r in results) <= search_trials(options)
