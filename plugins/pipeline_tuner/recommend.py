@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from pipeline_tuner.analysis.estimates import block_cap
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.goals import goal_unit, goal_value
 from pipeline_tuner.analysis.history import earlier_gains
@@ -68,7 +69,7 @@ class Answer:
             candidates=self.evidence.running,
             indifference=budget.indifference,
             confidence=budget.confidence,
-            cap=max(budget.blocks, MIN_BLOCKS),
+            cap=block_cap(self.evidence.options),
         )
 
     def recommendation(self) -> Recommendation:
