@@ -1,0 +1,311 @@
+"""Pictures of a sweep: drawn by matplotlib without a display, as SVG and PNG, for light and dark pages.
+
+Every function takes plain figures and draws on axes that `save` provides, so that each picture exists once
+and is written in every variant: `NAME.svg`, `NAME.png`, `NAME-dark.svg`, `NAME-dark.png`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline_tuner.wording import number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Draw = Callable[["Axes", "Theme"], None]
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of one variant."""
+
+    name: str
+    background: str
+    text: str
+    faint: str
+    grid: str
+    pick: str
+    tied: str
+    worse: str
+    bad: str
+    second: str
+
+    def of(self, standing: str) -> str:
+        """The colour of a configuration's standing (recommendation's evidence)."""
+        return {"pick": self.pick, "tied": self.tied, "open": self.tied, "out": self.bad}.get(standing, self.worse)
+
+
+LIGHT = Theme(
+    "light", "#ffffff", "#1f2933", "#68737d", "#e4e7eb", "#0b6e4f", "#2f6fb3", "#8a94a0", "#b3261e", "#b7791f"
+)
+DARK = Theme("dark", "#16191d", "#e6e9ec", "#9aa5b1", "#2c3238", "#4cc38a", "#6cb2ff", "#77818c", "#ff7b72", "#e3b341")
+
+
+def save(folder: Path, name: str, draw: Draw, *, size: tuple[float, float] = (8.0, 4.0)) -> Path:
+    """Draw in both themes and both formats; the path of the light SVG. `size` is in inches."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for theme, suffix in ((LIGHT, ""), (DARK, "-dark")):
+        with rc_context({"svg.hashsalt": name, "svg.fonttype": "path", "font.size": 10, "font.family": "DejaVu Sans"}):
+            figure = Figure(figsize=size, layout="constrained", facecolor=theme.background)
+            FigureCanvasAgg(figure)
+            axes = figure.add_subplot(facecolor=theme.background)
+            _dress(axes, theme)
+            draw(axes, theme)
+            figure.savefig(folder / f"{name}{suffix}.svg", metadata={"Date": None})
+            figure.savefig(folder / f"{name}{suffix}.png", dpi=144)
+    return folder / f"{name}.svg"
+
+
+def _dress(axes: Axes, theme: Theme) -> None:
+    axes.tick_params(colors=theme.faint, labelcolor=theme.text, length=0)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(theme.grid)
+    axes.grid(True, color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for item in (axes.title, axes.xaxis.label, axes.yaxis.label):
+        item.set_color(theme.text)
+
+
+def _title(axes: Axes, theme: Theme, title: str, subtitle: str = "") -> None:
+    axes.set_title(plain(title), loc="left", fontweight="bold", color=theme.text, pad=24 if subtitle else 10)
+    if subtitle:
+        place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 8), "textcoords": "offset points"}
+        axes.annotate(plain(subtitle), (0, 1), **place, color=theme.faint, fontsize=9)
+
+
+def plain(text: str, length: int = 90) -> str:
+    """Text as it stands: no mathematics in dollars, one line, shortened."""
+    line = " ".join(str(text).split())
+    return (line if len(line) <= length else f"{line[: length - 1]}…").replace("$", r"\$")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One configuration's gain over the control with its bounds (above 1: better); None where there is none."""
+
+    label: str
+    standing: str
+    value: float
+    low: float
+    high: float
+    confirmed: tuple[float, float, float] | None = None
+
+
+def bars_of(evidence: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
+    """The bars of a recommendation's evidence, the best first; configurations without a ratio are left out."""
+    bars = []
+    for label, found in evidence.items():
+        ratio, fresh = found.get("ratio"), found.get("confirmed")
+        if ratio:
+            confirmed = (
+                (fresh["value"], fresh["low"], fresh["high"]) if fresh and fresh["low"] < fresh["high"] else None
+            )
+            bars.append(Bar(label, found.get("standing", ""), ratio["value"], ratio["low"], ratio["high"], confirmed))
+    return sorted(bars, key=lambda bar: -bar.value)
+
+
+def intervals(bars: Sequence[Bar], *, title: str, zone: float = 0.05, most: int = 24) -> Draw:
+    """Gain over the control by configuration, the search's interval above, the confirmed one below it in a diamond."""
+    shown = list(bars)[:most]
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        axes.axvspan(1 / (1 + zone), 1 + zone, color=theme.grid, alpha=0.6, linewidth=0)
+        axes.axvline(1.0, color=theme.faint, linewidth=1)
+        for row, bar in enumerate(shown):
+            colour = theme.of(bar.standing)
+            axes.plot([bar.low, bar.high], [row, row], color=colour, linewidth=5, alpha=0.45, solid_capstyle="round")
+            axes.plot(bar.value, row, "o", color=colour, markersize=7)
+            if bar.confirmed:
+                value, low, high = bar.confirmed
+                axes.plot([low, high], [row + 0.28] * 2, color=theme.second, linewidth=2, solid_capstyle="round")
+                axes.plot(value, row + 0.28, "D", color=theme.second, markersize=5)
+        axes.set_yticks(range(len(shown)), [plain(_marked(bar), 40) for bar in shown])
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        axes.grid(False, axis="y")
+        _ratio_axis(axes, [b for bar in shown for b in (bar.low, bar.high, *(bar.confirmed or ()))])
+        axes.set_xlabel("gain over the control in the same block (right is better)")
+        left_out = f", {len(bars) - most} worse ones not shown" if len(bars) > most else ""
+        _title(axes, theme, title, f"dot: search with its interval; diamond: confirmed in fresh blocks{left_out}")
+
+    return draw
+
+
+def _marked(bar: Bar) -> str:
+    mark = {"pick": "▶ ", "tied": "≈ ", "open": "? ", "out": "✗ "}.get(bar.standing, "")
+    return f"{mark}{bar.label}"
+
+
+def _ratio_axis(axes: Axes, values: Sequence[float]) -> None:
+    finite = [value for value in values if math.isfinite(value) and value > 0]
+    low, high = min([*finite, 0.95]), max([*finite, 1.05])
+    low, high = max(low, 0.05), min(high, 100.0)
+    axes.set_xlim(low / (high / low) ** 0.05, high * (high / low) ** 0.05)
+    if high / low > 3:
+        axes.set_xscale("log")
+        steps = [0.05, 0.1, 0.2, 0.33, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10, 20, 50, 100]
+        ticks = [tick for tick in steps if low <= tick <= high]
+        axes.set_xticks(ticks, [f"{tick:g}x" for tick in ticks])
+        axes.minorticks_off()
+    else:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.2f}x")
+
+
+def effects(rows: Sequence[tuple[str, float, float, float, bool]], *, title: str) -> Draw:
+    """How much each parameter changes the goal: (name, ratio, low, high, whether it is shown), the largest first."""
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        axes.axvline(1.0, color=theme.faint, linewidth=1)
+        for row, (_, value, low, high, shown) in enumerate(rows):
+            colour = theme.pick if shown else theme.worse
+            axes.plot([low, high], [row, row], color=colour, linewidth=5, alpha=0.4, solid_capstyle="round")
+            axes.plot(value, row, "o", color=colour, markersize=7)
+        axes.set_yticks(range(len(rows)), [plain(name, 48) for name, *_ in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.grid(False, axis="y")
+        _ratio_axis(axes, [bound for _, value, low, high, _ in rows for bound in (value, low, high)])
+        axes.set_xlabel("change of the goal, all else equal (right is better)")
+        _title(axes, theme, title, "green: shown to matter; grey: not shown")
+
+    return draw
+
+
+def pareto(points: Mapping[str, tuple[float, float, str]], front: Sequence[str], *, x: str, y: str, title: str) -> Draw:
+    """Two goals against each other as gains over the control: label -> (x, y, standing); right and up is better."""
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        axes.axvline(1.0, color=theme.grid, linewidth=1.2)
+        axes.axhline(1.0, color=theme.grid, linewidth=1.2)
+        edge = sorted((points[label][:2] for label in front), key=lambda point: point[0])
+        axes.plot([p[0] for p in edge], [p[1] for p in edge], color=theme.pick, alpha=0.5, linewidth=2)
+        for label, (gain_x, gain_y, standing) in points.items():
+            on_front = label in front
+            axes.plot(gain_x, gain_y, "o", color=theme.pick if on_front else theme.of(standing), markersize=8)
+            near: dict[str, Any] = {"xytext": (6, 5), "textcoords": "offset points", "fontsize": 8}
+            if on_front or len(points) <= 12:
+                colour = theme.text if on_front else theme.faint
+                axes.annotate(plain(label, 28), (gain_x, gain_y), **near, color=colour)
+        axes.margins(0.12)
+        axes.set_xlabel(plain(f"{x}, gain over the control"))
+        axes.set_ylabel(plain(f"{y}, gain over the control"))
+        _title(axes, theme, title, "line: the Pareto front; right and up is better")
+
+    return draw
+
+
+def scaling(
+    points: Sequence[tuple[float, float, float, float]],
+    curve: Sequence[tuple[float, float, float, float]],
+    *,
+    title: str,
+    x: str,
+    measured_to: float,
+    knee: float | None = None,
+    subtitle: str = "",
+) -> Draw:
+    """Speed-up by level: measured (x, value, low, high), the fitted curve with its band, dashed where extrapolated."""
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        xs = [p[0] for p in curve]
+        axes.fill_between(xs, [p[2] for p in curve], [p[3] for p in curve], color=theme.tied, alpha=0.18, linewidth=0)
+        inside = [p for p in curve if p[0] <= measured_to]
+        outside = [p for p in curve if p[0] >= measured_to]
+        axes.plot([p[0] for p in inside], [p[1] for p in inside], color=theme.tied, linewidth=2)
+        axes.plot(
+            [p[0] for p in outside], [p[1] for p in outside], color=theme.tied, linewidth=2, linestyle=(0, (4, 3))
+        )
+        axes.plot(xs, [p / xs[0] for p in xs], color=theme.faint, linewidth=1, linestyle=":")
+        for level, value, low, high in points:
+            axes.plot([level, level], [low, high], color=theme.pick, linewidth=3, alpha=0.5, solid_capstyle="round")
+            axes.plot(level, value, "o", color=theme.pick, markersize=7)
+        if knee is not None:
+            axes.axvline(knee, color=theme.second, linewidth=1.2)
+            axes.annotate(f"{number(knee)}: more adds little", (knee, 0.03), xycoords=("data", "axes fraction"),
+                          xytext=(5, 0), textcoords="offset points", color=theme.second, fontsize=9)  # fmt: skip
+        top = max([p[3] for p in points if math.isfinite(p[3])] + [p[1] for p in curve])
+        axes.set_ylim(0, top * 1.25)
+        axes.set_xlabel(plain(x))
+        axes.set_ylabel("speed-up")
+        _title(axes, theme, title, subtitle or "dotted: ideal; dashed: beyond what was measured")
+
+    return draw
+
+
+def convergence(steps: Sequence[tuple[int, float]], *, title: str, final: tuple[int, float] | None = None) -> Draw:
+    """The best gain seen after each trial; `final` is the confirmed value, which is what counts."""
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        axes.axhline(1.0, color=theme.faint, linewidth=1)
+        axes.step([s[0] for s in steps], [s[1] for s in steps], where="post", color=theme.tied, linewidth=2)
+        if final:
+            axes.plot(*final, "D", color=theme.second, markersize=7)
+            axes.annotate("confirmed", final, xytext=(0, -16), textcoords="offset points", ha="right",
+                          color=theme.second, fontsize=9)  # fmt: skip
+        axes.set_xlabel("trials")
+        axes.set_ylabel("best gain seen")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2f}x")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.margins(x=0.02, y=0.15)
+        _title(axes, theme, title, "single runs flatter the best one: the diamond is the honest value")
+
+    return draw
+
+
+def history(
+    nights: Sequence[str],
+    production: Sequence[float],
+    control: Sequence[float],
+    changes: Sequence[tuple[int, str]] = (),
+    *,
+    title: str,
+    y: str,
+) -> Draw:
+    """The goal over the nights for production and control, with the change points: (index, what changed)."""
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        places = list(range(len(nights)))
+        axes.plot(places, control, "-", color=theme.worse, linewidth=1.5, label="control")
+        axes.plot(places, production, "o-", color=theme.pick, linewidth=2, markersize=4, label="production")
+        for index, words in changes:
+            axes.axvline(index - 0.5, color=theme.bad, linewidth=1.2, linestyle=(0, (4, 3)))
+            axes.annotate(plain(words, 40), (index - 0.5, 1), xycoords=("data", "axes fraction"), xytext=(4, -12),
+                          textcoords="offset points", color=theme.bad, fontsize=9)  # fmt: skip
+        step = max(1, len(nights) // 8)
+        axes.set_xticks(places[::step], [plain(night, 12) for night in nights[::step]])
+        axes.set_ylabel(plain(y))
+        axes.margins(x=0.02, y=0.2)
+        axes.legend(frameon=False, labelcolor=theme.text, loc="lower left", ncols=2)
+        _title(axes, theme, title)
+
+    return draw
+
+
+def waterfall(steps: Sequence[tuple[str, float, float, float]], *, title: str) -> Draw:
+    """The gain of each stage of a staged sweep, multiplied up: (stage, ratio, low, high)."""
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        base = 1.0
+        for place, (_, value, low, high) in enumerate(steps):
+            colour = theme.pick if low > 1 else theme.bad if high < 1 else theme.worse
+            axes.bar(place, base * (value - 1), bottom=base, width=0.6, color=colour, alpha=0.8)
+            axes.plot([place] * 2, [base * low, base * high], color=theme.text, linewidth=1.5)
+            axes.annotate(f"{value:.2f}x", (place, base * max(value, high, 1)), xytext=(0, 6), textcoords="offset points",
+                          ha="center", color=theme.text, fontsize=9)  # fmt: skip
+            base *= value
+        axes.axhline(1.0, color=theme.faint, linewidth=1)
+        axes.set_xticks(range(len(steps)), [plain(name, 20) for name, *_ in steps])
+        axes.grid(False, axis="x")
+        axes.set_ylabel("gain over the control")
+        axes.margins(y=0.2)
+        _title(axes, theme, title, "green: shown to help; grey: not shown; red: shown to hurt")
+
+    return draw
