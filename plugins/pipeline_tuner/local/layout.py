@@ -29,13 +29,12 @@ class Layout:
         """The written analyses, a folder a sweep."""
         return self.root / "build" / "reports"
 
-    def secret(self, name: str) -> str:
-        """A password of 43 characters, made at the first call and kept in a file only its owner can read."""
-        path = self.local / "secrets" / name
-        return keep_secret(path)
+    def secret(self, name: str, *, size_bytes: int = 32) -> str:
+        """A password in URL-safe base64, made at the first call and kept in a file only its owner can read."""
+        return keep_secret(self.local / "secrets" / name, size_bytes=size_bytes)
 
 
-def keep_secret(path: Path) -> str:
+def keep_secret(path: Path, *, size_bytes: int = 32) -> str:
     """The secret in a file; where there is none, a new one, written with mode 0600."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
@@ -43,5 +42,5 @@ def keep_secret(path: Path) -> str:
     except FileExistsError:
         return path.read_text(encoding="ascii").strip()
     with os.fdopen(file, "w", encoding="ascii") as secret_file:
-        secret_file.write(secrets.token_urlsafe(32))
+        secret_file.write(secrets.token_urlsafe(size_bytes))
     return path.read_text(encoding="ascii")

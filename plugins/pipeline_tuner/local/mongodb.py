@@ -5,11 +5,7 @@ It is GPL-2.0: a program beside this project, of which no code is imported. User
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.local.background import BackgroundProgram
 from pipeline_tuner.local.layout import keep_secret
+from pipeline_tuner.local.ports import kept_port
 
 USER = "tuner"
 START_TIMEOUT_S = 60
@@ -35,32 +32,23 @@ class MongodbServer:
     folder: Path
 
     def start(self) -> None:
-        """Start the server where it does not run yet. The first start makes the user and starts it again with
-        passwords on. Raises InfrastructureError with the end of its log where it does not come up."""
-        if self.is_running():
+        """Start the server where it does not run yet.
+
+        The first start makes the user and then starts again with passwords on. Raises InfrastructureError
+        with the end of the server's log where it does not come up.
+        """
+        if self._program.is_running():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "port").write_text(str(_free_port()), encoding="ascii")
-        if not (self.folder / "password").exists():
-            with self._running_without_passwords() as client:
-                password = keep_secret(self.folder / "password.new")
-                client.admin.command("createUser", USER, pwd=password, roles=["root"])
-            (self.folder / "password.new").rename(self.folder / "password")
-        self._launch("--auth", "--sync-on-commit")
+        port = kept_port(self.folder / "port")
+        if not self._password_file.exists():
+            self._make_user(port)
+        self._launch(port, "--auth", "--sync-on-commit")
         self._wait(self.uri())
 
     def stop(self) -> None:
         """Stop the server and wait until its process is gone."""
-        process = self._process()
-        if process is None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except psutil.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=10)
-        (self.folder / "pid").unlink(missing_ok=True)
+        self._program.stop()
 
     def remove(self) -> None:
         """Stop the server and delete all that it ever wrote."""
@@ -69,21 +57,47 @@ class MongodbServer:
 
     def is_running(self) -> bool:
         """True where the server's process lives."""
-        return self._process() is not None
+        return self._program.is_running()
+
+    def is_initialised(self) -> bool:
+        """True where the server has been started once, so that it has a URI."""
+        return self._password_file.exists()
 
     def uri(self, database: str = "admin") -> str:
         """`mongodb://user:password@127.0.0.1:port/database?...`: a secret."""
-        password = (self.folder / "password").read_text(encoding="ascii")
-        return f"mongodb://{USER}:{password}@{self._address}/{database}?authSource=admin&directConnection=true"
+        options = "authSource=admin&directConnection=true"
+        return f"mongodb://{USER}:{self.password}@127.0.0.1:{self.port}/{database}?{options}"
 
     @property
-    def _address(self) -> str:
-        return f"127.0.0.1:{(self.folder / 'port').read_text(encoding='ascii')}"
+    def password(self) -> str:
+        """The user's password, kept in a file only its owner can read."""
+        return self._password_file.read_text(encoding="ascii")
+
+    @property
+    def port(self) -> int:
+        """The port that the server listens on."""
+        return int((self.folder / "port").read_text(encoding="ascii"))
+
+    @property
+    def _password_file(self) -> Path:
+        return self.folder / "password"
+
+    @property
+    def _program(self) -> BackgroundProgram:
+        return BackgroundProgram(self.folder, "secantusdb")
+
+    def _make_user(self, port: int) -> None:
+        # The file gets its name when the user exists: a start that was killed before begins anew.
+        password = keep_secret(self.folder / "password.new")
+        with self._without_passwords(port) as client:
+            client.admin.command("createUser", USER, pwd=password, roles=["root"])
+        (self.folder / "password.new").rename(self._password_file)
 
     @contextmanager
-    def _running_without_passwords(self) -> Iterator[MongoClient]:
-        self._launch()
-        uri = f"mongodb://{self._address}/?directConnection=true"
+    def _without_passwords(self, port: int) -> Iterator[MongoClient]:
+        uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+        self._launch(port)
         try:
             self._wait(uri)
             client: MongoClient
@@ -92,30 +106,14 @@ class MongodbServer:
         finally:
             self.stop()
 
-    def _launch(self, *options: str) -> None:
+    def _launch(self, port: int, *options: str) -> None:
         program = Path(sys.executable).with_name("secantusd-py")
         if not program.exists():
             raise InfrastructureError(
                 "the MongoDB-compatible server is missing: pip install 'airflow-pipeline-tuner[local]'"
             )
-        host, port = self._address.split(":")
-        command = [str(program), "--host", host, "--port", port, "--storage-path", str(self.folder / "data"), *options]
-        with (self.folder / "log").open("ab") as log:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
-            )
-        started = psutil.Process(process.pid).create_time()
-        (self.folder / "pid").write_text(f"{process.pid} {started}", encoding="ascii")
-
-    def _process(self) -> psutil.Process | None:
-        try:
-            pid, started = (self.folder / "pid").read_text(encoding="ascii").split()
-            process = psutil.Process(int(pid))
-            # A number that another program got since is not this server.
-            is_ours = process.create_time() == float(started) and process.status() != psutil.STATUS_ZOMBIE
-        except (OSError, ValueError, psutil.NoSuchProcess):
-            return None
-        return process if is_ours else None
+        address = ["--host", "127.0.0.1", "--port", str(port)]
+        self._program.start([program, *address, "--storage-path", self.folder / "data", *options])
 
     def _wait(self, uri: str) -> None:
         end = time.monotonic() + START_TIMEOUT_S
@@ -127,12 +125,5 @@ class MongodbServer:
                     return
                 except PyMongoError:
                     time.sleep(0.1)
-        log = (self.folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
         self.stop()
-        raise InfrastructureError("the MongoDB-compatible server did not start:" + os.linesep + "\n".join(log))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        raise InfrastructureError(f"the MongoDB-compatible server did not start:\n{self._program.log_end()}")

@@ -12,7 +12,6 @@ import importlib.util
 import os
 import pwd
 import shutil
-import socket
 import stat
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ from psycopg2 import sql
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.layout import keep_secret
+from pipeline_tuner.local.ports import kept_port
 
 USER = "tuner"
 PROGRAMS = "pginstall18"
@@ -60,12 +60,12 @@ class PostgresServer:
             if self._process() is not None:
                 # Killed, and not yet reaped by its parent: PostgreSQL would take it for alive.
                 (self.data / "postmaster.pid").unlink()
-            if not (self.data / "PG_VERSION").exists():
+            if not self.data.exists():
                 self._initialise()
-            self._write_port(self._choose_port())
-            options = " ".join(f"-c {name}={value!r}" for name, value in {**SETTINGS, **self.settings}.items())
-            arguments = ["-D", self.data, "-l", self.log, "-w", "-t", "60", "-o", f"-p {self.port} {options}", "start"]
-            started = self._run("pg_ctl", *arguments)
+            port = kept_port(self.folder / "port")
+            settings = " ".join(f"-c {name}={value!r}" for name, value in {**SETTINGS, **self.settings}.items())
+            options = ["-l", str(self.log), "-w", "-t", "60", "-o", f"-p {port} {settings}"]
+            started = self._run("pg_ctl", "-D", self.data, *options, "start")
             if started.returncode:
                 raise InfrastructureError(
                     f"PostgreSQL did not start in {self.data}:\n{self._log_end() or started.stdout}"
@@ -170,20 +170,23 @@ class PostgresServer:
     def _initialise(self) -> None:
         account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         password_file = self._home / "initial-password"
-        shutil.rmtree(self.data, ignore_errors=True)
-        self.data.mkdir(mode=0o700)
+        # The folder gets its name when it is complete: a start that was killed before begins anew.
+        unfinished = self.data.with_suffix(".new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
         password_file.touch(mode=0o600)
         password_file.write_text(self.password, encoding="ascii")
         self.log.touch(mode=0o600)
         if account:
-            for path in (self.data, password_file, self.log):
+            for path in (unfinished, password_file, self.log):
                 os.chown(path, account.pw_uid, account.pw_gid)
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C", "--encoding=UTF8"]
         access = ["--auth=scram-sha-256", f"--username={USER}", f"--pwfile={password_file}"]
-        made = self._run("initdb", "-D", self.data, *locale, *access, "--no-sync")
+        made = self._run("initdb", "-D", unfinished, *locale, *access, "--no-sync")
         password_file.unlink()
         if made.returncode:
-            raise InfrastructureError(f"PostgreSQL's initdb failed in {self.data}:\n{made.stdout}")
+            raise InfrastructureError(f"PostgreSQL's initdb failed in {unfinished}:\n{made.stdout}")
+        unfinished.rename(self.data)
 
     def _run(self, program: str, *arguments: str | Path, check: bool = False) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs as the server's user, in a folder that this user can read."""
@@ -209,17 +212,6 @@ class PostgresServer:
 
     def _log_end(self) -> str:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-
-    def _choose_port(self) -> int:
-        kept = self.folder / "port"
-        if kept.exists() and _is_free(self.port):
-            return self.port
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return probe.getsockname()[1]
-
-    def _write_port(self, port: int) -> None:
-        (self.folder / "port").write_text(str(port), encoding="ascii")
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -269,8 +261,3 @@ def _copy_programs(installation: Path, target: Path) -> None:
             path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
     unfinished.rename(target)
 
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -1,0 +1,73 @@
+"""The commands behind the Makefile: `python -m pipeline_tuner.local demo|ui|stop|env|clean`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from pipeline_tuner.exceptions import PipelineTunerError
+from pipeline_tuner.local.airflow import LOGIN, Airflow, shell_lines
+from pipeline_tuner.local.demo import Demo
+from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.services import EVERYTHING, Services, needs_of
+
+
+def demo(airflow: Airflow, job: str) -> int:
+    """Run a job's sweep on the demo's data and print what it recommends."""
+    return Demo(airflow, job).run()
+
+
+def ui(airflow: Airflow, job: str) -> int:
+    """Start Airflow with its page, and print address and login."""
+    airflow.services.start(EVERYTHING)
+    airflow.migrate()
+    airflow.start()
+    print(f"Airflow: {airflow.url}   user: {LOGIN}   password: {airflow.password}")
+    print(f"Trigger the DAG tune_{job} there. `make stop` ends it.")
+    return 0
+
+
+def stop(airflow: Airflow, job: str) -> int:
+    """Stop all that runs."""
+    airflow.stop()
+    airflow.services.stop()
+    return 0
+
+
+def env(airflow: Airflow, job: str) -> int:
+    """Start what a job needs, and print the lines after which `airflow` commands work in a shell."""
+    airflow.services.start(needs_of(job))
+    airflow.migrate()
+    print(shell_lines(airflow))
+    return 0
+
+
+def clean(airflow: Airflow, job: str) -> int:
+    """Stop all that runs and delete its data; what was installed and downloaded stays."""
+    airflow.stop()
+    airflow.remove()
+    airflow.services.remove()
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Airflow, str], int]] = {
+    "demo": demo, "ui": ui, "stop": stop, "env": env, "clean": clean,
+}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline_tuner.local", description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("--job", default="migration", help="migration, streaming_etl, dedup or quantizer")
+    options = parser.parse_args(arguments)
+    try:
+        return COMMANDS[options.command](Airflow(Services(Layout.default())), options.job)
+    except PipelineTunerError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
