@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -92,8 +93,8 @@ class Airflow:
 
     def stop(self) -> None:
         """Stop Airflow's programs and all that they started."""
-        for name in PROGRAMS:
-            self._program(name).stop()
+        with ThreadPoolExecutor(len(PROGRAMS)) as pool:
+            list(pool.map(lambda name: self._program(name).stop(), PROGRAMS))
 
     def remove(self) -> None:
         """Stop Airflow and delete its folder: logs, settings, login."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-STOP_TIMEOUT_S = 20
+STOP_TIMEOUT_S = 10
 
 
 @dataclass(frozen=True)
