@@ -244,6 +244,8 @@ def convergence(steps: Sequence[tuple[int, float]], *, title: str, final: tuple[
     """The best gain seen after each trial; `final` is the confirmed value, which is what counts."""
 
     def draw(axes: Axes, theme: Theme) -> None:
+        from matplotlib.ticker import MaxNLocator
+
         axes.axhline(1.0, color=theme.faint, linewidth=1)
         axes.step([s[0] for s in steps], [s[1] for s in steps], where="post", color=theme.tied, linewidth=2)
         if final:
@@ -253,7 +255,7 @@ def convergence(steps: Sequence[tuple[int, float]], *, title: str, final: tuple[
         axes.set_xlabel("trials")
         axes.set_ylabel("best gain seen")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2f}x")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(x=0.02, y=0.15)
         _title(axes, theme, title, "single runs flatter the best one: the diamond is the honest value")
 
@@ -298,7 +300,8 @@ def waterfall(steps: Sequence[tuple[str, float, float, float]], *, title: str) -
             colour = theme.pick if low > 1 else theme.bad if high < 1 else theme.worse
             axes.bar(place, base * (value - 1), bottom=base, width=0.6, color=colour, alpha=0.8)
             axes.plot([place] * 2, [base * low, base * high], color=theme.text, linewidth=1.5)
-            axes.annotate(f"{value:.2f}x", (place, base * max(value, high, 1)), xytext=(0, 6), textcoords="offset points",
+            top = (place, base * max(value, high, 1))
+            axes.annotate(f"{value:.2f}x", top, xytext=(0, 6), textcoords="offset points",
                           ha="center", color=theme.text, fontsize=9)  # fmt: skip
             base *= value
         axes.axhline(1.0, color=theme.faint, linewidth=1)

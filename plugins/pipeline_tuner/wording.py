@@ -62,9 +62,11 @@ def metric_unit(name: str) -> str:
 
 def interval_words(interval: Interval, unit: str = "") -> str:
     """A figure with its bounds: `1,230 (1,180 to 1,290) rows/s`; says so where the bounds are unknown."""
-    if not (math.isfinite(interval.low) and math.isfinite(interval.high)) or interval.low <= 0 < interval.n < 2:
+    if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return f"{figure(interval.value, unit)} (bounds unknown: {interval.n} run)"
-    return f"{figure(interval.value, unit)} ({figure(interval.low, unit)} to {figure(interval.high, unit)})"
+    if unit in ("s", "B", "bytes"):
+        return f"{figure(interval.value, unit)} ({figure(interval.low, unit)} to {figure(interval.high, unit)})"
+    return f"{number(interval.value)} ({number(interval.low)} to {number(interval.high)}) {unit}".strip()
 
 
 def gain_words(gain: Interval) -> str:

@@ -3,11 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from tests.unit.planted import planted_options, planted_study, planted_sweep
 
 from pipeline_tuner.exceptions import NoRecommendationError
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import Recommendation
-from tests.unit.planted import planted_options, planted_study, planted_sweep
 
 STUDY = planted_study()
 OPTIONS = planted_options(STUDY)
@@ -49,7 +49,7 @@ def test_unconfirmed_winner_states_no_gain():
 
 
 def test_confirmation_that_contradicts_makes_it_abstain():
-    search = [r for r in sweep(confirmed=())]
+    search = sweep(confirmed=())
     confirm = [r for r in sweep({**DURATIONS, "copy": 14.0}) if r.plan.phase == "confirm"]
     answer = throughput(search + confirm)
     assert answer.status == "abstained"

@@ -1,0 +1,208 @@
+"""The first part of the written analysis: what to run, its figures, and all configurations side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline_tuner import plots
+from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
+from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.report.markdown import escaped, table
+from pipeline_tuner.report.story import Story
+from pipeline_tuner.report.tables import Row
+from pipeline_tuner.space import Configuration
+from pipeline_tuner.wording import counted, figure, interval_words, listed, metric_unit, number, percent
+
+HEADLINES = {"winner": "use **{}**", "tied": "**{}**, tied with others", "abstained": "no answer yet"}
+COLUMNS = ("rows_per_s", "peak_rows_per_s", "duration_s", "latency_p95_s", "memory_peak_bytes")
+TITLES = {
+    "rows_per_s": "average rows/s",
+    "peak_rows_per_s": "peak rows/s",
+    "duration_s": "duration",
+    "latency_p95_s": "latency p95",
+    "memory_peak_bytes": "memory peak",
+}
+MOST_ROWS = 40
+
+
+def recommended(story: Story) -> str:
+    """One line a goal, the configuration of the primary goal, and the picture of the intervals."""
+    lines = [_goal_line(answer) for answer in story.recommendations]
+    parts = ["\n".join(lines), _settings(story), *_pictures(story)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _goal_line(answer: Recommendation) -> str:
+    head = HEADLINES[answer.status].format(escaped(answer.label))
+    value = f"{interval_words(answer.estimate, answer.unit)}." if answer.estimate else ""
+    return (
+        f"- {escaped(answer.goal)}: {' '.join([head + '.', *filter(None, [escaped(value)]), escaped(answer.reason)])}"
+    )
+
+
+def _settings(story: Story) -> str:
+    if story.subject is None:
+        return ""
+    mine, control = story.subject.configuration, story.study.control_candidate.configuration
+    names = [name for name in story.study.space.parameters if name in mine or name in control]
+    rows = [
+        (_setting_name(story, name), control.get(name, "-"), mine.get(name, "-"), _change(mine, control, name))
+        for name in names
+    ]
+    header = ("setting", f"control ({story.control_label})", f"{story.subject.label}", "")
+    return table([escaped(cell) for cell in header], rows)
+
+
+def _setting_name(story: Story, name: str) -> str:
+    unit = story.study.space.parameters[name].unit
+    return f"{name} ({unit})" if unit else name
+
+
+def _change(mine: Configuration, control: Configuration, name: str) -> str:
+    return "" if mine.get(name) == control.get(name) else "changed"
+
+
+def _pictures(story: Story) -> list[str]:
+    pictures = []
+    for answer in story.recommendations:
+        bars = plots.bars_of(answer.evidence)
+        if len(bars) > 1:
+            name = f"intervals-{answer.goal}"
+            height = 1.6 + 0.42 * min(len(bars), 24)
+            draw = plots.intervals(bars, title=_picture_title(answer), zone=story.options.budget.indifference)
+            path = plots.save(story.folder, name, draw, size=(8.0, height))
+            pictures.append(f"![Gain over the control by configuration, for {escaped(answer.goal)}]({path.name})")
+    return pictures
+
+
+def _picture_title(answer: Recommendation) -> str:
+    if answer.status == "winner":
+        return f"{answer.goal}: {answer.label} is best"
+    if answer.status == "tied":
+        return f"{answer.goal}: {listed(answer.ties)} tie"
+    return f"{answer.goal}: no answer yet"
+
+
+def results(story: Story) -> str:
+    """The figures of the recommended configuration beside the control's, and their ratio in the same block."""
+    mine, control = story.subject, story.control
+    if mine is None:
+        return ""
+    trials = story.deciding(mine)
+    phase = "the confirmation" if any(r.plan.phase == "confirm" for r in trials) else "the search (not confirmed)"
+    status = f"{escaped(mine.label)}: {mine.measured} of {counted(mine.planned, 'trial')} measured"
+    status += f", {mine.failed} failed." if mine.failed else ", none failed."
+    status += f" Figures are medians over {counted(len(trials), 'trial')} of {phase}."
+    if control is None or control.label == mine.label:
+        return f"{status}\n\n{_own_figures(story, mine)}"
+    compared = [compare(trials, story.deciding(control), name) for name in _metric_names([*trials])]
+    rows = [_compared(line) for line in compared if line is not None]
+    header = ("figure", f"control ({escaped(control.label)})", escaped(mine.label), "ratio in the same block")
+    return f"{status}\n\n{table(header, rows)}\n\n{_exact_words([c for c in compared if c])}".strip()
+
+
+def _own_figures(story: Story, row: Row) -> str:
+    trials = story.deciding(row)
+    lines = [(name, figure(row.median(name) or 0.0, metric_unit(name))) for name in _metric_names(trials)]
+    return table(("figure", escaped(row.label)), lines)
+
+
+def _metric_names(trials: Sequence) -> list[str]:
+    names = {name for result in trials for name in result.metrics}
+    first = [name for name in COLUMNS if name in names]
+    return [*first, *sorted(names - set(first))]
+
+
+def _compared(line: MetricComparison) -> tuple[str, str, str, str]:
+    unit = metric_unit(line.metric)
+    return line.metric, figure(line.second, unit), figure(line.first, unit), _ratio_words(line)
+
+
+def _ratio_words(line: MetricComparison) -> str:
+    if line.is_exact:
+        return (
+            "the same, exactly"
+            if not line.differs
+            else f"{line.first / line.second:.3f}x, exact"
+            if line.second
+            else "exact"
+        )
+    if line.ratio is None:
+        return ""
+    words = f"{line.ratio.value:.2f}x ({line.ratio.low:.2f} to {line.ratio.high:.2f})"
+    return words if line.differs else f"{words}, no difference shown"
+
+
+def _exact_words(lines: Sequence[MetricComparison]) -> str:
+    settled = [line for line in lines if line.is_exact and line.differs and line.second]
+    if not settled:
+        return ""
+    said = listed([f"{escaped(line.metric)} ({line.first / line.second:.3f}x)" for line in settled])
+    return f"These figures don't vary between runs, so they are settled without repeats: {said}."
+
+
+def comparison(story: Story) -> str:
+    """All configurations of the sweep, the best first, with the best of earlier sweeps beside them."""
+    columns = [name for name in COLUMNS if any(row.median(name) is not None for row in story.rows)]
+    header = ["configuration", "trials", *(TITLES[name] for name in columns), "gain over the control", "standing"]
+    rows = [_comparison_row(row, columns) for row in story.rows[:MOST_ROWS]]
+    rows += _earlier_rows(story, len(columns))
+    more = len(story.rows) - MOST_ROWS
+    parts = [table(header, rows)]
+    if more > 0:
+        parts.append(f"{counted(more, 'configuration')} with a smaller gain are not shown.")
+    parts.append(_drift_words(story))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _comparison_row(row: Row, columns: Sequence[str]) -> list[str]:
+    figures = [figure(value, metric_unit(n)) if (value := row.median(n)) is not None else "" for n in columns]
+    gain = row.confirmed if row.confirmed and row.confirmed.low < row.confirmed.high else row.ratio
+    label = f"{row.label} (same as {listed(row.same_as)})" if row.same_as else row.label
+    return [label, f"{row.measured}/{row.planned}", *figures, _bounds(gain, row), _standing(row)]
+
+
+def _bounds(gain: Interval | None, row: Row) -> str:
+    if gain is None:
+        return ""
+    if gain.low == gain.high == 1.0:
+        return "1 (control)"
+    fresh = ", confirmed" if gain is row.confirmed else ""
+    return f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f}){fresh}"
+
+
+def _standing(row: Row) -> str:
+    words = {"pick": "recommended", "tied": "tied", "open": "may be better", "worse": "worse", "out": "out"}
+    return f"{words.get(row.standing, row.standing)}: {row.why_out}" if row.why_out else words.get(row.standing, "")
+
+
+def _earlier_rows(story: Story, columns: int) -> list[list[str]]:
+    known = [row for row in story.rows if row.earlier]
+    best = max(known, key=lambda row: row.earlier.value if row.earlier else 0, default=None)
+    if best is None or best.earlier is None:
+        return []
+    sweeps = len({result.plan.sweep_id for result in story.history})
+    gain = f"{best.earlier.value:.2f}x ({best.earlier.low:.2f} to {best.earlier.high:.2f})"
+    return [
+        [
+            f"best so far: {best.label}",
+            f"{best.earlier.n}",
+            *[""] * columns,
+            gain,
+            f"{counted(sweeps, 'earlier sweep')}",
+        ]
+    ]
+
+
+def _drift_words(story: Story) -> str:
+    if story.control is None:
+        return ""
+    values = values_of(story.control.results, "duration_s")
+    if len(values) < 2:
+        return ""
+    spread = max(values) / min(values) - 1
+    return (
+        f"The control took {number(min(values))} to {number(max(values))} s over {counted(len(values), 'trial')} "
+        f"(a spread of {percent(spread)}): gains are ratios to the control of the same block, so that a machine "
+        "that drifts between blocks doesn't favour anyone."
+    )

@@ -1,0 +1,65 @@
+"""What a written analysis is made from: the sweep, its answers, and whom it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.report.findings import Facts
+from pipeline_tuner.report.tables import Row, rows_of
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions
+from pipeline_tuner.trial import TrialResult
+
+
+@dataclass(frozen=True)
+class Story:
+    """One sweep. `results` are settled; `history` are trials of earlier sweeps of the same workload and machine."""
+
+    study: Study
+    options: SweepOptions
+    results: tuple[TrialResult, ...]
+    recommendations: tuple[Recommendation, ...]
+    history: tuple[TrialResult, ...]
+    environment: Mapping[str, Any]
+    workload: Mapping[str, Any]
+    folder: Path
+
+    @property
+    def main(self) -> Recommendation:
+        """The primary goal's recommendation."""
+        return self.recommendations[0]
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The configurations, the best for the primary goal first."""
+        return rows_of(self.main, self.results)
+
+    @cached_property
+    def subject(self) -> Row | None:
+        """The configuration that the analysis is about: the primary goal's pick or best guess, else the control."""
+        return next((row for row in self.rows if row.label == (self.main.label or self.control_label)), None)
+
+    @property
+    def control_label(self) -> str:
+        """The label of the control."""
+        planned = (result.plan.label for result in self.results if result.plan.is_control)
+        return next(planned, self.study.control)
+
+    @property
+    def control(self) -> Row | None:
+        """The control's row; None where it is not in the sweep."""
+        return next((row for row in self.rows if row.label == self.control_label), None)
+
+    def deciding(self, row: Row) -> tuple[TrialResult, ...]:
+        """The trials behind the row's figures: the confirmation's where there are any, the search's otherwise."""
+        fresh = tuple(r for r in row.results if r.plan.phase == "confirm" and r.status == "measured")
+        return fresh or tuple(r for r in row.results if r.plan.fraction == 1.0)
+
+    def facts(self, row: Row) -> Facts:
+        """The row's figures for findings."""
+        return Facts.of(row.label, row.configuration, self.deciding(row))

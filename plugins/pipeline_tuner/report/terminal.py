@@ -1,0 +1,63 @@
+"""A sweep's answer for a terminal: the recommendation of each goal, and the table of trials. Plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline_tuner.analysis.evidence import described_failures, settled
+from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.report.tables import Row, rows_of, text_table
+from pipeline_tuner.trial import TrialResult
+from pipeline_tuner.wording import counted, interval_words, percent
+
+WORDS = {"winner": "use", "tied": "tied, use", "abstained": "no answer yet; best guess"}
+
+
+def summary(recommendations: Sequence[Recommendation], results: Sequence[TrialResult]) -> str:
+    """The recommendations with their intervals, then the configurations with trials and gain, as lines of text."""
+    whole = settled(results)
+    parts = ["\n".join(_goal_lines(recommendation)) for recommendation in recommendations]
+    if recommendations:
+        first = recommendations[0]
+        parts.append(text_table(_header(first.goal), [_cells(row) for row in rows_of(first, whole)]))
+    return "\n\n".join([*parts, _counts(whole)])
+
+
+def _goal_lines(answer: Recommendation) -> list[str]:
+    lines = [f"{answer.goal}: {WORDS[answer.status]} {answer.label or 'none'}"]
+    if answer.estimate:
+        lines.append(
+            f"  value   {interval_words(answer.estimate, answer.unit)}, {percent(answer.estimate.confidence)} interval"
+        )
+    if answer.configuration:
+        lines.append(f"  with    {' '.join(f'{name}={value}' for name, value in answer.configuration.items())}")
+    return [*lines, f"  because {answer.reason}"]
+
+
+def _header(goal: str) -> list[str]:
+    return ["configuration", "trials", "failed", "blocks", f"{goal} vs control", "confirmed", ""]
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        row.label,
+        f"{row.measured}/{row.planned}",
+        str(row.failed or ""),
+        str(row.blocks or ""),
+        _bounds(row.ratio),
+        _bounds(row.confirmed),
+        row.why_out or row.standing,
+    ]
+
+
+def _bounds(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f"{interval.value:.2f}x ({interval.low:.2f} to {interval.high:.2f})"
+
+
+def _counts(results: Sequence[TrialResult]) -> str:
+    measured = sum(result.status == "measured" for result in results)
+    failed = [result for result in results if result.status == "failed"]
+    said = f"{measured} of {counted(len(results), 'trial')} measured"
+    return f"{said}; {described_failures(failed, of=len(results))}" if failed else f"{said}, none failed"
