@@ -55,7 +55,6 @@ class Airflow:
             "PYTHONPATH": str(layout.root / "plugins"),
             "JAVA_HOME": str(java_home(layout)),
             "SPARK_LOCAL_IP": "127.0.0.1",
-            "PIPELINE_TUNER_ROOT": str(layout.root),
             "PIPELINE_TUNER_JARS": ",".join(map(str, jars.present(layout))),
             **self._settings(),
             **{f"AIRFLOW_CONN_{name.upper()}": value for name, value in self._connections().items()},

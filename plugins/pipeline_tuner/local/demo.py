@@ -1,4 +1,9 @@
 """placeholder"""
+
+
 class Demo:
-    def __init__(self,*a): pass
-    def run(self): return 0
+    def __init__(self, *a):
+        pass
+
+    def run(self):
+        return 0

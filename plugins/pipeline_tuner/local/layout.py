@@ -16,8 +16,8 @@ class Layout:
 
     @classmethod
     def default(cls) -> Layout:
-        """The checkout that this file lies in, or the folder that PIPELINE_TUNER_ROOT names."""
-        return cls(Path(os.environ.get("PIPELINE_TUNER_ROOT") or Path(__file__).resolve().parents[3]))
+        """The checkout that this file lies in."""
+        return cls(Path(__file__).resolve().parents[3])
 
     @property
     def local(self) -> Path:

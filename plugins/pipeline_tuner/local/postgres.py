@@ -260,4 +260,3 @@ def _copy_programs(installation: Path, target: Path) -> None:
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
     unfinished.rename(target)
-

@@ -1,0 +1,122 @@
+"""The house's boundaries, read from the imports of its modules."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PLUGINS = ROOT / "plugins"
+JOBS = ROOT / "spark_jobs"
+MODULES = sorted(path for folder in (PLUGINS, JOBS) for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+LONGEST_MODULE = 300
+MAY_BE_LONGER: set[str] = set()
+"""Modules that one story makes longer; a name here needs a reason."""
+
+AIRFLOW = {"airflow"}
+SPARK = {"pyspark"}
+DATABASES = {"psycopg2", "sqlalchemy", "alembic", "pymongo", "duckdb"}
+
+NOUNS = ("study", "space", "trial", "measurement", "sweep", "recommendation", "expression", "exceptions", "wording")
+PURE = (*NOUNS, "search", "analysis", "recommend")
+ALLOWED = {
+    **{noun: {*NOUNS} for noun in NOUNS},
+    "search": {*NOUNS, "search", "analysis"},
+    "analysis": {*NOUNS, "analysis"},
+    "recommend": {*NOUNS, "analysis", "recommend"},
+    "store": {*NOUNS, "store"},
+    "report": {*NOUNS, "report", "analysis", "recommend", "plots"},
+    "web": {*NOUNS, "web", "store", "report", "analysis", "recommend", "plots", "settings"},
+    "runners": {*NOUNS, "runners", "settings"},
+    "local": {*NOUNS, "local", "store"},
+}
+"""Part of `pipeline_tuner` to the parts that it may import; parts that are not here may import what they like."""
+
+
+def test_modules_are_found():
+    assert len(MODULES) > 20
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_parts_import_only_what_lies_below_them(module: Path):
+    part = _part(module)
+    if part not in ALLOWED:
+        return
+    used = {name.split(".")[1] for name in _imports(module) if name.startswith("pipeline_tuner.")}
+    assert used <= ALLOWED[part], f"{part} must not import {', '.join(sorted(used - ALLOWED[part]))}"
+
+
+@pytest.mark.parametrize("part", PURE)
+def test_the_pure_parts_know_no_airflow_spark_or_database(part: str):
+    for module in _modules_of(part):
+        forbidden = _top_level(module) & (AIRFLOW | SPARK | DATABASES)
+        assert not forbidden, f"{module.name} imports {forbidden}"
+
+
+def test_jobs_know_nothing_of_the_plugin():
+    for module in (path for path in MODULES if JOBS in path.parents):
+        assert not _top_level(module) & (AIRFLOW | {"pipeline_tuner"}), module
+
+
+def test_the_plugin_knows_no_job():
+    for module in (path for path in MODULES if PLUGINS in path.parents):
+        assert "pipeline_jobs" not in _top_level(module), module
+
+
+def test_the_contract_needs_the_standard_library_only():
+    third_party = _top_level(JOBS / "pipeline_jobs" / "contract.py") & (SPARK | DATABASES | {"numpy", "pyarrow"})
+    assert not third_party
+
+
+def test_only_airflow_facing_parts_import_airflow():
+    facing = {"operators", "dag_factory", "web", "settings", "runners", "provider"}
+    users = {_part(module) for module in MODULES if PLUGINS in module.parents and _top_level(module) & AIRFLOW}
+    assert users - {"pipeline_tuner_plugin"} <= facing
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_stay_short(module: Path):
+    if module.parent.name == "versions":
+        pytest.skip("a schema version is written once and never read as a story")
+    lines = len(module.read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST_MODULE or str(module.relative_to(ROOT)) in MAY_BE_LONGER, f"{lines} lines"
+
+
+def test_no_module_hides_behind_an_empty_name():
+    empty = re.compile(r"(^|_)(util|utils|helper|helpers|common|misc|manager)(_|$)")
+    assert not [path for path in MODULES if empty.search(path.stem)]
+
+
+def test_airflow_loads_only_the_plugin_module():
+    ignored = (PLUGINS / ".airflowignore").read_text(encoding="utf-8").split()
+    assert "pipeline_tuner/" in ignored
+
+
+def _part(module: Path) -> str:
+    """The first name below `pipeline_tuner` (or below plugins or spark_jobs)."""
+    for root in (PLUGINS / "pipeline_tuner", PLUGINS, JOBS):
+        if root in module.parents:
+            return module.relative_to(root).parts[0].removesuffix(".py")
+    raise AssertionError(module)
+
+
+def _modules_of(part: str) -> list[Path]:
+    return [module for module in MODULES if PLUGINS in module.parents and _part(module) == part]
+
+
+def _top_level(module: Path) -> set[str]:
+    return {name.split(".")[0] for name in _imports(module)}
+
+
+def _imports(module: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "pipeline_tuner":
+            yield from (f"pipeline_tuner.{alias.name}" for alias in node.names if not alias.name.startswith("__"))
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
