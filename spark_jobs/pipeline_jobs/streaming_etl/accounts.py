@@ -1,0 +1,120 @@
+"""What is loaded already: ranges of the source, batches, and where to go on after a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+
+from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.streaming_etl.tables import BATCHES, DEAD_LETTERS, RANGES
+
+
+@dataclass(frozen=True)
+class Range:
+    """A part of the source that one pipeline loads in order. `first` and `last` are positions; None is open."""
+
+    number: int
+    first: str | None
+    last: str | None
+    is_done: bool = False
+
+
+@dataclass(frozen=True)
+class Totals:
+    """The books of a job. `documents` = `loaded` + `rejected` + `replaced` (by a later one with the same key)."""
+
+    documents: int
+    loaded: int
+    rejected: int
+    replaced: int
+    rows: int
+    batches: int
+
+
+class Accounts:
+    """The accounts of one job in the target's schema. `job` names the load: the same name goes on where it stopped."""
+
+    def __init__(self, connection: Any, schema: str, job: str) -> None:
+        self._connection, self._schema, self._job = connection, schema, job
+
+    def begin(self, source: str, planned: Sequence[Range]) -> tuple[Range, ...]:
+        """The ranges to load: those of an earlier run of the job, or the planned ones, now on record.
+
+        Raises BadConfigurationError where the job's name stands for another source.
+        """
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(self._sql("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", RANGES))
+            cursor.execute(
+                self._sql("SELECT number, first, last, is_done, source FROM {} WHERE job = %s ORDER BY number", RANGES),
+                (self._job,),
+            )
+            found = cursor.fetchall()
+            if any(row[4] != source for row in found):
+                raise BadConfigurationError(
+                    f"the job {self._job!r} loaded {found[0][4]} before, this is {source}: give this load another name"
+                )
+            if found:
+                return tuple(Range(*row[:4]) for row in found)
+            for part in planned:
+                cursor.execute(
+                    self._sql("INSERT INTO {} (job, number, source, first, last) VALUES (%s, %s, %s, %s, %s)", RANGES),
+                    (self._job, part.number, source, part.first, part.last),
+                )
+        return tuple(planned)
+
+    def resume(self, number: int) -> tuple[int, str | None]:
+        """The next batch's number in a range and the position that it starts from (None: the range's start).
+
+        Batches that committed after one that did not are struck from the books: they come again, and loading
+        a document twice has no further effect.
+        """
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(
+                self._sql(
+                    "SELECT sequence, position FROM {} WHERE job = %s AND number = %s ORDER BY sequence", BATCHES
+                ),
+                (self._job, number),
+            )
+            found = cursor.fetchall()
+            whole = next((n for n, row in enumerate(found) if row[0] != n), len(found))
+            cursor.execute(
+                self._sql("DELETE FROM {} WHERE job = %s AND number = %s AND sequence >= %s", BATCHES),
+                (self._job, number, whole),
+            )
+        return whole, found[whole - 1][1] if whole else None
+
+    def finish(self, number: int) -> None:
+        """Record that a range is loaded to its end."""
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(
+                self._sql("UPDATE {} SET is_done = true WHERE job = %s AND number = %s", RANGES), (self._job, number)
+            )
+
+    def totals(self) -> Totals:
+        """The sums over all batches."""
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(
+                self._sql(
+                    "SELECT coalesce(sum(documents), 0)::bigint, coalesce(sum(loaded), 0)::bigint, "
+                    "coalesce(sum(rejected), 0)::bigint, coalesce(sum(replaced), 0)::bigint, "
+                    "coalesce(sum(rows), 0)::bigint, count(*) FROM {} WHERE job = %s",
+                    BATCHES,
+                ),
+                (self._job,),
+            )
+            return Totals(*cursor.fetchone())
+
+    def dead_letters(self) -> dict[str, int]:
+        """How many documents were rejected, by reason."""
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(
+                self._sql("SELECT reason, count(*) FROM {} WHERE job = %s GROUP BY 1 ORDER BY 1", DEAD_LETTERS),
+                (self._job,),
+            )
+            return dict(cursor.fetchall())
+
+    def _sql(self, text: str, table: str) -> sql.Composed:
+        return sql.SQL(text).format(sql.Identifier(self._schema, table))

@@ -1,0 +1,115 @@
+"""A `mongodump` file (BSON documents one after the other) as a source: read in place, cut at document ends."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipeline_jobs.contract import BadConfigurationError, JobError
+from pipeline_jobs.streaming_etl import kernel
+from pipeline_jobs.streaming_etl.accounts import Range
+from pipeline_jobs.streaming_etl.engine import BatchSize
+from pipeline_jobs.streaming_etl.records import Documents, Piece
+
+PIECE_BYTES = 4 * 1024 * 1024
+
+
+class DamagedFileError(JobError):
+    """The file's framing is broken: where one document ends and the next begins can't be told."""
+
+
+class FilePiece(Piece):
+    """Documents of a file. A position is the offset after a document, a place the offset where it begins."""
+
+    def __init__(self, records: Documents) -> None:
+        super().__init__(records)
+        self._documents = records
+
+    def position(self, number: int) -> str:
+        return str(int(self._documents.stops[number]))
+
+    def place(self, number: int) -> str:
+        return f"offset {int(self._documents.starts[number])}"
+
+
+class FileRange:
+    """The documents of a file from `first` up to `last` (offsets), in order."""
+
+    def __init__(self, path: Path, data: np.ndarray, first: int, last: int) -> None:
+        self._path, self._data, self._first, self._last = path, data, first, last
+
+    def pieces(self, batch_size: BatchSize) -> Iterator[FilePiece]:
+        """Pieces of at most a batch. Raises DamagedFileError, after all that comes before, at broken framing."""
+        at = self._first
+        while at < self._last:
+            starts, stops = np.empty(batch_size.current, np.int64), np.empty(batch_size.current, np.int64)
+            count, after = kernel.split(self._data, at, self._last, len(starts), PIECE_BYTES, starts, stops)
+            found = count if count >= 0 else -1 - count
+            if found:
+                yield FilePiece(Documents(self._data, starts[:found], stops[:found]))
+            if count < 0 or after == at:
+                left = self._last - after
+                raise DamagedFileError(
+                    f"{self._path}: at byte {after} there is no whole document, {left} bytes are left: all before it "
+                    "is loaded. The file is cut off or damaged: take the dump again, or cut it there"
+                )
+            at = after
+
+
+class BsonFile:
+    """A file of BSON documents."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._data = _mapped(self._path)
+
+    @property
+    def name(self) -> str:
+        """What tells this file from another: name, size, time of change."""
+        found = _stat(self._path)
+        return f"file {self._path.name} of {found.st_size} bytes, changed {found.st_mtime_ns}"
+
+    def ranges(self, count: int) -> tuple[Range, ...]:
+        """About equal parts, cut at document ends."""
+        size = len(self._data)
+        cuts = [0, *_document_ends(self._data, [size * n // count for n in range(1, count)]), size]
+        pairs = dict.fromkeys(zip(cuts, cuts[1:], strict=False))
+        return tuple(Range(n, str(first), str(last)) for n, (first, last) in enumerate(pairs))
+
+    def open(self, part: Range, position: str | None) -> FileRange:
+        """A range's documents, those after `position` where one is given."""
+        return FileRange(self._path, self._data, int(position or part.first or 0), int(part.last or len(self._data)))
+
+
+def _document_ends(data: np.ndarray, wanted: list[int]) -> list[int]:
+    """The first document end at or after each wanted offset, from a walk over the lengths."""
+    found, at = [], 0
+    starts, stops = np.empty(65536, np.int64), np.empty(65536, np.int64)
+    while wanted and at < len(data):
+        count, after = kernel.split(data, at, len(data), len(starts), len(data), starts, stops)
+        ends = stops[: max(count, 0)]
+        while wanted and len(ends) and ends[-1] >= wanted[0]:
+            found.append(int(ends[np.searchsorted(ends, wanted[0])]))
+            wanted = wanted[1:]
+        if count < 0 or after == at:
+            break
+        at = after
+    return sorted(set(found))
+
+
+def _mapped(path: Path) -> np.ndarray:
+    if _stat(path).st_size == 0:
+        return np.empty(0, np.uint8)
+    with path.open("rb") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise BadConfigurationError(f"the source {path} can't be read: {error.strerror}") from None

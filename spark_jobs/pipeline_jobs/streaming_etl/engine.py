@@ -1,0 +1,312 @@
+"""The engine: a source, a bounded channel and workers that transform and load, measured stage by stage.
+
+Workers are threads: the transcoder, the database's client library and the operating system all work without
+the interpreter's lock, so threads fill the cores and a batch is never copied between processes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.streaming_etl.channel import Channel, Closed
+from pipeline_jobs.streaming_etl.records import Batch, Piece
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The engine's parameters."""
+
+    batch_size: int = 500
+    """Records a batch."""
+    batch_bytes: int = 8 * 1024 * 1024
+    worker_num: int = 2
+    """Workers a pipeline."""
+    timeout_s: float = 1.0
+    """A batch leaves at the latest this long after its first record came."""
+    manager_worker_num: int = 1
+    """Pipelines side by side."""
+    transform_concurrency: int = 10
+    adaptive: bool = False
+    target_records_per_s: float = 0.0
+    min_batch_size: int = 10
+    max_batch_size: int = 10_000
+    pool_size: int = 0
+    """Connections to the target that a pipeline's workers share; 0 for one a worker."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "batch_bytes", "worker_num", "manager_worker_num", "transform_concurrency"):
+            if getattr(self, name) < 1:
+                raise BadConfigurationError(f"{name} is {getattr(self, name)}, must be 1 or more")
+        if self.adaptive and self.target_records_per_s <= 0:
+            raise BadConfigurationError("adaptive batching needs target_records_per_s above 0")
+
+    @classmethod
+    def of(cls, configuration: Mapping[str, Any]) -> Settings:
+        """The settings in a trial's configuration; other keys are other parts' business."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in configuration.items() if key in known})
+
+    @property
+    def capacity(self) -> int:
+        """Records that the channel holds at most."""
+        largest = max(self.batch_size, self.max_batch_size) if self.adaptive else self.batch_size
+        return largest * self.worker_num * 2
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes that the channel holds at most."""
+        return self.batch_bytes * self.worker_num * 2
+
+
+class BatchSize:
+    """The batch size in force: fixed, or adapted to a target throughput."""
+
+    WINDOW_S = 0.25
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.current = settings.batch_size
+        self._records, self._since = 0, time.monotonic()
+        self._lock = threading.Lock()
+
+    def observe(self, records: int, now: float) -> None:
+        """Count loaded records; adapts at the end of each window. Below 0.8 of the target grow, above 1.2 shrink."""
+        if not self._settings.adaptive:
+            return
+        with self._lock:
+            self._records += records
+            if now - self._since < self.WINDOW_S:
+                return
+            self.adapt(self._records / (now - self._since))
+            self._records, self._since = 0, now
+
+    def adapt(self, records_per_s: float) -> None:
+        """One step for a measured throughput."""
+        settings = self._settings
+        if records_per_s < 0.8 * settings.target_records_per_s:
+            self.current = min(settings.max_batch_size, max(self.current + 1, int(self.current * 1.2)))
+        elif records_per_s > 1.2 * settings.target_records_per_s:
+            self.current = max(settings.min_batch_size, int(self.current * 0.9))
+
+
+class Source(Protocol):
+    """Where records come from. Iteration ends only at the real end of data; trouble raises."""
+
+    def pieces(self, batch_size: BatchSize) -> Iterator[Piece | None]:
+        """Pieces in order; None says that nothing has come for a while (a chance to stop)."""
+        ...
+
+
+class Worker(Protocol):
+    """One worker's own transform and load."""
+
+    def transform(self, batch: Batch) -> Any:
+        """What is to be loaded for a batch."""
+        ...
+
+    def load(self, batch: Batch, transformed: Any) -> int:
+        """Put it into the target, all or nothing. Returns rows loaded."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the worker holds."""
+        ...
+
+
+@dataclass
+class Usage:
+    """What a thread did: seconds busy by stage, seconds waiting, CPU seconds."""
+
+    name: str
+    busy_s: dict[str, float] = field(default_factory=dict)
+    wait_s: float = 0.0
+    cpu_s: float = 0.0
+
+    def timed(self, stage: str, action: Callable[[], Any]) -> Any:
+        """Run an action as part of a stage."""
+        start = time.monotonic()
+        try:
+            return action()
+        finally:
+            self.busy_s[stage] = self.busy_s.get(stage, 0.0) + time.monotonic() - start
+
+
+@dataclass(frozen=True)
+class Done:
+    """A batch in the target: when (monotonic seconds), how long after its first record came, and how much."""
+
+    at: float
+    latency_s: float
+    records: int
+    rows: int
+    bytes: int
+
+
+@dataclass
+class Report:
+    """What one run of a pipeline, or of several, did."""
+
+    batches: list[Done] = field(default_factory=list)
+    usages: list[Usage] = field(default_factory=list)
+    batch_sizes: list[int] = field(default_factory=list)
+    was_cancelled: bool = False
+
+    @property
+    def records(self) -> int:
+        return sum(batch.records for batch in self.batches)
+
+    @property
+    def rows(self) -> int:
+        return sum(batch.rows for batch in self.batches)
+
+    def add(self, other: Report) -> None:
+        """Take in another pipeline's report."""
+        self.batches += other.batches
+        self.usages += other.usages
+        self.batch_sizes += other.batch_sizes
+        self.was_cancelled |= other.was_cancelled
+
+
+class Pipeline:
+    """One source, one channel, `worker_num` workers."""
+
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        make_worker: Callable[[], Worker],
+        settings: Settings,
+        cancel: threading.Event,
+        *,
+        first_sequence: int = 0,
+    ) -> None:
+        self.name = name
+        self._source, self._make_worker, self._settings, self._cancel = source, make_worker, settings, cancel
+        self._channel = Channel(settings.capacity, settings.capacity_bytes, first_sequence)
+        self._batch_size = BatchSize(settings)
+        self._report = Report()
+        self._errors: list[BaseException] = []
+        self._lock = threading.Lock()
+
+    def run(self) -> Report:
+        """Move everything, or up to a cancel what was read. Raises the first error of any thread."""
+        threads = [threading.Thread(target=self._guarded, args=(self._extract,), name=f"{self.name}-extract")]
+        for number in range(self._settings.worker_num):
+            threads.append(
+                threading.Thread(target=self._guarded, args=(self._work,), name=f"{self.name}-worker-{number + 1}")
+            )
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._errors:
+            raise self._errors[0]
+        self._report.batch_sizes.append(self._batch_size.current)
+        self._report.was_cancelled = self._cancel.is_set()
+        return self._report
+
+    def _guarded(self, work: Callable[[Usage], None]) -> None:
+        usage = Usage(threading.current_thread().name)
+        cpu_before_s = time.thread_time()
+        try:
+            work(usage)
+        except Closed:
+            pass
+        except BaseException as error:
+            with self._lock:
+                self._errors.append(error)
+            self._channel.fail()
+        usage.cpu_s = time.thread_time() - cpu_before_s
+        with self._lock:
+            self._report.usages.append(usage)
+
+    def _extract(self, usage: Usage) -> None:
+        pieces = self._source.pieces(self._batch_size)
+        try:
+            while not self._cancel.is_set():
+                piece = usage.timed("extract", lambda: next(pieces, self._source))
+                if piece is self._source:
+                    break
+                if piece is not None:
+                    start = time.monotonic()
+                    self._channel.put(piece)
+                    usage.wait_s += time.monotonic() - start
+        finally:
+            close = getattr(pieces, "close", None)
+            if close:
+                close()
+        self._channel.close()
+
+    def _work(self, usage: Usage) -> None:
+        worker = self._make_worker()
+        settings = self._settings
+        try:
+            while True:
+                start = time.monotonic()
+                try:
+                    batch = self._channel.take(self._batch_size.current, settings.batch_bytes, settings.timeout_s)
+                finally:
+                    usage.wait_s += time.monotonic() - start
+                self._move(worker, batch, usage)
+        finally:
+            worker.close()
+
+    def _move(self, worker: Worker, batch: Batch, usage: Usage) -> None:
+        size = batch.records.bytes
+        transformed = usage.timed("transform", lambda: worker.transform(batch))
+        rows = usage.timed("load", lambda: worker.load(batch, transformed))
+        now = time.monotonic()
+        self._batch_size.observe(len(batch), now)
+        with self._lock:
+            self._report.batches.append(Done(now, now - batch.received_at, len(batch), rows, size))
+
+
+class Manager:
+    """Runs pipelines, at most `manager_worker_num` side by side, between one pre and one post hook."""
+
+    def __init__(self, settings: Settings, cancel: threading.Event) -> None:
+        self._settings, self._cancel = settings, cancel
+
+    def run(
+        self,
+        pipelines: list[Pipeline],
+        *,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[Report], None] = lambda report: None,
+    ) -> Report:
+        """The report of all. `before` and `after` run once each; `after` only when every pipeline succeeded."""
+        before()
+        waiting, report, errors = list(pipelines), Report(), []
+        lock = threading.Lock()
+
+        def run_some() -> None:
+            while True:
+                with lock:
+                    if not waiting or errors:
+                        return
+                    pipeline = waiting.pop(0)
+                try:
+                    done = pipeline.run()
+                except BaseException as error:
+                    self._cancel.set()
+                    with lock:
+                        errors.append(error)
+                    return
+                with lock:
+                    report.add(done)
+
+        count = min(self._settings.manager_worker_num, len(pipelines))
+        threads = [threading.Thread(target=run_some, name=f"manager-{n + 1}") for n in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+        after(report)
+        return report

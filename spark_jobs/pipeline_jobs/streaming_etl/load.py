@@ -1,0 +1,129 @@
+"""One load: a source's ranges through pipelines into the tables, from where an earlier run of it stopped."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import psycopg2
+
+from pipeline_jobs.contract import InfrastructureError
+from pipeline_jobs.streaming_etl.accounts import Accounts, Range, Totals
+from pipeline_jobs.streaming_etl.engine import Manager, Pipeline, Report, Settings, Source
+from pipeline_jobs.streaming_etl.mapping import Mapping
+from pipeline_jobs.streaming_etl.pool import Pool, connect
+from pipeline_jobs.streaming_etl.retry import Backoff
+from pipeline_jobs.streaming_etl.tables import add_foreign_keys, create_tables
+from pipeline_jobs.streaming_etl.target import TableWorker, is_transient
+
+
+class Origin(Protocol):
+    """Something that documents come from: a BSON file, a MongoDB collection, its change stream."""
+
+    @property
+    def name(self) -> str:
+        """What tells it from others; a load goes on only with the same."""
+        ...
+
+    def ranges(self, count: int) -> tuple[Range, ...]:
+        """Up to `count` parts that pipelines load side by side."""
+        ...
+
+    def open(self, part: Range, position: str | None) -> Source:
+        """The records of a part, those after `position` where one is given."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the rows go and how."""
+
+    uri: str = field(repr=False)
+    mapping: Mapping
+    schema: str = "public"
+    foreign_keys: str = "during"
+    """`during`: checked row by row as they come. `after`: made at the end, which checks all. `none`."""
+    async_commit: bool = False
+    """Commit without waiting for the disk: a crash of the server costs the last batches, which come again."""
+    backoff: Backoff = Backoff()
+
+    def connect(self) -> Any:
+        """A connection. Raises psycopg2.OperationalError."""
+        return connect(self.uri, async_commit=self.async_commit)
+
+
+def load(
+    origin: Origin,
+    target: Target,
+    settings: Settings,
+    *,
+    job: str = "load",
+    cancel: threading.Event | None = None,
+) -> tuple[Report, Totals]:
+    """Load what is not loaded yet. Returns what this run did, and the books of all runs of the job.
+
+    Raises InfrastructureError when source or target stay away, JobError where something has to be put right;
+    called again, it goes on. `cancel` ends it early with everything that was read in the target.
+    """
+    cancel = cancel or threading.Event()
+    parts = _begin(origin, target, settings, job, cancel)
+    pools: list[Pool] = []
+
+    def pipeline(part: Range) -> Pipeline:
+        with closing(target.connect()) as connection:
+            sequence, position = Accounts(connection, target.schema, job).resume(part.number)
+        pool = Pool(target.connect, settings.pool_size or settings.worker_num)
+        pools.append(pool)
+
+        def worker() -> TableWorker:
+            return TableWorker(
+                target.mapping, pool, job=job, number=part.number, schema=target.schema,
+                backoff=target.backoff, stop=cancel,
+            )  # fmt: skip
+
+        name = f"{job}-{part.number}"
+        return Pipeline(name, origin.open(part, position), worker, settings, cancel, first_sequence=sequence)
+
+    try:
+        pipelines = _patiently(target, cancel, lambda: [pipeline(part) for part in parts])
+        report = Manager(settings, cancel).run(pipelines)
+    finally:
+        for pool in pools:
+            pool.close()
+    return report, _finish(target, job, parts, report, cancel)
+
+
+def _begin(origin: Origin, target: Target, settings: Settings, job: str, cancel: threading.Event) -> Sequence[Range]:
+    def begin() -> tuple[Range, ...]:
+        with closing(target.connect()) as connection:
+            create_tables(connection, target.mapping, target.schema, foreign_keys=target.foreign_keys == "during")
+            planned = origin.ranges(settings.manager_worker_num)
+            return Accounts(connection, target.schema, job).begin(origin.name, planned)
+
+    return [part for part in _patiently(target, cancel, begin) if not part.is_done]
+
+
+def _finish(target: Target, job: str, parts: Sequence[Range], report: Report, cancel: threading.Event) -> Totals:
+    def finish() -> Totals:
+        with closing(target.connect()) as connection:
+            accounts = Accounts(connection, target.schema, job)
+            if not report.was_cancelled:
+                if target.foreign_keys == "after":
+                    add_foreign_keys(connection, target.mapping, target.schema)
+                for part in parts:
+                    accounts.finish(part.number)
+            return accounts.totals()
+
+    return _patiently(target, cancel, finish)
+
+
+def _patiently(target: Target, cancel: threading.Event, action: Any) -> Any:
+    try:
+        return target.backoff.run(action, is_transient, cancel)
+    except psycopg2.Error as error:
+        if is_transient(error):
+            raise InfrastructureError(f"the target database does not answer: {str(error).strip()}") from error
+        raise

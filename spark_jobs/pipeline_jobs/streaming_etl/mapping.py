@@ -1,0 +1,186 @@
+"""The declared mapping: which parts of a document become which rows of which tables.
+
+A mapping is a YAML file (`users.yaml` here is one; docs/streaming-etl.md describes the format). The first
+table gets a row a document. A table with `ordinal` gets a row an item of the array at `from`, and the item's
+place in it (from 1) is part of its key; a table without gets one row where the embedded document exists.
+Fields that no column names are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping as MappingType
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline_jobs.contract import BadConfigurationError
+
+TYPES = (
+    "smallint", "integer", "bigint", "real", "double precision", "boolean",
+    "varchar", "text", "date", "timestamptz", "bytea", "text[]",
+)  # fmt: skip
+KEY_TYPES = ("smallint", "integer", "bigint", "varchar", "text", "bytea")
+COLUMN_TEXT = re.compile(r"^(?P<type>[a-z ]+?(\[\])?)\s*(\((?P<length>\d+)\))?(?P<required>\s+not null)?$")
+NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$")
+ITEM = "."
+"""The path of an array item that is a plain value."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: where its value stands below the table's own document, and what it must be."""
+
+    name: str
+    path: tuple[str, ...]
+    type: str
+    max_length: int = 0
+    """Characters of a varchar; 0 for no limit."""
+    required: bool = False
+
+    @property
+    def sql(self) -> str:
+        """The type as DDL says it."""
+        length = f"({self.max_length})" if self.max_length else ""
+        return f"{self.type}{length}{' NOT NULL' if self.required else ''}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its place in the document and its columns, the root's key among the root's columns."""
+
+    name: str
+    columns: tuple[Column, ...]
+    path: tuple[str, ...] = ()
+    parent: str | None = None
+    ordinal: str | None = None
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A collection and its tables, parents before children; the first is the root."""
+
+    collection: str
+    tables: tuple[Table, ...]
+
+    @property
+    def root(self) -> Table:
+        return self.tables[0]
+
+    @property
+    def key(self) -> Column:
+        """The column that every table's key begins with."""
+        return self.root.columns[0]
+
+    @cached_property
+    def by_name(self) -> dict[str, Table]:
+        return {table.name: table for table in self.tables}
+
+    def ancestors(self, table: Table) -> tuple[Table, ...]:
+        """The tables above, the root first."""
+        if table.parent is None:
+            return ()
+        parent = self.by_name[table.parent]
+        return (*self.ancestors(parent), parent)
+
+    def key_columns(self, table: Table) -> tuple[str, ...]:
+        """The primary key: the document's key, then the ordinals on the way down."""
+        ordinals = (t.ordinal for t in (*self.ancestors(table), table))
+        return (self.key.name, *(name for name in ordinals if name))
+
+    def column_names(self, table: Table) -> tuple[str, ...]:
+        """All columns in the order in which rows are written."""
+        own = tuple(column.name for column in table.columns)
+        return own if table is self.root else self.key_columns(table) + own
+
+
+def load_mapping(path: str | Path) -> Mapping:
+    """The mapping in a YAML file. Raises BadConfigurationError naming the file, the table and what is wrong."""
+    path = Path(path)
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_mapping(document)
+    except OSError as error:
+        raise BadConfigurationError(f"the mapping {path} can't be read: {error.strerror}") from None
+    except (yaml.YAMLError, BadConfigurationError) as error:
+        raise BadConfigurationError(f"{path.name}: {error}") from None
+
+
+def parse_mapping(document: Any) -> Mapping:
+    """A mapping from its YAML document. Raises BadConfigurationError."""
+    if not isinstance(document, dict) or not document.get("collection") or not document.get("tables"):
+        raise BadConfigurationError("a mapping has the keys 'collection' and 'tables'")
+    tables: dict[str, Table] = {}
+    for name, spec in document["tables"].items():
+        tables[name] = _table(name, spec or {}, tables)
+    return Mapping(str(document["collection"]), tuple(tables.values()))
+
+
+def _table(name: str, spec: MappingType[str, Any], above: MappingType[str, Table]) -> Table:
+    unknown = set(spec) - {"key", "columns", "from", "parent", "ordinal"}
+    if unknown:
+        raise BadConfigurationError(f"tables.{name}: no such key: {', '.join(sorted(unknown))}")
+    columns = tuple(_column(f"tables.{name}.{c}", c, text) for c, text in (spec.get("columns") or {}).items())
+    table = _child(name, spec, above, columns) if above else _root(name, spec, columns)
+    taken = [*(c.name for c in table.columns), table.ordinal or ""]
+    for identifier in (name, *filter(None, taken)):
+        if not NAME.match(identifier):
+            raise BadConfigurationError(f"tables.{name}: {identifier!r} can't be a name in PostgreSQL")
+    if len(set(taken)) < len(taken):
+        raise BadConfigurationError(f"tables.{name}: a column appears twice")
+    return table
+
+
+def _root(name: str, spec: MappingType[str, Any], columns: tuple[Column, ...]) -> Table:
+    key = spec.get("key")
+    if not isinstance(key, dict) or "column" not in key:
+        raise BadConfigurationError(f"tables.{name}: the first table needs key: {{column: ..., path: _id, type: ...}}")
+    if "from" in spec or "ordinal" in spec or "parent" in spec:
+        raise BadConfigurationError(
+            f"tables.{name}: the first table is the document itself: no from, ordinal or parent"
+        )
+    where = f"tables.{name}.key"
+    column = _column(where, key["column"], {"path": key.get("path", "_id"), "type": f"{key.get('type')} not null"})
+    if column.type not in KEY_TYPES:
+        raise BadConfigurationError(f"{where}: type must be one of {', '.join(KEY_TYPES)}")
+    return Table(name, (column, *columns))
+
+
+def _child(
+    name: str, spec: MappingType[str, Any], above: MappingType[str, Table], columns: tuple[Column, ...]
+) -> Table:
+    parent = spec.get("parent", next(iter(above)))
+    if parent not in above:
+        raise BadConfigurationError(f"tables.{name}: parent {parent!r} must be a table that stands before it")
+    if "from" not in spec or "key" in spec:
+        raise BadConfigurationError(
+            f"tables.{name}: needs 'from', the path of its array or embedded document, and no key"
+        )
+    return Table(name, columns, _path(spec["from"]), parent, spec.get("ordinal"))
+
+
+def _column(where: str, name: str, spec: Any) -> Column:
+    spec = spec if isinstance(spec, dict) else {"type": spec}
+    found = COLUMN_TEXT.match(str(spec.get("type", "")).strip().lower())
+    if set(spec) - {"path", "type"} or not found or found["type"] not in TYPES:
+        raise BadConfigurationError(
+            f"{where}: {spec.get('type')!r} must be one of {', '.join(TYPES)}, with '(n)' for varchar, "
+            "followed by 'not null' where a document without it is wrong"
+        )
+    if bool(found["length"]) != (found["type"] == "varchar"):
+        raise BadConfigurationError(f"{where}: varchar needs a length, varchar(100), and no other type has one")
+    return Column(
+        name, _path(spec.get("path", name)), found["type"], int(found["length"] or 0), bool(found["required"])
+    )
+
+
+def _path(text: Any) -> tuple[str, ...]:
+    return (ITEM,) if text == ITEM else tuple(str(text).split("."))
+
+
+def tables_below(mapping: Mapping, table: Table) -> Iterator[Table]:
+    """The tables whose rows hang directly below a row of this one."""
+    return (child for child in mapping.tables if child.parent == table.name)

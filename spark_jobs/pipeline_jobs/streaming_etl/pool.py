@@ -1,0 +1,59 @@
+"""Connections to the target, shared by the workers of a pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg2
+
+
+def connect(uri: str, *, async_commit: bool = False) -> Any:
+    """A connection for loading. Raises psycopg2.OperationalError where there is no database."""
+    options = f"-c synchronous_commit={'off' if async_commit else 'on'} -c TimeZone=UTC -c client_encoding=UTF8"
+    return psycopg2.connect(
+        uri, application_name="pipeline-tuner streaming-etl", connect_timeout=10, options=options,
+        keepalives_idle=10, keepalives_interval=5, keepalives_count=3,
+    )  # fmt: skip
+
+
+class Pool:
+    """At most `size` connections; whoever wants another waits. A broken one is replaced on the next use."""
+
+    def __init__(self, open_connection: Callable[[], Any], size: int) -> None:
+        self._open = open_connection
+        self._free = threading.Semaphore(size)
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
+        self.wait_s = 0.0
+
+    @contextlib.contextmanager
+    def connection(self) -> Iterator[Any]:
+        """A connection inside a transaction; rolled back where the block raises, closed where it is broken."""
+        start = time.monotonic()
+        with self._free:
+            with self._lock:
+                self.wait_s += time.monotonic() - start
+                connection = self._idle.pop() if self._idle else None
+            connection = connection or self._open()
+            try:
+                yield connection
+            except BaseException:
+                self._discard(connection)
+                raise
+            with self._lock:
+                self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def _discard(self, connection: Any) -> None:
+        with contextlib.suppress(psycopg2.Error):
+            connection.close()

@@ -1,0 +1,36 @@
+"""Bounded retries with growing, jittered pauses."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """`retries` more attempts after the first, `first_s` apart at the start, then twice that, up to `longest_s`."""
+
+    retries: int = 6
+    first_s: float = 0.2
+    longest_s: float = 10.0
+
+    def pause_s(self, attempt: int) -> float:
+        """The pause after failed attempt `attempt` (from 1), with a quarter of jitter."""
+        pause_s: float = min(self.longest_s, self.first_s * 2 ** (attempt - 1))
+        return pause_s * random.uniform(0.75, 1.25)
+
+    def run(self, action: Callable[[], Result], is_transient: Callable[[BaseException], bool], stop: Event) -> Result:
+        """The action's result. Raises its last error when retries are used up, it is not transient, or `stop` is set."""
+        attempt = 0
+        while True:
+            try:
+                return action()
+            except Exception as error:
+                attempt += 1
+                if attempt > self.retries or not is_transient(error) or stop.wait(self.pause_s(attempt)):
+                    raise

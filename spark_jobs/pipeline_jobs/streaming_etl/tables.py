@@ -1,0 +1,132 @@
+"""The target's tables: making them, checking those that are there, and the tables that keep the accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg2 import sql
+
+from pipeline_jobs.contract import BadConfigurationError, JobError
+from pipeline_jobs.streaming_etl.mapping import Mapping, Table
+
+BATCHES, DEAD_LETTERS, RANGES, VERSIONS = "etl_batch", "etl_dead_letter", "etl_range", "etl_version"
+ACCOUNTS = f"""
+CREATE TABLE IF NOT EXISTS {{schema}}.{RANGES} (
+    job text, number integer, source text NOT NULL, first text, last text, is_done boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (job, number));
+CREATE TABLE IF NOT EXISTS {{schema}}.{BATCHES} (
+    job text, number integer, sequence bigint, position text NOT NULL, documents bigint NOT NULL,
+    loaded bigint NOT NULL, rejected bigint NOT NULL, replaced bigint NOT NULL, rows bigint NOT NULL,
+    committed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (job, number, sequence));
+CREATE TABLE IF NOT EXISTS {{schema}}.{DEAD_LETTERS} (
+    job text, place text, reason text NOT NULL, detail text NOT NULL, document bytea, at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (job, place));
+CREATE TABLE IF NOT EXISTS {{schema}}.{VERSIONS} (
+    job text, key text, seconds bigint NOT NULL, increment bigint NOT NULL,
+    PRIMARY KEY (job, key));
+"""
+ORDINARY = {"varchar": "character varying", "timestamptz": "timestamp with time zone", "text[]": "ARRAY"}
+
+
+def create_tables(connection: Any, mapping: Mapping, schema: str, *, foreign_keys: bool = True) -> None:
+    """Make what is missing of the schema, the mapping's tables and the accounts, then check what was there.
+
+    Raises BadConfigurationError where an existing table does not take the mapping's columns.
+    """
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        cursor.execute(sql.SQL(ACCOUNTS).format(schema=sql.Identifier(schema)))
+        for table in mapping.tables:
+            cursor.execute(_create(mapping, table, schema))
+            _check(cursor, mapping, table, schema)
+    if foreign_keys:
+        add_foreign_keys(connection, mapping, schema)
+
+
+def add_foreign_keys(connection: Any, mapping: Mapping, schema: str) -> None:
+    """Make the foreign keys that are missing; rows that are there are validated by it."""
+    with connection, connection.cursor() as cursor:
+        for table in mapping.tables[1:]:
+            if not _has_foreign_key(cursor, table, schema):
+                cursor.execute(_foreign_key(mapping, table, schema))
+
+
+def drop_foreign_keys(connection: Any, mapping: Mapping, schema: str) -> None:
+    """Take away the foreign keys that `add_foreign_keys` makes."""
+    with connection, connection.cursor() as cursor:
+        for table in mapping.tables[1:]:
+            cursor.execute(
+                sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
+                    sql.Identifier(schema, table.name), sql.Identifier(_constraint(table))
+                )
+            )
+
+
+def empty_tables(connection: Any, mapping: Mapping, schema: str) -> None:
+    """Delete all rows of the mapping's tables and of the accounts: for trials on tables of their own."""
+    names = [table.name for table in mapping.tables] + [BATCHES, DEAD_LETTERS, RANGES, VERSIONS]
+    with connection, connection.cursor() as cursor:
+        joined = sql.SQL(", ").join(sql.Identifier(schema, name) for name in names)
+        cursor.execute(sql.SQL("TRUNCATE {}").format(joined))
+
+
+def _create(mapping: Mapping, table: Table, schema: str) -> sql.Composed:
+    keys = mapping.key_columns(table)
+    key_sql = mapping.key.sql
+    columns = [(name, key_sql if name == mapping.key.name else "integer NOT NULL") for name in keys]
+    columns += [(column.name, column.sql) for column in table.columns if column.name not in keys]
+    listed = sql.SQL(", ").join(sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in columns)
+    return sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({}))").format(
+        sql.Identifier(schema, table.name), listed, _names(keys)
+    )
+
+
+def _foreign_key(mapping: Mapping, table: Table, schema: str) -> sql.Composed:
+    parent = mapping.ancestors(table)[-1]
+    keys = _names(mapping.key_columns(parent))
+    return sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({})").format(
+        sql.Identifier(schema, table.name),
+        sql.Identifier(_constraint(table)),
+        keys,
+        sql.Identifier(schema, parent.name),
+        keys,
+    )
+
+
+def _constraint(table: Table) -> str:
+    return f"{table.name[:50]}_parent_fk"
+
+
+def _has_foreign_key(cursor: Any, table: Table, schema: str) -> bool:
+    cursor.execute(
+        "SELECT 1 FROM pg_constraint WHERE contype = 'f' AND conrelid = format('%%I.%%I', %s, %s)::regclass",
+        (schema, table.name),
+    )
+    return cursor.fetchone() is not None
+
+
+def _check(cursor: Any, mapping: Mapping, table: Table, schema: str) -> None:
+    cursor.execute(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
+        (schema, table.name),
+    )
+    there = dict(cursor.fetchall())
+    wanted = dict.fromkeys(mapping.key_columns(table), "integer") | {c.name: c.type for c in table.columns}
+    wanted[mapping.key.name] = mapping.key.type
+    wrong = [
+        f"{name} is {there.get(name, 'missing')}, must be {kind}"
+        for name, kind in wanted.items()
+        if there.get(name) != ORDINARY.get(kind, kind)
+    ]
+    if wrong:
+        raise BadConfigurationError(f"the table {schema}.{table.name} is there but does not fit: {'; '.join(wrong)}")
+
+
+def _names(names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
+
+
+class TargetError(JobError):
+    """The target refuses for a reason that no retry and no dead letter cures."""

@@ -1,0 +1,268 @@
+"""The PostgreSQL target: a batch's rows, its dead letters and its resume position in one transaction."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from psycopg2 import sql
+
+from pipeline_jobs.contract import InfrastructureError
+from pipeline_jobs.streaming_etl.mapping import Mapping
+from pipeline_jobs.streaming_etl.pool import Pool
+from pipeline_jobs.streaming_etl.records import Batch, Documents
+from pipeline_jobs.streaming_etl.retry import Backoff
+from pipeline_jobs.streaming_etl.tables import BATCHES, DEAD_LETTERS, TargetError
+from pipeline_jobs.streaming_etl.transcoder import Encoded, Rejected, Transcoder
+
+BLOCK_BYTES = 256 * 1024
+DATA_ERRORS = ("22", "23", "54", "P0")
+"""SQLSTATE classes that blame a row: data, integrity, limits, and what a user's trigger raises."""
+TRANSIENT_ERRORS = ("08", "40", "53", "55P03", "57P01", "57P02", "57P03", "58")
+"""Those that pass: connection, serialization and deadlock, resources, locks, shutdown and start, system."""
+
+
+def sqlstate(error: BaseException) -> str:
+    """PostgreSQL's code of an error; empty where the connection broke before it could say."""
+    return getattr(error, "pgcode", None) or ""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same transaction may succeed later."""
+    if not isinstance(error, psycopg2.Error):
+        return False
+    broken = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) and not sqlstate(error)
+    return broken or sqlstate(error).startswith(TRANSIENT_ERRORS)
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """What a worker's transform hands to its load."""
+
+    documents: Documents
+    encoded: Encoded
+
+
+@dataclass
+class _Landed:
+    """What became of a batch's documents."""
+
+    rows: int = 0
+    loaded: int = 0
+    rejected: tuple[Rejected, ...] = ()
+
+
+class TableWorker:
+    """Transforms batches of documents with a transcoder of its own, and loads them through a pooled connection."""
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        pool: Pool,
+        *,
+        job: str,
+        number: int,
+        schema: str,
+        backoff: Backoff,
+        stop: threading.Event,
+    ) -> None:
+        self._mapping, self._pool, self._schema = mapping, pool, schema
+        self._job, self._number = job, number
+        self._backoff, self._stop = backoff, stop
+        self._transcoder = Transcoder(mapping)
+
+    def transform(self, batch: Batch) -> Transformed:
+        """The batch's rows as COPY payloads."""
+        documents: Documents = batch.records
+        return Transformed(documents, self._transcoder.encode(documents))
+
+    def load(self, batch: Batch, transformed: Transformed) -> int:
+        """Commit the batch. Returns its rows. Retries what passes; raises InfrastructureError or TargetError."""
+        attempts = 0
+
+        def attempt() -> int:
+            nonlocal attempts
+            attempts += 1
+            return self._commit(batch, transformed, is_retry=attempts > 1)
+
+        try:
+            return self._backoff.run(attempt, is_transient, self._stop)
+        except psycopg2.Error as error:
+            message = f"batch {batch.sequence} did not commit: {str(error).strip()}"
+            if is_transient(error):
+                raise InfrastructureError(f"{message} (after {self._backoff.retries} retries)") from error
+            raise TargetError(message) from error
+
+    def close(self) -> None:
+        """Nothing to give back: connections belong to the pool."""
+
+    def _commit(self, batch: Batch, transformed: Transformed, *, is_retry: bool) -> int:
+        with self._pool.connection() as connection:
+            with connection.cursor() as cursor:
+                if is_retry and (rows := self._committed_rows(cursor, batch)) is not None:
+                    return rows
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                landed = self._land(cursor, transformed)
+                self._write_dead_letters(cursor, batch, transformed.documents, landed.rejected)
+                self._write_account(cursor, batch, landed)
+            connection.commit()
+            return landed.rows
+
+    def _committed_rows(self, cursor: Any, batch: Batch) -> int | None:
+        """The batch's rows where an attempt that seemed to fail had in truth committed."""
+        cursor.execute(
+            sql.SQL("SELECT rows FROM {} WHERE (job, number, sequence) = (%s, %s, %s)").format(
+                sql.Identifier(self._schema, BATCHES)
+            ),
+            (self._job, self._number, batch.sequence),
+        )
+        found = cursor.fetchone()
+        return found[0] if found else None
+
+    def _land(self, cursor: Any, transformed: Transformed) -> _Landed:
+        """Write the rows; where the database refuses some, find these by halves."""
+        encoded = transformed.encoded
+        if self._is_stale(encoded):
+            encoded = self._transcoder.encode(transformed.documents)
+        landed = _Landed(rejected=encoded.rejected)
+        self._try(cursor, transformed.documents, encoded.numbers.tolist(), encoded, landed)
+        return landed
+
+    def _is_stale(self, encoded: Encoded) -> bool:
+        """Whether a bisection in an attempt before this one has used the transcoder's buffer again."""
+        return not self._transcoder.holds(encoded)
+
+    def _try(
+        self, cursor: Any, documents: Documents, numbers: list[int], encoded: Encoded | None, landed: _Landed
+    ) -> None:
+        if not numbers:
+            return
+        if encoded is None:
+            left_out = sorted(set(range(len(documents))) - set(numbers))
+            encoded = self._transcoder.encode(documents, left_out)
+        cursor.execute("SAVEPOINT part")
+        try:
+            self._write_rows(cursor, encoded)
+            cursor.execute("RELEASE SAVEPOINT part")
+        except psycopg2.Error as error:
+            if not sqlstate(error).startswith(DATA_ERRORS):
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT part")
+            if len(numbers) == 1:
+                detail = str(error).split("\nCONTEXT", maxsplit=1)[0].strip()
+                landed.rejected += (Rejected(numbers[0], f"refused_{sqlstate(error)}", detail),)
+                return
+            middle = len(numbers) // 2
+            self._try(cursor, documents, numbers[:middle], None, landed)
+            self._try(cursor, documents, numbers[middle:], None, landed)
+        else:
+            landed.rows += sum(encoded.rows)
+            landed.loaded += len(numbers)
+
+    def _write_rows(self, cursor: Any, encoded: Encoded) -> None:
+        """Replace these documents' rows: items that are gone from an array are gone from its table."""
+        existing = self._existing(cursor, encoded.keys)
+        tables = self._mapping.tables
+        if existing:
+            for table in reversed(tables[1:]):
+                self._delete(cursor, table.name, existing)
+            self._merge_root(cursor, encoded)
+        for number, table in enumerate(tables):
+            if encoded.rows[number] and not (existing and number == 0):
+                names = self._mapping.column_names(table)
+                self._copy(cursor, sql.Identifier(self._schema, table.name), names, encoded.payloads[number])
+
+    def _existing(self, cursor: Any, keys: Sequence[Any]) -> list[Any]:
+        key = self._mapping.key
+        cursor.execute(
+            sql.SQL("SELECT {key} FROM {table} WHERE {key} = ANY(%s::{type}[])").format(
+                key=sql.Identifier(key.name),
+                table=sql.Identifier(self._schema, self._mapping.root.name),
+                type=sql.SQL(key.type),
+            ),
+            (list(keys),),
+        )
+        return [_plain(row[0]) for row in cursor.fetchall()]
+
+    def _delete(self, cursor: Any, table: str, keys: Sequence[Any]) -> None:
+        key = self._mapping.key
+        cursor.execute(
+            sql.SQL("DELETE FROM {table} WHERE {key} = ANY(%s::{type}[])").format(
+                table=sql.Identifier(self._schema, table), key=sql.Identifier(key.name), type=sql.SQL(key.type)
+            ),
+            (list(keys),),
+        )
+
+    def _merge_root(self, cursor: Any, encoded: Encoded) -> None:
+        root = self._mapping.root
+        names = self._mapping.column_names(root)
+        cursor.execute(
+            sql.SQL("CREATE TEMP TABLE IF NOT EXISTS etl_root (LIKE {}) ON COMMIT DELETE ROWS").format(
+                sql.Identifier(self._schema, root.name)
+            )
+        )
+        self._copy(cursor, sql.Identifier("pg_temp", "etl_root"), names, encoded.payloads[0])
+        listed = sql.SQL(", ").join(map(sql.Identifier, names))
+        changed = [
+            sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name))
+            for name in names
+            if name != self._mapping.key.name
+        ]
+        action = sql.SQL("UPDATE SET {}").format(sql.SQL(", ").join(changed)) if changed else sql.SQL("NOTHING")
+        cursor.execute(
+            sql.SQL("INSERT INTO {} ({}) SELECT {} FROM pg_temp.etl_root ON CONFLICT ({}) DO {}").format(
+                sql.Identifier(self._schema, root.name), listed, listed, sql.Identifier(self._mapping.key.name), action
+            )
+        )
+        cursor.execute("DELETE FROM pg_temp.etl_root")
+
+    def _copy(self, cursor: Any, table: sql.Identifier, names: Sequence[str], payload: memoryview) -> None:
+        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+            table, sql.SQL(", ").join(map(sql.Identifier, names))
+        )
+        cursor.copy_expert(statement, _Stream(payload), BLOCK_BYTES)
+
+    def _write_dead_letters(
+        self, cursor: Any, batch: Batch, documents: Documents, rejected: Sequence[Rejected]
+    ) -> None:
+        for letter in rejected:
+            cursor.execute(
+                sql.SQL(
+                    "INSERT INTO {} (job, place, reason, detail, document) VALUES (%s, %s, %s, %s, %s) "
+                    "ON CONFLICT (job, place) DO UPDATE SET reason = EXCLUDED.reason, detail = EXCLUDED.detail, "
+                    "document = EXCLUDED.document, at = now()"
+                ).format(sql.Identifier(self._schema, DEAD_LETTERS)),
+                (self._job, batch.place(letter.number), letter.reason, letter.detail, documents.raw(letter.number)),
+            )
+
+    def _write_account(self, cursor: Any, batch: Batch, landed: _Landed) -> None:
+        replaced = len(batch) - landed.loaded - len(landed.rejected)
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO {} (job, number, sequence, position, documents, loaded, rejected, replaced, rows) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+            ).format(sql.Identifier(self._schema, BATCHES)),
+            (
+                self._job, self._number, batch.sequence, batch.position, len(batch),
+                landed.loaded, len(landed.rejected), replaced, landed.rows,
+            ),
+        )  # fmt: skip
+
+
+class _Stream:
+    """A payload as the file that psycopg2's COPY reads."""
+
+    def __init__(self, payload: memoryview) -> None:
+        self._payload, self._at = payload, 0
+
+    def read(self, size: int) -> bytes:
+        block = bytes(self._payload[self._at : self._at + size])
+        self._at += len(block)
+        return block
+
+
+def _plain(value: Any) -> Any:
+    return bytes(value) if isinstance(value, memoryview) else value
