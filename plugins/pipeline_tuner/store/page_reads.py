@@ -1,0 +1,190 @@
+"""What the page in Airflow shows, read in pages: every query is bounded and follows an index.
+
+Rows come as plain dicts. `dag_ids` are the DAGs that the asker may read: nothing else is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Select, desc, func, select
+
+from pipeline_tuner.store.reads import PLAN_COLUMNS
+from pipeline_tuner.store.schema import observation, promotion, recommendation, sweep, trial
+from pipeline_tuner.store.store import Store
+from pipeline_tuner.trial import TrialPlan, TrialResult
+
+PAGE_SIZE = 50
+SWEEP_COLUMNS = [
+    column
+    for column in sweep.columns
+    if column.name not in ("study_definition", "workload", "environment", "analysis", "options")
+]
+TRIAL_COLUMNS = [column for column in trial.columns if column.name != "measurement"]
+SORTABLE = {
+    "planned": (trial.c.phase.desc(), trial.c.round, trial.c.block, trial.c.position),
+    "label": (trial.c.label, trial.c.block),
+    "status": (trial.c.status, trial.c.failure, trial.c.label),
+    "duration": (trial.c.metrics["duration_s"].as_float(),),
+    "rate": (desc(trial.c.metrics["rows_per_s"].as_float()).nulls_last(),),
+}
+"""Orders of the trial table by name. Names from the address are looked up here, never put into SQL."""
+
+Row = dict[str, Any]
+
+
+class PageReads:
+    """The page's queries on a results database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def studies(self, dag_ids: Collection[str]) -> list[Row]:
+        """The newest sweep of each study, by name."""
+        query = (
+            select(*SWEEP_COLUMNS)
+            .distinct(sweep.c.study)
+            .where(sweep.c.dag_id.in_(dag_ids))
+            .order_by(sweep.c.study, sweep.c.started_at.desc())
+        )
+        return self._rows(query)
+
+    def newest_recommendations(self, studies: Collection[str]) -> list[Row]:
+        """The newest recommendation of each study and goal, whatever it says."""
+        query = (
+            select(recommendation)
+            .distinct(recommendation.c.study, recommendation.c.goal)
+            .where(recommendation.c.study.in_(studies))
+            .order_by(recommendation.c.study, recommendation.c.goal, recommendation.c.created_at.desc())
+        )
+        return self._rows(query)
+
+    def newest_promotions(self, studies: Collection[str]) -> list[Row]:
+        """What production was last told to run with, by study and goal."""
+        query = (
+            select(promotion)
+            .distinct(promotion.c.study, promotion.c.goal)
+            .where(promotion.c.study.in_(studies))
+            .order_by(promotion.c.study, promotion.c.goal, promotion.c.created_at.desc())
+        )
+        return self._rows(query)
+
+    def promotions(self, study: str, goal: str | None = None, limit: int = PAGE_SIZE) -> list[Row]:
+        """The decisions about production, newest first."""
+        query = select(promotion).where(promotion.c.study == study)
+        if goal is not None:
+            query = query.where(promotion.c.goal == goal)
+        return self._rows(query.order_by(promotion.c.promotion_id.desc()).limit(limit))
+
+    def observations(self, study: str, limit: int = PAGE_SIZE) -> list[Row]:
+        """Production runs, newest first, without their whole measurements."""
+        columns = [column for column in observation.columns if column.name != "measurement"]
+        query = select(*columns).where(observation.c.study == study)
+        return self._rows(query.order_by(observation.c.ended_at.desc()).limit(limit))
+
+    def sweeps(self, study: str, dag_ids: Collection[str], page: int = 1) -> tuple[list[Row], int]:
+        """One page of a study's sweeps, newest first, and how many there are."""
+        condition = (sweep.c.study == study) & sweep.c.dag_id.in_(dag_ids)
+        query = select(*SWEEP_COLUMNS).where(condition).order_by(sweep.c.started_at.desc())
+        return self._page(query, page), self._count(select(func.count()).select_from(sweep).where(condition))
+
+    def sweep(self, sweep_id: str) -> Row | None:
+        """The whole row of a sweep."""
+        return self._first(select(sweep).where(sweep.c.sweep_id == sweep_id))
+
+    def newest_sweep(self, study: str) -> Row | None:
+        """The whole row of a study's newest sweep."""
+        return self._first(select(sweep).where(sweep.c.study == study).order_by(sweep.c.started_at.desc()))
+
+    def sweep_of_run(self, dag_id: str, run_id: str) -> str | None:
+        """The sweep that a DAG run is."""
+        row = self._first(select(sweep.c.sweep_id).where(sweep.c.dag_id == dag_id, sweep.c.run_id == run_id))
+        return row["sweep_id"] if row else None
+
+    def trial_of_task(self, sweep_id: str, task_id: str, map_index: int) -> str | None:
+        """The trial that a mapped task instance took."""
+        condition = (trial.c.sweep_id == sweep_id, trial.c.task_id == task_id, trial.c.map_index == map_index)
+        row = self._first(select(trial.c.trial_id).where(*condition).limit(1))
+        return row["trial_id"] if row else None
+
+    def recommendations(self, sweep_id: str) -> list[Row]:
+        """What a sweep recommends, by goal."""
+        return self._rows(
+            select(recommendation).where(recommendation.c.sweep_id == sweep_id).order_by(recommendation.c.goal)
+        )
+
+    def history(self, study: str, goal: str, limit: int = 90) -> list[Row]:
+        """The last recommendations for a goal, oldest first."""
+        query = (
+            select(recommendation)
+            .where(recommendation.c.study == study, recommendation.c.goal == goal)
+            .order_by(recommendation.c.created_at.desc())
+            .limit(limit)
+        )
+        return self._rows(query)[::-1]
+
+    def trials(self, sweep_id: str, *, sort: str = "planned", page: int = 1) -> tuple[list[Row], int]:
+        """One page of a sweep's trials without their measurements, and how many there are."""
+        condition = trial.c.sweep_id == sweep_id
+        query = select(*TRIAL_COLUMNS).where(condition).order_by(*SORTABLE.get(sort, SORTABLE["planned"]))
+        return self._page(query, page), self._count(select(func.count()).select_from(trial).where(condition))
+
+    def all_trials(self, sweep_id: str) -> list[Row]:
+        """A sweep's trials in planned order, at most 10,000."""
+        query = select(*TRIAL_COLUMNS).where(trial.c.sweep_id == sweep_id).order_by(*SORTABLE["planned"])
+        return self._rows(query.limit(10_000))
+
+    def progress(self, sweep_id: str) -> Mapping[str, Any]:
+        """Counts by status and the mean seconds a finished trial took, for the time left."""
+        took = func.extract("epoch", trial.c.ended_at - trial.c.started_at)
+        query = select(
+            func.count().label("planned"),
+            func.count().filter(trial.c.status == "measured").label("measured"),
+            func.count().filter(trial.c.status == "failed").label("failed"),
+            func.count().filter(trial.c.status == "running").label("running"),
+            func.avg(took).label("trial_s"),
+        ).where(trial.c.sweep_id == sweep_id)
+        return self._first(query) or {}
+
+    def trials_of(self, sweep_id: str, labels: Sequence[str]) -> list[Row]:
+        """The trials of some configurations in a sweep, by block: what a comparison needs."""
+        query = (
+            select(*TRIAL_COLUMNS)
+            .where(trial.c.sweep_id == sweep_id, trial.c.label.in_(labels))
+            .order_by(*SORTABLE["planned"])
+        )
+        return self._rows(query.limit(1000))
+
+    def results_of(self, rows: Sequence[Row]) -> dict[str, list[TrialResult]]:
+        """Trial rows as results by label, without their whole measurements."""
+        grouped: dict[str, list[TrialResult]] = {}
+        for row in rows:
+            plan = TrialPlan(**{name: row[name] for name in PLAN_COLUMNS})
+            grouped.setdefault(plan.label, []).append(TrialResult(plan, row["status"], metrics=row["metrics"]))
+        return grouped
+
+    def labels(self, sweep_id: str) -> list[str]:
+        """The names of the configurations in a sweep."""
+        query = select(trial.c.label).distinct().where(trial.c.sweep_id == sweep_id).order_by(trial.c.label)
+        return [row["label"] for row in self._rows(query.limit(1000))]
+
+    def trial(self, trial_id: str) -> Row | None:
+        """The whole row of a trial with its sweep's DAG and run."""
+        query = select(trial, sweep.c.dag_id, sweep.c.run_id).join(sweep, sweep.c.sweep_id == trial.c.sweep_id)
+        return self._first(query.where(trial.c.trial_id == trial_id))
+
+    def _rows(self, query: Select[Any]) -> list[Row]:
+        with self._store.transaction() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _first(self, query: Select[Any]) -> Row | None:
+        rows = self._rows(query.limit(1))
+        return rows[0] if rows else None
+
+    def _page(self, query: Select[Any], page: int) -> list[Row]:
+        return self._rows(query.limit(PAGE_SIZE).offset((max(page, 1) - 1) * PAGE_SIZE))
+
+    def _count(self, query: Select[Any]) -> int:
+        with self._store.transaction() as connection:
+            return int(connection.scalar(query) or 0)

@@ -1,0 +1,75 @@
+"""A sweep to take away: trials as CSV, everything as JSON, the analysis as Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import PlainTextResponse, Response
+
+from pipeline_tuner.store.page_reads import Row
+from pipeline_tuner.web.rendering import page_reads
+from pipeline_tuner.web.security import User, require_read
+
+router = APIRouter()
+COLUMNS = ("trial_id", "phase", "round", "block", "position", "label", "is_control", "status", "failure", "reason")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@router.get("/sweeps/{sweep_id}/trials.csv")
+def trials_csv(user: User, sweep_id: str) -> Response:
+    """Every trial with its configuration and metrics, a column each."""
+    trials = _trials(user, sweep_id)
+    parameters = sorted({name for trial in trials for name in trial["configuration"]})
+    metrics = sorted({name for trial in trials for name in trial["metrics"]})
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([*COLUMNS, *parameters, *metrics])
+    for trial in trials:
+        values = [trial[column] for column in COLUMNS]
+        values += [trial["configuration"].get(name, "") for name in parameters]
+        values += [trial["metrics"].get(name, "") for name in metrics]
+        writer.writerow([_plain(value) for value in values])
+    return _file(text.getvalue(), "text/csv", f"{sweep_id}.csv")
+
+
+@router.get("/sweeps/{sweep_id}/sweep.json")
+def sweep_json(user: User, sweep_id: str) -> Response:
+    """The sweep, its trials and its recommendations."""
+    trials = _trials(user, sweep_id)
+    document = {
+        "sweep": page_reads().sweep(sweep_id),
+        "trials": trials,
+        "recommendations": page_reads().recommendations(sweep_id),
+    }
+    return _file(json.dumps(document, default=str, indent=1), "application/json", f"{sweep_id}.json")
+
+
+@router.get("/sweeps/{sweep_id}/analysis.md")
+def analysis(user: User, sweep_id: str) -> Response:
+    """The written analysis."""
+    row = page_reads().sweep(sweep_id)
+    if row is None or not row["analysis"]:
+        raise HTTPException(404, "No analysis was written for this sweep")
+    require_read(user, row["dag_id"])
+    return _file(row["analysis"], "text/markdown", f"{sweep_id}.md")
+
+
+def _trials(user: User, sweep_id: str) -> list[Row]:
+    row = page_reads().sweep(sweep_id)
+    if row is None:
+        raise HTTPException(404, "No such sweep")
+    require_read(user, row["dag_id"])
+    return page_reads().all_trials(sweep_id)
+
+
+def _plain(value: object) -> object:
+    """Text that a spreadsheet would run as a formula is made plain."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def _file(text: str, kind: str, name: str) -> Response:
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    return PlainTextResponse(text, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{safe}"'})

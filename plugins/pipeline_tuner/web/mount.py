@@ -1,0 +1,51 @@
+"""How the page is mounted in Airflow: the app and the places in Airflow's own pages that lead to it.
+
+Every Airflow process loads plugins, only the API server shows pages: the app is made at its first request.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+URL_PREFIX = "/pipeline-tuner"
+NAME = "Pipeline Tuner"
+
+
+class LazyPage:
+    """An ASGI app that imports and builds the real one when it is first called."""
+
+    @cached_property
+    def _app(self) -> Any:
+        from pipeline_tuner.web.app import create_app
+
+        return create_app()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one request."""
+        await self._app(scope, receive, send)
+
+
+FASTAPI_APPS = [{"app": LazyPage(), "url_prefix": URL_PREFIX, "name": NAME}]
+
+EXTERNAL_VIEWS = [
+    {
+        "name": NAME,
+        "href": f"{URL_PREFIX.lstrip('/')}/",
+        "destination": "nav",
+        "category": "browse",
+        "url_route": "pipeline_tuner",
+    },
+    {
+        "name": "Sweep",
+        "href": f"{URL_PREFIX.lstrip('/')}/runs/{{DAG_ID}}/{{RUN_ID}}",
+        "destination": "dag_run",
+        "url_route": "pipeline_tuner_sweep",
+    },
+    {
+        "name": "Trial",
+        "href": f"{URL_PREFIX.lstrip('/')}/tasks/{{DAG_ID}}/{{TASK_ID}}/{{MAP_INDEX}}/{{RUN_ID}}",
+        "destination": "task_instance",
+        "url_route": "pipeline_tuner_trial",
+    },
+]

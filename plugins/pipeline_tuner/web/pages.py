@@ -1,0 +1,183 @@
+"""The pages that only read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from pipeline_tuner.analysis.comparison import MetricComparison
+from pipeline_tuner.analysis.comparison import compare as compare_metric
+from pipeline_tuner.store.page_reads import PAGE_SIZE, SORTABLE
+from pipeline_tuner.trial import TrialResult
+from pipeline_tuner.web.charts import interval_chart, polyline
+from pipeline_tuner.web.rendering import page_reads, render
+from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
+
+router = APIRouter()
+
+
+@router.get("/", response_class=HTMLResponse)
+def studies(request: Request, user: User) -> HTMLResponse:
+    """All studies at a glance."""
+    sweeps = page_reads().studies(readable_dags(user))
+    names = [row["study"] for row in sweeps]
+    return render(
+        request,
+        "studies.html",
+        sweeps=sweeps,
+        recommendations=_by_study(page_reads().newest_recommendations(names)),
+        promotions=_by_study_and_goal(page_reads().newest_promotions(names)),
+        progress={row["sweep_id"]: _progress(row) for row in sweeps if row["status"] == "running"},
+    )
+
+
+@router.get("/studies/{study}", response_class=HTMLResponse)
+def study(request: Request, user: User, study: str, page: int = 1) -> HTMLResponse:
+    """One study: what runs in production, its sweeps, its history, its decisions."""
+    sweeps, count = page_reads().sweeps(study, readable_dags(user), page)
+    if not sweeps:
+        raise HTTPException(404, "No sweep of this study that you may see")
+    recommendations = page_reads().newest_recommendations([study])
+    return render(
+        request,
+        "study.html",
+        study=study,
+        sweeps=sweeps,
+        pages=_pages(count),
+        page=page,
+        recommendations=recommendations,
+        histories={row["goal"]: _history(study, row["goal"]) for row in recommendations},
+        promotions=page_reads().promotions(study),
+        in_production=_by_study_and_goal(page_reads().newest_promotions([study])),
+        observations=page_reads().observations(study),
+        can_act=may_trigger(user, sweeps[0]["dag_id"]),
+        token=form_token(user),
+    )
+
+
+@router.get("/sweeps/{sweep_id}", response_class=HTMLResponse)
+def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", page: int = 1) -> HTMLResponse:
+    """One sweep, live while it runs and as a report after."""
+    row = _readable_sweep(user, sweep_id)
+    trials, count = page_reads().trials(sweep_id, sort=sort, page=page)
+    recommendations = page_reads().recommendations(sweep_id)
+    return render(
+        request,
+        "sweep.html",
+        sweep=row,
+        progress=_progress(row),
+        recommendations=recommendations,
+        charts={r["goal"]: interval_chart(r["document"].get("evidence", {})) for r in recommendations},
+        trials=trials,
+        sort=sort if sort in SORTABLE else "planned",
+        page=page,
+        pages=_pages(count),
+        labels=page_reads().labels(sweep_id),
+        can_act=may_trigger(user, row["dag_id"]),
+        token=form_token(user),
+    )
+
+
+@router.get("/trials/{trial_id}", response_class=HTMLResponse)
+def trial(request: Request, user: User, trial_id: str) -> HTMLResponse:
+    """One trial: its configuration, figures, checks and the job's own evidence."""
+    row = page_reads().trial(trial_id)
+    if row is None:
+        raise HTTPException(404, "No such trial")
+    require_read(user, row["dag_id"])
+    measurement = row["measurement"] or {}
+    details = measurement.get("details") or {}
+    rates = [float(value) for value in details.get("throughput_rows_per_s") or () if isinstance(value, int | float)]
+    return render(
+        request, "trial.html", trial=row, measurement=measurement, details=details, rates=rates, line=polyline(rates)
+    )
+
+
+@router.get("/sweeps/{sweep_id}/compare", response_class=HTMLResponse)
+def compare(request: Request, user: User, sweep_id: str, a: str, b: str) -> HTMLResponse:
+    """Two configurations of a sweep side by side, metric by metric."""
+    row = _readable_sweep(user, sweep_id)
+    trials = page_reads().trials_of(sweep_id, [a, b])
+    configurations = {t["label"]: t["configuration"] for t in trials}
+    if a not in configurations or b not in configurations:
+        raise HTTPException(404, "One of these configurations is not in this sweep")
+    results = page_reads().results_of(trials)
+    return render(
+        request,
+        "compare.html",
+        sweep=row,
+        a=a,
+        b=b,
+        configurations=configurations,
+        comparisons=_comparisons(results[b], results.get(a, ())),
+    )
+
+
+@router.get("/runs/{dag_id}/{run_id:path}", response_class=HTMLResponse)
+def sweep_of_run(request: Request, user: User, dag_id: str, run_id: str) -> Response:
+    """The sweep behind an Airflow DAG run, or a word that there is none yet."""
+    require_read(user, dag_id)
+    sweep_id = page_reads().sweep_of_run(dag_id, run_id)
+    if sweep_id is None:
+        return render(
+            request, "problem.html", title="No sweep here yet", detail="This run has not planned a trial so far."
+        )
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/sweeps/{sweep_id}", status_code=303)
+
+
+@router.get("/tasks/{dag_id}/{task_id}/{map_index}/{run_id:path}", response_class=HTMLResponse)
+def trial_of_task(request: Request, user: User, dag_id: str, task_id: str, map_index: int, run_id: str) -> Response:
+    """The trial that a task instance took, or its sweep."""
+    require_read(user, dag_id)
+    sweep_id = page_reads().sweep_of_run(dag_id, run_id)
+    trial_id = page_reads().trial_of_task(sweep_id, task_id, map_index) if sweep_id else None
+    if trial_id is None:
+        return sweep_of_run(request, user, dag_id, run_id)
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/trials/{trial_id}", status_code=303)
+
+
+def _comparisons(first: Sequence[TrialResult], second: Sequence[TrialResult]) -> list[MetricComparison]:
+    """Every metric that both have, the first as a ratio to the second."""
+    names = sorted({name for result in (*first, *second) for name in result.metrics})
+    found = (compare_metric(first, second, name) for name in names)
+    return [comparison for comparison in found if comparison is not None]
+
+
+def _readable_sweep(user: Any, sweep_id: str) -> dict[str, Any]:
+    row = page_reads().sweep(sweep_id)
+    if row is None:
+        raise HTTPException(404, "No such sweep")
+    require_read(user, row["dag_id"])
+    return row
+
+
+def _history(study: str, goal: str) -> dict[str, Any]:
+    rows = [row for row in page_reads().history(study, goal) if row["estimate"]]
+    return {"rows": rows, "line": polyline([row["estimate"] for row in rows])}
+
+
+def _progress(row: dict[str, Any]) -> dict[str, Any]:
+    """Counts with the part done and an estimate of the seconds left; the budget bounds rounds not planned yet."""
+    counts = dict(page_reads().progress(row["sweep_id"]))
+    done = (counts.get("measured") or 0) + (counts.get("failed") or 0)
+    planned = counts.get("planned") or 0
+    left = (planned - done) * float(counts.get("trial_s") or 0)
+    return counts | {"done": done, "fraction": done / planned if planned else 0.0, "left_s": left}
+
+
+def _pages(count: int) -> int:
+    return max(1, -(-count // PAGE_SIZE))
+
+
+def _by_study(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        grouped.setdefault(row["study"], []).append(row)
+    return grouped
+
+
+def _by_study_and_goal(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    return {(row["study"], row["goal"]): row for row in rows}

@@ -1,0 +1,70 @@
+"""Templates with escaping always on, the filters they use, and the results database behind the page."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from pipeline_tuner.operators.connections import open_store
+from pipeline_tuner.store.page_reads import PageReads
+from pipeline_tuner.wording import figure, metric_unit, number
+
+
+@cache
+def page_reads() -> PageReads:
+    """The page's queries, on one engine for the life of the API server."""
+    return PageReads(open_store())
+
+
+def render(request: Request, template: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
+    """A page from a template. Every value is escaped; nothing in a template says otherwise but `analysis_html`."""
+    root = request.scope.get("root_path", "").rstrip("/")
+    text = _environment().get_template(template).render(root=root, now=datetime.now(UTC), **values)
+    return HTMLResponse(text, status_code=status_code)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=number, metric=_metric, when=_when, settings=_settings, analysis_html=_analysis_html, json=_json
+    )
+    return environment
+
+
+def _metric(value: float, name: str) -> str:
+    return figure(value, metric_unit(name))
+
+
+def _when(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else ""
+
+
+def _settings(configuration: dict[str, Any] | None) -> str:
+    return ", ".join(f"{name}={value}" for name, value in (configuration or {}).items())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, default=str)
+
+
+def _analysis_html(markdown: str) -> Markup:
+    """The written analysis as HTML. Raw HTML and links to scripts in it stay text; pictures are left out."""
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    # markdown-it escapes text and, with html off, writes only its own tags: safe to mark as HTML.
+    return Markup(parser.render(markdown))

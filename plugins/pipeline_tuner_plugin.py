@@ -1,0 +1,14 @@
+"""The only module of ours that Airflow's plugin loader sees."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+from pipeline_tuner import pool
+
+
+class PipelineTunerPlugin(AirflowPlugin):
+    """Airflow Pipeline Tuner: the pool that trials run in, and the page."""
+
+    name = "pipeline_tuner"
+    listeners = [pool]

@@ -1,0 +1,256 @@
+"""The page in Airflow's own API server: what it shows, whom it refuses, and hostile text."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.store import Store, migrate
+from pipeline_tuner.study import parse_study
+from pipeline_tuner.sweep import sweep_options
+from pipeline_tuner.trial import TrialPlan, TrialResult
+
+SCRIPT = "<script>alert(1)</script>"
+SQL = "'; DROP TABLE pipeline_tuner.trial; --"
+STUDY = f"""
+study: copy_table
+job: migration
+description: "{SCRIPT}"
+workload: {{name: flights}}
+space: {{parameters: {{partitions: {{type: integer, low: 1, high: 64, default: 4}}, note: {{type: choice, values: ["a", "{SCRIPT}"], default: "a"}}}}}}
+presets: {{plain: {{}}, "{SCRIPT}": {{partitions: 8, note: "{SCRIPT}"}}}}
+control: plain
+goals: {{throughput: {{maximize: rows_per_s, unit: rows/s}}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def url(postgres):
+    uri = postgres.create_database("page")
+    migrate(uri)
+    yield uri
+    postgres.drop_database("page")
+
+
+@pytest.fixture(scope="module")
+def sweep_id(url):
+    """A finished sweep whose every text is hostile."""
+    study = parse_study(STUDY)
+    options = sweep_options(study, "sweep-1")
+    ratio = Interval(1.4, 1.2, 1.6, 0.95, 3)
+    configuration = study.preset(SCRIPT).configuration
+    evidence = {SCRIPT: {"ratio": vars(ratio), "standing": "pick"}}
+    recommendation = Recommendation(
+        "throughput", "winner", SCRIPT, configuration, estimate=Interval(5e4, 4e4, 6e4, 0.95, 5), gain=ratio,
+        unit="rows/s", confidence=0.95, reason=SCRIPT, evidence=evidence,
+    )  # fmt: skip
+    with Store(url) as store:
+        store.start_sweep(study, options, dag_id="tune_migration", run_id="manual__1", triggered_by=SCRIPT)
+        plans = [
+            TrialPlan(
+                f"t{block}-{label[:1]}", "sweep-1", "search", 1, block, i, label, study.preset(label).configuration
+            )
+            for block in (1, 2, 3)
+            for i, label in enumerate(study.presets)
+        ]
+        store.plan_trials("sweep-1", study.study, plans, phase="search", round=1)
+        for number, plan in enumerate(plans):
+            store.record_result(_result(plan, number))
+        store.record_analysis("sweep-1", f"# Analysis\n\n{SCRIPT}\n\n[x](javascript:alert(1))", "analysis.md")
+        store.record_recommendations("sweep-1", study.study, [recommendation])
+        store.end_sweep("sweep-1", "recommended")
+    return "sweep-1"
+
+
+def _result(plan: TrialPlan, number: int) -> TrialResult:
+    if number == 5:
+        return TrialResult(plan, "failed", failure="error", reason=SCRIPT)
+    now = datetime.now(UTC).isoformat()
+    document = {
+        "contract": 1, "job": "migration", "trial_id": plan.trial_id, "status": "measured", "started_at": now,
+        "ended_at": now, "samples": [{"duration_s": 1 + number / 10}], "checks": [{"name": SCRIPT, "passed": True}],
+        "metrics": {"duration_s": 1 + number / 10, "rows_per_s": 1e5 - number}, "details": {"log": SCRIPT},
+    }  # fmt: skip
+    return TrialResult.of(plan, Measurement.model_validate(document))
+
+
+@pytest.fixture(scope="module")
+def api_server(airflow_env, url):
+    """Airflow's whole API server app with its own login, three users and our plugin."""
+    with pytest.MonkeyPatch.context() as patch:
+        passwords = airflow_env / "passwords.json"
+        passwords.write_text(json.dumps({"ada": "pw-ada", "vic": "pw-vic"}))
+        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "False")
+        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "ada:admin,vic:viewer")
+        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
+        patch.setenv("AIRFLOW__API__SECRET_KEY", "of-the-tests-only")
+        patch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", url)
+        from airflow.api_fastapi.app import create_app, purge_cached_app
+
+        from pipeline_tuner.web.rendering import page_reads
+
+        page_reads.cache_clear()
+        purge_cached_app()
+        _add_dag("tune_migration")
+        yield create_app()
+        purge_cached_app()
+
+
+def _add_dag(dag_id):
+    """Let Airflow know the DAG, as its DAG processor would."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.merge(DagBundleModel(name="dags-folder"))
+        session.flush()
+        session.merge(DagModel(dag_id=dag_id, bundle_name="dags-folder", fileloc="tune_migration.py", is_stale=False))
+
+
+def client(api_server, user=None):
+    from fastapi.testclient import TestClient
+
+    browser = TestClient(api_server, base_url="http://testserver", follow_redirects=False)
+    if user:
+        answer = browser.post("/auth/token", json={"username": user, "password": f"pw-{user}"})
+        browser.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    return browser
+
+
+@pytest.fixture(scope="module")
+def admin(api_server, sweep_id):
+    with client(api_server, "ada") as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def viewer(api_server, sweep_id):
+    with client(api_server, "vic") as browser:
+        yield browser
+
+
+PAGES = [
+    "/pipeline-tuner/",
+    "/pipeline-tuner/studies/copy_table",
+    "/pipeline-tuner/sweeps/sweep-1",
+    "/pipeline-tuner/sweeps/sweep-1?sort=rate&page=1",
+    "/pipeline-tuner/trials/t1-p",
+    "/pipeline-tuner/sweeps/sweep-1/compare?a=plain&b=%3Cscript%3Ealert(1)%3C/script%3E",
+    "/pipeline-tuner/sweeps/sweep-1/trials.csv",
+    "/pipeline-tuner/sweeps/sweep-1/sweep.json",
+    "/pipeline-tuner/sweeps/sweep-1/analysis.md",
+]
+READ_AS_HTML = PAGES[:6]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_stranger_is_refused(api_server, sweep_id, page):
+    assert client(api_server).get(page).status_code == 401
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_viewer_reads(viewer, page):
+    assert viewer.get(page).status_code == 200
+
+
+@pytest.mark.parametrize("page", READ_AS_HTML)
+def test_hostile_text_stays_text(admin, page):
+    answer = admin.get(page)
+    assert "<script>alert" not in answer.text
+    assert "&lt;script&gt;alert(1)" in answer.text
+    assert 'href="javascript' not in answer.text
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_nothing_comes_from_another_server(admin):
+    for page in READ_AS_HTML:
+        assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', admin.get(page).text)
+    assert admin.get("/pipeline-tuner/static/page.css").status_code == 200
+
+
+def test_no_secret_is_shown(admin, url):
+    password = url.split(":")[2].split("@")[0]
+    assert all(password not in admin.get(page).text for page in PAGES)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/pipeline-tuner/studies/{SQL}",
+        f"/pipeline-tuner/sweeps/{SQL}",
+        f"/pipeline-tuner/trials/{SQL}",
+        f"/pipeline-tuner/sweeps/sweep-1/compare?a={SQL}&b={SQL}",
+    ],
+)
+def test_sql_in_an_address_is_only_a_name(admin, address):
+    assert admin.get(address).status_code == 404
+    assert admin.get("/pipeline-tuner/trials/t1-p").status_code == 200
+
+
+def test_sql_as_an_order_is_the_default_order(admin):
+    answer = admin.get("/pipeline-tuner/sweeps/sweep-1", params={"sort": SQL, "page": 1})
+    assert answer.status_code == 200
+    assert "<strong>planned</strong>" in answer.text
+
+
+def token_of(browser):
+    return re.search(r'name="token" value="([^"]+)"', browser.get("/pipeline-tuner/studies/copy_table").text)[1]
+
+
+def promote(browser, token, label=SCRIPT, **changes):
+    form = {"goal": "throughput", "label": label, "token": token, "note": "faster"} | changes
+    return browser.post("/pipeline-tuner/sweeps/sweep-1/promote", data=form)
+
+
+def test_a_viewer_may_not_act_and_sees_no_form(viewer, admin):
+    assert 'name="token"' not in viewer.get("/pipeline-tuner/studies/copy_table").text
+    assert promote(viewer, token_of(admin)).status_code == 403
+
+
+def test_a_forged_form_is_refused(admin):
+    assert promote(admin, "forged").status_code == 403
+    assert promote(admin, token_of(admin)[:-2] + "xx").status_code == 403
+
+
+def test_promotion_and_roll_back_are_recorded(admin, url):
+    token = token_of(admin)
+    assert promote(admin, token, label="plain").status_code == 303
+    # the second configuration had a failed trial, but of no kind that says it is wrong
+    assert promote(admin, token).status_code == 303
+    with Store(url) as store:
+        assert store.production("copy_table", "throughput").label == SCRIPT
+        answer = admin.post("/pipeline-tuner/studies/copy_table/roll-back", data={"goal": "throughput", "token": token})
+        assert answer.status_code == 303
+        assert store.production("copy_table", "throughput").label == "plain"
+    again = admin.post("/pipeline-tuner/studies/copy_table/roll-back", data={"goal": "throughput", "token": token})
+    assert again.status_code == 409
+    shown = admin.get("/pipeline-tuner/studies/copy_table").text
+    assert "roll back" in shown
+    assert "ada" in shown
+
+
+def test_what_is_not_there_cannot_be_promoted(admin):
+    token = token_of(admin)
+    assert promote(admin, token, label="nothing").status_code == 404
+    assert promote(admin, token, goal="speed").status_code == 422
+    assert admin.post("/pipeline-tuner/studies/none/start", data={"token": token}).status_code == 404
+
+
+def test_airflows_run_and_task_lead_to_sweep_and_trial(admin):
+    answer = admin.get("/pipeline-tuner/runs/tune_migration/manual__1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/pipeline-tuner/sweeps/sweep-1")
+    assert "not planned a trial" in admin.get("/pipeline-tuner/runs/tune_migration/manual__2").text
+
+
+def test_downloads_hold_every_trial(admin):
+    lines = admin.get("/pipeline-tuner/sweeps/sweep-1/trials.csv").text.strip().splitlines()
+    assert len(lines) == 7
+    document = admin.get("/pipeline-tuner/sweeps/sweep-1/sweep.json").json()
+    assert len(document["trials"]) == 6
+    assert document["recommendations"][0]["label"] == SCRIPT
