@@ -32,7 +32,7 @@ ALLOWED = {
     "report": {*NOUNS, "report", "analysis", "recommend", "plots"},
     "web": {*NOUNS, "web", "store", "report", "analysis", "recommend", "plots", "settings"},
     "runners": {*NOUNS, "runners", "settings"},
-    "local": {*NOUNS, "local", "store"},
+    "local": {*NOUNS, "local", "store", "report"},
 }
 """Part of `pipeline_tuner` to the parts that it may import; parts that are not here may import what they like."""
 

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ from pipeline_tuner.local import jars
 from pipeline_tuner.local.background import BackgroundProgram
 from pipeline_tuner.local.java import java_home
 from pipeline_tuner.local.ports import kept_port
+from pipeline_tuner.local.postgres import USER
 from pipeline_tuner.local.services import Services
 from pipeline_tuner.store.migrate import migrate
 
@@ -193,13 +193,14 @@ class Airflow:
 
 
 def shell_lines(airflow: Airflow) -> str:
-    """Lines for a shell's `eval` after which plain `airflow` commands work there."""
-    return "\n".join(_export_lines(airflow.environment, airflow.path))
-
-
-def _export_lines(environment: Mapping[str, str], path: list[str]) -> list[str]:
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-    return [*lines, f'export PATH={shlex.quote(os.pathsep.join(path))}:"$PATH"']
+    """Lines for a shell's `eval` after which plain `airflow` commands, and `psql` on the results, work there."""
+    postgres = airflow.services.postgres
+    # Variables and not a URI: an argument of psql's is seen by everybody on the machine.
+    psql = {"PGHOST": "127.0.0.1", "PGPORT": str(postgres.port), "PGUSER": USER, "PGDATABASE": "tuner"}
+    variables = {**airflow.environment, **psql, "PGPASSWORD": postgres.password}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    before = shlex.quote(os.pathsep.join(airflow.path))
+    return "\n".join([*lines, f'export PATH={before}:"$PATH":{shlex.quote(str(postgres.programs))}'])
 
 
 def _is_healthy(url: str) -> bool:

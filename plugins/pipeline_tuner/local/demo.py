@@ -1,9 +1,188 @@
-"""placeholder"""
+"""`make demo`: start what is needed, run one sweep as `airflow dags test` does, show it live, print its answer."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from pipeline_tuner.local.airflow import Airflow
+from pipeline_tuner.local.postgres import PostgresServer
+from pipeline_tuner.local.services import needs_of
+from pipeline_tuner.report import summary
+from pipeline_tuner.store import Store
+from pipeline_tuner.trial import TrialResult
+
+POLL_S = 1.0
+OPTIONS: dict[str, Mapping[str, Any]] = {}
+"""By job: what the demo's sweep has other than its study says."""
+
+QUERY = (
+    "SELECT label, status, round((metrics->>'duration_s')::numeric, 2) AS duration_s "
+    "FROM pipeline_tuner.trial WHERE sweep_id = '{sweep_id}' ORDER BY started_at"
+)
 
 
+@dataclass(frozen=True)
 class Demo:
-    def __init__(self, *a):
-        pass
+    """One job's sweep on the demo's data."""
 
-    def run(self):
+    airflow: Airflow
+    job: str
+    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+
+    def run(self) -> int:
+        """Run it; returns the exit code: 0 where the sweep recommends something."""
+        begin = time.monotonic()
+        needs = needs_of(self.job)
+        self._step("PostgreSQL, the data and Spark's jars", lambda: self.airflow.services.start(needs))
+        self._step("Airflow's metadata and the results' tables", self.airflow.migrate)
+        with Store(self._postgres.uri("tuner")) as store:
+            sweep_id, exit_code = self._sweep(store)
+            self.console.print(f"{_minutes(time.monotonic() - begin)} in all\n")
+            return self._answer(store, sweep_id) or exit_code
+
+    @property
+    def _postgres(self) -> PostgresServer:
+        return self.airflow.services.postgres
+
+    def _step(self, name: str, work: Callable[[], object]) -> None:
+        begin = time.monotonic()
+        with self.console.status(f"{name} ..."):
+            work()
+        self.console.print(f"{name}: {time.monotonic() - begin:.1f} s")
+
+    def _sweep(self, store: Store) -> tuple[str | None, int]:
+        """Run the DAG and follow its rows; returns the sweep's id, None where it never started, and the exit code."""
+        begun = datetime.now(UTC)
+        self.airflow.home.mkdir(parents=True, exist_ok=True)
+        with self._log.open("w", encoding="utf-8") as log, self._running(log) as process, self._progress() as progress:
+            follower = Follower(self.console, progress, self._find_sweep)
+            while process.poll() is None:
+                follower.look(store, begun)
+                time.sleep(POLL_S)
+            follower.look(store, begun)
+        return follower.sweep_id, process.returncode
+
+    def _answer(self, store: Store, sweep_id: str | None) -> int:
+        record = store.sweep(sweep_id) if sweep_id else None
+        if record is None or not (recommendations := store.recommendations(record.sweep_id)):
+            reason = record.reason if record else ""
+            self.console.print(f"The sweep recommends nothing. {reason}\nWhat happened: {self._log}", markup=False)
+            return 1
+        self.console.print(summary(recommendations, store.results(record.sweep_id)), markup=False)
+        query = QUERY.format(sweep_id=record.sweep_id)
+        self.console.print(
+            f"\nThe written analysis: {record.analysis_path}\n"
+            f'The rows:   eval "$(make -s env)" && psql -c "{query}"\n'
+            "The page:   make ui     The end:   make stop",
+            markup=False,
+        )
         return 0
+
+    @property
+    def _log(self) -> Path:
+        return self.airflow.home / "demo.log"
+
+    @contextmanager
+    def _running(self, log: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
+        """`airflow dags test` of the job's DAG; however the demo ends, nothing of it runs on."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        conf = ["-c", json.dumps(OPTIONS[self.job])] if self.job in OPTIONS else []
+        command = [sys.executable, "-m", "airflow", "dags", "test", f"tune_{self.job}", *conf]
+        environment = self.airflow.process_environment()
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                _end(process.pid)
+                process.wait()
+
+    def _progress(self) -> Progress:
+        columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
+        return Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
+
+    def _find_sweep(self, begun: datetime) -> str | None:
+        with self._postgres.cursor("tuner") as cursor:
+            cursor.execute(
+                "SELECT sweep_id FROM pipeline_tuner.sweep WHERE dag_id = %s AND started_at >= %s",
+                (f"tune_{self.job}", begun),
+            )
+            row = cursor.fetchone()
+        return row[0] if row else None
+
+
+@dataclass
+class Follower:
+    """Shows a sweep's rows as they come: a line a finished trial, and a bar with the time left."""
+
+    console: Console
+    progress: Progress
+    find_sweep: Callable[[datetime], str | None]
+    sweep_id: str | None = None
+    shown: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.bar = self.progress.add_task("Airflow starts and checks", total=None)
+
+    def look(self, store: Store, begun: datetime) -> None:
+        """Show what is new."""
+        self.sweep_id = self.sweep_id or self.find_sweep(begun)
+        if self.sweep_id is None:
+            return
+        results = store.results(self.sweep_id)
+        finished = [result for result in results if result.status in ("measured", "failed")]
+        for result in finished:
+            if result.plan.trial_id not in self.shown:
+                self.shown.add(result.plan.trial_id)
+                self.console.print(_line(result, len(self.shown), len(results)), markup=False)
+        left = time_left_s(results)
+        text = f"about {_minutes(left)} left" if left is not None else "preparing the workload"
+        self.progress.update(self.bar, description=text, completed=len(finished), total=len(results) or None)
+
+
+def time_left_s(results: Sequence[TrialResult]) -> float | None:
+    """An estimate from the trials so far; None before the first has ended."""
+    done = [result.measurement for result in results if result.measurement]
+    if not done:
+        return None
+    span = max(one.ended_at for one in done) - min(one.started_at for one in done)
+    waiting = sum(result.status in ("planned", "running") for result in results)
+    return waiting * span.total_seconds() / len(done)
+
+
+def _line(result: TrialResult, number: int, planned: int) -> str:
+    plan = result.plan
+    place = f"trial {number:>3} of {planned}  {plan.phase} block {plan.block}  {plan.label}"
+    if result.status == "failed":
+        return f"{place}  failed: {result.reason.splitlines()[0] if result.reason else result.failure}"
+    rate = result.metrics.get("rows_per_s")
+    return f"{place}  {result.metrics['duration_s']:.2f} s" + (f"  {rate:,.0f} rows/s" if rate else "")
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
+
+
+def _end(pid: int) -> None:
+    """End a process and all that it started."""
+    process = psutil.Process(pid)
+    family = [process, *process.children(recursive=True)]
+    for member in family:
+        member.terminate()
+    _, alive = psutil.wait_procs(family, timeout=15)
+    for member in alive:
+        member.kill()
