@@ -22,7 +22,10 @@ study: copy_table
 job: migration
 description: "{SCRIPT}"
 workload: {{name: flights}}
-space: {{parameters: {{partitions: {{type: integer, low: 1, high: 64, default: 4}}, note: {{type: choice, values: ["a", "{SCRIPT}"], default: "a"}}}}}}
+space:
+  parameters:
+    partitions: {{type: integer, low: 1, high: 64, default: 4}}
+    note: {{type: choice, values: ["a", "{SCRIPT}"], default: "a"}}
 presets: {{plain: {{}}, "{SCRIPT}": {{partitions: 8, note: "{SCRIPT}"}}}}
 control: plain
 goals: {{throughput: {{maximize: rows_per_s, unit: rows/s}}}}

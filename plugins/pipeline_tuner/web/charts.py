@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline_tuner.measurement import is_usable
+
 ROW_HEIGHT = 26
 CHART_WIDTH = 760
 LABEL_WIDTH = 230
@@ -39,7 +41,7 @@ class IntervalChart:
 
 def interval_chart(evidence: Mapping[str, Mapping[str, Any]]) -> IntervalChart | None:
     """The chart of a recommendation's evidence, best first; None where nothing has a ratio."""
-    rows = [(label, entry, entry.get("ratio")) for label, entry in evidence.items()]
+    rows = [(label, entry, entry.get("ratio") or {}) for label, entry in evidence.items()]
     shown = sorted((row for row in rows if _is_drawable(row[2])), key=lambda row: -row[2]["value"])
     if not shown:
         return None
@@ -65,10 +67,8 @@ def interval_chart(evidence: Mapping[str, Mapping[str, Any]]) -> IntervalChart |
     return IntervalChart(bars, ticks, x(1.0), ROW_HEIGHT * len(bars) + MARGIN)
 
 
-def _is_drawable(ratio: Mapping[str, float] | None) -> bool:
-    return ratio is not None and all(
-        ratio.get(key) is not None and math.isfinite(ratio[key]) and ratio[key] > 0 for key in ("value", "low", "high")
-    )
+def _is_drawable(ratio: Mapping[str, float]) -> bool:
+    return all(is_usable(ratio.get(key)) for key in ("value", "low", "high"))
 
 
 def _ticks(low: float, high: float) -> list[float]:
