@@ -121,6 +121,11 @@ class MeasurementWriter:
             if not sample.is_warmup:
                 self._samples.append(sample)
 
+    @property
+    def counted_samples(self) -> Sequence[Sample]:
+        """The repeats that are kept, so far."""
+        return tuple(self._samples)
+
     def check(self, name: str, passed: bool, detail: str = "") -> None:
         """Record a correctness test of the output."""
         self._checks.append({"name": name, "passed": bool(passed), "detail": detail})

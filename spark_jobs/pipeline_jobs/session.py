@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -75,6 +76,8 @@ def open_session(
     conf = SparkConf().setAppName(app_name)
     for key, value in settings.items():
         conf.set(key, value)
+    if settings.get("spark.master", "local").startswith("local"):
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         context = SparkContext(conf=conf)
     except Exception as error:
