@@ -42,50 +42,26 @@ class Reads:
         with self.transaction() as connection:
             return tuple(_result_of(row) for row in connection.execute(query))
 
-    def history(
-        self,
-        study: str,
-        *,
-        before_sweep: str,
-        workload_fingerprint: str | None,
-        environment_fingerprint: str | None,
-        limit: int = 2000,
-    ) -> tuple[TrialResult, ...]:
-        """Finished trials of earlier sweeps on the same data and machine, newest first; none where unknown."""
-        if workload_fingerprint is None or environment_fingerprint is None:
+    def history_of(self, record: SweepRecord, limit: int = 2000) -> tuple[TrialResult, ...]:
+        """Finished trials of earlier sweeps of the same study, data and machine, newest first; none where unknown."""
+        if record.workload_fingerprint is None or record.environment_fingerprint is None:
             return ()
         query = (
             select(trial)
             .join(sweep, sweep.c.sweep_id == trial.c.sweep_id)
             .where(
-                trial.c.study == study,
-                trial.c.sweep_id != before_sweep,
+                trial.c.study == record.study,
+                trial.c.sweep_id != record.sweep_id,
                 trial.c.status.in_(("measured", "failed")),
-                sweep.c.workload_fingerprint == workload_fingerprint,
-                sweep.c.environment_fingerprint == environment_fingerprint,
+                sweep.c.started_at < record.started_at,
+                sweep.c.workload_fingerprint == record.workload_fingerprint,
+                sweep.c.environment_fingerprint == record.environment_fingerprint,
             )
             .order_by(trial.c.ended_at.desc())
             .limit(limit)
         )
         with self.transaction() as connection:
             return tuple(_result_of(row) for row in connection.execute(query))
-
-    def latest_fingerprints(self, study: str, *, size: str, before_sweep: str) -> tuple[str | None, str | None]:
-        """The workload's and environment's fingerprints of the newest finished sweep of a study at a size."""
-        query = (
-            select(sweep.c.workload_fingerprint, sweep.c.environment_fingerprint)
-            .where(
-                sweep.c.study == study,
-                sweep.c.sweep_id != before_sweep,
-                sweep.c.ended_at.is_not(None),
-                sweep.c.options["size"].astext == size,
-            )
-            .order_by(sweep.c.started_at.desc())
-            .limit(1)
-        )
-        with self.transaction() as connection:
-            row = connection.execute(query).first()
-        return (row.workload_fingerprint, row.environment_fingerprint) if row else (None, None)
 
     def recommendations(self, sweep_id: str) -> tuple[Recommendation, ...]:
         """What a sweep recommended, by goal."""

@@ -1,0 +1,176 @@
+"""From a study to its DAGs: `tuning_dag` measures and recommends, `production_dag` runs with what is recommended.
+
+Parsing a DAG reads the study and nothing else; the same study gives the same DAG each time.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+from airflow.sdk import DAG, Param, TriggerRule, chain
+
+from pipeline_tuner import settings
+from pipeline_tuner.dag_docs import production_doc, tuning_doc
+from pipeline_tuner.operators.assets import changed_alias
+from pipeline_tuner.operators.base import JobOperator
+from pipeline_tuner.operators.choice import operator_for
+from pipeline_tuner.operators.sweep import CheckOperator, PlanOperator, PrepareOperator, RecommendOperator
+from pipeline_tuner.study import StrategyName, Study
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=5), "retry_exponential_backoff": True}
+"""For what is around a trial (a database away); a failed trial is a result and is not retried."""
+
+
+def tuning_dag(study: str, *, dag_id: str | None = None) -> DAG:
+    """The DAG of a study's sweeps, `tune_<study>`: check, prepare, rounds of plan and trials, confirm, recommend.
+
+    :param study: Name of a study in the studies' folder, or the path of a study file.
+    :param dag_id: Another name for the DAG.
+    """
+    known = settings.load_named_study(study)
+    with DAG(
+        dag_id or f"tune_{known.study}",
+        description=f"Measure configurations of {known.study} and recommend one for each goal",
+        doc_md=tuning_doc(known),
+        schedule=known.schedule,
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        default_args={"owner": known.owner, **RETRIES},
+        params=sweep_params(known),
+        tags=["pipeline-tuner", "tuning", known.job, *known.tags],
+    ) as dag:
+        _sweep_tasks(study, known)
+    return dag
+
+
+def production_dag(
+    study: str,
+    *,
+    goal: str,
+    dag_id: str | None = None,
+    schedule: Any = None,
+    fallback: str | None = None,
+    **operator_arguments: Any,
+) -> DAG:
+    """The DAG of a study's job in production, `run_<study>`: one task with the recommended configuration.
+
+    :param study: Name of a study, or the path of its file.
+    :param goal: Goal whose recommendation is followed.
+    :param schedule: Airflow schedule; none by default.
+    :param fallback: Preset for when nothing valid is recommended; the study's own by default.
+    """
+    known = settings.load_named_study(study)
+    with DAG(
+        dag_id or f"run_{known.study}",
+        description=f"Run {known.study} with the configuration that is best for {goal}",
+        doc_md=production_doc(known, goal),
+        schedule=schedule,
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        default_args={"owner": known.owner},
+        tags=["pipeline-tuner", "production", known.job, *known.tags],
+    ) as dag:
+        operator_for(known.job)(
+            task_id="run",
+            study=study,
+            configuration=f"recommended:{goal}",
+            fallback=fallback,
+            **operator_arguments,
+        )
+    return dag
+
+
+def sweep_params(study: Study) -> dict[str, Param]:
+    """The trigger form: the study's budget and choices, each with a valid default."""
+    budget = study.budget
+    strategies = [name for name in get_args(StrategyName) if name != "staged" or study.stages]
+    return {
+        "strategy": Param(
+            study.strategy, type="string", enum=[*strategies, *study.strategies], section="What", title="Strategy"
+        ),
+        "goals": Param(
+            list(study.goals),
+            type="array",
+            items={"type": "string", "enum": list(study.goals)},
+            examples=list(study.goals),
+            minItems=1,
+            section="What",
+            title="Goals",
+            description="The first one leads the search; the others are read off the same trials.",
+        ),
+        "size": Param(
+            study.workload.default_size,
+            type="string",
+            enum=list(study.workload.sizes),
+            section="What",
+            title="Workload size",
+            description=", ".join(f"{name}: {part:.0%} of the data" for name, part in study.workload.sizes.items()),
+        ),
+        "trials": _integer(budget.trials, 1, 1000, "Trials", "At most this many, the confirmation's included."),
+        "blocks": _integer(
+            budget.blocks, 1, 30, "Blocks", "Repeats of each candidate in the search; below 3 it abstains."
+        ),
+        "rounds": _integer(budget.rounds, 1, budget.rounds, "Rounds", "Rounds of planning; the study sets the most."),
+        "confirm_blocks": _integer(
+            budget.confirm_blocks, 0, 30, "Confirmation blocks", "Fresh blocks for the finalists."
+        ),
+        "repeats": _integer(budget.repeats, 1, 100, "Repeats", "Of the work inside one trial."),
+        "minutes": Param(
+            budget.minutes,
+            type=["number", "null"],
+            exclusiveMinimum=0,
+            section="How much",
+            title="Minutes",
+            description="No new round starts that would end later; empty: no limit.",
+        ),
+        "seed": Param(
+            0,
+            type="integer",
+            minimum=0,
+            section="Repeatable",
+            title="Seed",
+            description="The same seed, the same plan.",
+        ),
+    }
+
+
+def _integer(default: int, low: int, high: int, title: str, description: str) -> Param:
+    return Param(
+        default, type="integer", minimum=low, maximum=high, section="How much", title=title, description=description
+    )
+
+
+def _sweep_tasks(name: str, study: Study) -> None:
+    check = CheckOperator(task_id="check", study=name)
+    prepare = PrepareOperator(task_id="prepare", study=name, pool=settings.POOL)
+    chain(check, prepare)
+    before: Any = prepare
+    for number in range(1, study.budget.rounds + 1):
+        suffix = "" if number == 1 else f"_{number}"
+        rule = TriggerRule.ALL_SUCCESS if number == 1 else TriggerRule.ALL_DONE
+        plan = PlanOperator(task_id=f"plan{suffix}", study=name, round_number=number, trigger_rule=rule)
+        before >> plan
+        before = _trials(f"trial{suffix}", name, study, plan)
+    # ALL_DONE: failed trials never stop a sweep. What was not planned at all is skipped by the plan itself.
+    plan = PlanOperator(task_id="plan_confirm", study=name, round_number=None, trigger_rule=TriggerRule.ALL_DONE)
+    before >> plan
+    recommend = RecommendOperator(
+        task_id="recommend", study=name, trigger_rule=TriggerRule.ALL_DONE, outlets=[changed_alias(study.study)]
+    )
+    _trials("confirm", name, study, plan) >> recommend
+
+
+def _trials(task_id: str, name: str, study: Study, plan: PlanOperator) -> Any:
+    """The mapped trials of one plan: one at a time, each under its label."""
+    operator: type[JobOperator] = operator_for(study.job)
+    return operator.partial(
+        task_id=task_id,
+        study=name,
+        pool=settings.POOL,
+        max_active_tis_per_dag=1,
+        map_index_template="{{ task.trial_label }}",
+    ).expand_kwargs(plan.output)

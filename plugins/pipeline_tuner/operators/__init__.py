@@ -1,0 +1,1 @@
+"""Airflow operators: one module a job, and the tasks of a sweep."""

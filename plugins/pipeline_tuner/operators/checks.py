@@ -1,0 +1,88 @@
+"""What has to be there before a sweep starts: a clear error now rather than twenty failed trials later."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import psutil
+
+from pipeline_tuner import settings
+from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.operators.connections import job_connections
+from pipeline_tuner.runners.process import job_environment
+from pipeline_tuner.study import Study
+
+MIN_FREE_BYTES = 1_000_000_000
+CONNECT_TIMEOUT_S = 10
+
+
+def check_surroundings(study: Study) -> None:
+    """Raises InfrastructureError with all that is missing: connections, servers, programs, disk, memory."""
+    problems = [*_connections(study), *_programs(study), *_room()]
+    if problems:
+        raise InfrastructureError(f"study {study.study} can't run here:\n" + "\n".join(f"- {p}" for p in problems))
+
+
+def _connections(study: Study) -> Iterator[str]:
+    for role, conn_id in study.runner.connections.items():
+        try:
+            (uri,) = job_connections({role: conn_id}).environment.values()
+            _connect(uri)
+        except InfrastructureError as error:
+            yield str(error)
+        except Exception as error:
+            yield f"{role} (connection {conn_id!r}) can't be reached: {' '.join(str(error).split())}"
+
+
+def _connect(uri: str) -> None:
+    """Open and close a connection to a server of a kind that we know."""
+    kind = urlsplit(uri).scheme
+    if kind == "postgresql":
+        import psycopg2
+
+        psycopg2.connect(uri, connect_timeout=CONNECT_TIMEOUT_S).close()
+    elif kind.startswith("mongodb"):
+        import pymongo
+
+        client: pymongo.MongoClient = pymongo.MongoClient(uri, serverSelectionTimeoutMS=CONNECT_TIMEOUT_S * 1000)
+        client.admin.command("ping")
+        client.close()
+
+
+def _programs(study: Study) -> Iterator[str]:
+    path = job_environment({}, settings.jobs_folder())["PATH"]
+    if study.runner.kind == "process" and study.runner.command and not shutil.which(study.runner.command[0], path=path):
+        yield f"there is no program {study.runner.command[0]!r} in PATH (runner.command)"
+    if study.runner.kind == "spark_submit":
+        yield from _spark(study, path)
+
+
+def _spark(study: Study, path: str) -> Iterator[str]:
+    from pipeline_tuner.runners.spark_submit import DEFAULT_CONN_ID, check_spark_connection
+
+    try:
+        check_spark_connection(study.runner.conn_id or DEFAULT_CONN_ID)
+    except InfrastructureError as error:
+        yield str(error)
+    if not shutil.which("spark-submit", path=path):
+        yield "there is no spark-submit in PATH: install pyspark beside Airflow, or a Spark distribution"
+    java = os.path.join(os.environ.get("JAVA_HOME", ""), "bin", "java") if os.environ.get("JAVA_HOME") else "java"
+    if not shutil.which(java, path=path):
+        yield "there is no Java: set JAVA_HOME to a Java 17 or 21"
+
+
+def _room() -> Iterator[str]:
+    folder = settings.work_folder()
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        yield f"the folder for trials {folder} can't be used: {error.strerror}"
+        return
+    if free < MIN_FREE_BYTES:
+        yield f"only {free / 1e9:.1f} GB are free in {folder}, at least {MIN_FREE_BYTES / 1e9:.0f} GB are needed"
+    available = psutil.virtual_memory().available
+    if available < MIN_FREE_BYTES:
+        yield f"only {available / 1e9:.1f} GB of memory are free, at least {MIN_FREE_BYTES / 1e9:.0f} GB are needed"

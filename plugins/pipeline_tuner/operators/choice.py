@@ -1,0 +1,16 @@
+"""Which operator runs which job. A new job adds its module here; any other runs under CommandOperator."""
+
+from __future__ import annotations
+
+from pipeline_tuner.operators.base import JobOperator
+from pipeline_tuner.operators.command import CommandOperator
+from pipeline_tuner.operators.migration import MigrationOperator
+
+OPERATORS: dict[str, type[JobOperator]] = {
+    "migration": MigrationOperator,
+}
+
+
+def operator_for(job: str) -> type[JobOperator]:
+    """The operator class of a job."""
+    return OPERATORS.get(job, CommandOperator)

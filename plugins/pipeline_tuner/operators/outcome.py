@@ -1,0 +1,104 @@
+"""The end of a sweep: recommendations stored, told to other DAGs, and written down for people."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset
+
+from pipeline_tuner import settings
+from pipeline_tuner.operators.assets import changed_alias
+from pipeline_tuner.recommend import recommend
+from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.space import configuration_id
+from pipeline_tuner.store import Store
+from pipeline_tuner.store.records import SweepRecord
+from pipeline_tuner.trial import TrialResult
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+def conclude(store: Store, sweep: SweepRecord, results: Sequence[TrialResult], context: Context) -> dict[str, Any]:
+    """Recommend and store; returns what goes into XCom. Raises NoRecommendationError."""
+    study, options = sweep.study_definition, sweep.options
+    history = store.history_of(sweep)
+    recommendations = recommend(study, options, results, history)
+    changed = [item for item in recommendations if _is_news(store, sweep, item)]
+    store.record_recommendations(sweep.sweep_id, sweep.study, recommendations, valid_days=settings.valid_days())
+    has_answer = any(item.status != "abstained" for item in recommendations)
+    store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "abstained", recommendations[0].reason)
+    analysis = _write_analysis(store, sweep, results, recommendations, history)
+    for item in changed:
+        _tell_other_dags(sweep, item, context)
+    for item in recommendations:
+        log.info("%s: %s. %s", item.goal, item.status, item.reason)
+    return {
+        "sweep_id": sweep.sweep_id,
+        "study": sweep.study,
+        "planned": len(results),
+        "measured": sum(result.status == "measured" for result in results),
+        "failed": sum(result.status == "failed" for result in results),
+        "analysis": str(analysis) if analysis else None,
+        "goals": {item.goal: _summary(item) for item in recommendations},
+    }
+
+
+def _is_news(store: Store, sweep: SweepRecord, item: Recommendation) -> bool:
+    """Whether another configuration is recommended than before."""
+    if item.status == "abstained" or item.configuration is None:
+        return False
+    before = store.latest_recommendation(sweep.study, item.goal, before_sweep=sweep.sweep_id)
+    if before is None or before.configuration is None:
+        return True
+    return configuration_id(before.configuration) != configuration_id(item.configuration)
+
+
+def _tell_other_dags(sweep: SweepRecord, item: Recommendation, context: Context) -> None:
+    asset = Asset(name=f"{sweep.study}_{item.goal}", uri=f"pipeline-tuner://{sweep.study}/{item.goal}")
+    event: dict[str, Any] = {
+        "sweep_id": sweep.sweep_id,
+        "label": item.label,
+        "configuration": dict(item.configuration or {}),
+    }
+    context["outlet_events"][changed_alias(sweep.study)].add(asset, extra=event)
+
+
+def _write_analysis(
+    store: Store,
+    sweep: SweepRecord,
+    results: Sequence[TrialResult],
+    recommendations: Sequence[Recommendation],
+    history: Sequence[TrialResult],
+) -> Path | None:
+    from pipeline_tuner.report import write_report
+
+    try:
+        path = write_report(
+            settings.reports_folder() / sweep.sweep_id,
+            sweep.study_definition,
+            sweep.options,
+            results,
+            recommendations,
+            history=history,
+            environment=dict(sweep.environment or {}),
+            workload=dict(sweep.workload or {}),
+        )
+        store.record_analysis(sweep.sweep_id, path.read_text(encoding="utf-8"), str(path))
+    except Exception:
+        # The recommendations are stored; a fault in their description must not take them back.
+        log.exception("The analysis could not be written")
+        return None
+    log.info("Analysis: %s", path)
+    return path
+
+
+def _summary(item: Recommendation) -> dict[str, Any]:
+    document = item.to_dict()
+    kept = ("status", "label", "configuration", "estimate", "gain", "unit", "confidence", "ties", "runner_up", "reason")
+    return {key: document[key] for key in kept}

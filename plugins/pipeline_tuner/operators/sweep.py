@@ -1,0 +1,224 @@
+"""The tasks of a sweep around its trials: check, prepare, plan, recommend. The results database is the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from pipeline_tuner import settings
+from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError, StudyError
+from pipeline_tuner.operators.base import JobOperator
+from pipeline_tuner.operators.checks import check_surroundings
+from pipeline_tuner.operators.connections import open_store
+from pipeline_tuner.operators.trials import known_sweep, run_planned, trial_arguments
+from pipeline_tuner.store import Store, migrate
+from pipeline_tuner.store.records import SweepRecord
+from pipeline_tuner.sweep import sweep_options
+from pipeline_tuner.trial import TrialPlan, TrialResult
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+MAX_PLAN = 1000
+"""Airflow refuses to map over more than 1,024 items (core.max_map_length)."""
+
+
+class SweepOperator(BaseOperator):
+    """Base of a sweep's own tasks.
+
+    :param study: Name of the study, or the path of its file.
+    :param results_conn_id: Airflow connection to the results database.
+    """
+
+    template_fields: Sequence[str] = ("study",)
+    ui_color = "#e9e4f5"
+
+    def __init__(self, *, study: str, results_conn_id: str = settings.RESULTS_CONN_ID, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.study = study
+        self.results_conn_id = results_conn_id
+
+    def open_store(self) -> Store:
+        """The results database."""
+        return open_store(self.results_conn_id)
+
+    def sweep_id(self, context: Context) -> str:
+        """The sweep of this DAG run: equal for every attempt of every task of it."""
+        run = context["dag_run"]
+        name = settings.load_named_study(self.study).study
+        code = hashlib.sha256(f"{run.dag_id} {run.run_id}".encode()).hexdigest()[:6]
+        return f"{name}-{run.run_after:%Y%m%dT%H%M%S}-{code}"
+
+
+class CheckOperator(SweepOperator):
+    """Check that the sweep can run here, bring the results' schema up to date, and open the sweep."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Returns the sweep's options. Raises AirflowFailException for what a retry won't mend."""
+        try:
+            study = settings.load_named_study(self.study)
+            options = sweep_options(study, self.sweep_id(context), context["params"])
+        except StudyError as error:
+            raise AirflowFailException(str(error)) from None
+        run = context["dag_run"]
+        with self.open_store() as store:
+            migrate(store.engine)
+            user = getattr(run, "triggering_user_name", None)
+            store.start_sweep(study, options, dag_id=run.dag_id, run_id=run.run_id, triggered_by=user)
+            try:
+                check_surroundings(study)
+            except InfrastructureError as error:
+                store.end_sweep(options.sweep_id, "failed", str(error))
+                raise
+        return options.model_dump(mode="json")
+
+
+class PrepareOperator(JobOperator):
+    """Run the control once before anything counts: it makes or finds the workload and shows that the job works.
+
+    The run also says what data and which machine the sweep is about. Parameters as in JobOperator.
+    """
+
+    ui_color = SweepOperator.ui_color
+
+    def __init__(self, *, study: str, **kwargs: Any) -> None:
+        super().__init__(study=study, configuration={}, **kwargs)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Returns workload and environment. Raises AirflowFailException where the job does not work at all."""
+        sweep_id = context["ti"].xcom_pull(task_ids="check")["sweep_id"]
+        with open_store(self.results_conn_id) as store, store.measuring():
+            sweep = known_sweep(store, sweep_id)
+            result = run_planned(self, _first_run(sweep), sweep)
+            if result.status == "failed":
+                self._judge(store, sweep, result)
+                return {}
+            return _record_surroundings(store, sweep_id, result)
+
+    def _judge(self, store: Store, sweep: SweepRecord, result: TrialResult) -> None:
+        """A control that the machine can't bear is a finding; a job that doesn't work ends the sweep."""
+        reason = f"the control {sweep.study_definition.control!r} failed ({result.failure}): {result.reason}"
+        self.log.warning("Tried out before the sweep, %s", reason)
+        if result.failure in ("out_of_memory", "timeout", "bad_configuration"):
+            return
+        store.end_sweep(sweep.sweep_id, "failed", reason)
+        if result.failure == "infrastructure":
+            raise InfrastructureError(reason)
+        raise AirflowFailException(f"Nothing was measured: {reason}")
+
+
+class PlanOperator(SweepOperator):
+    """Plan the trials of one round of a sweep; an empty plan skips the round.
+
+    :param round_number: Round, from 1; None plans the confirmation.
+    """
+
+    def __init__(self, *, round_number: int | None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.round_number = round_number
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Returns the arguments of the round's mapped trials. Raises AirflowFailException for an empty first plan."""
+        sweep_id = self.sweep_id(context)
+        with self.open_store() as store:
+            sweep = store.sweep(sweep_id)
+            if sweep is None or (self.round_number != 1 and not store.results(sweep_id)):
+                raise AirflowSkipException("the sweep was not planned: see the earlier tasks")
+            plans = self._plan(store, sweep)
+            phase, number = self._place(sweep)
+            store.plan_trials(sweep_id, sweep.study, plans, phase=phase, round=number)
+        self._tell(plans)
+        return [trial_arguments(plan) for plan in plans]
+
+    def _plan(self, store: Store, sweep: SweepRecord) -> tuple[TrialPlan, ...]:
+        # Imported here: search brings numpy and scipy, which no DAG parse should pay for.
+        from pipeline_tuner.search.rounds import plan_confirmation, plan_round
+
+        study, options = sweep.study_definition, sweep.options
+        results, history = store.results(sweep.sweep_id), store.history_of(sweep)
+        try:
+            if self.round_number is None:
+                return plan_confirmation(study, options, results, history)
+            plans = plan_round(study, options, results, self.round_number, history)
+        except StudyError as error:
+            raise AirflowFailException(str(error)) from None
+        if self.round_number == 1 and not plans:
+            raise AirflowFailException("The plan is empty: give the sweep more trials or minutes")
+        if len(plans) > MAX_PLAN:
+            raise AirflowFailException(
+                f"The plan has {len(plans)} trials in one round, Airflow maps {MAX_PLAN} at most"
+            )
+        return plans
+
+    def _place(self, sweep: SweepRecord) -> tuple[str, int]:
+        if self.round_number is None:
+            return "confirm", sweep.options.budget.rounds + 1
+        return "search", self.round_number
+
+    def _tell(self, plans: Sequence[TrialPlan]) -> None:
+        for plan in plans:
+            self.log.info("Block %d, place %d: %s %s", plan.block, plan.position, plan.label, dict(plan.configuration))
+        self.log.info("%d trials planned", len(plans))
+
+
+class RecommendOperator(SweepOperator):
+    """Turn the sweep's results into recommendations: in the results database, XCom and the written analysis."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Returns counts and the recommendation of each goal. Raises AirflowFailException where there is none."""
+        from pipeline_tuner.operators.outcome import conclude
+
+        sweep_id = self.sweep_id(context)
+        with self.open_store() as store:
+            sweep = store.sweep(sweep_id)
+            if sweep is None:
+                raise AirflowFailException("Nothing was measured: the sweep did not start, see task 'check'")
+            self._end_kept_processes(sweep)
+            store.fail_lost_trials(sweep_id)
+            results = store.results(sweep_id)
+            if not results:
+                raise AirflowFailException(f"Nothing was measured: {sweep.reason or 'nothing was planned'}")
+            try:
+                return conclude(store, sweep, results, context)
+            except NoRecommendationError as error:
+                store.end_sweep(sweep_id, "failed", str(error))
+                raise AirflowFailException(f"Nothing can be recommended: {error}") from None
+
+    def _end_kept_processes(self, sweep: SweepRecord) -> None:
+        from pipeline_tuner.runners import runner_for
+
+        try:
+            runner_for(sweep.study_definition).end_of_sweep()
+        except (InfrastructureError, StudyError) as error:
+            self.log.warning("Processes kept for the trials may go on until they are idle: %s", error)
+
+
+def _first_run(sweep: SweepRecord) -> TrialPlan:
+    control = sweep.study_definition.control_candidate
+    return TrialPlan(
+        f"{sweep.sweep_id}.prepare", sweep.sweep_id, "search", 0, 0, 0, control.label, control.configuration, True
+    )
+
+
+def _record_surroundings(store: Store, sweep_id: str, result: TrialResult) -> dict[str, Any]:
+    if result.measurement is None:
+        return {}
+    workload, environment = result.measurement.workload, result.measurement.environment
+    store.record_workload(sweep_id, workload, _fingerprint(workload))
+    store.record_environment(sweep_id, environment, _fingerprint(environment))
+    return {"workload": dict(workload), "environment": dict(environment)}
+
+
+def _fingerprint(record: Mapping[str, Any]) -> str | None:
+    """The job's own fingerprint, else a hash of the whole record; None for an empty one."""
+    if not record:
+        return None
+    own = record.get("fingerprint")
+    return (
+        str(own) if own else hashlib.sha256(json.dumps(record, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    )

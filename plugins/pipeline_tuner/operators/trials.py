@@ -1,0 +1,94 @@
+"""One trial of a sweep: taken from the plan, measured alone, its result stored whatever it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.operators.connections import open_store
+from pipeline_tuner.store import Store
+from pipeline_tuner.store.records import SweepRecord
+from pipeline_tuner.trial import TrialPlan, TrialResult
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from pipeline_tuner.operators.base import JobOperator
+
+
+def run_trial(operator: JobOperator, context: Context) -> dict[str, Any]:
+    """Measure one trial and store its result; returns its record, which is also the XCom of a failed trial.
+
+    Raises AirflowFailException for a failed trial, InfrastructureError where a retry may help.
+    """
+    with open_store(operator.results_conn_id) as store, store.measuring():
+        plan = _take(operator, context, store)
+        result = run_planned(operator, plan, known_sweep(store, plan.sweep_id))
+        store.record_result(result)
+    report = trial_report(result)
+    if result.status == "measured":
+        return report
+    context["ti"].xcom_push(key="return_value", value=report)
+    if result.failure == "infrastructure":
+        raise InfrastructureError(result.reason)
+    raise AirflowFailException(f"Trial failed ({result.failure}): {result.reason}")
+
+
+def trial_report(result: TrialResult) -> dict[str, Any]:
+    """A trial's record for XCom; `repeats` counts its samples."""
+    plan = result.plan
+    return {
+        "trial_id": plan.trial_id,
+        "sweep_id": plan.sweep_id,
+        "phase": plan.phase,
+        "block": plan.block,
+        "repeats": len(result.measurement.samples) if result.measurement else 0,
+        "label": plan.label,
+        "configuration": dict(plan.configuration),
+        "status": result.status,
+        "failure": result.failure,
+        "reason": result.reason,
+        "metrics": dict(result.metrics),
+    }
+
+
+def _take(operator: JobOperator, context: Context, store: Store) -> TrialPlan:
+    handed = TrialPlan.from_dict({**(operator.trial or {}), "configuration": operator.configuration})
+    ti = context["ti"]
+    plan = store.take_trial(handed.trial_id, task_id=ti.task_id, map_index=ti.map_index or 0, try_number=ti.try_number)
+    if plan.trial_id != handed.trial_id:
+        operator.log.info("Airflow starts instances in any order: taking %s, which comes first", plan.trial_id)
+        operator.trial, operator.configuration = trial_arguments(plan).values()
+    operator.log.info("Trial %s, %s: %s", plan.trial_id, plan.label, dict(plan.configuration))
+    return plan
+
+
+def trial_arguments(plan: TrialPlan) -> dict[str, Any]:
+    """What a planned trial gives its mapped operator."""
+    values = plan.to_dict()
+    configuration = values.pop("configuration")
+    return {"trial": values, "configuration": configuration}
+
+
+def run_planned(operator: JobOperator, plan: TrialPlan, sweep: SweepRecord) -> TrialResult:
+    """Run a planned trial's job with its sweep's study and options, as they were when the sweep started."""
+    study, options = sweep.study_definition, sweep.options
+    return operator.run_job(
+        study,
+        plan,
+        workload=study.workload.options,
+        fraction=plan.fraction * study.workload.sizes[options.size],
+        warmups=options.budget.warmups,
+        repeats=options.budget.repeats,
+        timeout_s=options.budget.trial_timeout_s,
+    )
+
+
+def known_sweep(store: Store, sweep_id: str) -> SweepRecord:
+    """A sweep that must be there. Raises InfrastructureError."""
+    sweep = store.sweep(sweep_id)
+    if sweep is None:
+        raise InfrastructureError(f"the results database does not know sweep {sweep_id}: its task 'check' did not run")
+    return sweep

@@ -1,0 +1,51 @@
+"""Which runner a study asks for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pipeline_tuner import settings
+from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.runners.base import Runner
+from pipeline_tuner.study import Study
+
+FILES = ("--config", "{config}", "--measurement", "{measurement}")
+
+
+def runner_for(study: Study) -> Runner:
+    """The runner of a study's jobs. Raises StudyError where the study doesn't say enough."""
+    if study.runner.kind == "glue":
+        raise StudyError(f"study {study.study}: runner.kind: 'glue' has no runner yet, use process or spark_submit")
+    if study.runner.kind == "spark_submit":
+        return _spark_runner(study)
+    from pipeline_tuner.runners.process import ProcessRunner
+
+    command = study.runner.command or (sys.executable, str(_script(study)), *FILES)
+    return ProcessRunner(command, modules=settings.jobs_folder(), folder=settings.project_folder())
+
+
+def _spark_runner(study: Study) -> Runner:
+    # Imported here: the Spark provider takes half a second, which no DAG parse should pay.
+    from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
+    from pipeline_tuner.runners.warm import WarmSparkRunner
+
+    submit = SparkSubmitRunner(
+        _script(study),
+        modules=settings.jobs_folder(),
+        conn_id=study.runner.conn_id,
+        options=study.runner.options,
+        folder=settings.project_folder(),
+    )
+    return WarmSparkRunner(study.job, submit, modules=settings.jobs_folder()) if study.runner.warm else submit
+
+
+def _script(study: Study) -> Path:
+    """The program of a study's job: named by `runner.options.script`, or the job's own in the jobs' folder."""
+    named = study.runner.options.get("script")
+    script = settings.project_folder() / named if named else settings.jobs_folder() / f"{study.job}.py"
+    if not script.exists():
+        raise StudyError(
+            f"study {study.study}: there is no program {script}: name one in runner.options.script or runner.command"
+        )
+    return script

@@ -1,0 +1,139 @@
+"""Runs one command and sees to it that nothing of it outlives its time. Standard library only; run as a script.
+
+    python guard.py [--lifeline] [--pid-file=DESCRIPTOR] -- command [argument ...]
+
+The guard collects every descendant of the command, also those that leave its process group or lose their
+parent (Spark's Python daemon does both), and kills them all when the command ends, when the guard gets SIGTERM
+or, with `--lifeline`, when the guard's stdin closes: that is what happens when the Airflow task that holds
+the other end is killed. Its exit code is the command's, 128 + N for a command that died of signal N. In an
+open pid file it writes its own number and, at the end, the exit code; a lock on the file is held until it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+GRACE_S = 3.0
+"""Time between asking the descendants to end and killing them."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command that follows `--`; returns the exit code."""
+    options, command = _split(arguments)
+    pid_file = next((int(option.partition("=")[2]) for option in options if option.startswith("--pid-file=")), None)
+    _note(pid_file, f"{os.getpid()} ")
+    _control_process(PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
+    except OSError as error:
+        print(f"can't run {command[0]}: {error.strerror}", file=sys.stderr)
+        return 127
+    try:
+        code = _wait(process, has_lifeline="--lifeline" in options)
+    finally:
+        kill_descendants()
+    code = 128 - code if code < 0 else code
+    _note(pid_file, str(code))
+    return code
+
+
+def kill_descendants(grace_s: float = GRACE_S) -> None:
+    """End every process below this one: SIGTERM first, SIGKILL to what is left after `grace_s`."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    deadline = time.monotonic() + grace_s
+    _signal_all(signal.SIGTERM)
+    while _descendants() and time.monotonic() < deadline:
+        _reap()
+        time.sleep(0.02)
+    while _descendants():
+        _signal_all(signal.SIGKILL)
+        _reap()
+        time.sleep(0.02)
+
+
+def _note(pid_file: int | None, text: str) -> None:
+    if pid_file is not None:
+        os.write(pid_file, text.encode())
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]
+
+
+def _wait(process: subprocess.Popen[bytes], *, has_lifeline: bool) -> int:
+    while process.poll() is None:
+        if has_lifeline:
+            readable, _, _ = select.select([0], [], [], 0.05)
+            if readable and not os.read(0, 1024):
+                return -signal.SIGTERM
+        else:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.5)
+    return process.returncode
+
+
+def _descendants() -> list[int]:
+    """Every living process below this one. Without /proc, the group of this process is all that can be known."""
+    parents = _parents()
+    found: list[int] = []
+    generation = {os.getpid()}
+    while generation:
+        generation = {pid for pid, parent in parents.items() if parent in generation}
+        found.extend(generation)
+    return found
+
+
+def _parents() -> dict[int, int]:
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The name in parentheses may hold spaces: the fields follow the last parenthesis.
+            state, parent = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:2]
+            if state not in "ZX":
+                parents[int(stat.parent.name)] = int(parent)
+    return parents
+
+
+def _signal_all(number: signal.Signals) -> None:
+    for pid in _descendants():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _die_with_parent() -> None:
+    """Second line of defence: the command dies when the guard itself is killed."""
+    _control_process(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _control_process(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,110 @@
+"""A job as a plain process on this machine, under a guard that leaves nothing of it behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.runners.base import Runner, TrialRun, kernel_kills, measurement_of
+
+GUARD = Path(__file__).with_name("guard.py")
+POLL_S = 0.05
+KILL_AFTER_S = 15.0
+AIRFLOW_SECRETS = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
+"""Variables that configure Airflow: none of a job's business."""
+
+
+class ProcessRunner(Runner):
+    """Runs a command. In it `{config}` and `{measurement}` become file names, `{cores}` the parameter `cores`, ...
+
+    The job's folder of modules goes first in PYTHONPATH, this Python's folder first in PATH.
+    """
+
+    def __init__(self, command: Sequence[str], *, modules: Path, folder: Path | None = None) -> None:
+        self._template = tuple(command)
+        self._modules = modules
+        self._folder = folder
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._kernel_kills: int | None = None
+
+    def command(self, run: TrialRun) -> list[str]:
+        """The command for one trial."""
+        values = {
+            **{name: str(value) for name, value in run.configuration.items()},
+            "config": str(run.config_path),
+            "measurement": str(run.measurement_path),
+        }
+        return [_filled(part, values) for part in self._template]
+
+    def start(self, run: TrialRun) -> None:
+        """Start the command under its guard."""
+        self._run = run
+        self._kernel_kills = kernel_kills()
+        guarded = [sys.executable, "-I", str(GUARD), "--lifeline", "--", *self.command(run)]
+        with run.output.path.open("ab") as output:
+            self._guard = subprocess.Popen(
+                guarded,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=job_environment(run.environment, self._modules),
+                cwd=self._folder,
+                start_new_session=True,
+            )
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for the command's end, copying what it prints to the log."""
+        if self._guard is None:
+            raise RuntimeError("the job was not started")
+        deadline = time.monotonic() + timeout_s
+        while self._guard.poll() is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError
+            time.sleep(POLL_S)
+            self._run.output.follow()
+        self._run.output.follow()
+        code = self._guard.returncode
+        return 128 - code if code < 0 else code
+
+    def collect(self, exit_code: int) -> Measurement:
+        """The measurement that the job left."""
+        return measurement_of(self._run, exit_code, kernel_kills_before=self._kernel_kills)
+
+    def cancel(self) -> None:
+        """Let go of the guard's lifeline: it ends every process of the job, then itself."""
+        if self._guard is None:
+            return
+        if self._guard.stdin:
+            with contextlib.suppress(OSError):
+                self._guard.stdin.close()
+        try:
+            self._guard.wait(KILL_AFTER_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._guard.pid, signal.SIGKILL)
+            self._guard.wait()
+
+
+def job_environment(own: Mapping[str, str], modules: Path) -> dict[str, str]:
+    """The variables that a job starts with: this process's without Airflow's settings and connections, and its own."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(AIRFLOW_SECRETS)}
+    environment = {**inherited, **own}
+    programs = str(Path(sys.executable).parent)
+    environment["PATH"] = os.pathsep.join([programs, environment.get("PATH", os.defpath)])
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(modules), environment.get("PYTHONPATH")]))
+    environment["PYTHONUNBUFFERED"] = "1"
+    environment.setdefault("PYSPARK_PYTHON", sys.executable)
+    return environment
+
+
+def _filled(part: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        part = part.replace("{" + name + "}", value)
+    return part

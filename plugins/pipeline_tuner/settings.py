@@ -1,0 +1,74 @@
+"""Where the plugin finds its things, changeable in Airflow's configuration, section `[pipeline_tuner]`.
+
+Each option can be set as an environment variable: `AIRFLOW__PIPELINE_TUNER__STUDIES_FOLDER=/data/studies`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from airflow.configuration import conf
+
+from pipeline_tuner.study import Study, load_study
+
+SECTION = "pipeline_tuner"
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE.parents[1]
+
+RESULTS_CONN_ID = "pipeline_tuner_default"
+"""The Airflow connection to the results database."""
+
+POOL = "pipeline_tuner"
+"""The pool of one slot that trials run in; the plugin makes it when the scheduler starts."""
+
+
+def studies_folder() -> Path:
+    """The folder of the studies: option `studies_folder`, else the checkout's, else the package's."""
+    return _folder("studies_folder", CHECKOUT / "include" / "configs", PACKAGE / "_configs")
+
+
+def load_named_study(name: str) -> Study:
+    """The study of a name in the studies' folder, or in the file that a path names. Raises StudyError."""
+    is_path = name.endswith((".yaml", ".yml"))
+    return load_study(Path(name) if is_path else studies_folder() / f"{name}.yaml")
+
+
+def jobs_folder() -> Path:
+    """The folder of the jobs' programs and of their package `pipeline_jobs`: option `jobs_folder`."""
+    return _folder("jobs_folder", CHECKOUT / "spark_jobs", PACKAGE / "_spark_jobs")
+
+
+def project_folder() -> Path:
+    """The folder that commands in studies run in, and that their relative paths start from: option `project_folder`."""
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    return _folder("project_folder", CHECKOUT if (CHECKOUT / "include" / "configs").exists() else home, home)
+
+
+def reports_folder() -> Path:
+    """Where the written analyses go, a folder a sweep: option `reports_folder`."""
+    default = project_folder() / "build" / "reports"
+    return Path(_option("reports_folder") or default)
+
+
+def work_folder() -> Path:
+    """Where running trials keep their files: option `work_folder`, else the system's temporary folder."""
+    return Path(_option("work_folder") or tempfile.gettempdir())
+
+
+def valid_days() -> float | None:
+    """For how many days production follows a recommendation that nobody promoted: `valid_days`, 30; 0 is no end."""
+    days = conf.getfloat(SECTION, "valid_days", fallback=30.0)
+    return days or None
+
+
+def _folder(option: str, checkout: Path, packaged: Path) -> Path:
+    named = _option(option)
+    if named:
+        return Path(named)
+    return checkout if checkout.exists() else packaged
+
+
+def _option(name: str) -> str:
+    return conf.get(SECTION, name, fallback="")
