@@ -1,0 +1,117 @@
+"""The two ends of a migration as the driver holds them: connections, tables, key, and the source's snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from pipeline_jobs.migration.options import Workload
+from pipeline_jobs.migration.postgres import connect
+from pipeline_jobs.migration.ranges import Key, choose_key
+from pipeline_jobs.migration.tables import Column, Table, copied_columns, create_like, existing_table, find_table
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """A source table, a target table, and what they have in common."""
+
+    source_uri: str
+    target_uri: str
+    source: Connection
+    """In one read-only transaction, the run's snapshot."""
+    target: Connection
+    """In autocommit."""
+    source_table: Table
+    target_table: Table
+    columns: tuple[Column, ...]
+    key: Key | None
+    snapshot: str
+    """What other sessions import to see the same rows; '' where the server doesn't offer it."""
+
+    @property
+    def target_key(self) -> Key | None:
+        """The key, if it has a meaning on the target too."""
+        names = {column.name for column in self.target_table.columns}
+        return self.key if self.key and set(self.key.names) <= names else None
+
+    def with_target(self, table: Table) -> Endpoints:
+        """The same with another target table."""
+        return replace(self, target_table=table, columns=copied_columns(self.source_table, table))
+
+    def fingerprint(self, rows: int) -> dict[str, Any]:
+        """What the workload is, for telling whether two measurements are of the same."""
+        shape = [(column.name, column.type) for column in self.source_table.columns]
+        facts = {
+            "table": self.source_table.name,
+            "rows": rows,
+            "columns": len(shape),
+            "columns_hash": hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12],
+            "key": list(self.key.names) if self.key else [],
+            "source_version": self.source.server_version,
+            "target_version": self.target.server_version,
+        }
+        return facts | {"fingerprint": hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}
+
+
+@contextmanager
+def open_endpoints(source_uri: str, target_uri: str, workload: Workload, name: str) -> Iterator[Endpoints]:
+    """Both ends, open. Makes the target table like the source's where there is none.
+
+    Raises InfrastructureError where a server can't be reached, BadConfigurationError where the tables don't fit.
+    """
+    with (
+        closing(connect(target_uri, f"{name} driver")) as target,
+        closing(connect(source_uri, f"{name} driver", autocommit=False)) as source,
+    ):
+        snapshot = _export_snapshot(source)
+        source_table = existing_table(source, workload.schema, workload.table, "source")
+        target_table = _target_table(target, source_table, workload)
+        agree = _collation(source) == _collation(target)
+        yield Endpoints(
+            source_uri=source_uri,
+            target_uri=target_uri,
+            source=source,
+            target=target,
+            source_table=source_table,
+            target_table=target_table,
+            columns=copied_columns(source_table, target_table),
+            key=choose_key(source_table, workload.key, agree),
+            snapshot=snapshot,
+        )
+
+
+def _target_table(target: Connection, source_table: Table, workload: Workload) -> Table:
+    schema = workload.target_schema or workload.schema
+    name = workload.target_table or workload.table
+    if find_table(target, schema, name) is None:
+        create_like(target, source_table, schema, name)
+    return existing_table(target, schema, name, "target")
+
+
+def _export_snapshot(source: Connection) -> str:
+    with source.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off; SAVEPOINT snapshot")
+        try:
+            cursor.execute("SELECT pg_export_snapshot()")
+            (snapshot,) = cursor.fetchone()
+        except psycopg2.Error:
+            cursor.execute("ROLLBACK TO SAVEPOINT snapshot")
+            snapshot = ""
+    return snapshot
+
+
+def _collation(connection: Connection) -> dict[str, Any]:
+    """What the order of texts depends on: locale and its version."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_jsonb(d) FROM pg_database d WHERE datname = current_database()")
+        (facts,) = cursor.fetchone()
+    wanted = ("datcollate", "datctype", "datlocprovider", "datlocale", "daticulocale", "datcollversion", "encoding")
+    return {name: facts.get(name) for name in wanted}

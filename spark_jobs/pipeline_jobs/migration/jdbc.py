@@ -1,0 +1,202 @@
+"""The `jdbc` method: Spark's JDBC reader and writer, a Spark job for each key range.
+
+Spark's writer commits a range by itself and knows nothing of the ledger. So its connection carries the range's
+number, and a trigger on the target marks the range PASS in the same transaction, before its first row.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg2.extensions import connection as Connection
+from py4j.protocol import Py4JError
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+
+from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.migration.copy_plan import RangeResult, RangeTask
+from pipeline_jobs.migration.ledger import Counts, Ledger
+from pipeline_jobs.migration.pace import Meter
+from pipeline_jobs.migration.postgres import identifier, jdbc_connection, literal
+from pipeline_jobs.migration.tables import Column, Table
+
+NATIVE_TYPES = ("smallint", "integer", "bigint", "real", "double precision", "boolean", "text", "bytea")
+"""Types that Spark carries exactly. The others travel as text: Spark would round, shift or refuse some of their values."""
+
+TRIGGER = "pipeline_migration_passes"
+
+
+@dataclass(frozen=True)
+class JdbcPlan:
+    """What all ranges of a run share."""
+
+    reader: Mapping[str, str] = field(repr=False)
+    writer: Mapping[str, str] = field(repr=False)
+    ledger: Ledger
+    select: str
+    """`SELECT ... FROM ... WHERE ` of the source; a range's condition follows."""
+    parallelism: int
+    rows_per_s: float = 0.0
+
+
+def reader_options(uri: str, fetch_size: int, snapshot: str, own: Mapping[str, str]) -> dict[str, str]:
+    """Spark's options to read from PostgreSQL, in the run's snapshot."""
+    statement = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+    if snapshot:
+        statement += f"; SET TRANSACTION SNAPSHOT {literal(snapshot)}"
+    parameters = {"ApplicationName": "migration"} | _driver_parameters(own)
+    options = jdbc_connection(uri, parameters) | _spark_options(own)
+    return options | {"fetchsize": str(fetch_size), "sessionInitStatement": statement}
+
+
+def writer_options(uri: str, target: Table, batch_size: int, own: Mapping[str, str]) -> dict[str, str]:
+    """Spark's options to write to PostgreSQL. The driver joins a batch's INSERTs into one unless told otherwise."""
+    parameters = {"reWriteBatchedInserts": "true", "stringtype": "unspecified"} | _driver_parameters(own)
+    options = jdbc_connection(uri, parameters) | _spark_options(own)
+    return options | {"dbtable": target.sql, "batchsize": str(batch_size or 1)}
+
+
+def select_list(columns: Sequence[Column]) -> str:
+    """The source's columns as SQL, in forms that Spark carries exactly."""
+    return ", ".join(
+        identifier(c.name) if c.type in NATIVE_TYPES else f"{identifier(c.name)}::text AS {identifier(c.name)}"
+        for c in columns
+    )
+
+
+def refuse_identity(columns: Sequence[Column]) -> None:
+    """Raise BadConfigurationError for columns that only COPY can fill."""
+    names = [column.name for column in columns if column.identity == "a"]
+    if names:
+        raise BadConfigurationError(
+            f"{names} are GENERATED ALWAYS AS IDENTITY: Spark's JDBC writer can't fill them, use method 'copy'"
+        )
+
+
+@contextmanager
+def passing_trigger(target: Connection, table: Table, ledger: Ledger) -> Iterator[None]:
+    """The trigger that joins a range's rows and its state in one transaction, for as long as the job writes."""
+    function = ledger.table(TRIGGER)
+    with target.cursor() as cursor:
+        cursor.execute(_FUNCTION.format(function=function, partition=ledger.table("partition")))
+        cursor.execute(f"DROP TRIGGER IF EXISTS {TRIGGER} ON {table.sql}")
+        cursor.execute(
+            f"CREATE TRIGGER {TRIGGER} BEFORE INSERT ON {table.sql} FOR EACH STATEMENT "
+            "WHEN (current_setting('pipeline_migration.attempt', true) <> "
+            "coalesce(current_setting('pipeline_migration.passed', true), '')) "
+            f"EXECUTE FUNCTION {function}()"
+        )
+    try:
+        yield
+    finally:
+        with target.cursor() as cursor:
+            cursor.execute(f"DROP TRIGGER IF EXISTS {TRIGGER} ON {table.sql}")
+
+
+class JdbcRun:
+    """Moves ranges through Spark's JDBC source, several at a time."""
+
+    def __init__(self, spark: SparkSession, plan: JdbcPlan, target: Connection) -> None:
+        self._spark = spark
+        self._plan = plan
+        self._target = target
+        self._ledger_lock = threading.Lock()
+
+    def move(self, tasks: Sequence[RangeTask]) -> list[RangeResult]:
+        """Move the ranges. One that fails has state FAIL, whatever the reason: `copy_range` can tell more."""
+        with ThreadPoolExecutor(max_workers=self._plan.parallelism, thread_name_prefix="jdbc-range") as threads:
+            return list(threads.map(self._move_range, tasks))
+
+    def _move_range(self, task: RangeTask) -> RangeResult:
+        result = RangeResult(task.number, started=time.time())
+        with self._ledger_lock:
+            attempt = self._plan.ledger.claim(self._target, task.number)
+        if attempt is None:
+            result.state = "PASS"
+        else:
+            self._write(task, attempt, result)
+        result.ended = time.time()
+        return result
+
+    def _write(self, task: RangeTask, attempt: int, result: RangeResult) -> None:
+        observed = Observation()
+        frame = self._frame(task).observe(observed, F.count(F.lit(1)).alias("rows"))
+        writer = _with_attempt(self._plan.writer, f"{self._plan.ledger.run_id}|{task.number}|{attempt}")
+        try:
+            frame.write.format("jdbc").mode("append").options(**writer).save()
+        except Py4JError as error:
+            result.reason = _reason(error)
+            return
+        rows = observed.get["rows"]
+        result.state, result.counts = "PASS", Counts(rows, rows)
+        with self._ledger_lock:
+            self._plan.ledger.passed(self._target, task.number, result.counts)
+
+    def _frame(self, task: RangeTask) -> DataFrame:
+        query = f"({self._plan.select}({task.predicate})) AS source_range"
+        frame = self._spark.read.format("jdbc").options(**self._plan.reader).option("dbtable", query).load()
+        return slowed(frame, self._plan.rows_per_s) if self._plan.rows_per_s else frame
+
+
+def slowed(frame: DataFrame, rows_per_s: float) -> DataFrame:
+    """The frame, let through at no more than `rows_per_s` in each of its partitions."""
+
+    def let_through(batches: Any) -> Any:
+        meter = Meter(rows_per_s)
+        for batch in batches:
+            step = max(1, int(rows_per_s / 10))
+            for start in range(0, batch.num_rows, step):
+                piece = batch.slice(start, step)
+                meter.add(piece.nbytes, piece.num_rows)
+                yield piece
+
+    return frame.mapInArrow(let_through, frame.schema)
+
+
+def _with_attempt(writer: Mapping[str, str], attempt: str) -> dict[str, str]:
+    """The writer's options with the range in its session, for the trigger to see."""
+    from urllib.parse import quote
+
+    setting = quote("-c pipeline_migration.attempt=" + attempt.replace("\\", "\\\\").replace(" ", "\\ "))
+    return {**writer, "url": f"{writer['url']}&options={setting}"}
+
+
+def _driver_parameters(own: Mapping[str, str]) -> dict[str, str]:
+    """Those of the user's options that are the PostgreSQL driver's: Spark's are all lower case or known by name."""
+    return {name: str(value) for name, value in own.items() if name in DRIVER_PARAMETERS}
+
+
+def _spark_options(own: Mapping[str, str]) -> dict[str, str]:
+    return {name: str(value) for name, value in own.items() if name not in DRIVER_PARAMETERS}
+
+
+DRIVER_PARAMETERS = ("reWriteBatchedInserts", "prepareThreshold", "binaryTransfer", "tcpKeepAlive", "socketTimeout")
+
+
+def _reason(error: Py4JError) -> str:
+    """The line that says what went wrong, out of a Java stack trace."""
+    text = str(getattr(error, "java_exception", None) or error)
+    lines = [line.strip() for line in text.splitlines()]
+    return next((line for line in lines if "ERROR:" in line or line.startswith("Caused by")), lines[0])[:1000]
+
+
+_FUNCTION = """
+CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  token text := current_setting('pipeline_migration.attempt', true);
+  parts text[] := regexp_match(token, '^(.*)\\|(\\d+)\\|(\\d+)$');
+BEGIN
+  UPDATE {partition} SET state = 'PASS', ended_at = clock_timestamp()
+  WHERE run_id = parts[1] AND number = parts[2]::integer AND attempt = parts[3]::integer AND state = 'STARTED';
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'range % has been taken over or has passed', token;
+  END IF;
+  PERFORM set_config('pipeline_migration.passed', token, true);
+  RETURN NULL;
+END $$"""

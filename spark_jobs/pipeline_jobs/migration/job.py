@@ -1,0 +1,59 @@
+"""One trial of a migration, or one production run: prepare, move, compare, measure."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark.sql import SparkSession
+
+from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
+from pipeline_jobs.environment import environment
+from pipeline_jobs.migration.endpoints import open_endpoints
+from pipeline_jobs.migration.figures import record_stages
+from pipeline_jobs.migration.mover import Mover
+from pipeline_jobs.migration.options import Settings, read_settings, read_workload
+from pipeline_jobs.migration.production import Production
+from pipeline_jobs.migration.trial import Trial
+from pipeline_jobs.session import close_session, open_session
+
+
+def run(config: TrialConfig, writer: MeasurementWriter) -> None:
+    """Measure one configuration, or (workload option `run_id`) move a table for good and resume what was left.
+
+    Raises JobError, BadConfigurationError or InfrastructureError.
+    """
+    settings, workload = read_settings(config), read_workload(config)
+    if workload.run_id and config.repeats != 1:
+        raise BadConfigurationError("a run with a run_id happens once: set repeats to 1")
+    uris = config.uri("source"), config.uri("target")
+    kind = Production if workload.run_id else Trial
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="migration-") as logs:
+        with (
+            open_endpoints(*uris, workload, f"migration {workload.run_id or config.trial_id}") as ends,
+            _session(config, settings, logs) as spark,
+            kind(config, settings, workload, ends).prepared() as work,
+        ):
+            writer.startup_s = time.monotonic() - begun
+            writer.environment = environment()
+            work.measure(writer, Mover(spark, work.ends, settings, workload))
+            work.judge(writer)
+            ended = time.monotonic()
+        writer.teardown_s = time.monotonic() - ended
+        record_stages(writer, logs, work.counted_from)
+
+
+@contextmanager
+def _session(config: TrialConfig, settings: Settings, logs: str) -> Iterator[SparkSession]:
+    own = {"master": settings.spark_master, "parallelism": settings.task_count}
+    extra = {"spark.sql.caseSensitive": "true", "spark.locality.wait": "0"}
+    spark = open_session(
+        f"migration {config.trial_id}", {**config.configuration, **own}, extra=extra, event_log_dir=logs
+    )
+    try:
+        yield spark
+    finally:
+        close_session(spark)

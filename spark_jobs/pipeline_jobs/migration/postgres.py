@@ -1,0 +1,94 @@
+"""Connections to PostgreSQL: opened alike everywhere, quoted safely, and their errors told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from pipeline_jobs.contract import InfrastructureError, JobError
+
+SESSION = (
+    "SET datestyle = 'ISO, MDY'; SET intervalstyle = postgres; SET timezone = 'UTC'; SET extra_float_digits = 1; "
+    "SET bytea_output = hex; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET lc_monetary = 'C'"
+)
+"""The same text of a value on both sides, whatever the servers' defaults."""
+
+ROW_ERROR_CLASSES = ("22", "23", "54", "P0")
+"""SQLSTATE classes of errors that a row's own content causes."""
+
+ENVIRONMENT_ERROR_CLASSES = ("08", "25", "28", "3D", "42501", "53", "57", "58")
+"""SQLSTATE classes (or codes) of a server that is away, full, read-only or closed to this user."""
+
+
+def is_postgres(uri: str) -> bool:
+    """Whether a URI is PostgreSQL's own, rather than a generic `jdbc:` one."""
+    return uri.startswith(("postgresql://", "postgres://"))
+
+
+def connect(uri: str, application_name: str, *, autocommit: bool = True) -> Connection:
+    """An open connection. Raises InfrastructureError with the server's reason, without the password."""
+    try:
+        connection = psycopg2.connect(
+            uri, application_name=application_name[:63], connect_timeout=20, keepalives_idle=30
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(SESSION)
+        connection.commit()
+    except psycopg2.OperationalError as error:
+        raise InfrastructureError(f"can't connect to {address(uri)}: {first_line(error)}") from None
+    connection.autocommit = autocommit
+    return connection
+
+
+def address(uri: str) -> str:
+    """`host:port/database` of a URI, fit for a message."""
+    parts = urlsplit(uri.removeprefix("jdbc:"))
+    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+
+
+def jdbc_connection(uri: str, parameters: dict[str, str]) -> dict[str, str]:
+    """Spark's JDBC options `url`, `user`, `password`, `driver` for a PostgreSQL URI."""
+    parts = urlsplit(uri)
+    own = {"sslmode": value for name, value in parse_qsl(parts.query) if name == "sslmode"}
+    query = urlencode(own | parameters, quote_via=quote)
+    return {
+        "url": f"jdbc:postgresql://{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}?{query}",
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "driver": "org.postgresql.Driver",
+    }
+
+
+def identifier(name: str) -> str:
+    """A name as SQL, whatever its case and characters."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def identifiers(names: Sequence[str]) -> str:
+    """Names as SQL, with commas."""
+    return ", ".join(map(identifier, names))
+
+
+def literal(text: str) -> str:
+    """A text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def first_line(error: BaseException) -> str:
+    """An error's first line, which has the reason."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def is_row_error(error: psycopg2.Error) -> bool:
+    """Whether a row's content is at fault, so that the others of its range can land."""
+    return (error.pgcode or "").startswith(ROW_ERROR_CLASSES)
+
+
+def as_job_error(sqlstate: str, message: str) -> JobError:
+    """The job's error for a range that failed for good."""
+    if not sqlstate or sqlstate.startswith(ENVIRONMENT_ERROR_CLASSES):
+        return InfrastructureError(message)
+    return JobError(message)

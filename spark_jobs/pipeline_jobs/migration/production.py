@@ -1,0 +1,80 @@
+"""A production run: one table for good, exactly once, resumed under its run id until all of it has passed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline_jobs.contract import MeasurementWriter, TrialConfig
+from pipeline_jobs.migration.comparison import check_whole, compare_ranges
+from pipeline_jobs.migration.endpoints import Endpoints
+from pipeline_jobs.migration.figures import record_sample, record_totals
+from pipeline_jobs.migration.ledger import Ledger
+from pipeline_jobs.migration.mover import Mover
+from pipeline_jobs.migration.options import Settings, Workload
+from pipeline_jobs.migration.ranges import plan_ranges
+from pipeline_jobs.resources import ResourceMonitor
+
+
+class Production:
+    """Moves what has not passed yet, then compares all ranges."""
+
+    def __init__(self, config: TrialConfig, settings: Settings, workload: Workload, ends: Endpoints) -> None:
+        self._config = config
+        self._settings = settings
+        self._ledger = Ledger(workload.ledger_schema, workload.run_id)
+        self._resumes = False
+        self.ends = ends
+        self.counted_from = 0.0
+
+    @contextmanager
+    def prepared(self) -> Iterator[Production]:
+        """The run recorded, or found again after its last job's workers have ended."""
+        target, ledger = self.ends.target, self._ledger
+        ledger.create_tables(target)
+        ledger.lock(target)
+        ledger.end_orphans(target)
+        ledger.begin(target, self._description())
+        self._resumes = bool(ledger.ranges(target))
+        if not self._resumes:
+            ends = self.ends
+            ranges = plan_ranges(
+                ends.source, ends.source_table, ends.key, self._settings.range_count, self._config.fraction
+            )
+            ledger.add_ranges(target, ranges)
+        yield self
+
+    def measure(self, writer: MeasurementWriter, mover: Mover) -> None:
+        """Move what is left, once; there is no warming up on a production table."""
+        if self._resumes:
+            mover.split_failed(self._ledger)
+        for sample in writer.samples():
+            if sample.is_warmup:
+                continue
+            self.counted_from = time.time()
+            with ResourceMonitor() as monitor:
+                self._results = sample.timed(lambda: mover.move_pending(self._ledger))
+            sample.metrics |= monitor.metrics()
+            record_sample(sample, self._results, self._settings)
+
+    def judge(self, writer: MeasurementWriter) -> None:
+        """Compare all ranges, those of earlier jobs too, and mark them PASS or DIFF."""
+        target, ledger = self.ends.target, self._ledger
+        ranges = ledger.ranges(target)
+        verdict = compare_ranges(self.ends, ranges)
+        ledger.set_state(target, verdict.differing, "DIFF")
+        ledger.set_state(target, [item.number for item in ranges if item.number not in verdict.differing], "PASS")
+        check_whole(writer, verdict)
+        record_totals(writer, self.ends, self._settings, verdict, self._results)
+
+    def _description(self) -> dict[str, object]:
+        """What a resumed run must have in common with the one that it resumes."""
+        ends = self.ends
+        return {
+            "source table": ends.source_table.sql,
+            "target table": ends.target_table.sql,
+            "key": list(ends.key.names) if ends.key else [],
+            "columns": [column.name for column in ends.columns],
+            "fraction": self._config.fraction,
+        }
