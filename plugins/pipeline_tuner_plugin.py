@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.plugins_manager import AirflowPlugin
 
 from pipeline_tuner import pool
+from pipeline_tuner.web.mount import EXTERNAL_VIEWS, FASTAPI_APPS
 
 
 class PipelineTunerPlugin(AirflowPlugin):
@@ -12,3 +13,5 @@ class PipelineTunerPlugin(AirflowPlugin):
 
     name = "pipeline_tuner"
     listeners = [pool]
+    fastapi_apps = FASTAPI_APPS
+    external_views = EXTERNAL_VIEWS

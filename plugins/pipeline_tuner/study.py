@@ -133,7 +133,7 @@ class Study(BaseModel):
     prefer: ExpressionText | None = None
     """Among tied configurations, the one for which this expression is smallest is picked."""
     strategy: StrategyName = "presets"
-    strategies: dict[str, tuple[Configuration, ...]] = {}
+    strategies: dict[str, tuple[dict[str, Scalar], ...]] = {}
     """Named lists of configurations that reproduce a documented experiment."""
     stages: dict[str, tuple[str, ...]] = {}
     """For the staged strategy: names of stages in order, and the parameters that each may change."""
