@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: `python -m pipeline_tuner.local demo|ui|stop|env|clean`."""
+"""The commands behind the Makefile: `python -m pipeline_tuner.local demo|ui|stop|env|clean|browser`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.local.airflow import LOGIN, Airflow, shell_lines
+from pipeline_tuner.local.browser import install_browser
 from pipeline_tuner.local.demo import Demo
 from pipeline_tuner.local.layout import Layout
 from pipeline_tuner.local.services import EVERYTHING, Services, needs_of
@@ -51,8 +52,15 @@ def clean(airflow: Airflow, job: str) -> int:
     return 0
 
 
+def browser(airflow: Airflow, job: str) -> int:
+    """Make sure that the browser tests have a browser, where that is possible."""
+    if install_browser() is None:
+        print("No Chromium here and none can be installed: the browser tests will be skipped.", file=sys.stderr)
+    return 0
+
+
 COMMANDS: dict[str, Callable[[Airflow, str], int]] = {
-    "demo": demo, "ui": ui, "stop": stop, "env": env, "clean": clean,
+    "demo": demo, "ui": ui, "stop": stop, "env": env, "clean": clean, "browser": browser,
 }  # fmt: skip
 
 

@@ -79,8 +79,8 @@ class Demo:
     def _answer(self, store: Store, sweep_id: str | None) -> int:
         record = store.sweep(sweep_id) if sweep_id else None
         if record is None or not (recommendations := store.recommendations(record.sweep_id)):
-            reason = record.reason if record else ""
-            self.console.print(f"The sweep recommends nothing. {reason}\nWhat happened: {self._log}", markup=False)
+            reason = record.reason if record else self._log_end()
+            self.console.print(f"The sweep recommends nothing: {reason}\nWhat happened: {self._log}", markup=False)
             return 1
         self.console.print(summary(recommendations, store.results(record.sweep_id)), markup=False)
         query = QUERY.format(sweep_id=record.sweep_id)
@@ -95,6 +95,10 @@ class Demo:
     @property
     def _log(self) -> Path:
         return self.airflow.home / "demo.log"
+
+    def _log_end(self) -> str:
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return lines[-1] if lines else ""
 
     @contextmanager
     def _running(self, log: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
