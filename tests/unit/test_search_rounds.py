@@ -76,7 +76,7 @@ def sweep(study: Study, options: SweepOptions, machine: Machine) -> list[TrialRe
     return results + [machine.run(plan) for plan in plan_confirmation(study, options, results)]
 
 
-@pytest.mark.parametrize("strategy", ["presets", "one_at_a_time", "grid", "sobol"])
+@pytest.mark.parametrize("strategy", ["presets", "one_at_a_time", "grid", "sobol", "adaptive"])
 def test_every_block_holds_the_control_in_random_places_and_the_budget_is_kept(study, strategy):
     options = options_of(study, strategy)
     results = sweep(study, options, Machine())

@@ -13,6 +13,7 @@ from pipeline_tuner.analysis.estimates import search_selection
 from pipeline_tuner.analysis.preference import by_preference
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.search.adaptive import Adaptive
 from pipeline_tuner.search.grid import Grid
 from pipeline_tuner.search.one_at_a_time import OneAtATime
 from pipeline_tuner.search.presets import NamedList, Presets
@@ -29,6 +30,7 @@ HOPELESS = 0.4
 def strategy_of(study: Study, options: SweepOptions) -> Strategy:
     """The strategy that the options name. Raises StudyError naming those that exist."""
     known: dict[str, Strategy] = {
+        "adaptive": Adaptive(),
         "presets": Presets(),
         "one_at_a_time": OneAtATime(),
         "grid": Grid(),
@@ -47,15 +49,17 @@ def plan_round(
     results: Sequence[TrialResult],
     round_number: int,
     history: Sequence[TrialResult] = (),
+    strategy: Strategy | None = None,
 ) -> tuple[TrialPlan, ...]:
     """The trials of a round (counted from 1), in the order to run them; empty when there is nothing more to do.
 
     `results` may hold more than the rounds before: only those count, so planning a round again gives the same trials.
+    `strategy` replaces the one that the options name.
     """
     sweep = SweepSoFar.before(study, options, results, round_number, history)
     if not 1 <= round_number <= options.budget.rounds or sweep.room == 0:
         return ()
-    fresh = strategy_of(study, options).propose(sweep)
+    fresh = (strategy or strategy_of(study, options)).propose(sweep)
     blocks = _blocks_of_all(sweep, fresh) if round_number == 1 else _blocks_after_results(sweep, fresh)
     first = 1 + max((r.plan.block for r in sweep.earlier), default=0)
     return _planned(sweep, blocks, first, "search", with_control=sweep.control.label not in sweep.failed)
@@ -69,11 +73,11 @@ def _blocks_of_all(sweep: SweepSoFar, fresh: Sequence[Candidate]) -> list[list[C
 
 
 def _blocks_after_results(sweep: SweepSoFar, fresh: Sequence[Candidate]) -> list[list[Candidate]]:
-    selection = search_selection(sweep.study, sweep.options, sweep.options.primary_goal, sweep.earlier)
     again = [sweep.candidates[label] for label in sweep.retries]
-    repeats = [c for c in _worth_repeating(sweep, selection) if c.label != sweep.control.label]
     if fresh:
-        return [[*fresh, *again, *repeats][: sweep.room - 1]]
+        return [[*fresh, *again][: sweep.room - 1]]
+    selection = search_selection(sweep.study, sweep.options, sweep.options.primary_goal, sweep.earlier)
+    repeats = [c for c in _worth_repeating(sweep, selection) if c.label != sweep.control.label]
     if not repeats:
         return [again[: sweep.room - 1]] if again else []
     wanted = _blocks_wanted(sweep, selection)

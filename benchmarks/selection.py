@@ -1,0 +1,169 @@
+"""How often the selection is right, wrong or silent, on made-up machines whose truth is known.
+
+    PYTHONPATH=plugins:spark_jobs:. python -m benchmarks.selection --replications 500
+
+Each replication measures K candidates block by block, as a sweep does, until the selection speaks or the budget of
+five runs a candidate is spent. Blocks drift by 7%. A pick is *bad* when it is truly worse than the best by the
+indifference zone or more. Figures go to build/bench/selection.jsonl, one JSON object a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline_tuner.analysis.selection import MIN_BLOCKS, Observation, Selection, confirmed_gain, select
+
+Generator = np.random.Generator
+ZONE = 0.05
+DRIFT = 0.07
+RUNS_A_CANDIDATE = 5
+CONFIRM_BLOCKS = 5
+
+TRUTHS: dict[str, Callable[[Generator, int], np.ndarray]] = {
+    # Log times of the candidates; the best is somewhere, the first one is the control.
+    "equal": lambda g, k: np.zeros(k),
+    "one best, others 5% slower": lambda g, k: shuffled(g, np.r_[0.0, np.full(k - 1, math.log1p(ZONE))]),
+    "one best, others 10% slower": lambda g, k: shuffled(g, np.r_[0.0, np.full(k - 1, math.log1p(0.10))]),
+    "half best, half 5% slower": lambda g, k: shuffled(g, np.repeat([0.0, math.log1p(ZONE)], [k // 2, k - k // 2])),
+    "spread 10%": lambda g, k: g.uniform(0, math.log1p(0.10), k),
+    "spread 30%": lambda g, k: g.uniform(0, math.log1p(0.30), k),
+    "spread 100%": lambda g, k: g.uniform(0, math.log1p(1.00), k),
+}
+
+
+def shuffled(generator: Generator, values: np.ndarray) -> np.ndarray:
+    """The values in random order."""
+    return generator.permutation(values)
+
+
+def normal(generator: Generator, shape: tuple[int, int], cv: float) -> np.ndarray:
+    """Log-normal noise."""
+    return generator.normal(0, cv, shape)
+
+
+def heavy(generator: Generator, shape: tuple[int, int], cv: float) -> np.ndarray:
+    """Student's t with 3 degrees of freedom, scaled to the same standard deviation."""
+    return generator.standard_t(3, shape) * cv / math.sqrt(3)
+
+
+def stragglers(generator: Generator, shape: tuple[int, int], cv: float) -> np.ndarray:
+    """One run in twenty takes 1.3 to 3 times as long."""
+    slow = generator.random(shape) < 0.05
+    return generator.normal(0, cv, shape) + slow * generator.uniform(math.log(1.3), math.log(3), shape)
+
+
+def unequal(generator: Generator, shape: tuple[int, int], cv: float) -> np.ndarray:
+    """Candidates from a third to three times as noisy as each other."""
+    return (
+        generator.normal(0, 1, shape) * cv * np.exp(generator.uniform(-math.log(3) / 2, math.log(3) / 2, (shape[0], 1)))
+    )
+
+
+TAILS = {"normal": normal, "heavy": heavy, "stragglers": stragglers, "unequal": unequal}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One replication."""
+
+    selection: Selection
+    runs: int
+    candidates: int
+    is_bad: bool
+    is_covered: bool
+    half_width: float
+
+
+def replicate(generator: Generator, truth: np.ndarray, tails: Callable, cv: float, screen: bool) -> Outcome:
+    """One sweep and its confirmation. `screen`: after one block only candidates within 40% of the leader go on."""
+    count, budget = len(truth), RUNS_A_CANDIDATE * len(truth)
+    noise = tails(generator, (count, 4 * budget), cv)
+    drift = generator.normal(0, DRIFT, 4 * budget)
+    found: list[Observation] = []
+    labels = [str(i) for i in range(count)]
+    members, block = labels, 0
+    while True:
+        found += [_run(truth, noise, drift, label, block) for label in members]
+        block += 1
+        selection = select(found, control="0", indifference=ZONE, cap=budget // 3)
+        if selection.status != "abstained" and block >= MIN_BLOCKS:
+            break
+        members = _next(selection, labels, block, screen)
+        if len(found) + len(members) > budget:
+            break
+    speaks = selection.status != "abstained"
+    best = int(selection.best or 0)
+    is_bad = speaks and truth[best] - truth.min() >= math.log1p(ZONE) - 1e-9
+    fresh = [
+        _run(truth, noise, drift, label, b)
+        for b in range(block, block + CONFIRM_BLOCKS)
+        for label in {"0", str(best or 1)}
+    ]
+    gain = confirmed_gain(fresh, str(best or 1), "0")
+    true_gain = math.exp(truth[0] - truth[best or 1])
+    return Outcome(
+        selection, len(found), count, is_bad, gain.low <= true_gain <= gain.high, math.log(gain.high / gain.low) / 2
+    )
+
+
+def _next(selection: Selection, labels: list[str], block: int, screen: bool) -> list[str]:
+    if block >= MIN_BLOCKS:
+        return list({"0", *selection.next_labels})
+    if not screen:
+        return labels
+    return list({"0", *(s.label for s in selection.standings if s.worse_by <= 0.4)})
+
+
+def _run(truth: np.ndarray, noise: np.ndarray, drift: np.ndarray, label: str, block: int) -> Observation:
+    i = int(label)
+    return Observation(label, block, math.exp(truth[i] + drift[block] + noise[i, block]))
+
+
+def cells(replications: int, counts: tuple[int, ...], cvs: tuple[float, ...], screen: bool) -> Iterator[dict]:
+    """The figures of every truth, noise and tail."""
+    for truth_name, truth in TRUTHS.items():
+        for tail_name, tails in TAILS.items():
+            for cv in cvs:
+                for count in counts:
+                    generator = np.random.default_rng(1)
+                    outcomes = [
+                        replicate(generator, truth(generator, count), tails, cv, screen) for _ in range(replications)
+                    ]
+                    yield {"truth": truth_name, "tails": tail_name, "cv": cv, "k": count, **summary(outcomes)}
+
+
+def summary(outcomes: list[Outcome]) -> dict[str, float]:
+    """Rates over replications."""
+    spoken = [o for o in outcomes if o.selection.status != "abstained"]
+    total = len(outcomes)
+    return {
+        "bad": sum(o.is_bad for o in outcomes) / total,
+        "winner": sum(o.selection.status == "winner" for o in outcomes) / total,
+        "declared": len(spoken) / total,
+        "runs": float(np.mean([o.runs / o.candidates for o in outcomes])),
+        "coverage": sum(o.is_covered for o in outcomes) / total,
+        "half_width": float(np.median([o.half_width for o in outcomes])),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--replications", type=int, default=500)
+    parser.add_argument("--counts", default="10")
+    parser.add_argument("--cvs", default="0.03,0.1,0.3")
+    parser.add_argument("--screen", action="store_true")
+    arguments = parser.parse_args()
+    counts = tuple(map(int, arguments.counts.split(",")))
+    cvs = tuple(map(float, arguments.cvs.split(",")))
+    for cell in cells(arguments.replications, counts, cvs, arguments.screen):
+        shown = "  ".join(f"{k} {v:6.3f}" for k, v in cell.items() if isinstance(v, float))
+        print(f"{cell['truth']:28} {cell['tails']:10} k {cell['k']:2} {shown}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""The default strategy: learn from every run so far what is worth trying next. Pure and seeded.
+
+The presets come first, then configurations spread from the centre outward. From then on Gaussian processes on three
+views of the figure (its log, as it is, its normal scores) propose, by turns, what is expected to improve most on the
+best one (expected improvement of a batch over joint posterior samples; Jones et al., 1998; Wilson et al., 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr
+
+from pipeline_tuner.analysis.estimates import search_trials
+from pipeline_tuner.search.design import from_the_centre, pool
+from pipeline_tuner.search.encoding import Encoding
+from pipeline_tuner.search.gaussian_process import Process, Runs
+from pipeline_tuner.search.lessons import Lessons
+from pipeline_tuner.search.strategy import Strategy, SweepSoFar
+from pipeline_tuner.space import Configuration, configuration_id
+from pipeline_tuner.trial import Candidate
+
+ENOUGH_RUNS = 6
+"""Fewer working runs than this teach nothing: the space is spread over."""
+REPEAT_SHARE = 0.3
+"""The part of the trials kept for repeats of the leaders."""
+LEADERS = 5
+SHORTLIST = 120
+SAMPLES = 256
+MOST_ROWS = 4000
+LIKELY_FAILURE = 0.5
+
+
+@dataclass(frozen=True)
+class Adaptive(Strategy):
+    """A batch of promising configurations a round, until the rest of the budget is needed for repeats."""
+
+    rows: tuple[Configuration, ...] = ()
+    """Choose among these only (a table of configurations); the whole space by default."""
+    worth: float = 0.005
+    """Stop exploring where a whole batch is expected to gain less than this fraction."""
+
+    def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
+        """The next batch: presets in the first round, then what the runs recommend."""
+        count = _batch(sweep)
+        presets = _presets(sweep)[: max(count, 0)]
+        if count <= len(presets):
+            return tuple(presets)
+        lessons = Lessons.of(sweep)
+        rows = self._unseen(sweep, lessons)
+        taken = [candidate.configuration for candidate in (sweep.control, *presets)]
+        chosen = self._chosen(sweep, lessons, rows, taken, count - len(presets))
+        return (*presets, *sweep.fresh((rows[i] for i in chosen), count))
+
+    def _unseen(self, sweep: SweepSoFar, lessons: Lessons) -> list[Configuration]:
+        generator = sweep.generator(4)
+        leaders = lessons.leaders(LEADERS)
+        rows = list(self.rows) or pool(sweep.study.space, leaders, generator)
+        known = sweep.seen | {c.configuration_id for c in sweep.study.preset_candidates}
+        rows = [row for row in rows if configuration_id(row) not in known]
+        if len(rows) <= MOST_ROWS:
+            return rows
+        return [rows[i] for i in sorted(generator.choice(len(rows), MOST_ROWS, replace=False))]
+
+    def _chosen(
+        self,
+        sweep: SweepSoFar,
+        lessons: Lessons,
+        rows: Sequence[Configuration],
+        taken: Sequence[Configuration],
+        count: int,
+    ) -> list[int]:
+        encoding = Encoding(sweep.study.space, _figures(sweep))
+        points = encoding.points([*rows, *lessons.configurations, *taken])
+        free, known = points[: len(rows)], points[len(rows) : len(rows) + len(lessons.configurations)]
+        if lessons.works.sum() < ENOUGH_RUNS or not rows:
+            return from_the_centre(free, np.concatenate([known, points[len(rows) + len(known) :]]), count)
+        search = Improvement.of(lessons, known, free, encoding.groups, sweep.generator(5))
+        chosen = search.batch(count)
+        return chosen if search.gain(chosen) >= self.worth or sweep.round_number <= 2 else []
+
+
+def _batch(sweep: SweepSoFar) -> int:
+    """How many new configurations this round can take: none once the rest of the budget is needed for repeats."""
+    budget = sweep.options.budget
+    if sweep.round_number > 1 and sweep.rounds_left <= max(1, budget.rounds // 4):
+        return 0
+    kept = math.ceil(REPEAT_SHARE * search_trials(sweep.options)) if budget.rounds > 1 else 0
+    room = sweep.room - kept if sweep.round_number > 1 else sweep.room
+    return max(0, min(budget.batch, room - 1 - len(sweep.retries)))
+
+
+def _presets(sweep: SweepSoFar) -> list[Candidate]:
+    return [
+        c for c in sweep.study.preset_candidates if c.label not in sweep.candidates and c.label != sweep.control.label
+    ]
+
+
+def _figures(sweep: SweepSoFar) -> dict[str, float]:
+    """The workload's figures, from the options and the latest measurement."""
+    known = {k: v for k, v in sweep.study.workload.options.items() if isinstance(v, int | float)}
+    for result in sweep.earlier:
+        if result.measurement is not None:
+            known |= {k: v for k, v in result.measurement.workload.items() if isinstance(v, int | float)}
+    return known
+
+
+@dataclass(frozen=True)
+class Improvement:
+    """Joint posterior samples of losses, by view, at a shortlist of free points and at the best measured one."""
+
+    shortlist: np.ndarray
+    samples: list[np.ndarray]
+    """Views of samples x shortlist."""
+    best: list[np.ndarray]
+    """Views of the best loss among measured configurations, by sample."""
+    chance: np.ndarray
+    """Of each shortlisted point, that it works at all."""
+    scale: float
+    """Logs a unit of the first view."""
+
+    @classmethod
+    def of(
+        cls, lessons: Lessons, known: np.ndarray, free: np.ndarray, groups: np.ndarray, generator: np.random.Generator
+    ) -> Improvement:
+        """Fit the processes and sample them."""
+        works = lessons.works
+        runs = Runs(known[works], groups, lessons.blocks[works], lessons.extra_noise[works])
+        processes: list[Process] = []
+        for losses in lessons.views():
+            start = processes[0].settings if processes else None
+            processes.append(Process.fit(runs, losses, start, iterations=10 if processes else 25))
+        chance = _chance(lessons, known, free, groups)
+        shortlist = _shortlist(processes, runs, free, chance)
+        visited = np.unique(runs.points, axis=0)
+        samples, best = [], []
+        for process in processes:
+            drawn = _sampled(process, np.concatenate([free[shortlist], visited]), generator)
+            samples.append(drawn[:, : len(shortlist)])
+            best.append(drawn[:, len(shortlist) :].min(axis=1))
+        return cls(shortlist, samples, best, chance[shortlist], float(np.nanstd(lessons.scores)))
+
+    def batch(self, count: int) -> list[int]:
+        """Rows of the free points: the views choose by turns, each what adds most to all chosen before."""
+        best, found = list(self.best), []
+        open_ones = np.ones(len(self.shortlist), dtype=bool)
+        for turn in range(min(count, len(self.shortlist))):
+            view = turn % len(best)
+            gains = np.maximum(best[view][:, None] - self.samples[view], 0).mean(axis=0) * self.chance
+            place = int(np.where(open_ones, gains, -1.0).argmax())
+            open_ones[place] = False
+            found.append(int(self.shortlist[place]))
+            best = [np.minimum(known, drawn[:, place]) for known, drawn in zip(best, self.samples, strict=True)]
+        return found
+
+    def gain(self, chosen: Sequence[int]) -> float:
+        """The fraction by which the chosen ones together are expected to improve on the best known."""
+        places = np.flatnonzero(np.isin(self.shortlist, chosen))
+        if not len(places):
+            return 0.0
+        new = np.minimum(self.best[0], self.samples[0][:, places].min(axis=1))
+        return float(np.expm1((self.best[0] - new).mean() * self.scale))
+
+
+def _shortlist(processes: Sequence[Process], runs: Runs, free: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """The rows with the largest expected improvement of their own in any view."""
+    found: list[np.ndarray] = []
+    for process in processes:
+        mean, variance, _ = process.predict(free)
+        best = process.predict(np.unique(runs.points, axis=0))[0].min()
+        spread = np.sqrt(variance)
+        score = (best - mean) / spread
+        density = np.exp(-0.5 * score**2) / math.sqrt(2 * math.pi)
+        gains = spread * (score * ndtr(score) + density) * chance
+        found.append(np.argsort(-gains, kind="stable")[:SHORTLIST])
+    return np.unique(np.concatenate(found))
+
+
+def _sampled(process: Process, points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Samples x points of the process, by its joint posterior."""
+    mean, _, white = process.predict(points)
+    covariance = process.joint(points, white)
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    return mean + generator.standard_normal((SAMPLES, len(points))) @ root.T
+
+
+def _chance(lessons: Lessons, known: np.ndarray, free: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """That a free point works: a process learns it from the failures, and what likely fails is ruled out."""
+    fails = ~lessons.works
+    if not fails.any():
+        return np.ones(len(free))
+    spread, share = fails.std(), fails.mean()
+    runs = Runs(known, groups, np.arange(len(known)), np.zeros(len(known)))
+    process = Process.fit(runs, (fails - share) / spread, iterations=15)
+    risk = np.clip(process.predict(free)[0] * spread + share, 0.0, 1.0)
+    likely = risk > LIKELY_FAILURE
+    return np.where(likely & ~likely.all(), 0.0, 1.0 - risk)

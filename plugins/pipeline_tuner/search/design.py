@@ -1,0 +1,96 @@
+"""The candidates that a search can choose from, and the first ones that it measures. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pipeline_tuner.search.grid import grid_size
+from pipeline_tuner.space import Configuration, Parameter, Scalar, Space, configuration_id
+
+MOST_CANDIDATES = 4000
+RANGE_LEVELS = 9
+"""Levels of a range among random candidates; neighbours of good configurations are finer."""
+
+
+def pool(space: Space, leaders: Sequence[Configuration], generator: np.random.Generator) -> list[Configuration]:
+    """Valid configurations to choose from: all of a small space, else random ones and neighbours of the leaders."""
+    if (
+        all(p.values or p.type == "boolean" for p in space.parameters.values())
+        and grid_size(space, 2) <= MOST_CANDIDATES
+    ):
+        return list(space.grid())
+    found: dict[str, Configuration] = {}
+    for configuration in _draws(space, leaders, generator):
+        if len(found) == MOST_CANDIDATES:
+            break
+        if space.problem(configuration) is None:
+            found.setdefault(configuration_id(configuration), configuration)
+    return list(found.values())
+
+
+def _draws(space: Space, leaders: Sequence[Configuration], generator: np.random.Generator) -> Iterator[Configuration]:
+    """Neighbours of the leaders first, then random ones; it ends also where few configurations are valid."""
+    for leader in leaders:
+        yield from _neighbours(space, leader)
+        for _ in range(MOST_CANDIDATES // 4 // len(leaders)):
+            yield _changed(space, leader, generator)
+    for _ in range(2 * MOST_CANDIDATES):
+        yield space.complete({name: _random(p, generator) for name, p in space.parameters.items()})
+
+
+def _neighbours(space: Space, leader: Configuration) -> Iterator[Configuration]:
+    for name, parameter in space.parameters.items():
+        if name in leader:
+            for value in nearby(parameter, leader[name]):
+                yield space.complete({**leader, name: value})
+
+
+def nearby(parameter: Parameter, value: Scalar) -> tuple[Scalar, ...]:
+    """The levels next to a value, within a range also finer steps; of a choice all levels."""
+    if parameter.values or not parameter.is_ordered:
+        levels = parameter.levels()
+        if not parameter.is_ordered or value not in levels:
+            return levels
+        at = levels.index(value)
+        return levels[max(at - 1, 0) : at] + levels[at + 1 : at + 2]
+    place, step = parameter.position(value), 1 / (RANGE_LEVELS - 1)
+    shifts = (-step, -step / 2, -step / 4, step / 4, step / 2, step)
+    return tuple(dict.fromkeys(parameter.at(min(max(place + shift, 0.0), 1.0)) for shift in shifts))
+
+
+def _changed(space: Space, leader: Configuration, generator: np.random.Generator) -> Configuration:
+    """The leader with two or three parameters moved, half of them to a neighbouring level."""
+    changed = dict(leader)
+    names = list(space.parameters)
+    for index in generator.permutation(len(names))[: int(generator.integers(2, 4))]:
+        parameter = space.parameters[names[index]]
+        near = nearby(parameter, changed.get(names[index], parameter.default)) if generator.random() < 0.5 else ()
+        changed[names[index]] = near[generator.integers(len(near))] if near else _random(parameter, generator)
+    return space.complete(changed)
+
+
+def _random(parameter: Parameter, generator: np.random.Generator) -> Scalar:
+    levels = parameter.levels(RANGE_LEVELS)
+    return levels[generator.integers(len(levels))]
+
+
+def from_the_centre(points: np.ndarray, chosen: np.ndarray, count: int) -> list[int]:
+    """The rows to measure first: the one nearest the centre, then always the one farthest from all before.
+
+    `chosen` are points that are measured anyway (presets). Maximin distance designs: Johnson et al., 1990.
+    """
+    if not len(points):
+        return []
+    gaps = np.full(len(points), math.inf)
+    for point in chosen:
+        gaps = np.minimum(gaps, ((points - point) ** 2).sum(axis=1))
+    found: list[int] = []
+    for _ in range(min(count, len(points))):
+        centre = np.isinf(gaps).all()
+        nearest = int(((points - 0.5) ** 2).sum(axis=1).argmin()) if centre else int(gaps.argmax())
+        found.append(nearest)
+        gaps = np.minimum(gaps, ((points - points[nearest]) ** 2).sum(axis=1))
+    return found

@@ -1,0 +1,87 @@
+"""Configurations as points of the unit cube, for models that learn from them. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pipeline_tuner.expression import Expression
+from pipeline_tuner.space import Configuration, Parameter, Scalar, Space
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Columns for each parameter of a space, and for each feature that the workload's figures allow.
+
+    An ordered parameter is one column: the rank of its level where levels are listed, its place in the range (by
+    ratio where `log`) otherwise. A choice of three or more is a column a level, all sharing one length scale.
+    An inactive parameter stands at its default: the parameter that switches it off tells the difference.
+    """
+
+    space: Space
+    figures: Mapping[str, Any]
+    """The workload's figures that features may name."""
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """For each column, the number of its length scale."""
+        widths = [_width(parameter) for parameter in self.space.parameters.values()]
+        widths += [1] * len(self._features)
+        return np.repeat(np.arange(len(widths)), widths)
+
+    @cached_property
+    def _features(self) -> tuple[Expression, ...]:
+        known = {*self.space.parameters, *self.figures}
+        parsed = (Expression(text) for text in self.space.features.values())
+        return tuple(feature for feature in parsed if feature.names <= known)
+
+    def points(self, configurations: Sequence[Configuration]) -> np.ndarray:
+        """One row a configuration, one column a coordinate in 0..1; features scaled over these configurations."""
+        defaults = {name: parameter.default for name, parameter in self.space.parameters.items()}
+        complete = [{**defaults, **configuration} for configuration in configurations]
+        columns: list[Sequence[float] | np.ndarray] = [
+            c for name, p in self.space.parameters.items() for c in _columns(p, [v[name] for v in complete])
+        ]
+        columns += [
+            _scaled([_evaluated(feature, {**self.figures, **v}) for v in complete]) for feature in self._features
+        ]
+        return np.array(columns, dtype=float).T.reshape(len(complete), len(self.groups))
+
+
+def _width(parameter: Parameter) -> int:
+    return len(parameter.levels()) if _is_spread(parameter) else 1
+
+
+def _is_spread(parameter: Parameter) -> bool:
+    return parameter.type == "choice" and len(parameter.values) > 2
+
+
+def _columns(parameter: Parameter, values: Sequence[Scalar]) -> list[list[float]]:
+    if _is_spread(parameter):
+        return [[float(value == level) for value in values] for level in parameter.levels()]
+    place = {value: parameter.position(value) for value in set(values)}
+    return [[place[value] for value in values]]
+
+
+def _evaluated(feature: Expression, values: Mapping[str, Any]) -> float:
+    try:
+        return float(feature.evaluate(values))
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _scaled(values: Sequence[float]) -> np.ndarray:
+    """To 0..1, by ratio where all are above zero; the middle where a feature can't be computed."""
+    figures = np.array(values, dtype=float)
+    figures = np.where(np.isfinite(figures), figures, np.nan)
+    if not np.isfinite(figures).any():
+        return np.full(len(figures), 0.5)
+    if np.nanmin(figures) > 0:
+        figures = np.log(figures)
+    low, high = np.nanmin(figures), np.nanmax(figures)
+    return np.nan_to_num((figures - low) / (high - low), nan=0.5) if high > low else np.full(len(figures), 0.5)
