@@ -64,7 +64,9 @@ def sweep_id(url):
         store.plan_trials("sweep-1", study.study, plans, phase="search", round=1)
         for number, plan in enumerate(plans):
             store.record_result(_result(plan, number))
-        store.record_analysis("sweep-1", f"# Analysis\n\n{SCRIPT}\n\n[x](javascript:alert(1))", "analysis.md")
+        written = f"# Analysis\n\n{SCRIPT}\n\n[x](javascript:alert(1))\n\n![p](p.svg) ![q](http://elsewhere/q.svg)"
+        store.record_analysis("sweep-1", written, "analysis.md")
+        store.record_pictures("sweep-1", {"p": "<svg/>", "p-dark": "<svg/>"})
         store.record_recommendations("sweep-1", study.study, [recommendation])
         store.end_sweep("sweep-1", "recommended")
     return "sweep-1"
@@ -148,6 +150,7 @@ PAGES = [
     "/pipeline-tuner/sweeps/sweep-1/trials.csv",
     "/pipeline-tuner/sweeps/sweep-1/sweep.json",
     "/pipeline-tuner/sweeps/sweep-1/analysis.md",
+    "/pipeline-tuner/sweeps/sweep-1/pictures/p-dark.svg",
 ]
 READ_AS_HTML = PAGES[:6]
 
@@ -175,6 +178,13 @@ def test_nothing_comes_from_another_server(admin):
     for page in READ_AS_HTML:
         assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', admin.get(page).text)
     assert admin.get("/pipeline-tuner/static/page.css").status_code == 200
+
+
+def test_the_analysis_shows_its_own_pictures_in_both_themes(admin):
+    text = admin.get("/pipeline-tuner/sweeps/sweep-1").text
+    assert 'src="/pipeline-tuner/sweeps/sweep-1/pictures/p.svg"' in text
+    assert 'src="/pipeline-tuner/sweeps/sweep-1/pictures/p-dark.svg"' in text
+    assert "elsewhere" not in text
 
 
 def test_no_secret_is_shown(admin, url):

@@ -90,6 +90,8 @@ def _write_analysis(
             workload=dict(sweep.workload or {}),
         )
         store.record_analysis(sweep.sweep_id, path.read_text(encoding="utf-8"), str(path))
+        pictures = {picture.stem: picture.read_text(encoding="utf-8") for picture in path.parent.glob("*.svg")}
+        store.record_pictures(sweep.sweep_id, pictures)
     except Exception:
         # The recommendations are stored; a fault in their description must not take them back.
         log.exception("The analysis could not be written")

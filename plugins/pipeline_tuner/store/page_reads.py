@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Select, desc, func, select
 
 from pipeline_tuner.store.reads import PLAN_COLUMNS
-from pipeline_tuner.store.schema import observation, promotion, recommendation, sweep, trial
+from pipeline_tuner.store.schema import observation, picture, promotion, recommendation, sweep, trial
 from pipeline_tuner.store.store import Store
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
@@ -107,6 +107,15 @@ class PageReads:
         condition = (trial.c.sweep_id == sweep_id, trial.c.task_id == task_id, trial.c.map_index == map_index)
         row = self._first(select(trial.c.trial_id).where(*condition).limit(1))
         return row["trial_id"] if row else None
+
+    def picture_names(self, sweep_id: str) -> set[str]:
+        """The names of a sweep's plots."""
+        return {row["name"] for row in self._rows(select(picture.c.name).where(picture.c.sweep_id == sweep_id))}
+
+    def picture(self, sweep_id: str, name: str) -> str | None:
+        """A sweep's plot as SVG."""
+        row = self._first(select(picture.c.svg).where(picture.c.sweep_id == sweep_id, picture.c.name == name))
+        return row["svg"] if row else None
 
     def recommendations(self, sweep_id: str) -> list[Row]:
         """What a sweep recommends, by goal."""

@@ -164,3 +164,12 @@ observation = Table(
     Index(None, "study", "ended_at"),
     comment="A production run: what it ran with, why, and how it went",
 )
+
+picture = Table(
+    "picture",
+    metadata,
+    Column("sweep_id", Text, ForeignKey(sweep.c.sweep_id, ondelete="CASCADE"), primary_key=True, comment="Its sweep"),
+    Column("name", Text, primary_key=True, comment="Name of the plot as the analysis uses it; -dark ends a dark one"),
+    Column("svg", Text, nullable=False, comment="The plot, SVG"),
+    comment="Plots of the written analysis, for the page: the folder of the analysis may be on another machine",
+)

@@ -14,7 +14,7 @@ from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.store.reads import plan_of
 from pipeline_tuner.store.records import SweepStatus
-from pipeline_tuner.store.schema import observation, promotion, recommendation, sweep, trial
+from pipeline_tuner.store.schema import observation, picture, promotion, recommendation, sweep, trial
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialPlan, TrialResult
@@ -59,6 +59,14 @@ class Writes:
     def record_analysis(self, sweep_id: str, markdown: str, path: str) -> None:
         """Keep the written analysis."""
         self._update_sweep(sweep_id, analysis=markdown, analysis_path=path)
+
+    def record_pictures(self, sweep_id: str, pictures: Mapping[str, str]) -> None:
+        """Keep the plots of the analysis by name (`intervals-throughput`), SVG."""
+        rows = [{"sweep_id": sweep_id, "name": name, "svg": svg} for name, svg in pictures.items()]
+        with self.transaction() as connection:
+            connection.execute(delete(picture).where(picture.c.sweep_id == sweep_id))
+            if rows:
+                connection.execute(insert(picture), rows)
 
     def end_sweep(self, sweep_id: str, status: SweepStatus, reason: str = "") -> None:
         """Record how a sweep ended, with its counts of trials."""

@@ -14,7 +14,7 @@ from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.operators.connections import open_store
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import sweep_options
-from pipeline_tuner.web.rendering import page_reads
+from pipeline_tuner.web.rendering import page_reads, root_of
 from pipeline_tuner.web.security import User, require_act
 
 router = APIRouter()
@@ -125,4 +125,4 @@ def _newest_sweep(study: str) -> dict[str, Any]:
 
 
 def _to_study(request: Request, study: str) -> RedirectResponse:
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/studies/{study}", status_code=303)
+    return RedirectResponse(f"{root_of(request)}/studies/{study}", status_code=303)

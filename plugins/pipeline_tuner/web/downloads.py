@@ -57,6 +57,17 @@ def analysis(user: User, sweep_id: str) -> Response:
     return _file(row["analysis"], "text/markdown", f"{sweep_id}.md")
 
 
+@router.get("/sweeps/{sweep_id}/pictures/{name}.svg")
+def picture(user: User, sweep_id: str, name: str) -> Response:
+    """A plot of the written analysis. As a picture of a page it can't run scripts; opened alone, the policy forbids."""
+    row = page_reads().sweep(sweep_id)
+    svg = page_reads().picture(sweep_id, name)
+    if row is None or svg is None:
+        raise HTTPException(404, "No such picture")
+    require_read(user, row["dag_id"])
+    return Response(svg, media_type="image/svg+xml")
+
+
 def _trials(user: User, sweep_id: str) -> list[Row]:
     row = page_reads().sweep(sweep_id)
     if row is None:

@@ -13,7 +13,7 @@ from pipeline_tuner.analysis.comparison import compare as compare_metric
 from pipeline_tuner.store.page_reads import PAGE_SIZE, SORTABLE
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.charts import interval_chart, polyline
-from pipeline_tuner.web.rendering import page_reads, render
+from pipeline_tuner.web.rendering import analysis_html, page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
 
 router = APIRouter()
@@ -64,12 +64,18 @@ def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", pa
     row = _readable_sweep(user, sweep_id)
     trials, count = page_reads().trials(sweep_id, sort=sort, page=page)
     recommendations = page_reads().recommendations(sweep_id)
+    pictures = f"{root_of(request)}/sweeps/{sweep_id}/pictures"
     return render(
         request,
         "sweep.html",
         sweep=row,
         progress=_progress(row),
         recommendations=recommendations,
+        analysis=analysis_html(
+            row["analysis"] or "",
+            page_reads().picture_names(sweep_id),
+            f"{root_of(request)}/sweeps/{sweep_id}/pictures",
+        ),
         charts={r["goal"]: interval_chart(r["document"].get("evidence", {})) for r in recommendations},
         trials=trials,
         sort=sort if sort in SORTABLE else "planned",
@@ -125,7 +131,7 @@ def sweep_of_run(request: Request, user: User, dag_id: str, run_id: str) -> Resp
         return render(
             request, "problem.html", title="No sweep here yet", detail="This run has not planned a trial so far."
         )
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/sweeps/{sweep_id}", status_code=303)
+    return RedirectResponse(f"{root_of(request)}/sweeps/{sweep_id}", status_code=303)
 
 
 @router.get("/tasks/{dag_id}/{task_id}/{map_index}/{run_id:path}", response_class=HTMLResponse)
@@ -136,7 +142,7 @@ def trial_of_task(request: Request, user: User, dag_id: str, task_id: str, map_i
     trial_id = page_reads().trial_of_task(sweep_id, task_id, map_index) if sweep_id else None
     if trial_id is None:
         return sweep_of_run(request, user, dag_id, run_id)
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/trials/{trial_id}", status_code=303)
+    return RedirectResponse(f"{root_of(request)}/trials/{trial_id}", status_code=303)
 
 
 def _comparisons(first: Sequence[TrialResult], second: Sequence[TrialResult]) -> list[MetricComparison]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pipeline_tuner.operators.connections import open_store
 from pipeline_tuner.store.page_reads import PageReads
@@ -25,10 +27,14 @@ def page_reads() -> PageReads:
     return PageReads(open_store())
 
 
+def root_of(request: Request) -> str:
+    """Where the page is mounted, behind whatever proxy: the start of all its addresses."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
 def render(request: Request, template: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
-    """A page from a template. Every value is escaped; nothing in a template says otherwise but `analysis_html`."""
-    root = request.scope.get("root_path", "").rstrip("/")
-    text = _environment().get_template(template).render(root=root, now=datetime.now(UTC), **values)
+    """A page from a template. Every value is escaped; nothing in a template says otherwise."""
+    text = _environment().get_template(template).render(root=root_of(request), now=datetime.now(UTC), **values)
     return HTMLResponse(text, status_code=status_code)
 
 
@@ -41,9 +47,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        number=number, metric=_metric, when=_when, settings=_settings, analysis_html=_analysis_html, json=_json
-    )
+    environment.filters.update(number=number, metric=_metric, when=_when, settings=_settings, json=_json)
     return environment
 
 
@@ -63,8 +67,28 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, default=str)
 
 
-def _analysis_html(markdown: str) -> Markup:
-    """The written analysis as HTML. Raw HTML and links to scripts in it stay text; pictures are left out."""
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+def analysis_html(markdown: str, pictures: Collection[str], address: str) -> Markup:
+    """The written analysis as HTML. Raw HTML and links to scripts in it stay text.
+
+    `pictures` are the names of plots that are kept; they are shown from `address`, others are left out.
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.add_render_rule("image", _picture_rule(pictures, address))
     # markdown-it escapes text and, with html off, writes only its own tags: safe to mark as HTML.
     return Markup(parser.render(markdown))
+
+
+def _picture_rule(pictures: Collection[str], address: str) -> Callable[..., str]:
+    def rule(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+        name = Path(str(tokens[index].attrs.get("src", ""))).stem
+        if name not in pictures:
+            return ""
+        variants = [("light", name)] + [("dark", f"{name}-dark")] * (f"{name}-dark" in pictures)
+        shown = "plot only-{theme}" if len(variants) > 1 else "plot"
+        return "".join(
+            f'<img class="{shown.format(theme=theme)}" alt="{escape(tokens[index].content)}"'
+            f' src="{escape(address)}/{escape(quote(variant))}.svg">'
+            for theme, variant in variants
+        )
+
+    return rule
