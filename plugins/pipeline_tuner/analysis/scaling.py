@@ -1,0 +1,259 @@
+"""How throughput grows with workers (or partitions, cores), and time with data.
+
+Workers: the universal scalability law, X(n) = X(1) n / (1 + a (n - 1) + b n (n - 1)), with contention `a` and
+crosstalk `b` (Gunther, 2007); with b = 0 it is Amdahl's law, with both 0 it is linear. The bounds come from the
+block bootstrap of residuals, the fit from least squares on the log scale. Data: a power law, time = c size^p;
+p = 1 is linear. Predictions outside the measured levels are marked, and only made up to twice the largest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pipeline_tuner.analysis.intervals import t_quantile
+from pipeline_tuner.recommendation import Interval
+
+FEWEST_LEVELS = 3
+RESAMPLES = 400
+FURTHEST = 2.0
+"""Predictions reach this multiple of the largest measured level."""
+WORTHWHILE = 0.10
+"""A doubling that adds less than this fraction isn't worth it."""
+
+
+@dataclass(frozen=True)
+class ScalePoint:
+    """One run: the level (workers), its throughput or any rate (larger is better), and its block."""
+
+    level: float
+    rate: float
+    block: object = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A speed-up at a level that may not have been measured."""
+
+    level: float
+    speedup: Interval
+    is_extrapolated: bool
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The fitted law. Speed-ups are against one worker, by the fit, where none was measured."""
+
+    levels: tuple[float, ...]
+    measured: tuple[Prediction, ...]
+    """The speed-up of each measured level, from the means themselves."""
+    contention: Interval
+    crosstalk: Interval
+    law: str
+    """`linear`, `Amdahl` or `USL`: the simplest that the data don't contradict."""
+    worthwhile: Interval
+    """The level past which a doubling adds less than 10%; infinite where none was found up to twice the largest."""
+    peak: float
+    """The level of the largest throughput by the law; infinite without crosstalk."""
+    draws: tuple[tuple[float, float], ...]
+    noise: float
+    confidence: float
+
+    @property
+    def largest(self) -> float:
+        """The largest measured level."""
+        return self.levels[-1]
+
+    def speedup(self, level: float) -> float:
+        """The law's speed-up against one worker."""
+        return float(usl(level, self.contention.value, self.crosstalk.value))
+
+    def predict(self, level: float) -> Prediction | None:
+        """The speed-up at a level; None beyond twice the largest measured one or below half of the smallest."""
+        if not self.levels[0] / FURTHEST <= level <= self.largest * FURTHEST:
+            return None
+        drawn = np.array([usl(level, a, b) for a, b in self.draws])
+        tail = 50 * (1 - self.confidence)
+        low, high = np.percentile(drawn, [tail, 100 - tail])
+        outside = not self.levels[0] <= level <= self.largest
+        if outside:
+            low, high = self._widened(level, float(low), float(high))
+        value = self.speedup(level)
+        interval = Interval(value, min(float(low), value), max(float(high), value), self.confidence, len(self.levels))
+        return Prediction(level, interval, outside)
+
+    def _widened(self, level: float, low: float, high: float) -> tuple[float, float]:
+        """Beyond the data the law itself is in doubt: anything from a standstill to linear growth is allowed for."""
+        at_edge = self.speedup(self.largest)
+        reach = min(1.0, math.log2(max(level / self.largest, self.levels[0] / level, 1.0)))
+        standstill = at_edge * (self.largest / level) ** (0.5 * reach)
+        linear = at_edge * level / self.largest
+        return min(low, low + reach * (standstill - low)), max(high, high + 0.5 * reach * (linear - high))
+
+
+def usl(level: float, contention: float, crosstalk: float) -> float:
+    """The universal scalability law's speed-up against one worker."""
+    return level / (1 + contention * (level - 1) + crosstalk * level * (level - 1))
+
+
+def fit_scaling(points: Sequence[ScalePoint], *, confidence: float = 0.95, seed: int = 0) -> Scaling | None:
+    """The law behind runs at several levels; None with fewer than three levels: a law would be an invention."""
+    data = _Data.of(points)
+    if len(data.levels) < FEWEST_LEVELS:
+        return None
+    best, law = data.fit()
+    rng = np.random.default_rng(seed)
+    draws = tuple(data.resampled(best, rng).fit_as(law) for _ in range(RESAMPLES))
+    tail = [50 * (1 - confidence), 100 - 50 * (1 - confidence)]
+    a_low, a_high = np.percentile([d[0] for d in draws], tail)
+    b_low, b_high = np.percentile([d[1] for d in draws], tail)
+    ends = [_worthwhile(a, b, data.levels) for a, b in draws]
+    end = _worthwhile(*best, data.levels)
+    n = len(points)
+    return Scaling(
+        levels=tuple(data.levels),
+        measured=data.measured(confidence),
+        contention=Interval(best[0], min(a_low, best[0]), max(a_high, best[0]), confidence, n),
+        crosstalk=Interval(best[1], min(b_low, best[1]), max(b_high, best[1]), confidence, n),
+        law=law,
+        worthwhile=Interval(end, _quantile(ends, tail[0]), _quantile(ends, tail[1]), confidence, n),
+        peak=math.sqrt(max(1 - best[0], 0.0) / best[1]) if best[1] > 1e-9 else math.inf,
+        draws=draws,
+        noise=data.noise(best),
+        confidence=confidence,
+    )
+
+
+def _quantile(values: Sequence[float], percent: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(int(percent / 100 * len(ordered)), len(ordered) - 1)]
+
+
+def _worthwhile(contention: float, crosstalk: float, levels: Sequence[float]) -> float:
+    """The smallest level from which a doubling adds less than WORTHWHILE."""
+    for level in np.geomspace(levels[0], levels[-1] * FURTHEST, 200):
+        if usl(2 * level, contention, crosstalk) < (1 + WORTHWHILE) * usl(level, contention, crosstalk):
+            return float(level)
+    return math.inf
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Log rates with block effects removed, and their levels."""
+
+    x: np.ndarray
+    logs: np.ndarray
+
+    @classmethod
+    def of(cls, points: Sequence[ScalePoint]) -> _Data:
+        x = np.array([p.level for p in points], dtype=float)
+        logs = np.log([p.rate for p in points])
+        return cls(x, _without_blocks(x, logs, [p.block for p in points]))
+
+    @cached_property
+    def levels(self) -> list[float]:
+        return sorted(set(self.x.tolist()))
+
+    def fit(self) -> tuple[tuple[float, float], str]:
+        """The simplest law that isn't clearly worse, by AICc."""
+        fits = {law: self.fit_as(law) for law in ("linear", "Amdahl", "USL")}
+        scores = {law: self._aicc(fit, k) for k, (law, fit) in enumerate(fits.items(), start=2)}
+        law = min(scores, key=lambda name: scores[name])
+        return fits[law], law
+
+    def fit_as(self, law: str) -> tuple[float, float]:
+        """Contention and crosstalk of a law by least squares; the scale is fitted along."""
+        from scipy.optimize import least_squares
+
+        if law == "linear":
+            return (0.0, 0.0)
+
+        def residuals(parameters: np.ndarray) -> np.ndarray:
+            return self._residuals((parameters[0], parameters[1] if law == "USL" else 0.0))
+
+        count = 2 if law == "USL" else 1
+        found = least_squares(residuals, [0.1, 0.01][:count], bounds=([0.0, 0.0][:count], [1.0, 1.0][:count]))
+        return float(found.x[0]), float(found.x[1]) if law == "USL" else 0.0
+
+    def _residuals(self, fit: tuple[float, float]) -> np.ndarray:
+        curve = np.log(self.x / (1 + fit[0] * (self.x - 1) + fit[1] * self.x * (self.x - 1)))
+        rest = self.logs - curve
+        return rest - rest.mean()
+
+    def _aicc(self, fit: tuple[float, float], parameters: int) -> float:
+        n = len(self.x)
+        spare = max(n - parameters - 1, 0.5)
+        squares = max(float((self._residuals(fit) ** 2).sum()), 1e-12)
+        return n * math.log(squares / n) + 2 * parameters * (1 + (parameters + 1) / spare)
+
+    def noise(self, fit: tuple[float, float]) -> float:
+        """The standard deviation of a run about the law, on the log scale."""
+        return math.sqrt(float((self._residuals(fit) ** 2).sum()) / max(len(self.x) - 3, 1))
+
+    def resampled(self, fit: tuple[float, float], rng: np.random.Generator) -> _Data:
+        """The fitted law with residuals drawn anew, blown up for the degrees of freedom that the fit took."""
+        residuals = self._residuals(fit)
+        n = len(residuals)
+        blown = residuals * math.sqrt(n / max(n - 3, 1))
+        return _Data(self.x, self.logs - residuals + rng.choice(blown, n))
+
+    def measured(self, confidence: float) -> tuple[Prediction, ...]:
+        """Each level's mean against the lowest level's, scaled so that the lowest level has its own number as speed-up 1."""
+        first = self.logs[self.x == self.levels[0]]
+        groups = [self.logs[self.x == level] for level in self.levels]
+        df = len(self.logs) - len(groups)
+        pooled = math.sqrt(sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / df) if df > 0 else math.nan
+        found = []
+        for level, group in zip(self.levels, groups, strict=True):
+            shift = float(group.mean() - first.mean())
+            half = (
+                t_quantile(confidence, df) * pooled * math.sqrt(1 / len(group) + 1 / len(first)) if df > 0 else math.inf
+            )
+            half = 0.0 if level == self.levels[0] else half
+            bounds = (math.exp(shift - half), math.exp(min(shift + half, 700.0)))
+            found.append(Prediction(level, Interval(math.exp(shift), *bounds, confidence, len(group)), False))
+        return tuple(found)
+
+
+def _without_blocks(x: np.ndarray, logs: np.ndarray, blocks: Sequence[object]) -> np.ndarray:
+    """Logs with the blocks' effects removed, estimated with a free mean for each level."""
+    names = {b: i for i, b in enumerate(dict.fromkeys(blocks))}
+    if len(names) < 2:
+        return logs
+    block = np.eye(len(names))[[names[b] for b in blocks]]
+    level = (x[:, None] == np.unique(x)[None, :]).astype(float)
+    both = np.hstack([level, block - block.mean(axis=0)])
+    fitted = np.linalg.lstsq(both, logs, rcond=1e-9)[0]
+    return logs - (block - block.mean(axis=0)) @ fitted[level.shape[1] :]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How time grows with the size of the data: `power` 1 is linear."""
+
+    power: Interval
+    sizes: tuple[float, ...]
+
+    @property
+    def words(self) -> str:
+        """Linear, better or worse, as far as the data tell."""
+        if self.power.low <= 1.0 <= self.power.high:
+            return "linear" if self.power.high - self.power.low < 0.3 else "not told apart from linear"
+        return "less than linear" if self.power.high < 1.0 else "more than linear"
+
+
+def fit_growth(sizes: Sequence[float], durations: Sequence[float], *, confidence: float = 0.95) -> Growth | None:
+    """The power of size that time grows with; None with fewer than three sizes or runs to spare."""
+    x, y = np.log(sizes), np.log(durations)
+    if len(set(sizes)) < FEWEST_LEVELS:
+        return None
+    center = x - x.mean()
+    power = float(center @ y / (center @ center))
+    left = y - y.mean() - power * center
+    df = len(x) - 2
+    half = t_quantile(confidence, df) * math.sqrt(float(left @ left) / df / float(center @ center))
+    return Growth(Interval(power, power - half, power + half, confidence, len(x)), tuple(sorted(set(sizes))))
