@@ -63,6 +63,8 @@ class FileRange:
 class BsonFile:
     """A file of BSON documents."""
 
+    is_endless = False
+
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._data = _mapped(self._path)

@@ -195,11 +195,13 @@ class Pipeline:
 
     def run(self) -> Report:
         """Move everything, or up to a cancel what was read. Raises the first error of any thread."""
-        threads = [threading.Thread(target=self._guarded, args=(self._extract,), name=f"{self.name}-extract")]
-        for number in range(self._settings.worker_num):
-            threads.append(
-                threading.Thread(target=self._guarded, args=(self._work,), name=f"{self.name}-worker-{number + 1}")
-            )
+        channel = self._channel
+        jobs = [("extract", self._extract, channel.close)]
+        jobs += [(f"worker-{n + 1}", self._work, channel.fail) for n in range(self._settings.worker_num)]
+        threads = [
+            threading.Thread(target=self._guarded, args=(work, on_error), name=f"{self.name}-{name}")
+            for name, work, on_error in jobs
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -210,7 +212,8 @@ class Pipeline:
         self._report.was_cancelled = self._cancel.is_set()
         return self._report
 
-    def _guarded(self, work: Callable[[Usage], None]) -> None:
+    def _guarded(self, work: Callable[[Usage], None], on_error: Callable[[], None]) -> None:
+        """Run a thread's work. A source that fails still has what was read drained; a worker that fails stops all."""
         usage = Usage(threading.current_thread().name)
         cpu_before_s = time.thread_time()
         try:
@@ -220,7 +223,7 @@ class Pipeline:
         except BaseException as error:
             with self._lock:
                 self._errors.append(error)
-            self._channel.fail()
+            on_error()
         usage.cpu_s = time.thread_time() - cpu_before_s
         with self._lock:
             self._report.usages.append(usage)

@@ -12,7 +12,17 @@ import numpy as np
 from numba import njit
 
 from pipeline_jobs.streaming_etl.plan import (
-    COLUMN, FIELDS, FIRST_CHILD, FIRST_COLUMN, IS_ARRAY, ITEM_COLUMN, LAST_CHILD, LAST_COLUMN, MAX_DEPTH, NODE, OBJECT,
+    COLUMN,
+    FIELDS,
+    FIRST_CHILD,
+    FIRST_COLUMN,
+    IS_ARRAY,
+    ITEM_COLUMN,
+    LAST_CHILD,
+    LAST_COLUMN,
+    MAX_DEPTH,
+    NODE,
+    OBJECT,
 )  # fmt: skip
 
 OK, MALFORMED, WRONG_TYPE, OUT_OF_RANGE, TOO_LONG, MISSING, INVALID_UTF8, NUL_CHARACTER, DECIMAL128 = range(9)

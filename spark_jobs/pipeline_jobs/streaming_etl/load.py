@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import psycopg2
 
 from pipeline_jobs.contract import InfrastructureError
 from pipeline_jobs.streaming_etl.accounts import Accounts, Range, Totals
+from pipeline_jobs.streaming_etl.changes import ChangeWorker
 from pipeline_jobs.streaming_etl.engine import Manager, Pipeline, Report, Settings, Source
 from pipeline_jobs.streaming_etl.mapping import Mapping
 from pipeline_jobs.streaming_etl.pool import Pool, connect
@@ -22,6 +23,9 @@ from pipeline_jobs.streaming_etl.target import TableWorker, is_transient
 
 class Origin(Protocol):
     """Something that documents come from: a BSON file, a MongoDB collection, its change stream."""
+
+    is_endless: bool
+    """Whether more may always come, in an order that has to be kept: one pipeline with one worker."""
 
     @property
     def name(self) -> str:
@@ -69,7 +73,10 @@ def load(
     called again, it goes on. `cancel` ends it early with everything that was read in the target.
     """
     cancel = cancel or threading.Event()
-    parts = _begin(origin, target, settings, job, cancel)
+    if origin.is_endless:
+        settings = replace(settings, worker_num=1, manager_worker_num=1)
+    worker_class = ChangeWorker if origin.is_endless else TableWorker
+    parts = begin(origin, target, settings, job=job, cancel=cancel)
     pools: list[Pool] = []
 
     def pipeline(part: Range) -> Pipeline:
@@ -79,7 +86,7 @@ def load(
         pools.append(pool)
 
         def worker() -> TableWorker:
-            return TableWorker(
+            return worker_class(
                 target.mapping, pool, job=job, number=part.number, schema=target.schema,
                 backoff=target.backoff, stop=cancel,
             )  # fmt: skip
@@ -93,28 +100,35 @@ def load(
     finally:
         for pool in pools:
             pool.close()
-    return report, _finish(target, job, parts, report, cancel)
+    ended = [] if origin.is_endless or report.was_cancelled else parts
+    return report, _finish(target, job, ended, cancel)
 
 
-def _begin(origin: Origin, target: Target, settings: Settings, job: str, cancel: threading.Event) -> Sequence[Range]:
-    def begin() -> tuple[Range, ...]:
+def begin(
+    origin: Origin, target: Target, settings: Settings, *, job: str, cancel: threading.Event
+) -> tuple[Range, ...]:
+    """Make the tables and put the ranges of a load on record. Returns those that are not loaded yet.
+
+    `load` does this itself. Called for a change stream before a full load, it marks where following begins.
+    """
+
+    def plan() -> tuple[Range, ...]:
         with closing(target.connect()) as connection:
             create_tables(connection, target.mapping, target.schema, foreign_keys=target.foreign_keys == "during")
             planned = origin.ranges(settings.manager_worker_num)
             return Accounts(connection, target.schema, job).begin(origin.name, planned)
 
-    return [part for part in _patiently(target, cancel, begin) if not part.is_done]
+    return tuple(part for part in _patiently(target, cancel, plan) if not part.is_done)
 
 
-def _finish(target: Target, job: str, parts: Sequence[Range], report: Report, cancel: threading.Event) -> Totals:
+def _finish(target: Target, job: str, ended: Sequence[Range], cancel: threading.Event) -> Totals:
     def finish() -> Totals:
         with closing(target.connect()) as connection:
             accounts = Accounts(connection, target.schema, job)
-            if not report.was_cancelled:
-                if target.foreign_keys == "after":
-                    add_foreign_keys(connection, target.mapping, target.schema)
-                for part in parts:
-                    accounts.finish(part.number)
+            if ended and target.foreign_keys == "after":
+                add_foreign_keys(connection, target.mapping, target.schema)
+            for part in ended:
+                accounts.finish(part.number)
             return accounts.totals()
 
     return _patiently(target, cancel, finish)

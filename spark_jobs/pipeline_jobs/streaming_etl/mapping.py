@@ -9,7 +9,8 @@ Fields that no column names are left out.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping as MappingType
+from collections.abc import Iterator
+from collections.abc import Mapping as MappingType
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path

@@ -44,10 +44,16 @@ class Transformed:
 
     documents: Documents
     encoded: Encoded
+    numbers: tuple[int, ...] | None = None
+    """The places of the documents in the batch, where these are not all of it."""
+
+    def number(self, document: int) -> int:
+        """The place in the batch of one of the documents."""
+        return document if self.numbers is None else self.numbers[document]
 
 
 @dataclass
-class _Landed:
+class Landed:
     """What became of a batch's documents."""
 
     rows: int = 0
@@ -106,7 +112,7 @@ class TableWorker:
                     return rows
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 landed = self._land(cursor, transformed)
-                self._write_dead_letters(cursor, batch, transformed.documents, landed.rejected)
+                self._write_dead_letters(cursor, batch, transformed, landed.rejected)
                 self._write_account(cursor, batch, landed)
             connection.commit()
             return landed.rows
@@ -122,12 +128,12 @@ class TableWorker:
         found = cursor.fetchone()
         return found[0] if found else None
 
-    def _land(self, cursor: Any, transformed: Transformed) -> _Landed:
+    def _land(self, cursor: Any, transformed: Transformed) -> Landed:
         """Write the rows; where the database refuses some, find these by halves."""
         encoded = transformed.encoded
         if self._is_stale(encoded):
             encoded = self._transcoder.encode(transformed.documents)
-        landed = _Landed(rejected=encoded.rejected)
+        landed = Landed(rejected=encoded.rejected)
         self._try(cursor, transformed.documents, encoded.numbers.tolist(), encoded, landed)
         return landed
 
@@ -136,7 +142,7 @@ class TableWorker:
         return not self._transcoder.holds(encoded)
 
     def _try(
-        self, cursor: Any, documents: Documents, numbers: list[int], encoded: Encoded | None, landed: _Landed
+        self, cursor: Any, documents: Documents, numbers: list[int], encoded: Encoded | None, landed: Landed
     ) -> None:
         if not numbers:
             return
@@ -226,7 +232,7 @@ class TableWorker:
         cursor.copy_expert(statement, _Stream(payload), BLOCK_BYTES)
 
     def _write_dead_letters(
-        self, cursor: Any, batch: Batch, documents: Documents, rejected: Sequence[Rejected]
+        self, cursor: Any, batch: Batch, transformed: Transformed, rejected: Sequence[Rejected]
     ) -> None:
         for letter in rejected:
             cursor.execute(
@@ -235,10 +241,10 @@ class TableWorker:
                     "ON CONFLICT (job, place) DO UPDATE SET reason = EXCLUDED.reason, detail = EXCLUDED.detail, "
                     "document = EXCLUDED.document, at = now()"
                 ).format(sql.Identifier(self._schema, DEAD_LETTERS)),
-                (self._job, batch.place(letter.number), letter.reason, letter.detail, documents.raw(letter.number)),
+                (self._job, batch.place(transformed.number(letter.number)), letter.reason, letter.detail, transformed.documents.raw(letter.number)),
             )
 
-    def _write_account(self, cursor: Any, batch: Batch, landed: _Landed) -> None:
+    def _write_account(self, cursor: Any, batch: Batch, landed: Landed) -> None:
         replaced = len(batch) - landed.loaded - len(landed.rejected)
         cursor.execute(
             sql.SQL(

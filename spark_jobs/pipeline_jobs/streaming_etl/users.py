@@ -7,18 +7,115 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-WORDS = (
-    "time year people way day man thing woman life child world school state family student group country problem "
-    "hand part place case week company system program question work government number night point home water room "
-    "mother area money story fact month lot right study book eye job word business issue side kind head house "
-    "service friend father power hour game line end member law car city name président größe año straße 東京 café"
-).split()
-FIRST = (
-    "Ada Alan Barbara Claude Donald Edsger Frances Grace Hedy Ivan Jean John Katherine Linus Margaret Niklaus".split()
-)
-LAST = (
-    "Lovelace Turing Liskov Shannon Knuth Dijkstra Allen Hopper Lamarr Sutherland Bartik Backus Johnson Wirth".split()
-)
+WORDS = [
+    "time",
+    "year",
+    "people",
+    "way",
+    "day",
+    "man",
+    "thing",
+    "woman",
+    "life",
+    "child",
+    "world",
+    "school",
+    "state",
+    "family",
+    "student",
+    "group",
+    "country",
+    "problem",
+    "hand",
+    "part",
+    "place",
+    "case",
+    "week",
+    "company",
+    "system",
+    "program",
+    "question",
+    "work",
+    "government",
+    "number",
+    "night",
+    "point",
+    "home",
+    "water",
+    "room",
+    "mother",
+    "area",
+    "money",
+    "story",
+    "fact",
+    "month",
+    "lot",
+    "right",
+    "study",
+    "book",
+    "eye",
+    "job",
+    "word",
+    "business",
+    "issue",
+    "side",
+    "kind",
+    "head",
+    "house",
+    "service",
+    "friend",
+    "father",
+    "power",
+    "hour",
+    "game",
+    "line",
+    "end",
+    "member",
+    "law",
+    "car",
+    "city",
+    "name",
+    "président",
+    "größe",
+    "año",
+    "straße",
+    "東京",
+    "café",
+]
+FIRST = [
+    "Ada",
+    "Alan",
+    "Barbara",
+    "Claude",
+    "Donald",
+    "Edsger",
+    "Frances",
+    "Grace",
+    "Hedy",
+    "Ivan",
+    "Jean",
+    "John",
+    "Katherine",
+    "Linus",
+    "Margaret",
+    "Niklaus",
+]
+LAST = [
+    "Lovelace",
+    "Turing",
+    "Liskov",
+    "Shannon",
+    "Knuth",
+    "Dijkstra",
+    "Allen",
+    "Hopper",
+    "Lamarr",
+    "Sutherland",
+    "Bartik",
+    "Backus",
+    "Johnson",
+    "Wirth",
+]
 CITIES = ("Oslo", "Porto", "São Paulo", "Kyoto", "Nairobi", "Zürich", "Boston", "Lima", "Hanoi", "Perth")
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -69,7 +166,7 @@ def document(number: int, rng: random.Random) -> dict[str, Any]:
         "posts": [made.post() for _ in some(1, 6)],
         "groups": [made.group() for _ in some(1, 5)],
         "large_data": {
-            "content": made.words(100, 140),
+            "content": made.words(50, 90),
             "checksum": rng.randbytes(16),
             "version": rng.randint(1, 9),
         },

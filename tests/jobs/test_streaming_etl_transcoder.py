@@ -1,0 +1,204 @@
+"""BSON to COPY: every type against a slow reference, damaged documents, and random bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import bson
+import numpy as np
+import psycopg2
+import pytest
+from bson import Binary, Decimal128, Int64, ObjectId
+
+from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.streaming_etl.mapping import parse_mapping
+from pipeline_jobs.streaming_etl.records import Documents
+from pipeline_jobs.streaming_etl.tables import create_tables
+from pipeline_jobs.streaming_etl.target import _Stream
+from pipeline_jobs.streaming_etl.transcoder import Transcoder
+from tests.jobs.streaming_etl_reference import DAMAGES, rows_in, rows_of, some_users, users_mapping
+
+TYPES = parse_mapping({
+    "collection": "things",
+    "tables": {
+        "things": {
+            "key": {"column": "thing_id", "path": "_id", "type": "text"},
+            "columns": {
+                "small": "smallint", "whole": "integer", "big": "bigint", "single": "real",
+                "double_": {"path": "double", "type": "double precision"}, "flag": "boolean", "short": "varchar(5)",
+                "long": "text", "day": "date", "moment": "timestamptz", "raw": "bytea", "words": "text[]",
+                "deep": {"path": "a.b.c", "type": "text"}, "beside": {"path": "a.b.d", "type": "integer"},
+            },
+        },
+        "tags": {"from": "tags", "ordinal": "tag_no", "columns": {"tag": {"path": ".", "type": "varchar(9) not null"}}},
+        "boxes": {"from": "a.boxes", "ordinal": "box_no", "columns": {"name": "text"}},
+        "lids": {"parent": "boxes", "from": "lid", "columns": {"colour": "text"}},
+        "screws": {"parent": "lids", "from": "screws", "ordinal": "screw_no", "columns": {"size": "integer"}},
+    },
+})  # fmt: skip
+
+FITTING: list[dict[str, Any]] = [
+    {"_id": ObjectId()},
+    {"_id": "plain", "small": 1, "whole": -5, "big": 7, "single": 1.5, "double": 2.25, "flag": True, "short": "abcde"},
+    {"_id": "limits", "small": -32768, "whole": 2**31 - 1, "big": -(2**63), "double": float("inf"), "single": float("nan")},
+    {"_id": "other numbers", "small": 3.0, "whole": Int64(4), "big": 5.0, "single": 6, "double": Int64(2**53)},
+    {"_id": "text", "short": "ÄÖÜß東", "long": "x" * 100_000 + "é\n\t\\🙂", "words": ["a", None, "ü", ""]},
+    {"_id": "times", "day": datetime(1960, 2, 29, 23, 59, tzinfo=UTC), "moment": datetime(1, 1, 1, tzinfo=UTC)},
+    {"_id": "later", "day": datetime(9999, 12, 31, tzinfo=UTC), "moment": datetime(9999, 12, 31, 23, 59, 59, 999000, UTC)},
+    {"_id": "bytes", "raw": b"\0\xff", "words": []},
+    {"_id": "subtype", "raw": Binary(b"abc", 128)},
+    {"_id": "nulls", "small": None, "a": None, "tags": None, "words": None},
+    {"_id": "deep", "a": {"b": {"d": 1, "c": "see"}, "boxes": [{"name": "one"}, {}]}, "tags": ["x", "y"]},
+    {"a": {"boxes": [{"lid": {"colour": "red", "screws": [{"size": 1}, {"size": 2}]}}, {"lid": None}]}, "_id": "order"},
+    {"_id": "unknown", "extra": {"deep": [1, {"er": Decimal128("1")}]}, "small": 9, "regex": bson.Regex("a", "i")},
+    {"_id": "unknown too", "code": bson.Code("f()", {"x": 1}), "min": bson.MinKey(), "ts": bson.Timestamp(1, 2), "small": 4},
+]  # fmt: skip
+
+
+def copied(uri: str, mapping: Any, raws: list[bytes]) -> Transcoder:
+    transcoder = Transcoder(mapping)
+    encoded = transcoder.encode(Documents.of(raws))
+    assert encoded.rejected == ()
+    connection = psycopg2.connect(uri)
+    create_tables(connection, mapping, "public")
+    with connection, connection.cursor() as cursor:
+        for table, payload in zip(mapping.tables, encoded.payloads, strict=True):
+            names = ", ".join(mapping.column_names(table))
+            cursor.copy_expert(f"COPY {table.name} ({names}) FROM STDIN (FORMAT binary)", _Stream(payload), 1000)
+    connection.close()
+    return transcoder
+
+
+def test_every_type_arrives_as_it_was(database: str) -> None:
+    copied(database, TYPES, [bson.encode(document) for document in FITTING])
+    documents = [bson.decode(bson.encode(d), bson.CodecOptions(tz_aware=True, tzinfo=UTC)) for d in FITTING]
+    assert str(rows_in(database, TYPES)) == str(rows_of(TYPES, documents))
+
+
+def test_users_become_the_rows_of_15_tables(database: str) -> None:
+    documents = some_users(300)
+    copied(database, users_mapping(), [bson.encode(document) for document in documents])
+    expected = rows_of(users_mapping(), documents)
+    assert rows_in(database, users_mapping()) == expected
+    per_user = sum(map(len, expected.values())) / 300
+    assert 35 < per_user < 45
+    assert len(expected) == 15
+
+
+def test_sizes_are_those_of_the_described_users() -> None:
+    sizes = [len(bson.encode(document)) for document in some_users(500)]
+    assert min(sizes) > 2500
+    assert max(sizes) < 12_000
+    assert 4500 < np.mean(sizes) < 6500
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_document_that_does_not_fit_leaves_no_row_and_its_neighbours_do(kind: str) -> None:
+    damage, reason = DAMAGES[kind]
+    before, victim, after = some_users(3)
+    transcoder = Transcoder(users_mapping())
+    encoded = transcoder.encode(Documents.of([bson.encode(before), damage(victim), bson.encode(after)]))
+    assert [(r.number, r.reason) for r in encoded.rejected] == [(1, reason)]
+    assert encoded.keys == (1, 3)
+    expected = rows_of(users_mapping(), [before, after])
+    assert encoded.rows == tuple(len(expected[table.name]) for table in users_mapping().tables)
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({"_id": None}, "missing"),
+        ({"_id": "a", "small": 1.5}, "out_of_range"),
+        ({"_id": "a", "whole": 2**31}, "out_of_range"),
+        ({"_id": "a", "big": 1e300}, "out_of_range"),
+        ({"_id": "a", "single": 1e39}, "out_of_range"),
+        ({"_id": "a", "flag": 1}, "wrong_type"),
+        ({"_id": "a", "words": ["a", 1]}, "wrong_type"),
+        ({"_id": "a", "words": ["a\0"]}, "nul_character"),
+        ({"_id": "a", "short": "ÄÖÜß東京"}, "too_long"),
+        ({"_id": "a", "tags": ["x", None]}, "missing"),
+        ({"_id": "a", "tags": {"0": "x"}}, "wrong_type"),
+        ({"_id": "a", "a": {"boxes": [{"lid": []}]}}, "wrong_type"),
+        ({"_id": "a", "a": 5}, "wrong_type"),
+        ({"_id": "a", "double": Decimal128("1")}, "decimal128"),
+    ],
+)
+def test_reasons(document: dict[str, Any], reason: str) -> None:
+    encoded = Transcoder(TYPES).encode(Documents.of([bson.encode(document)]))
+    assert [r.reason for r in encoded.rejected] == [reason]
+    assert set(encoded.rows) == {0}
+
+
+def test_a_document_over_16_mb_is_too_large() -> None:
+    raws = [bson.encode({"_id": "a", "long": "x" * 17_000_000}), bson.encode({"_id": "b", "long": "x" * 16_000_000})]
+    encoded = Transcoder(TYPES).encode(Documents.of(raws))
+    assert [(r.number, r.reason) for r in encoded.rejected] == [(0, "too_large")]
+    assert encoded.keys == ("b",)
+
+
+def test_the_last_of_documents_with_one_key_stands() -> None:
+    raws = [bson.encode({"_id": key, "small": n}) for n, key in enumerate("abab")]
+    encoded = Transcoder(TYPES).encode(Documents.of(raws))
+    assert encoded.keys == ("a", "b")
+    assert encoded.numbers.tolist() == [2, 3]
+
+
+FUZZ = """
+import random, sys
+import bson, numpy as np
+from pipeline_jobs.streaming_etl.records import Documents
+from pipeline_jobs.streaming_etl.transcoder import Transcoder
+from tests.jobs.streaming_etl_reference import some_users, users_mapping
+raws = [bson.encode(d) for d in some_users(20)]
+rng, transcoder, rejected = random.Random(5), Transcoder(users_mapping()), 0
+for turn in range(int(sys.argv[1])):
+    damaged = []
+    for raw in raws:
+        raw = bytearray(raw)
+        for _ in range(rng.randint(1, 4)):
+            raw[rng.randrange(4, len(raw))] = rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))
+        damaged.append(bytes(raw))
+    encoded = transcoder.encode(Documents.of(damaged))
+    rejected += len(encoded.rejected)
+    assert len(encoded.rejected) + len(encoded.numbers) >= 18, encoded.rejected
+print(rejected)
+"""
+
+
+def test_random_bytes_never_reach_outside_the_document() -> None:
+    """With numba's own bounds checks on, which turn an access outside an array into an error."""
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "1", "PYTHONPATH": "plugins:spark_jobs:."}
+    run = subprocess.run(
+        [sys.executable, "-c", FUZZ, "100"], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert int(run.stdout) > 500
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"columns": {"a": "varchar"}}, "varchar needs a length"),
+        ({"columns": {"a": "money"}}, "must be one of smallint"),
+        ({"columns": {"a b": "text"}}, "can't be a name"),
+        ({"from": "x"}, "no from, ordinal or parent"),
+        ({"key": {"column": "id", "type": "date"}}, "type must be one of"),
+        ({"colums": {}}, "no such key: colums"),
+    ],
+)
+def test_a_bad_mapping_says_what_is_wrong(change: dict[str, Any], message: str) -> None:
+    table = {"key": {"column": "id", "type": "bigint"}, "columns": {}} | change
+    with pytest.raises(BadConfigurationError, match=message):
+        parse_mapping({"collection": "c", "tables": {"t": table}})
+
+
+def test_room_is_found_for_a_table_that_needs_more_than_the_others(database: str) -> None:
+    rng = random.Random(1)
+    documents = [{"_id": f"k{n}", "tags": ["x" * rng.randrange(9)] * rng.randrange(5_000)} for n in range(8)]
+    copied(database, TYPES, [bson.encode(document) for document in documents])
+    assert rows_in(database, TYPES) == rows_of(TYPES, documents)
