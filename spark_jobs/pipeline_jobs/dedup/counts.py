@@ -1,0 +1,80 @@
+"""Counting while the records pass, so that no count costs a job of its own."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from pyspark.sql import DataFrame, Observation
+from pyspark.sql import functions as F
+
+from pipeline_jobs.dedup.options import Rule
+from pipeline_jobs.dedup.strategies import DELETED, TIED, any_null
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What went in and came out. `rows` = `unique` + `duplicates` + `dropped`."""
+
+    rows: int
+    unique: int
+    """Keys, those whose latest record deletes them included."""
+    dropped: int
+    """Records left out for a NULL in the key, or without a timestamp, where the rule says so."""
+    null_timestamps: int
+    ties: int
+    """Keys whose declared order left records of different content: decided by content."""
+    deletes: int
+
+    @property
+    def duplicates(self) -> int:
+        """Records that a later one of the same key replaced."""
+        return self.rows - self.unique - self.dropped
+
+    def metrics(self) -> dict[str, float]:
+        """For a measurement."""
+        figures = {**asdict(self), "duplicates": self.duplicates}
+        return {name: float(value) for name, value in figures.items()}
+
+
+class Counter:
+    """Watches the records on their way in and the latest on their way out.
+
+    A task that runs twice is counted twice where an executor was lost in between; the rows written never are.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._records = Observation()
+        self._latest = Observation()
+
+    def on_records(self, records: DataFrame) -> DataFrame:
+        """Count all records of the source, and remember the largest timestamp."""
+        rule = self._rule
+        no_key, no_time = any_null(rule.key), F.col(rule.timestamp).isNull()
+        dropped = (no_key & F.lit(rule.null_keys == "drop")) | (no_time & F.lit(rule.null_timestamps == "drop"))
+        return records.observe(
+            self._records,
+            F.count(F.lit(1)).alias("rows"),
+            F.count_if(dropped).alias("dropped"),
+            F.count_if(no_time).alias("null_timestamps"),
+            F.max(rule.timestamp).cast("string").alias("newest"),
+        )
+
+    def on_latest(self, latest: DataFrame) -> DataFrame:
+        """Count the keys, ties and deletes."""
+        return latest.observe(
+            self._latest,
+            F.count(F.lit(1)).alias("unique"),
+            F.count_if(TIED).alias("ties"),
+            F.count_if(DELETED).alias("deletes"),
+        )
+
+    def counts(self) -> Counts:
+        """What was counted, after the one action of a run."""
+        seen = {**self._records.get, **self._latest.get}
+        return Counts(**{name: int(seen.get(name) or 0) for name in Counts.__dataclass_fields__})
+
+    @property
+    def newest(self) -> str | None:
+        """The largest timestamp seen, as Spark writes it in UTC; None without records."""
+        return self._records.get.get("newest")

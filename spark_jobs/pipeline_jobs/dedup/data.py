@@ -1,0 +1,60 @@
+"""A trial's data: made or found before the clock starts, and what is known of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.dedup.options import Rule, Source, dedup_options
+from pipeline_jobs.dedup.workload import FLIGHTS_RULE, GENERATED_RULE, ensure_flights, ensure_generated
+
+FOLDER = ".local/workloads"
+"""Where workloads are kept, below the working directory, where the option `folder` doesn't say."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A source with its workload options completed. `folder` holds the files of a workload made here."""
+
+    source: Source
+    workload: Mapping[str, Any]
+    fingerprint: Mapping[str, Any]
+    rows: int | None = None
+    folder: Path | None = None
+
+
+def prepare_data(config: TrialConfig) -> Data:
+    """The data of a trial: `generated`, `flights`, or the workload's own `source`. Raises BadConfigurationError."""
+    workload = dict(config.workload)
+    if workload.get("source"):
+        source = dedup_options(config).source
+        assert source is not None  # noqa: S101  the line above has read it from the same mapping
+        return Data(source, workload, {"name": workload.get("name", ""), "format": source.format, "path": source.path})
+    kind = workload.get("data", workload.get("name"))
+    folder = Path(workload.get("folder", FOLDER)).resolve()
+    if kind == "flights":
+        return _made(ensure_flights(config.fraction, folder), workload, FLIGHTS_RULE)
+    if kind == "generated":
+        made = ensure_generated(workload.get("generator", {}), config.fraction, folder)
+        return _made(made, workload, GENERATED_RULE)
+    raise BadConfigurationError(f"workload {kind!r} is unknown: give a 'source', or data: 'generated' or 'flights'")
+
+
+def _made(folder: Path, workload: Mapping[str, Any], rule: Rule) -> Data:
+    files = sorted((folder / "records").glob("*.parquet"))
+    rows = sum(pq.read_metadata(file).num_rows for file in files)
+    size = sum(file.stat().st_size for file in files)
+    defaults = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(rule).items()}
+    return Data(
+        source=Source("parquet", str(folder / "records")),
+        workload={**defaults, **workload},
+        fingerprint={"rows": rows, "bytes": size, **json.loads((folder / "workload.json").read_text())},
+        rows=rows,
+        folder=folder,
+    )

@@ -1,0 +1,59 @@
+"""Spark's errors in words: what happened, and what to do. An out-of-memory is told apart, it is a result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError
+
+MEMORY_SIGNS = (
+    "OutOfMemoryError",
+    "Not enough memory to build and broadcast",
+    "exit code 137",
+    "exit code 52",
+    "ExitCode 52",
+    "UNABLE_TO_ACQUIRE_MEMORY",
+    "Cannot broadcast the table that is larger",
+)
+"""52 is Spark's exit code of an executor out of memory, 137 the kernel's or a container's kill."""
+
+MESSAGES = (
+    (r"MALFORMED_RECORD_IN_PARSING[\s\S]*?Malformed records are detected in record parsing: (.*?)\.?\n", "the source has a record that can't be read: {0}; mend it, or set source.options.mode to PERMISSIVE or DROPMALFORMED"),
+    (r"(?:CANNOT_READ_FILE_FOOTER|FAILED_READ_FILE[.\w]*)[\s\S]*?(?:file|File): ?(\S+?)[.,]?\s", "the file {0} can't be read: it is damaged or of another format"),
+    (r"(\S+) is not a Parquet file", "the file {0} is damaged or not Parquet"),
+    (r"USER_RAISED_EXCEPTION\] (.*)", "{0}"),
+    (r"PostgreSQL refused the rows: (.*)", "PostgreSQL refused the rows: {0}"),
+    (r"((?:AccessDenied|Access Denied|Forbidden|AccessControlException|Permission denied)[^\n]*)", "no permission to read the source or to write the target: {0}"),
+)  # fmt: skip
+"""Patterns of Spark's texts, and ours."""
+
+
+class OutOfMemory(JobError):
+    """The configuration needs more memory than it has."""
+
+    kind = "out_of_memory"
+
+
+def explained(error: Exception, configuration: Mapping[str, Any]) -> Exception:
+    """A JobError with one clear message for what Spark raised; anything unknown as it is."""
+    if isinstance(error, JobError):
+        return error
+    text = f"{error}\n{getattr(error, 'java_exception', None) or ''}\n"
+    sign = next((sign for sign in MEMORY_SIGNS if sign in text), None)
+    if sign:
+        return OutOfMemory(f"out of memory at {_memory(configuration)} ({sign})")
+    for pattern, message in MESSAGES:
+        found = re.search(pattern, text)
+        if found:
+            return BadConfigurationError(message.format(found.group(1).strip()))
+    if type(error).__name__ in ("Py4JNetworkError", "ConnectionRefusedError"):
+        return InfrastructureError("the driver's JVM died: see the job's log")
+    return error
+
+
+def _memory(configuration: Mapping[str, Any]) -> str:
+    names = ("driver_memory", "executor_memory", "worker_type")
+    given = [f"{name.replace('_', ' ')} {configuration[name]}" for name in names if name in configuration]
+    return ", ".join(given) or "Spark's default memory"

@@ -1,0 +1,92 @@
+"""The dedup job: one trial, measured without perturbing it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig
+from pipeline_jobs.dedup.checks import check_output
+from pipeline_jobs.dedup.data import Data, prepare_data
+from pipeline_jobs.dedup.failures import explained
+from pipeline_jobs.dedup.options import DedupOptions, dedup_options
+from pipeline_jobs.dedup.postgres_target import drop_table
+from pipeline_jobs.dedup.run_once import Outcome, deduplicate
+from pipeline_jobs.environment import environment
+from pipeline_jobs.event_log import summarise_event_log
+from pipeline_jobs.resources import ResourceMonitor
+from pipeline_jobs.session import close_session, open_session
+
+EXTRA_SETTINGS = {"spark.sql.execution.arrow.maxRecordsPerBatch": "20000"}
+STAGES_SHOWN = 20
+
+
+def run(config: TrialConfig, writer: MeasurementWriter) -> None:
+    """Run a trial, or in production the one run. Raises JobError with one clear message."""
+    data = prepare_data(config)
+    options = dedup_options(replace(config, workload=data.workload))
+    writer.workload = data.fingerprint
+    with tempfile.TemporaryDirectory(prefix="dedup-") as log_folder:
+        started = time.monotonic()
+        spark = open_session("dedup", config.configuration, extra=EXTRA_SETTINGS, event_log_dir=log_folder)
+        writer.environment = environment()
+        writer.startup_s = time.monotonic() - started
+        try:
+            measured = [_measure(spark, sample, data, options, config) for sample in writer.samples()]
+            check_output(writer, data, options, config, [outcome for _, outcome, _ in measured])
+        except Exception as error:
+            raise explained(error, config.configuration) from error
+        finally:
+            ended = time.monotonic()
+            _remove_scratch(options, config)
+            close_session(spark)
+            writer.teardown_s = time.monotonic() - ended
+        for sample, _, (since, until) in measured:
+            writer.details["stages"] = _add_event_log(sample, log_folder, since, until)
+    writer.details |= _details(measured[-1][1], options)
+
+
+def _measure(
+    spark: SparkSession, sample: Sample, data: Data, options: DedupOptions, config: TrialConfig
+) -> tuple[Sample, Outcome, tuple[float, float]]:
+    _remove_scratch(options, config)
+    since = time.time()
+    with ResourceMonitor() as monitor:
+        outcome = sample.timed(lambda: deduplicate(spark, data.source, options, config))
+    rows = outcome.counts.rows if outcome.counts else data.rows
+    sample.metrics |= monitor.metrics() | (outcome.counts.metrics() if outcome.counts else {})
+    if rows:
+        sample.metrics |= {"rows": float(rows), "rows_per_s": rows / sample.duration_s}
+    if outcome.merged:
+        sample.metrics |= {name: float(value) for name, value in asdict(outcome.merged).items()}
+    return sample, outcome, (since, time.time())
+
+
+def _add_event_log(sample: Sample, folder: str, since: float, until: float) -> list[dict[str, Any]]:
+    figures = summarise_event_log(folder, since=since, until=until)
+    stages = figures.pop("stages")
+    sample.metrics |= figures
+    sample.metrics["bytes"] = float(sum(stage.get("input_bytes", 0) for stage in stages))
+    sample.metrics["task_max_s"] = max((stage["max_task_s"] for stage in stages), default=0.0)
+    return stages[:STAGES_SHOWN]
+
+
+def _details(outcome: Outcome, options: DedupOptions) -> dict[str, Any]:
+    choice = outcome.choice.to_dict() if outcome.choice else None
+    strategy = outcome.choice.strategy if outcome.choice else options.tuning.strategy
+    return {
+        "strategy": strategy,
+        "auto": choice,
+        "newest": outcome.newest,
+        "started_from": outcome.started_from,
+    }
+
+
+def _remove_scratch(options: DedupOptions, config: TrialConfig) -> None:
+    if options.target.scratch and options.target.kind == "postgresql":
+        drop_table(config.uri("target"), options.target.table)
