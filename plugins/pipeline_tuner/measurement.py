@@ -7,6 +7,7 @@ older than its trial, of another trial, or absurd raises MeasurementError, whate
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -101,16 +102,24 @@ class Measurement(Record):
 def read_measurement(path: Path, *, job: str, trial_id: str, not_before: datetime) -> Measurement:
     """The validated measurement of a trial, or MeasurementError with the reason."""
     try:
-        measurement = Measurement.model_validate_json(path.read_bytes())
+        measurement = validated(path.read_bytes())
     except FileNotFoundError:
         raise MeasurementError("the job left no measurement file") from None
-    except ValidationError as error:
-        raise MeasurementError(f"the measurement is not valid: {first_problem(error)}") from None
     if (measurement.job, measurement.trial_id) != (job, trial_id):
         raise MeasurementError(f"the measurement is of {measurement.job} {measurement.trial_id}, not of this trial")
     if measurement.ended_at < not_before:
         raise MeasurementError(f"the measurement is stale: it ended at {measurement.ended_at:%F %T}")
     return measurement
+
+
+def validated(document: bytes | Mapping[str, Any]) -> Measurement:
+    """A measurement from its JSON text or its values. Raises MeasurementError naming the first thing wrong."""
+    try:
+        if isinstance(document, bytes):
+            return Measurement.model_validate_json(document)
+        return Measurement.model_validate(document)
+    except ValidationError as error:
+        raise MeasurementError(f"the measurement is not valid: {first_problem(error)}") from None
 
 
 def first_problem(error: ValidationError) -> str:

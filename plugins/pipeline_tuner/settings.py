@@ -30,9 +30,12 @@ def studies_folder() -> Path:
 
 
 def load_named_study(name: str) -> Study:
-    """The study of a name in the studies' folder, or in the file that a path names. Raises StudyError."""
+    """The study of a name in the studies' folder, or in the file that a path names. Raises StudyError.
+
+    A relative path starts from the project folder: Airflow's processes have no working folder to rely on.
+    """
     is_path = name.endswith((".yaml", ".yml"))
-    return load_study(Path(name) if is_path else studies_folder() / f"{name}.yaml")
+    return load_study(project_folder() / name if is_path else studies_folder() / f"{name}.yaml")
 
 
 def jobs_folder() -> Path:

@@ -208,8 +208,8 @@ class Rivals:
         freedom = np.maximum(shared - 1, 0)
         spread = (prior_df * 2 * fit.variance + squares) / (prior_df + freedom)
         n = np.isfinite(fit.logs).sum(axis=1)[[fit.index[label] for label in labels]] if labels else np.array([])
-        # The prior is itself an estimate: it can't know more than the residuals it came from.
-        df = np.minimum(prior_df, max(fit.df, 1)) + freedom
+        # The prior is itself an estimate, from the same residuals: together they can't know more than these.
+        df = np.minimum(prior_df + freedom, max(fit.df, 1))
         with np.errstate(invalid="ignore"):
             se = np.sqrt(spread / 2 * factor)
         return cls(best, tuple(labels), worse_by, spread, se, df, n, math.log1p(indifference))
@@ -284,9 +284,10 @@ def _answer(
 
 
 def _p_values(rivals: Rivals) -> np.ndarray:
+    # A figure that never varies (bytes, files) has no standard error: its score is infinite, its p-value 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         score = (rivals.zone + rivals.worse_by) / rivals.se
-    known = np.isfinite(score) & np.isfinite(rivals.se)
+    known = np.isfinite(rivals.se) & ~np.isnan(score)
     return np.where(known, stdtr(rivals.df, -np.where(known, score, 0.0)), 1.0)
 
 

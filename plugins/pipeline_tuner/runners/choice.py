@@ -21,6 +21,13 @@ def runner_for(study: Study) -> Runner:
         return _spark_runner(study)
     from pipeline_tuner.runners.process import ProcessRunner
 
+    patterns = study.runner.options.get("metrics")
+    if patterns is not None:
+        from pipeline_tuner.runners.observed import ObservedRunner
+
+        return ObservedRunner(
+            study.runner.command, patterns=patterns, modules=settings.jobs_folder(), folder=settings.project_folder()
+        )
     command = study.runner.command or (sys.executable, str(_script(study)), *FILES)
     return ProcessRunner(command, modules=settings.jobs_folder(), folder=settings.project_folder())
 

@@ -31,9 +31,13 @@ class JobOutput:
         for line in self._clean(text[:end]).splitlines():
             log.info("%s", line[:LINE_LENGTH])
 
+    def text(self) -> str:
+        """All that was printed."""
+        return self._clean(self._read(self._start))
+
     def tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines, for the reason of a failure."""
-        kept = self._clean(self._read(self._start)).splitlines()[-lines:]
+        kept = self.text().splitlines()[-lines:]
         return "\n".join(line[:LINE_LENGTH] for line in kept)
 
     def _read(self, offset: int) -> bytes:
