@@ -1,0 +1,1 @@
+"""The batch quantizer: raw datapoints of an Iceberg table, rolled up to windows in another."""

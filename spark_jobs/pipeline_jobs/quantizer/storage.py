@@ -1,0 +1,38 @@
+"""Where files lie: a path as Iceberg names it, opened by Arrow on whatever machine a task runs."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from pyarrow import fs
+
+
+def open_path(location: str) -> tuple[fs.FileSystem, str]:
+    """The file system and the path in it. Local paths, file: and s3:, s3a: addresses.
+
+    S3 takes its keys and endpoint from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and,
+    for anything but AWS, AWS_ENDPOINT_URL.
+    """
+    parts = urlsplit(location)
+    if parts.scheme in ("", "file"):
+        return fs.LocalFileSystem(), parts.path
+    if parts.scheme in ("s3", "s3a"):
+        endpoint = os.environ.get("AWS_ENDPOINT_URL")
+        options = {"endpoint_override": endpoint} if endpoint else {}
+        return fs.S3FileSystem(**options), parts.netloc + parts.path
+    raise ValueError(f"{location}: files can be local or on S3")
+
+
+def make_folder(location: str) -> None:
+    """Make the folder of a file; nothing to do on S3."""
+    system, path = open_path(location)
+    if isinstance(system, fs.LocalFileSystem):
+        system.create_dir(os.path.dirname(path), recursive=True)
+
+
+def delete(location: str) -> None:
+    """Delete a file; one that isn't there is fine."""
+    system, path = open_path(location)
+    if system.get_file_info(path).type != fs.FileType.NotFound:
+        system.delete_file(path)

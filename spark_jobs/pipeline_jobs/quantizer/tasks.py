@@ -1,0 +1,223 @@
+"""What runs inside a Spark task: one stretch of time from its files to rollup rows in files of its own.
+
+A task owns its stretch, so nothing is shuffled. It writes the windows that lie wholly inside as data files of the
+table; windows that its borders cut go to one staging file, which a second, small step merges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline_jobs.quantizer import storage
+from pipeline_jobs.quantizer.coverage import Coverage, Stretch, holds
+from pipeline_jobs.quantizer.engines import finest_by
+from pipeline_jobs.quantizer.rollup import (
+    POINT_COLUMNS,
+    ROWS_SCHEMA,
+    Counts,
+    cascade,
+    merge_rows,
+    rows_of,
+    usable_points,
+)
+
+DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Output:
+    """How and where tasks write. `data_folder`, `staging_folder`: addresses as Iceberg names them."""
+
+    schema: pa.Schema
+    data_folder: str
+    staging_folder: str
+    name: str
+    source_snapshot: int
+    compression: str = "zstd"
+    target_file_bytes: int = 128 << 20
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How points become rows."""
+
+    resolutions_ms: tuple[int, ...]
+    engine: str
+    drop_repeats: bool = True
+
+
+@dataclass(frozen=True)
+class RangeTask:
+    """Points to roll up: those of `stretch` in these files."""
+
+    number: int
+    stretch: Stretch
+    files: tuple[str, ...]
+    is_late: bool = False
+    """The stretch was rolled up before and is done anew for late rows: its rows were counted already."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A Parquet file that a task wrote; `partition` as Iceberg writes it, empty for a staging file."""
+
+    path: str
+    partition: str
+    rows: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class RangeResult:
+    """What a task did."""
+
+    counts: Counts
+    files: tuple[Written, ...]
+    cut: tuple[Written, ...]
+
+
+def roll_up_range(task: RangeTask, rules: Rules, output: Output) -> RangeResult:
+    """Read, roll up and write one stretch of time."""
+    points = usable_points(_read_points(task))
+    finest, repeated = finest_by(rules.engine, points, rules.resolutions_ms[0] * 1000, rules.drop_repeats)
+    counts = replace(points.counts, points=points.counts.points - repeated, repeated=repeated)
+    files: list[Written] = []
+    cut: list[pa.Table] = []
+    for states, resolution_ms in zip(cascade(finest, rules.resolutions_ms), rules.resolutions_ms, strict=True):
+        rows = rows_of(states, points.series, resolution_ms)
+        inside = _is_inside(states.window_end, resolution_ms * 1000, task.stretch)
+        if inside.all():
+            files += write_rows(rows, output, complete=True, label=f"range-{task.number:05d}")
+        else:
+            files += write_rows(rows.filter(inside), output, complete=True, label=f"range-{task.number:05d}")
+            cut.append(rows.filter(~inside))
+    staged = _stage(pa.concat_tables(cut), output, f"cut-{task.number:05d}") if cut else ()
+    return RangeResult(Counts() if task.is_late else counts, tuple(files), staged)
+
+
+def _read_points(task: RangeTask) -> pa.Table:
+    after, until = (pa.scalar(each, pa.timestamp("us", tz="UTC")) for each in task.stretch)
+    tables = []
+    for location in task.files:
+        system, path = storage.open_path(location)
+        filters = (pc.field("wall_timestamp") > after) & (pc.field("wall_timestamp") <= until)
+        table = pq.read_table(
+            path,
+            filesystem=system,
+            columns=list(POINT_COLUMNS),
+            filters=filters,
+            read_dictionary=["org_id", "metric_name"],
+            partitioning=None,
+        )
+        tables.append(table.select(POINT_COLUMNS))
+    return pa.concat_tables(tables) if tables else _no_points()
+
+
+def _no_points() -> pa.Table:
+    types = (pa.string(), pa.string(), pa.timestamp("us", tz="UTC"), pa.float64())
+    return pa.table({name: pa.array([], kind) for name, kind in zip(POINT_COLUMNS, types, strict=True)})
+
+
+def _is_inside(window_end: np.ndarray, resolution_us: int, stretch: Stretch) -> np.ndarray:
+    return (window_end - resolution_us >= stretch[0]) & (window_end <= stretch[1])
+
+
+def merge_cut(
+    staged: Sequence[str], partials: Sequence[str], redone: Coverage, covered: Coverage, output: Output
+) -> tuple[Written, ...]:
+    """Merge windows cut by the borders of tasks with the partials of earlier batches, and write them.
+
+    `redone`: stretches that were rolled up anew, whose old partials no longer hold. `covered`: all that is rolled
+    up after this batch; a window inside it is complete.
+    """
+    old = [_open_partials(_read_rows(path), redone) for path in partials]
+    rows = merge_rows(pa.concat_tables([ROWS_SCHEMA.empty_table(), *map(_read_rows, staged), *old]))
+    complete = pa.array(
+        [
+            holds(covered, (end - resolution * 1000, end))
+            for end, resolution in zip(_ends(rows), rows["resolution_ms"].to_pylist(), strict=True)
+        ],
+        pa.bool_(),
+    )
+    written = write_rows(rows.filter(complete), output, complete=True, label="merged")
+    return (*written, *write_rows(rows.filter(pc.invert(complete)), output, complete=False, label="partial"))
+
+
+def _ends(rows: pa.Table) -> list[int]:
+    return rows["window_end"].cast(pa.int64()).to_pylist()
+
+
+def _open_partials(rows: pa.Table, redone: Coverage) -> pa.Table:
+    rows = rows.filter(pc.invert(rows["complete"]))
+    keep = [not any(after < end <= until for after, until in redone) for end in _ends(rows)]
+    return rows.filter(pa.array(keep, pa.bool_()))
+
+
+def rewrite_without(path: str, redone: Coverage, number: int, output: Output) -> tuple[Written, ...]:
+    """Write the complete windows of a data file anew, without those that end in redone stretches."""
+    rows = _read_rows(path)
+    rows = rows.filter(rows["complete"])
+    keep = pa.array([not any(after < end <= until for after, until in redone) for end in _ends(rows)], pa.bool_())
+    return write_rows(rows.filter(keep), output, complete=True, label=f"kept-{number:05d}", keeps_snapshot=True)
+
+
+def _read_rows(path: str) -> pa.Table:
+    system, path = storage.open_path(path)
+    table = pq.read_table(path, filesystem=system, partitioning=None)
+    return pa.table([table[name] for name in ROWS_SCHEMA.names], schema=ROWS_SCHEMA)
+
+
+def write_rows(
+    rows: pa.Table, output: Output, *, complete: bool, label: str, keeps_snapshot: bool = False
+) -> tuple[Written, ...]:
+    """Write rows as data files, at least one a partition (resolution and day)."""
+    written: list[Written] = []
+    if not len(rows):
+        return ()
+    rows = rows.set_column(4, ROWS_SCHEMA.field(4), pa.array(np.full(len(rows), complete)))
+    if not keeps_snapshot:
+        rows = rows.set_column(5, ROWS_SCHEMA.field(5), pa.array(np.full(len(rows), output.source_snapshot)))
+    days = rows["window_end"].cast(pa.int64()).to_numpy() // DAY_US
+    resolutions = rows["resolution_ms"].to_numpy()
+    for resolution in np.unique(resolutions):
+        for day in np.unique(days[resolutions == resolution]):
+            chosen = (resolutions == resolution) & (days == day)
+            part = rows if chosen.all() else rows.filter(pa.array(chosen))
+            date = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(day))
+            partition = f"resolution_ms={resolution}/complete={str(complete).lower()}/window_end_day={date:%Y-%m-%d}"
+            written += _write_partition(part, output, partition, label)
+    return tuple(written)
+
+
+def _write_partition(rows: pa.Table, output: Output, partition: str, label: str) -> list[Written]:
+    rows_a_file = max(1, output.target_file_bytes // max(1, rows.nbytes // len(rows) // 3))
+    files = []
+    for start in range(0, len(rows), rows_a_file):
+        name = f"{output.name}-{label}-{uuid4().hex[:12]}.parquet"
+        files.append(
+            _write(rows.slice(start, rows_a_file), f"{output.data_folder}/{partition}/{name}", output, partition)
+        )
+    return files
+
+
+def _stage(rows: pa.Table, output: Output, label: str) -> tuple[Written, ...]:
+    if not len(rows):
+        return ()
+    path = f"{output.staging_folder}/{output.name}-{label}-{uuid4().hex[:12]}.parquet"
+    return (_write(rows, path, output, ""),)
+
+
+def _write(rows: pa.Table, location: str, output: Output, partition: str) -> Written:
+    storage.make_folder(location)
+    system, path = storage.open_path(location)
+    columns = [column.cast(field.type) for column, field in zip(rows.columns, output.schema, strict=True)]
+    pq.write_table(pa.table(columns, schema=output.schema), path, filesystem=system, compression=output.compression)
+    return Written(location, partition, len(rows), system.get_file_info(path).size)

@@ -1,0 +1,70 @@
+"""An independent way to the rollups: pandas for the windows, Python's fractions for the sums. Slow and plain."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pandas as pd
+
+from pipeline_jobs.quantizer.rollup import LARGEST_VALUE
+
+Key = tuple[str, str, int, pd.Timestamp]
+"""org, metric, resolution in ms, end of the window."""
+
+
+def expected_rows(points: pd.DataFrame, resolutions_ms: tuple[int, ...]) -> dict[Key, dict[str, Any]]:
+    """The rows that points (org_id, metric_name, wall_timestamp, value) amount to."""
+    points = points.dropna()
+    points = points[points["value"].abs() <= LARGEST_VALUE]
+    points = points.drop_duplicates().sort_values(["org_id", "metric_name", "wall_timestamp", "value"], kind="stable")
+    rows: dict[Key, dict[str, Any]] = {}
+    for (org, metric), series in points.groupby(["org_id", "metric_name"]):
+        by_time = series.set_index("wall_timestamp")["value"]
+        for resolution_ms in resolutions_ms:
+            windows = by_time.resample(f"{resolution_ms}ms", closed="right", label="right", origin="epoch")
+            for end, values in windows:
+                if len(values):
+                    rows[org, metric, resolution_ms, end] = _row(values)
+    return rows
+
+
+def _row(values: pd.Series) -> dict[str, Any]:
+    numbers = [float(value) for value in values]
+    increase, resets = Fraction(0), 0
+    for before, after in zip(numbers, numbers[1:], strict=False):
+        increase += Fraction(after) - Fraction(before) if after >= before else Fraction(after)
+        resets += after < before
+    return {
+        "count": len(numbers),
+        "sum": float(sum(map(Fraction, numbers), Fraction(0))),
+        "sum_sq": float(sum((Fraction(number * number) for number in numbers), Fraction(0))),
+        "min": min(numbers),
+        "max": max(numbers),
+        "first": numbers[0],
+        "first_ts": values.index[0],
+        "last": numbers[-1],
+        "last_ts": values.index[-1],
+        "increase": float(increase),
+        "resets": resets,
+        "values": sorted(numbers),
+    }
+
+
+def rows_by_key(rows: pd.DataFrame) -> dict[Key, dict[str, Any]]:
+    """Rollup rows under the oracle's keys; raises AssertionError where a window comes twice."""
+    listed = rows.to_dict("records")
+    found = {(row["org_id"], row["metric_name"], row["resolution_ms"], row["window_end"]): row for row in listed}
+    assert len(found) == len(listed), "a window comes twice"
+    return found
+
+
+def assert_same(rows: pd.DataFrame, expected: dict[Key, dict[str, Any]]) -> None:
+    """Every figure of every row equals the oracle's to the last bit."""
+    found = rows_by_key(rows)
+    assert found.keys() == expected.keys()
+    for key, wanted in expected.items():
+        row = found[key]
+        assert {name: row[name] for name in wanted if name != "values"} == {
+            name: value for name, value in wanted.items() if name != "values"
+        }, key
