@@ -111,7 +111,7 @@ class MeasurementWriter:
         self.environment: dict[str, Any] = {}
         self.workload: dict[str, Any] = {}
         self._samples: list[Sample] = []
-        self._checks: list[dict[str, Any]] = []
+        self.checks: list[dict[str, Any]] = []
 
     def samples(self) -> Iterator[Sample]:
         """Yield a Sample for each warm-up and each counted repeat, in order; only the repeats are kept."""
@@ -128,7 +128,7 @@ class MeasurementWriter:
 
     def check(self, name: str, passed: bool, detail: str = "") -> None:
         """Record a correctness test of the output."""
-        self._checks.append({"name": name, "passed": bool(passed), "detail": detail})
+        self.checks.append({"name": name, "passed": bool(passed), "detail": detail})
 
     def write(self) -> None:
         """Write a measured trial."""
@@ -157,7 +157,7 @@ class MeasurementWriter:
             "startup_s": self.startup_s,
             "teardown_s": self.teardown_s,
             "samples": [{"duration_s": s.duration_s, "metrics": s.metrics} for s in self._samples],
-            "checks": self._checks,
+            "checks": self.checks,
             "details": self.details,
             "environment": self.environment,
             "workload": self.workload,
