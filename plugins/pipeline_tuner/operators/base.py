@@ -127,7 +127,7 @@ class JobOperator(BaseOperator):
                     warmups=warmups,
                     repeats=repeats,
                 )
-                return TrialResult.of(plan, self._measure(study, run, timeout_s))
+                return TrialResult.of(plan, self._measure(study, run, timeout_s, plan.sweep_id))
         except TrialFailedError as error:
             return TrialResult(plan, "failed", failure=error.kind, reason=str(error))
         except MeasurementError as error:
@@ -135,8 +135,8 @@ class JobOperator(BaseOperator):
         except InfrastructureError as error:
             return TrialResult(plan, "failed", failure="infrastructure", reason=str(error))
 
-    def _measure(self, study: Study, run: TrialRun, timeout_s: float) -> Measurement:
-        self._runner = runner_for(study)
+    def _measure(self, study: Study, run: TrialRun, timeout_s: float, sweep_id: str) -> Measurement:
+        self._runner = runner_for(study, sweep_id=sweep_id)
         try:
             return self._runner.run(run, timeout_s)
         finally:

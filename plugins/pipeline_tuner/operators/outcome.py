@@ -76,9 +76,9 @@ def _write_analysis(
     recommendations: Sequence[Recommendation],
     history: Sequence[TrialResult],
 ) -> Path | None:
-    from pipeline_tuner.report import write_report
-
     try:
+        from pipeline_tuner.report import write_report
+
         path = write_report(
             settings.reports_folder() / sweep.sweep_id,
             sweep.study_definition,

@@ -193,7 +193,7 @@ class RecommendOperator(SweepOperator):
         from pipeline_tuner.runners import runner_for
 
         try:
-            runner_for(sweep.study_definition).end_of_sweep()
+            runner_for(sweep.study_definition, sweep_id=sweep.sweep_id).end_of_sweep()
         except (InfrastructureError, StudyError) as error:
             self.log.warning("Processes kept for the trials may go on until they are idle: %s", error)
 

@@ -13,12 +13,15 @@ from pipeline_tuner.study import Study
 FILES = ("--config", "{config}", "--measurement", "{measurement}")
 
 
-def runner_for(study: Study) -> Runner:
-    """The runner of a study's jobs. Raises StudyError where the study doesn't say enough."""
+def runner_for(study: Study, *, sweep_id: str | None = None) -> Runner:
+    """The runner of a study's jobs; within a sweep it may keep a process between trials.
+
+    Raises StudyError where the study doesn't say enough.
+    """
     if study.runner.kind == "glue":
         raise StudyError(f"study {study.study}: runner.kind: 'glue' has no runner yet, use process or spark_submit")
     if study.runner.kind == "spark_submit":
-        return _spark_runner(study)
+        return _spark_runner(study, sweep_id)
     from pipeline_tuner.runners.process import ProcessRunner
 
     patterns = study.runner.options.get("metrics")
@@ -32,7 +35,7 @@ def runner_for(study: Study) -> Runner:
     return ProcessRunner(command, modules=settings.jobs_folder(), folder=settings.project_folder())
 
 
-def _spark_runner(study: Study) -> Runner:
+def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
     # Imported here: the Spark provider takes half a second, which no DAG parse should pay.
     from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
     from pipeline_tuner.runners.warm import WarmSparkRunner
@@ -44,7 +47,9 @@ def _spark_runner(study: Study) -> Runner:
         options=study.runner.options,
         folder=settings.project_folder(),
     )
-    return WarmSparkRunner(study.job, submit, modules=settings.jobs_folder()) if study.runner.warm else submit
+    if study.runner.warm and sweep_id:
+        return WarmSparkRunner(study.job, submit, modules=settings.jobs_folder(), sweep_id=sweep_id)
+    return submit
 
 
 def _script(study: Study) -> Path:

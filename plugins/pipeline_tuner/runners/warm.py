@@ -1,7 +1,7 @@
 """Trials in a kept job process: one JVM for many trials, each with a Spark context of its own.
 
 The kept process (pipeline_jobs/serve.py) listens on a Unix socket in a folder that only this user can open.
-It is shared by all tasks of this machine that need the same JVM: same program, driver memory and JVM flags.
+It is shared by all tasks of a sweep on this machine that need the same JVM: same driver memory and JVM flags.
 It ends when it is idle, when the task that uses it lets go of the socket, or at the end of the sweep; its
 guard then ends what Spark left running.
 """
@@ -32,6 +32,8 @@ from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
 
 IDLE_TIMEOUT_S = 120
 START_TIMEOUT_S = 90
+HARMLESS = ("bad_configuration", "check_failed", "infrastructure")
+"""Failures after which the kept process is as good as before."""
 BROKEN = 1
 """The exit code of a kept process that went away without saying how."""
 
@@ -39,8 +41,9 @@ BROKEN = 1
 class WarmSparkRunner(Runner):
     """Runs trials in a kept process that spark-submit started; starts one where there is none."""
 
-    def __init__(self, job: str, submit: SparkSubmitRunner, *, modules: Path) -> None:
+    def __init__(self, job: str, submit: SparkSubmitRunner, *, modules: Path, sweep_id: str) -> None:
         self._job = job
+        self._sweep_id = sweep_id
         self._submit = submit
         self._modules = modules
         self._client: socket.socket | None = None
@@ -88,9 +91,10 @@ class WarmSparkRunner(Runner):
         return exit_code
 
     def collect(self, exit_code: int) -> Measurement:
-        """The measurement that the job left. A failed trial gets the process replaced: its JVM may be harmed."""
+        """The measurement that the job left. After some failures the process is replaced: its JVM may be harmed."""
         measurement = measurement_of(self._run, exit_code, kernel_kills_before=self._kernel_kills)
-        self._is_done = measurement.status == "measured"
+        failure = measurement.failure
+        self._is_done = failure is None or failure.kind in HARMLESS
         return measurement
 
     def cancel(self) -> None:
@@ -103,15 +107,17 @@ class WarmSparkRunner(Runner):
             self._kept.stop()
 
     def end_of_sweep(self) -> None:
-        """Stop every kept process of this job on this machine."""
-        for pid_file in kept_folder().glob(f"{self._job}-*.pid"):
-            KeptProcess(pid_file.with_suffix(""), []).stop()
+        """Stop every kept process of this sweep on this machine."""
+        for pid_file in kept_folder().glob(f"{self._key()}-*.pid"):
+            KeptProcess(pid_file.with_suffix(""), []).remove()
+
+    def _key(self) -> str:
+        return _short_hash(self._sweep_id)
 
     def _kept_for(self, run: TrialRun) -> KeptProcess:
         serve = self._modules / "pipeline_jobs" / "serve.py"
         plain = self._submit.submit_command(run.configuration, serve, [])
-        key = hashlib.sha256(json.dumps([plain, str(self._modules)]).encode()).hexdigest()[:12]
-        base = kept_folder() / f"{self._job}-{key}"
+        base = kept_folder() / f"{self._key()}-{_short_hash(json.dumps(plain))}"
         return KeptProcess(
             base, [*plain, "--socket", str(base.with_suffix(".sock")), "--idle-timeout", str(IDLE_TIMEOUT_S)]
         )
@@ -151,6 +157,12 @@ class KeptProcess:
         while self._is_alive():
             self._signal(signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
             time.sleep(0.1)
+
+    def remove(self) -> None:
+        """End the process and delete its files."""
+        self.stop()
+        for path in (self.socket, self.pid, self.log):
+            path.unlink(missing_ok=True)
 
     def exit_code(self) -> int:
         """The exit code of a process that went away, which its guard left as the last word in the pid file."""
@@ -207,6 +219,10 @@ class KeptProcess:
             yield descriptor
         finally:
             os.close(descriptor)
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def kept_folder() -> Path:
