@@ -70,6 +70,7 @@ class Machine:
 
     @property
     def is_done(self) -> bool:
+        """Whether there is nothing left to find out."""
         return self.measured >= CAP or not math.isinf(self.found_at)
 
 

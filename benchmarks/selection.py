@@ -10,9 +10,12 @@ indifference zone or more. Figures go to build/bench/selection.jsonl, one JSON o
 from __future__ import annotations
 
 import argparse
+import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 
 import numpy as np
 
@@ -23,6 +26,7 @@ ZONE = 0.05
 DRIFT = 0.07
 RUNS_A_CANDIDATE = 5
 CONFIRM_BLOCKS = 5
+OUTPUT = Path("build/bench/selection.jsonl")
 
 TRUTHS: dict[str, Callable[[Generator, int], np.ndarray]] = {
     # Log times of the candidates; the best is somewhere, the first one is the control.
@@ -30,9 +34,8 @@ TRUTHS: dict[str, Callable[[Generator, int], np.ndarray]] = {
     "one best, others 5% slower": lambda g, k: shuffled(g, np.r_[0.0, np.full(k - 1, math.log1p(ZONE))]),
     "one best, others 10% slower": lambda g, k: shuffled(g, np.r_[0.0, np.full(k - 1, math.log1p(0.10))]),
     "half best, half 5% slower": lambda g, k: shuffled(g, np.repeat([0.0, math.log1p(ZONE)], [k // 2, k - k // 2])),
-    "spread 10%": lambda g, k: g.uniform(0, math.log1p(0.10), k),
-    "spread 30%": lambda g, k: g.uniform(0, math.log1p(0.30), k),
-    "spread 100%": lambda g, k: g.uniform(0, math.log1p(1.00), k),
+    "spread 10%": lambda g, k: g.normal(0, 0.1, k),
+    "spread 30%": lambda g, k: g.normal(0, 0.3, k),
 }
 
 
@@ -124,17 +127,13 @@ def _run(truth: np.ndarray, noise: np.ndarray, drift: np.ndarray, label: str, bl
     return Observation(label, block, math.exp(truth[i] + drift[block] + noise[i, block]))
 
 
-def cells(replications: int, counts: tuple[int, ...], cvs: tuple[float, ...], screen: bool) -> Iterator[dict]:
-    """The figures of every truth, noise and tail."""
-    for truth_name, truth in TRUTHS.items():
-        for tail_name, tails in TAILS.items():
-            for cv in cvs:
-                for count in counts:
-                    generator = np.random.default_rng(1)
-                    outcomes = [
-                        replicate(generator, truth(generator, count), tails, cv, screen) for _ in range(replications)
-                    ]
-                    yield {"truth": truth_name, "tails": tail_name, "cv": cv, "k": count, **summary(outcomes)}
+def figures(truth: str, tails: str, cv: float, count: int, replications: int, screen: bool) -> dict:
+    """The rates of one truth, noise and tail."""
+    generator = np.random.default_rng(1)
+    outcomes = [
+        replicate(generator, TRUTHS[truth](generator, count), TAILS[tails], cv, screen) for _ in range(replications)
+    ]
+    return {"truth": truth, "tails": tails, "cv": cv, "k": count, "replications": replications, **summary(outcomes)}
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, float]:
@@ -152,17 +151,22 @@ def summary(outcomes: list[Outcome]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Run the cells that were asked for, and append their figures to the file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replications", type=int, default=500)
-    parser.add_argument("--counts", default="10")
-    parser.add_argument("--cvs", default="0.03,0.1,0.3")
+    parser.add_argument("--counts", type=int, nargs="+", default=[3, 10])
+    parser.add_argument("--cvs", type=float, nargs="+", default=[0.03, 0.1, 0.3])
+    parser.add_argument("--truths", nargs="+", default=list(TRUTHS))
+    parser.add_argument("--tails", nargs="+", default=list(TAILS))
     parser.add_argument("--screen", action="store_true")
     arguments = parser.parse_args()
-    counts = tuple(map(int, arguments.counts.split(",")))
-    cvs = tuple(map(float, arguments.cvs.split(",")))
-    for cell in cells(arguments.replications, counts, cvs, arguments.screen):
-        shown = "  ".join(f"{k} {v:6.3f}" for k, v in cell.items() if isinstance(v, float))
-        print(f"{cell['truth']:28} {cell['tails']:10} k {cell['k']:2} {shown}", flush=True)
+    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    with OUTPUT.open("a", encoding="utf-8") as file:
+        for truth, tails, cv, count in product(arguments.truths, arguments.tails, arguments.cvs, arguments.counts):
+            cell = figures(truth, tails, cv, count, arguments.replications, arguments.screen)
+            file.write(json.dumps({"name": "selection", "screen": arguments.screen, **cell}) + "\n")
+            shown = "  ".join(f"{k} {v:5.3f}" for k, v in cell.items() if isinstance(v, float))
+            print(f"{truth:27} {tails:10} k {count:2} {shown}", flush=True)
 
 
 if __name__ == "__main__":

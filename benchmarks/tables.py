@@ -1,4 +1,4 @@
-"""Tables of configurations with their true figures: measured ones from CSV files, and made-up kinds with known truth."""
+"""Tables of configurations with their true figures: measured ones from CSV files, and made-up kinds."""
 
 from __future__ import annotations
 

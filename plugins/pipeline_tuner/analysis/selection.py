@@ -25,7 +25,7 @@ from pipeline_tuner.recommendation import Interval
 MIN_BLOCKS = 3
 """Below this many blocks of the leader nothing is said."""
 DEFAULT_CAP = 30
-PRIOR_DF_RANGE = (3.0, 100.0)
+PRIOR_DF_RANGE = (3.0, 12.0)
 
 
 @dataclass(frozen=True)
