@@ -86,8 +86,8 @@ TABLES = (
 def load(server: PostgresServer, database: str = "source") -> dict[str, int]:
     """Make the demo's tables in a database where they are not there yet, and return the rows of each.
 
-    All tables come in one transaction, with a comment on the database that says so. Raises InfrastructureError where the
-    files have other rows than they should.
+    All tables come in one transaction, with a comment on the database that says so. Raises
+    InfrastructureError where the files have other rows than they should.
     """
     server.create_database(database)
     with server.cursor(database) as cursor:
