@@ -223,7 +223,7 @@ def scaling(
         axes.plot(
             [p[0] for p in outside], [p[1] for p in outside], color=theme.tied, linewidth=2, linestyle=(0, (4, 3))
         )
-        axes.plot(xs, [p / xs[0] for p in xs], color=theme.faint, linewidth=1, linestyle=":")
+        axes.plot(xs, [curve[0][1] * p / xs[0] for p in xs], color=theme.faint, linewidth=1, linestyle=":")
         for level, value, low, high in points:
             axes.plot([level, level], [low, high], color=theme.pick, linewidth=3, alpha=0.5, solid_capstyle="round")
             axes.plot(level, value, "o", color=theme.pick, markersize=7)

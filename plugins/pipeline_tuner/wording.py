@@ -51,6 +51,8 @@ def second_words(value: float) -> str:
 
 def metric_unit(name: str) -> str:
     """The unit that a metric's name ends with: `rows_per_s` is rows/s, `memory_peak_bytes` is bytes."""
+    if not name.isidentifier():
+        return ""
     if name.endswith("_per_s"):
         return f"{name.removesuffix('_per_s').rsplit('_', 1)[-1]}/s"
     if name == "core_seconds":

@@ -19,7 +19,7 @@ from pipeline_tuner.analysis.intervals import t_quantile
 from pipeline_tuner.recommendation import Interval
 
 FEWEST_LEVELS = 3
-RESAMPLES = 400
+RESAMPLES = 200
 FURTHEST = 2.0
 """Predictions reach this multiple of the largest measured level."""
 WORTHWHILE = 0.10
@@ -202,7 +202,7 @@ class _Data:
         return _Data(self.x, self.logs - residuals + rng.choice(blown, n))
 
     def measured(self, confidence: float) -> tuple[Prediction, ...]:
-        """Each level's mean against the lowest level's, scaled so that the lowest level has its own number as speed-up 1."""
+        """Each level's mean rate over the lowest level's."""
         first = self.logs[self.x == self.levels[0]]
         groups = [self.logs[self.x == level] for level in self.levels]
         df = len(self.logs) - len(groups)

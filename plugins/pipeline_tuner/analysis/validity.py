@@ -1,4 +1,4 @@
-"""Where a recommendation holds: the sizes, shapes, versions and machine that it was measured on, and when it expires."""
+"""Where a recommendation holds: the sizes, shapes, versions and machine that it was measured on; when it expires."""
 
 from __future__ import annotations
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from pipeline_tuner.analysis.evidence import FAILURE_WORDS, shortened
+from pipeline_tuner.analysis.payback import payback as weigh
+from pipeline_tuner.analysis.validity import SIZE_REACH, measured_envelope
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
-from pipeline_tuner.wording import byte_words, counted, number, percent
+from pipeline_tuner.wording import byte_words, counted, interval_words, listed, number, percent, second_words
 
 
 def failures(story: Story) -> str:
@@ -31,13 +34,52 @@ def failures(story: Story) -> str:
 
 
 def payback(story: Story) -> str:
-    """Payback."""
-    return ""
+    """What the sweep cost, what the change saves a run, and after how many runs it has paid."""
+    if story.subject is None or story.control is None or story.subject.label == story.control.label:
+        return _cost_words(story)
+    mine, control = story.deciding(story.subject), story.deciding(story.control)
+    account = weigh(story.results, mine, control, confidence=story.options.budget.confidence)
+    if account is None:
+        return f"{_cost_words(story)} What a run saves can't be stated: the two share too few blocks."
+    saved = f"A run of this workload with {escaped(story.subject.label)}"
+    if account.saved_s.low <= 0 <= account.saved_s.high:
+        return f"{_cost_words(story)} {saved} is not shown to save time against the control."
+    if account.saved_s.high < 0:
+        return f"{_cost_words(story)} {saved} takes {second_words(-account.saved_s.value)} longer than the control."
+    return (
+        f"{_cost_words(story)} {saved} saves {interval_words(account.saved_s, 's')} of work against the control, "
+        f"so the sweep has paid for itself after {_runs(account.runs.value)} ({_runs(account.runs.low)} to "
+        f"{_runs(account.runs.high)})."
+    )
+
+
+def _cost_words(story: Story) -> str:
+    records = [r.measurement for r in story.results if r.measurement is not None]
+    spent = sum((m.ended_at - m.started_at).total_seconds() for m in records)
+    return f"The trials took {second_words(spent)} of machine time, start-up included."
+
+
+def _runs(count: float) -> str:
+    return counted(int(count), "run") if math.isfinite(count) else "no number of runs"
 
 
 def validity(story: Story) -> str:
-    """Validity."""
-    return ""
+    """The measured range outside which the recommendation expires."""
+    envelope = measured_envelope(story.results)
+    rows = [
+        (name, f"{number(low)}" if low == high else f"{number(low)} to {number(high)}", _trusted(low, high))
+        for name, (low, high) in envelope.ranges.items()
+    ]
+    rows += [(name, listed(tuple(map(str, seen))), "the same") for name, seen in envelope.machine.items()]
+    rows += [(name, listed(tuple(map(str, seen))), "the same") for name, seen in envelope.versions.items()]
+    if not rows:
+        return "The job says nothing on its workload and environment, so it can't be said where this holds."
+    head = "The recommendation expires when one of these leaves the trusted range."
+    return f"{head}\n\n{table(('figure', 'measured', 'trusted'), rows)}"
+
+
+def _trusted(low: float, high: float) -> str:
+    return f"{number(low / SIZE_REACH)} to {number(high * SIZE_REACH)}"
 
 
 def environment(story: Story) -> str:
@@ -73,7 +115,7 @@ def method(story: Story) -> str:
         f"{counted(len(phases['search']), 'trial')} in {counted(blocks['search'], 'block')} to search, "
         f"{counted(len(phases['confirm']), 'trial')} in {counted(blocks['confirm'], 'fresh block')} to confirm. "
         "Each block holds the control and runs in random order.",
-        f"Each trial is one process with {counted(budget.warmups, 'warm-up')} and {counted(budget.repeats, 'counted run')}; "
+        f"Each trial has {counted(budget.warmups, 'warm-up')} and {counted(budget.repeats, 'counted run')}; "
         "start-up and tear-down are measured apart.",
         f"Differences under {percent(budget.indifference)} count as none. The chance that an answer is declared and is "
         f"worse than the best by that much or more is at most {percent(1 - budget.confidence)}, over all candidates "

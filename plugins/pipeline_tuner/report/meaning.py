@@ -2,14 +2,79 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
+from pipeline_tuner import plots
+from pipeline_tuner.analysis.claims import check_claims
+from pipeline_tuner.analysis.effects import Effect, Effects
+from pipeline_tuner.analysis.pareto import front, knee
+from pipeline_tuner.analysis.suggestions import Suggestion, suggestions
+from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.findings import findings
-from pipeline_tuner.report.markdown import escaped
+from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
+from pipeline_tuner.wording import counted, gain_words, listed, percent, ratio
 
 
 def key_findings(story: Story) -> str:
-    """To be filled."""
-    return ""
+    """A numbered list: each sentence with the figures behind it."""
+    said = [*_gain_findings(story), *_effect_findings(story), *_same_findings(story)]
+    return "\n".join(f"{number}. {escaped(text)}" for number, text in enumerate(said, start=1))
+
+
+def _gain_findings(story: Story) -> list[str]:
+    said = []
+    picks = {answer.label for answer in story.recommendations if answer.status != "abstained"}
+    for gain, answers in _by_gain(story.recommendations).items():
+        label, goals = answers[0].label, listed([answer.goal for answer in answers])
+        if label == story.control_label:
+            said.append(f"For {goals}, nothing measured beats the control {label} for sure.")
+        elif gain is not None:
+            said.append(f"For {goals}, {label} is at {gain}, confirmed in fresh blocks.")
+    if len(story.recommendations) > 1 and len(picks) > 1:
+        said.append(f"The goals want different configurations: {listed(sorted(map(str, picks)))}.")
+    worst = min((row for row in story.rows if row.ratio), key=lambda row: row.ratio.value, default=None)  # type: ignore[union-attr]
+    if worst and worst.ratio and story.subject and worst.ratio.high < 1:
+        said.append(f"Worst is {worst.label} at {gain_words(worst.ratio)}: a wrong choice costs that much.")
+    return said
+
+
+def _by_gain(answers: Sequence[Recommendation]) -> dict[str | None, list[Recommendation]]:
+    """Answers with the same pick and the same gain together; those that abstain are left out."""
+    groups: dict[str | None, list[Recommendation]] = {}
+    for answer in answers:
+        if answer.status != "abstained" and answer.label:
+            words = gain_words(answer.gain) if answer.gain else None
+            groups.setdefault(words, []).append(answer)
+    return groups
+
+
+def _effect_findings(story: Story) -> list[str]:
+    """What matters, by the steps next to the best configuration where they were measured, by the model elsewhere."""
+    first: dict[str, str] = {}
+    for label, steps in story.steps.items():
+        for s in steps:
+            words = f"{s.parameter} matters: {s.better} rather than {s.worse} gains {_factor(s.gain)}"
+            first.setdefault(s.parameter, f"{words}, all else as in {label}.")
+    said, known = list(first.values())[:4], set(first)
+    shown = [effect for effect in story.effects.effects if effect.is_shown and effect.parameter not in known]
+    said += [
+        f"{e.parameter} matters: {e.best} rather than {e.worst} gains {_factor(e.gain)} on average over the others "
+        f"({percent(e.share)} of what the parameters explain)."
+        for e in shown[:3]
+    ]
+    quiet = [e.parameter for e in story.effects.effects if not e.is_shown and e.parameter not in known]
+    return [*said, f"No effect is shown for {listed(quiet)}."] if quiet else said
+
+
+def _same_findings(story: Story) -> list[str]:
+    same = {tuple(sorted((row.label, *row.same_as))) for row in story.rows if row.same_as}
+    return [f"{listed(names)} are the same configuration and are treated as one." for names in sorted(same)]
+
+
+def _factor(gain: Interval) -> str:
+    return f"{ratio(gain.value)} ({gain.low:.2f} to {gain.high:.2f})"
 
 
 def works_and_limits(story: Story) -> str:
@@ -26,25 +91,163 @@ def works_and_limits(story: Story) -> str:
 
 
 def what_matters(story: Story) -> str:
-    """Effects."""
-    return ""
+    """The effect of each parameter on the primary goal: next to the best configuration, and over all of them."""
+    found = story.effects
+    parts = [_steps_table(story)]
+    if found.problem:
+        return "\n\n".join(
+            [*filter(None, parts), f"Over all configurations nothing can be said: {escaped(found.problem)}."]
+        )
+    parts += [
+        "Over all configurations, by a model of main effects:",
+        _effects_table(found),
+        _effects_picture(story, found),
+    ]
+    parts += [
+        f"{escaped(i.first)} and {escaped(i.second)} act together: the best level of one depends on the other."
+        for i in found.interactions
+    ]
+    parts += [
+        f"{escaped(listed(group))} were only changed together: which of them matters can't be told from these trials."
+        for group in found.not_separable
+    ]
+    if found.unexplained > 0.25:
+        parts.append(
+            f"{percent(found.unexplained)} of the differences between configurations is left unexplained: "
+            "parameters act together in ways that these trials don't resolve, so the intervals are wide."
+        )
+    return "\n\n".join(part for part in parts if part)
 
 
-def scaling(story: Story) -> str:
-    """Scaling."""
-    return ""
+def _steps_table(story: Story) -> str:
+    rows = [
+        (s.parameter, f"{s.worse} to {s.better}", _factor(s.gain), label, s.gain.n)
+        for label, steps in story.steps.items()
+        for s in steps
+    ]
+    if not rows:
+        return ""
+    header = ("parameter", "from worse to better", "gain", "all else as in", "blocks")
+    return f"Side by side, by configurations that differ in one parameter:\n\n{table(header, rows)}"
+
+
+def _effects_table(found: Effects) -> str:
+    rows = [
+        (
+            e.parameter,
+            f"{e.worst} to {e.best}",
+            _factor(e.gain),
+            percent(e.share),
+            "matters" if e.is_shown else "not shown",
+        )
+        for e in found.effects
+    ]
+    return table(("parameter", "from worst to best", "gain, all else equal", "share", "verdict"), rows)
+
+
+def _effects_picture(story: Story, found: Effects) -> str:
+    if not found.effects:
+        return ""
+    rows = [_effect_row(effect) for effect in found.effects[:12]]
+    draw = plots.effects(rows, title=f"What matters for {story.main.goal}")
+    path = plots.save(story.folder, f"effects-{story.main.goal}", draw, size=(8.0, 1.7 + 0.4 * len(rows)))
+    return f"![How much each parameter changes {escaped(story.main.goal)}]({path.name})"
+
+
+def _effect_row(effect: Effect) -> tuple[str, float, float, float, bool]:
+    name = f"{effect.parameter}: {effect.worst} to {effect.best}"
+    return name, effect.gain.value, effect.gain.low, min(effect.gain.high, 100.0), effect.is_shown
 
 
 def trade_offs(story: Story) -> str:
-    """Pareto."""
-    return ""
+    """The Pareto front of the goals that have a figure of their own; empty with one goal or one configuration."""
+    answers = [a for a in story.recommendations if not story.study.goals[a.goal].balance]
+    points = _gains_by_label(answers)
+    if len(answers) < 2 or len(points) < 2:
+        return ""
+    scores = {label: [math.log(gain) for gain in gains] for label, gains in points.items()}
+    zone = math.log1p(story.options.budget.indifference)
+    best = sorted(front(scores, zone=zone), key=lambda label: -points[label][0])
+    rows = [(label, *(ratio(gain) for gain in points[label])) for label in best]
+    header = ("configuration", *(f"{escaped(a.goal)}, gain over the control" for a in answers))
+    parts = [
+        f"{counted(len(best), 'configuration')} of {len(points)} are beaten by none in every goal (the Pareto front; "
+        f"differences under {percent(story.options.budget.indifference)} don't count).",
+        table(header, rows),
+    ]
+    bend = knee({label: scores[label] for label in best})
+    if bend and len(best) > 2:
+        parts.append(f"The front bends at {escaped(bend)}: beyond it, a gain in one goal costs most in another.")
+    return "\n\n".join([*parts, _pareto_picture(story, answers, points, best)])
+
+
+def _gains_by_label(answers: list[Recommendation]) -> dict[str, tuple[float, ...]]:
+    """The gains of the configurations that have one in every goal, the control (1, 1) among them."""
+    found: dict[str, tuple[float, ...]] = {}
+    for label in answers[0].evidence if answers else ():
+        ratios = [answer.evidence.get(label, {}).get("ratio") for answer in answers]
+        out = any(answer.evidence.get(label, {}).get("why_out") for answer in answers)
+        if all(ratios) and not out:
+            found[label] = tuple(r["value"] for r in ratios if r)
+    return found
+
+
+def _pareto_picture(
+    story: Story, answers: list[Recommendation], points: dict[str, tuple[float, ...]], best: list[str]
+) -> str:
+    first, second = answers[0], answers[1]
+    flat = {label: (g[0], g[1], first.evidence[label]["standing"]) for label, g in points.items()}
+    edge = front({label: [math.log(g[0]), math.log(g[1])] for label, g in points.items()})
+    draw = plots.pareto(flat, edge, x=first.goal, y=second.goal, title=f"{first.goal} against {second.goal}")
+    path = plots.save(story.folder, f"pareto-{first.goal}-{second.goal}", draw, size=(8.0, 5.0))
+    return f"![{escaped(first.goal)} against {escaped(second.goal)}]({path.name})"
 
 
 def next_to_try(story: Story) -> str:
-    """Next."""
-    return ""
+    """Untried neighbours of the best configuration, with what the effects predict; an estimate, and called one."""
+    if story.subject is None:
+        return ""
+    control = story.study.control_candidate.configuration
+    measured = [row.configuration for row in story.rows]
+    found = story.effects
+    level = story.options.budget.confidence
+    ideas = suggestions(story.study.space, measured, story.subject.configuration, control, found, confidence=level)
+    if not ideas:
+        return "Every neighbour of the best configuration was tried."
+    rows = [(_changes(story, idea), _predicted(idea), _worth(story, idea)) for idea in ideas]
+    known = any(idea.predicted for idea in ideas)
+    note = (
+        f"Predictions are estimates from the effects above and no measurements; the {percent(level)} intervals are for "
+        "the configuration's own value."
+        if known
+        else f"Nothing can be predicted: {found.problem or 'these levels lie outside what was measured'}."
+    )
+    return (
+        f"{table(('against ' + escaped(story.subject.label), 'predicted gain over the control', ''), rows)}\n\n{note}"
+    )
+
+
+def _changes(story: Story, idea: Suggestion) -> str:
+    base = story.subject.configuration if story.subject else {}
+    return " ".join(f"{name}={value}" for name, value in idea.configuration.items() if base.get(name) != value)
+
+
+def _predicted(idea: Suggestion) -> str:
+    return _factor(idea.predicted) if idea.predicted else "not predicted"
+
+
+def _worth(story: Story, idea: Suggestion) -> str:
+    mine = story.subject.ratio if story.subject else None
+    if idea.predicted is None:
+        return "unknown"
+    best = mine.value if mine else 1.0
+    if idea.predicted.high < best * (1 + story.options.budget.indifference):
+        return "unlikely to be better"
+    return "may be better" if idea.predicted.low < best else "likely better"
 
 
 def claims(story: Story) -> str:
-    """Claims."""
-    return ""
+    """The study's claims with a verdict on each."""
+    verdicts = check_claims(story.study, story.options, story.results)
+    rows = [(v.claim.source, v.claim.text, v.verdict, v.reason) for v in verdicts]
+    return table(("source", "claim", "verdict", "why"), rows)

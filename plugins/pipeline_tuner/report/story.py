@@ -8,6 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pipeline_tuner.analysis.effects import Effects, Run, effects
+from pipeline_tuner.analysis.goals import goal_scores
+from pipeline_tuner.analysis.side_by_side import Step, steps_around
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report.findings import Facts
 from pipeline_tuner.report.tables import Row, rows_of
@@ -54,6 +57,29 @@ class Story:
     def control(self) -> Row | None:
         """The control's row; None where it is not in the sweep."""
         return next((row for row in self.rows if row.label == self.control_label), None)
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The trials on the whole workload with their score for the primary goal."""
+        full = [result for result in self.results if result.plan.fraction == 1.0]
+        scores = goal_scores(self.study, self.main.goal, full).by_trial
+        return [
+            Run(r.plan.configuration, (r.plan.phase, r.plan.round, r.plan.block), scores[r.plan.trial_id])
+            for r in full
+            if r.plan.trial_id in scores
+        ]
+
+    @cached_property
+    def effects(self) -> Effects:
+        """The effects of the parameters on the primary goal."""
+        return effects(self.study.space, self.runs, confidence=self.options.budget.confidence)
+
+    @cached_property
+    def steps(self) -> dict[str, tuple[Step, ...]]:
+        """What each parameter is worth, all else equal: next to the best configuration, and next to the control."""
+        rows = {row.label: row for row in (self.subject, self.control) if row is not None}
+        confidence = self.options.budget.confidence
+        return {label: steps_around(self.runs, row.configuration, confidence=confidence) for label, row in rows.items()}
 
     def deciding(self, row: Row) -> tuple[TrialResult, ...]:
         """The trials behind the row's figures: the confirmation's where there are any, the search's otherwise."""

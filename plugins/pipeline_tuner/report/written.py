@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline_tuner.analysis.evidence import settled
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.report import answers, background, meaning
+from pipeline_tuner.report import answers, background, growth, meaning, nights
 from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.study import Study
@@ -23,10 +23,11 @@ SECTIONS = (
     ("Key findings", meaning.key_findings),
     ("What works and what limits", meaning.works_and_limits),
     ("What matters", meaning.what_matters),
-    ("Scaling", meaning.scaling),
+    ("Scaling", growth.scaling),
     ("Trade-offs", meaning.trade_offs),
     ("Next configurations to try", meaning.next_to_try),
     ("Claims held against the measurements", meaning.claims),
+    ("Over the nights", nights.over_the_nights),
     ("Failed trials", background.failures),
     ("Cost and payback", background.payback),
     ("Where this holds", background.validity),

@@ -1,0 +1,223 @@
+"""Documented figures and advice, held against what was measured here.
+
+Advice ("this rather than that") is judged from pairs of configurations that differ in nothing but what the
+advice names, in the same blocks. Where only pairs exist that differ in more, it is not separable: the mistake that
+the advice may rest on isn't repeated. A figure is judged by whether the measured interval meets it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline_tuner.analysis.goals import figures, goal_score, larger_is_better
+from pipeline_tuner.analysis.intervals import log_interval
+from pipeline_tuner.expression import Expression
+from pipeline_tuner.measurement import is_usable
+from pipeline_tuner.recommendation import Interval
+from pipeline_tuner.space import Configuration
+from pipeline_tuner.study import Claim, Study
+from pipeline_tuner.sweep import SweepOptions
+from pipeline_tuner.trial import TrialResult
+from pipeline_tuner.wording import counted, interval_words, listed, metric_unit, number, percent, ratio
+
+FEWEST_BLOCKS = 3
+
+
+@dataclass(frozen=True)
+class _Context:
+    """One setting of the parameters that the advice doesn't name, and the log gains in it by block."""
+
+    words: str
+    by_block: Mapping[tuple[str, int, int], float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the measurements say on a claim. `interval` is the measured ratio (advice) or figure."""
+
+    claim: Claim
+    verdict: Literal["confirmed", "refuted", "not separable", "not comparable"]
+    reason: str
+    interval: Interval | None = None
+
+
+def check_claims(study: Study, options: SweepOptions, results: Sequence[TrialResult]) -> tuple[Verdict, ...]:
+    """A verdict on each of the study's claims, in their order."""
+    measured = [r for r in results if r.status == "measured" and r.plan.fraction == 1.0]
+    return tuple(_verdict(study, options, claim, measured) for claim in study.claims)
+
+
+def _verdict(study: Study, options: SweepOptions, claim: Claim, measured: list[TrialResult]) -> Verdict:
+    if claim.better and claim.worse:
+        return _advice(study, options, claim, measured)
+    if claim.metric is not None and claim.value is not None:
+        return _figure(study, options, claim, measured)
+    return Verdict(claim, "not comparable", claim.note or "it names nothing that could be measured")
+
+
+def _advice(study: Study, options: SweepOptions, claim: Claim, measured: list[TrialResult]) -> Verdict:
+    better = [r for r in measured if _matches(study, r.plan.configuration, claim.better)]
+    worse = [r for r in measured if _matches(study, r.plan.configuration, claim.worse)]
+    if not better or not worse:
+        missing = claim.worse if better else claim.better
+        return Verdict(claim, "not comparable", f"no trial had {_settings(missing)}")
+    named = set(claim.better) | set(claim.worse)
+    contexts = _paired_scores(study, options, claim, better, worse, named)
+    if not contexts:
+        others = _other_differences(better, worse, named)
+        return Verdict(claim, "not separable", f"where both were measured, {listed(others)} differed too")
+    against = _contradiction(options, contexts)
+    if against:
+        return Verdict(claim, "not separable", against)
+    return _judged_advice(options, claim, _by_block(contexts))
+
+
+def _contradiction(options: SweepOptions, contexts: Sequence[_Context]) -> str:
+    """Why the advice holds in one setting and not in another; empty where the settings agree."""
+    gains = {c.words: log_interval(list(c.by_block.values()), options.budget.confidence) for c in contexts}
+    helped = [f"{_gain_words(g)} with {words}" for words, g in gains.items() if g.n >= FEWEST_BLOCKS and g.low > 1]
+    hurt = [f"{_gain_words(g)} with {words}" for words, g in gains.items() if g.n >= FEWEST_BLOCKS and g.high < 1]
+    return f"it depends on the rest: {helped[0]}, but {hurt[0]}" if helped and hurt else ""
+
+
+def _by_block(contexts: Sequence[_Context]) -> list[float]:
+    """By block, the mean log gain over the settings."""
+    blocks = defaultdict(list)
+    for context in contexts:
+        for place, gain in context.by_block.items():
+            blocks[place].append(gain)
+    return [math.fsum(found) / len(found) for found in blocks.values()]
+
+
+def _judged_advice(options: SweepOptions, claim: Claim, differences: list[float]) -> Verdict:
+    gain = log_interval(differences, options.budget.confidence)
+    if not claim.comparable:
+        return Verdict(claim, "not comparable", f"{claim.note}; here {_gain_words(gain)}", gain)
+    if gain.n < FEWEST_BLOCKS:
+        return Verdict(claim, "not separable", f"only {counted(gain.n, 'block')} held both", gain)
+    zone = 1 + options.budget.indifference
+    if gain.low > 1:
+        return Verdict(claim, "confirmed", _gain_words(gain), gain)
+    if gain.high < 1:
+        return Verdict(claim, "refuted", _gain_words(gain), gain)
+    if gain.high < zone and gain.low > 1 / zone:
+        within = percent(options.budget.indifference)
+        return Verdict(claim, "refuted", f"{_gain_words(gain)}: no difference of {within} or more", gain)
+    return Verdict(claim, "not separable", f"{_gain_words(gain)}: too uncertain to tell", gain)
+
+
+def _gain_words(gain: Interval) -> str:
+    bounds = f" ({gain.low:.2f} to {gain.high:.2f})" if math.isfinite(gain.high) else ""
+    return f"measured {ratio(gain.value)}{bounds} in {counted(gain.n, 'block')}"
+
+
+def _matches(study: Study, configuration: Configuration, part: Configuration) -> bool:
+    defaults = {name: parameter.default for name, parameter in study.space.parameters.items()}
+    return all({**defaults, **configuration}.get(name) == value for name, value in part.items())
+
+
+def _paired_scores(
+    study: Study,
+    options: SweepOptions,
+    claim: Claim,
+    better: Sequence[TrialResult],
+    worse: Sequence[TrialResult],
+    named: set[str],
+) -> list[_Context]:
+    """The pairs in one block that differ in the named parameters only, by the setting of all others."""
+    contexts: dict[str, dict[tuple[str, int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
+    for one in better:
+        for other in worse:
+            if _place(one) == _place(other) and _rest(one, named) == _rest(other, named):
+                mine, theirs = _score(study, options, claim, one), _score(study, options, claim, other)
+                if mine is not None and theirs is not None:
+                    contexts[_rest(one, named)][_place(one)].append(mine - theirs)
+    return [
+        _Context(words, {place: math.fsum(found) / len(found) for place, found in blocks.items()})
+        for words, blocks in contexts.items()
+    ]
+
+
+def _place(result: TrialResult) -> tuple[str, int, int]:
+    return result.plan.phase, result.plan.round, result.plan.block
+
+
+def _rest(result: TrialResult, named: set[str]) -> str:
+    return _settings({k: v for k, v in result.plan.configuration.items() if k not in named}) or "nothing else"
+
+
+def _other_differences(better: Sequence[TrialResult], worse: Sequence[TrialResult], named: set[str]) -> list[str]:
+    """The parameters, beyond those named, in which the closest pair differs; the blocks where none does."""
+    pairs = [
+        sorted(
+            name
+            for name in {**one.plan.configuration, **other.plan.configuration}
+            if name not in named and one.plan.configuration.get(name) != other.plan.configuration.get(name)
+        )
+        for one in better
+        for other in worse
+    ]
+    return min(pairs, key=len) or ["the block (they never ran side by side)"]
+
+
+def _score(study: Study, options: SweepOptions, claim: Claim, result: TrialResult) -> float | None:
+    """The claim's metric (the primary goal without one) as a log in which larger is better."""
+    try:
+        if claim.metric is None:
+            return goal_score(study, options.primary_goal, result)
+        value = _metric_value(study, claim.metric, result)
+    except ValueError:
+        return None
+    return None if value is None else (1.0 if _is_gain(study, claim.metric) else -1.0) * math.log(value)
+
+
+def _is_gain(study: Study, metric: str) -> bool:
+    """Whether a larger metric is better: as a goal of the study says, else by its unit."""
+    for name, goal in study.goals.items():
+        if metric in (goal.maximize, goal.minimize):
+            return larger_is_better(study, name)
+    return metric.endswith("_per_s")
+
+
+def _metric_value(study: Study, metric: str, result: TrialResult) -> float | None:
+    value = Expression(metric).evaluate(figures(study, result))
+    return float(value) if isinstance(value, int | float) and is_usable(value) else None
+
+
+def _figure(study: Study, options: SweepOptions, claim: Claim, measured: list[TrialResult]) -> Verdict:
+    metric, low = claim.metric or "", claim.value or 0.0
+    values = []
+    for result in measured:
+        if _matches(study, result.plan.configuration, claim.better):
+            try:
+                values.append(_metric_value(study, metric, result))
+            except ValueError as error:
+                return Verdict(claim, "not comparable", f"{error}, which was not measured")
+    logs = [math.log(value) for value in values if value is not None]
+    if not logs:
+        reason = f"no trial had {_settings(claim.better)}" if claim.better else f"{metric} was not measured"
+        return Verdict(claim, "not comparable", "; ".join(filter(None, [claim.note, reason])))
+    found = log_interval(logs, options.budget.confidence)
+    said = f"measured {interval_words(found, metric_unit(metric))} in {counted(found.n, 'trial')}"
+    if not claim.comparable:
+        return Verdict(claim, "not comparable", f"{claim.note}; here {said}", found)
+    return _judged_figure(options, claim, found, said, low)
+
+
+def _judged_figure(options: SweepOptions, claim: Claim, found: Interval, said: str, low: float) -> Verdict:
+    high = claim.high if claim.high is not None else low
+    zone = 1 + options.budget.indifference
+    claimed = number(low) if claim.high is None else f"{number(low)} to {number(high)}"
+    if found.n < FEWEST_BLOCKS:
+        return Verdict(claim, "not separable", f"{said}, too few to hold {claimed} against", found)
+    if found.low <= high * zone and found.high >= low / zone:
+        return Verdict(claim, "confirmed", f"{said}, claimed {claimed}", found)
+    return Verdict(claim, "refuted", f"{said}, claimed {claimed}", found)
+
+
+def _settings(part: Configuration) -> str:
+    return " ".join(f"{name}={value}" for name, value in part.items())

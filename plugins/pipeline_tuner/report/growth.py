@@ -1,0 +1,124 @@
+"""The written analysis on scaling: how the rate grows with workers, partitions or cores."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline_tuner import plots
+from pipeline_tuner.analysis.goals import goal_scores
+from pipeline_tuner.analysis.scaling import FEWEST_LEVELS, ScalePoint, Scaling, fit_scaling
+from pipeline_tuner.report.markdown import escaped, table
+from pipeline_tuner.report.story import Story
+from pipeline_tuner.space import configuration_id
+from pipeline_tuner.trial import TrialResult
+from pipeline_tuner.wording import counted, number, percent, ratio
+
+PARALLEL = ("worker", "core", "partition", "parallel", "pipeline", "executor", "thread", "process", "concurrency")
+
+
+def scaling(story: Story) -> str:
+    """One part for each parallelism parameter that was measured at three levels or more, all else equal."""
+    goal = next((a.goal for a in story.recommendations if story.study.goals[a.goal].maximize), None)
+    if goal is None:
+        return ""
+    parts = [_of_parameter(story, goal, name) for name in story.study.space.parameters if _is_parallel(story, name)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _is_parallel(story: Story, name: str) -> bool:
+    return story.study.space.parameters[name].is_ordered and any(word in name for word in PARALLEL)
+
+
+def _of_parameter(story: Story, goal: str, name: str) -> str:
+    points = _largest_series(story, goal, name)
+    fitted = fit_scaling(points, confidence=story.options.budget.confidence) if points else None
+    return _described(story, goal, name, fitted) if fitted else ""
+
+
+def _largest_series(story: Story, goal: str, name: str) -> list[ScalePoint]:
+    """The trials that differ in this parameter only, in the series with the most levels."""
+    full = [r for r in story.results if r.plan.fraction == 1.0 and name in r.plan.configuration]
+    scores = goal_scores(story.study, goal, full).by_trial
+    series: dict[str, list[TrialResult]] = defaultdict(list)
+    for result in full:
+        if result.plan.trial_id in scores:
+            series[configuration_id({k: v for k, v in result.plan.configuration.items() if k != name})].append(result)
+    best = max(series.values(), key=lambda found: (_level_count(found, name), len(found)), default=[])
+    if _level_count(best, name) < FEWEST_LEVELS:
+        return []
+    return [
+        ScalePoint(
+            float(r.plan.configuration[name]),
+            math.exp(scores[r.plan.trial_id]),
+            (r.plan.phase, r.plan.round, r.plan.block),
+        )
+        for r in best
+    ]
+
+
+def _level_count(results: Sequence[TrialResult], name: str) -> int:
+    return len({result.plan.configuration[name] for result in results})
+
+
+def _described(story: Story, goal: str, name: str, fitted: Scaling) -> str:
+    first = fitted.levels[0]
+    rows = [
+        (number(p.level), f"{p.speedup.value:.2f}x", _bounds(p.speedup.low, p.speedup.high), _per_level(p, first))
+        for p in fitted.measured
+    ]
+    header = (escaped(name), f"{escaped(goal)} against {number(first)}", "interval", "of the ideal")
+    words = [f"**{escaped(name)}**: {_law_words(fitted)}", table(header, rows), _end_words(name, fitted)]
+    further = fitted.predict(2 * fitted.largest)
+    if further:
+        here = fitted.speedup(fitted.largest)
+        bounds = _bounds(further.speedup.low / here, further.speedup.high / here)
+        words.append(
+            f"Extrapolated, not measured: {number(further.level)} would give {further.speedup.value / here:.2f}x "
+            f"({bounds}) of what {number(fitted.largest)} gives."
+        )
+    return "\n\n".join([*words, _picture(story, goal, name, fitted)])
+
+
+def _bounds(low: float, high: float) -> str:
+    return f"{low:.2f} to {high:.2f}" if math.isfinite(high) else "unknown"
+
+
+def _per_level(point: object, first: float) -> str:
+    speedup, level = point.speedup.value, point.level  # type: ignore[attr-defined]
+    return percent(speedup / (level / first))
+
+
+def _law_words(fitted: Scaling) -> str:
+    if fitted.law == "linear":
+        return "the rate grows in proportion."
+    bounds = f"{percent(fitted.contention.low)} to {percent(fitted.contention.high)}"
+    shared = f"contention {percent(fitted.contention.value)} ({bounds})"
+    if fitted.law == "Amdahl":
+        return f"Amdahl's law fits: {shared} of the work is not parallel."
+    peak = f", with the largest rate at {number(fitted.peak)}" if fitted.peak < fitted.largest * 2 else ""
+    return f"the universal scalability law fits: {shared}, crosstalk {percent(fitted.crosstalk.value)}{peak}."
+
+
+def _end_words(name: str, fitted: Scaling) -> str:
+    end = fitted.worthwhile
+    if not math.isfinite(end.value):
+        return f"No end of the gains is in sight up to {counted(int(2 * fitted.largest), escaped(name).rstrip('s'))}."
+    high = number(end.high) if math.isfinite(end.high) else f"beyond {number(2 * fitted.largest)}"
+    return f"Past {number(end.value)} ({number(end.low)} to {high}), doubling {escaped(name)} adds less than 10%."
+
+
+def _picture(story: Story, goal: str, name: str, fitted: Scaling) -> str:
+    base = fitted.speedup(fitted.levels[0])
+    points = [(p.level, p.speedup.value * base, p.speedup.low * base, p.speedup.high * base) for p in fitted.measured]
+    predictions = [fitted.predict(float(level)) for level in np.linspace(fitted.levels[0], 2 * fitted.largest, 80)]
+    curve = [(p.level, p.speedup.value, p.speedup.low, p.speedup.high) for p in predictions if p]
+    knee = fitted.worthwhile.value if fitted.worthwhile.value <= 2 * fitted.largest else None
+    draw = plots.scaling(points, curve, title=f"{goal} by {name}", x=name, measured_to=fitted.largest, knee=knee)
+    path = plots.save(story.folder, f"scaling-{name}", draw)
+    return (
+        f"![{escaped(goal)} by {escaped(name)}, {escaped(ratio(fitted.speedup(fitted.largest)))} at most]({path.name})"
+    )

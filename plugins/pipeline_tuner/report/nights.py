@@ -1,0 +1,138 @@
+"""The written analysis on earlier sweeps: the figure over the nights, and how this sweep's search went."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline_tuner import plots
+from pipeline_tuner.analysis.drift import QUIET_NIGHTS, Change, changes
+from pipeline_tuner.analysis.goals import GoalError, goal_scores, goal_value, larger_is_better
+from pipeline_tuner.report.markdown import escaped
+from pipeline_tuner.report.story import Story
+from pipeline_tuner.space import configuration_id
+from pipeline_tuner.trial import TrialResult
+from pipeline_tuner.wording import counted, percent
+
+FEWEST_NIGHTS = 3
+CAUSES = {
+    "machine": "the control moved alike, so the machine changed and not the job",
+    "job": "the control did not move, so the job (or its data) changed and not the machine",
+    "unclear": "whether machine or job changed can't be told yet",
+}
+
+
+@dataclass(frozen=True)
+class Night:
+    """One sweep's median figures of the control and of the configuration that the analysis is about."""
+
+    began: datetime
+    control: float | None
+    subject: float | None
+
+
+def over_the_nights(story: Story) -> str:
+    """The primary goal over earlier sweeps and this one, with the changes; then the search's convergence."""
+    parts = [_history(story), _convergence(story)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _history(story: Story) -> str:
+    nights = nights_of(story)
+    if len(nights) < FEWEST_NIGHTS or story.subject is None:
+        return ""
+    better_if_larger = larger_is_better(story.study, story.main.goal)
+    control, subject = [n.control for n in nights], [n.subject for n in nights]
+    series = subject if sum(v is not None for v in subject) > len(nights) / 2 else control
+    found = changes(series, control if series is subject else (), larger_is_better=better_if_larger)
+    words = [change_words(change, nights, larger_is_better=better_if_larger) for change in found]
+    if not words:
+        quiet = counted(len(nights), "night")
+        early = f" A change can be told from {QUIET_NIGHTS + 2} nights on." if len(nights) <= QUIET_NIGHTS + 1 else ""
+        words = [f"No change of level in {quiet}.{early}"]
+    draw = plots.history(
+        [f"{night.began:%m-%d}" for night in nights],
+        [math.nan if v is None else v for v in subject],
+        [math.nan if v is None else v for v in control],
+        [(change.night, change.cause) for change in found],
+        title=f"{story.main.goal} over the nights: {story.subject.label}",
+        y=story.main.unit or story.main.goal,
+    )
+    path = plots.save(story.folder, "history", draw)
+    return "\n\n".join([*words, f"![{escaped(story.main.goal)} over the nights]({path.name})"])
+
+
+def nights_of(story: Story) -> list[Night]:
+    """Earlier sweeps and this one, in the order in which they ran."""
+    sweeps: dict[str, list[TrialResult]] = {}
+    for result in (*story.history, *story.results):
+        if result.status == "measured" and result.measurement is not None and result.plan.fraction == 1.0:
+            sweeps.setdefault(result.plan.sweep_id, []).append(result)
+    wanted = configuration_id(story.subject.configuration) if story.subject else ""
+    control = configuration_id(story.study.control_candidate.configuration)
+    nights = [
+        Night(
+            min(r.measurement.started_at for r in found if r.measurement is not None),
+            _median(story, [r for r in found if configuration_id(r.plan.configuration) == control]),
+            _median(story, [r for r in found if configuration_id(r.plan.configuration) == wanted]),
+        )
+        for found in sweeps.values()
+    ]
+    return sorted(nights, key=lambda night: night.began)
+
+
+def _median(story: Story, results: Sequence[TrialResult]) -> float | None:
+    values = []
+    for result in results:
+        try:
+            values.append(goal_value(story.study, story.main.goal, result))
+        except GoalError:
+            continue
+    return statistics.median(values) if values else None
+
+
+def change_words(change: Change, nights: Sequence[Night], *, larger_is_better: bool) -> str:
+    """One change in words: when, by how much, and what changed."""
+    shift = change.ratio.value - 1
+    is_loss = shift < 0 if larger_is_better else shift > 0
+    low, high = sorted((abs(change.ratio.low - 1), abs(change.ratio.high - 1)))
+    since, told = nights[change.night].began, nights[change.noticed].began
+    return (
+        f"{'Worse' if is_loss else 'Better'} by {percent(abs(shift))} ({percent(low)} to {percent(high)}) since "
+        f"{since:%Y-%m-%d}, told on {told:%Y-%m-%d}: {CAUSES[change.cause]}."
+    )
+
+
+def _convergence(story: Story) -> str:
+    """The best gain seen after each trial of the search: a picture, where more than a few configurations competed."""
+    if len(story.rows) < 6:
+        return ""
+    steps = convergence_steps(story)
+    if len(steps) < 2:
+        return ""
+    gain = story.main.gain
+    final = (steps[-1][0] + 1, gain.value) if gain else None
+    draw = plots.convergence(steps, title=f"How the search for {story.main.goal} went", final=final)
+    path = plots.save(story.folder, f"convergence-{story.main.goal}", draw)
+    return f"![Best gain seen after each trial]({path.name})"
+
+
+def convergence_steps(story: Story) -> list[tuple[int, float]]:
+    """(trials so far, best gain over the control of the same block seen so far)."""
+    search = [r for r in story.results if r.plan.phase == "search" and r.plan.fraction == 1.0]
+    search.sort(key=lambda r: (r.plan.round, r.plan.block, r.plan.position))
+    scores = goal_scores(story.study, story.main.goal, search).by_trial
+    controls: dict[tuple[int, int], list[float]] = {}
+    for result in search:
+        if result.plan.is_control and result.plan.trial_id in scores:
+            controls.setdefault((result.plan.round, result.plan.block), []).append(scores[result.plan.trial_id])
+    best, steps = 1.0, []
+    for count, result in enumerate(search, start=1):
+        base = controls.get((result.plan.round, result.plan.block))
+        if base and result.plan.trial_id in scores:
+            best = max(best, math.exp(scores[result.plan.trial_id] - statistics.fmean(base)))
+        steps.append((count, best))
+    return steps
