@@ -186,7 +186,7 @@ def test_changes_are_followed_and_a_replay_changes_nothing(shop: Shop, target: T
     report, totals = load(shop.changes(), target, settings, job="follow")
     expected = rows_of(MAPPING, documents)
     assert rows_in(target.uri, MAPPING) == expected
-    assert 100 < totals.documents == report.records == 120
+    assert 100 < totals.documents == report.records <= 120
     tokens = [row[0] for row in query(target.uri, "SELECT position FROM etl_batch WHERE job = 'follow' ORDER BY sequence")]
     assert all("_data" in json_util.loads(token) for token in tokens)
     for sequence in (0, len(tokens) // 2, len(tokens) - 2):
