@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline_tuner.analysis.estimates import search_selection, search_trials
+from pipeline_tuner.analysis.steps import steps
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.study import Study, parse_study
@@ -31,6 +32,7 @@ space:
     method: {type: choice, values: [copy, insert], default: copy}
     page: {type: integer, low: 1, high: 100, default: 10, when: method == 'insert'}
   constraints: [workers * batch <= 8000]
+stages: {code: [method], tuning: [workers, batch]}
 goals:
   throughput: {maximize: rows_per_s, unit: rows/s}
   latency: {minimize: latency_p95_s, unit: s, constraints: [memory_fraction < 0.8]}
@@ -76,7 +78,7 @@ def sweep(study: Study, options: SweepOptions, machine: Machine) -> list[TrialRe
     return results + [machine.run(plan) for plan in plan_confirmation(study, options, results)]
 
 
-@pytest.mark.parametrize("strategy", ["presets", "one_at_a_time", "grid", "sobol", "adaptive"])
+@pytest.mark.parametrize("strategy", ["presets", "one_at_a_time", "grid", "sobol", "adaptive", "staged"])
 def test_every_block_holds_the_control_in_random_places_and_the_budget_is_kept(study, strategy):
     options = options_of(study, strategy)
     results = sweep(study, options, Machine())
@@ -152,6 +154,18 @@ def test_a_failing_control_does_not_stop_the_sweep(study):
 def test_one_round_measures_all_blocks_at_once(study):
     plans = plan_round(study, options_of(study, "presets", rounds=1), [], 1)
     assert {plan.block for plan in plans} == {1, 2, 3}
+
+
+def test_a_staged_sweep_keeps_what_pays(study):
+    options = options_of(study, "staged", trials=100).model_copy(update={"sweep_id": "staged"})
+    slow = study.model_copy(update={"presets": {"slow": {"method": "insert", "workers": 1}}, "control": "slow"})
+    results = sweep(slow, options, Machine())
+    found = steps(slow, options, results)
+    assert [step.stage for step in found] == ["code", "tuning"]
+    assert found[0].after.configuration["method"] == "copy"
+    assert found[1].before == found[0].after
+    assert found[1].after.configuration["workers"] == 8
+    assert all(step.gain.low > 1.0 for step in found)
 
 
 def test_an_unknown_strategy_is_refused_with_the_known_ones(study):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar
-from pipeline_tuner.space import Configuration
+from pipeline_tuner.space import Configuration, Space
 from pipeline_tuner.trial import Candidate
 
 MOST_LEVELS = 5
@@ -21,20 +21,26 @@ class OneAtATime(Strategy):
         if sweep.round_number > 1:
             return ()
         room = max(sweep.room - 1, 0)
+        space, control = sweep.study.space, sweep.control.configuration
         for levels in range(MOST_LEVELS, 1, -1):
-            found = sweep.fresh(variations(sweep, levels), count=sweep.options.budget.trials)
+            found = sweep.fresh(variations(space, levels, control), sweep.options.budget.trials)
             if len(found) <= room:
                 break
         return found[:room]
 
 
-def variations(sweep: SweepSoFar, levels: int) -> Iterator[Configuration]:
-    """The control with one parameter changed, level by level so that a short budget still touches every parameter."""
-    space, control = sweep.study.space, sweep.control.configuration
-    tried = {name: parameter.levels(levels) for name, parameter in space.parameters.items() if name in control}
-    for step in range(max(map(len, tried.values()))):
+def variations(
+    space: Space, levels: int, base: Configuration, names: Collection[str] | None = None
+) -> Iterator[Configuration]:
+    """The base with one parameter changed, level by level so that a short budget still touches every parameter.
+
+    `names` are the parameters to vary, all active ones by default.
+    """
+    varied = [name for name in space.parameters if name in base and (names is None or name in names)]
+    tried = {name: space.parameters[name].levels(levels) for name in varied}
+    for step in range(max(map(len, tried.values()), default=0)):
         for name, values in tried.items():
             if step < len(values):
-                changed = space.complete({**control, name: values[step]})
+                changed = space.complete({**base, name: values[step]})
                 if space.problem(changed) is None:
                     yield changed

@@ -18,6 +18,7 @@ from pipeline_tuner.search.grid import Grid
 from pipeline_tuner.search.one_at_a_time import OneAtATime
 from pipeline_tuner.search.presets import NamedList, Presets
 from pipeline_tuner.search.sobol import Sobol
+from pipeline_tuner.search.staged import Staged
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar, trials_in_time
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -35,6 +36,7 @@ def strategy_of(study: Study, options: SweepOptions) -> Strategy:
         "one_at_a_time": OneAtATime(),
         "grid": Grid(),
         "sobol": Sobol(),
+        "staged": Staged(),
     }
     if options.strategy in known:
         return known[options.strategy]

@@ -136,4 +136,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
-        """New candidates for this round (none of them seen before, the control left out); none when it is done."""
+        """This round's candidates beside the control: new ones, and any earlier one that they are to be compared with.
+
+        Nothing when the strategy has no more to try: the round then repeats what is not yet told apart.
+        """

@@ -1,0 +1,47 @@
+"""Stage by stage, as one rolls changes out: each stage varies its own parameters and keeps what pays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline_tuner.analysis.steps import first_round, steps
+from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.search.one_at_a_time import MOST_LEVELS, variations
+from pipeline_tuner.search.strategy import Strategy, SweepSoFar
+from pipeline_tuner.trial import Candidate
+
+
+@dataclass(frozen=True)
+class Staged(Strategy):
+    """The study's `stages` in order, one parameter at a time around what the stages before have kept.
+
+    The rounds are shared out evenly: the first of a stage measures its variations beside the configuration that it
+    starts from, the others repeat those that are not yet told apart. Give a staged sweep two rounds a stage.
+    """
+
+    def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
+        """A stage's variations in its first round, its starting point among them."""
+        study, rounds = sweep.study, sweep.options.budget.rounds
+        if not study.stages:
+            raise StudyError(f"study {study.study} has no 'stages', which the staged strategy goes through")
+        starts = [first_round(number, len(study.stages), rounds) for number in range(len(study.stages))]
+        names = {
+            p for s, part in zip(starts, study.stages.values(), strict=True) if s == sweep.round_number for p in part
+        }
+        if not names:
+            return ()
+        done = steps(study, sweep.options, sweep.earlier)
+        base = done[-1].after if done else sweep.control
+        room = sweep.room // (1 + sum(s > sweep.round_number for s in starts)) - 2
+        return _around(sweep, base, names, max(room, 1))
+
+
+def _around(sweep: SweepSoFar, base: Candidate, names: set[str], room: int) -> tuple[Candidate, ...]:
+    for levels in range(MOST_LEVELS, 1, -1):
+        found = sweep.fresh(
+            variations(sweep.study.space, levels, base.configuration, names), sweep.options.budget.trials
+        )
+        if len(found) <= room:
+            break
+    started = () if base.label == sweep.control.label else (base,)
+    return (*started, *found[:room])
