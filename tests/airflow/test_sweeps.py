@@ -1,0 +1,183 @@
+"""Whole sweeps, as `airflow dags test` runs them, with a small real job."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline_tuner.store import Store
+
+
+@pytest.fixture
+def tune(run_dag, compress, results):
+    """A function that runs a sweep of the study and returns the DAG run and the sweep's results."""
+
+    def run(conf=None, **changes):
+        from pipeline_tuner.dag_factory import tuning_dag
+
+        dag_run = run_dag(tuning_dag(compress(**changes)), conf)
+        with Store(results) as store:
+            return dag_run, store.results(sweep_of(dag_run))
+
+    return run
+
+
+def sweep_of(dag_run):
+    import hashlib
+
+    code = hashlib.sha256(f"{dag_run.dag_id} {dag_run.run_id}".encode()).hexdigest()[:6]
+    return f"compress-{dag_run.run_after:%Y%m%dT%H%M%S}-{code}"
+
+
+def states(dag_run):
+    return {(ti.task_id, ti.map_index): ti.state for ti in dag_run.get_task_instances()}
+
+
+def recommendations(url, dag_run):
+    with Store(url) as store:
+        return {item.goal: item for item in store.recommendations(sweep_of(dag_run))}
+
+
+def xcom(dag_run, task_id, map_index=-1):
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        row = session.scalars(
+            XComModel.get_many(
+                run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids=task_id, map_indexes=map_index, key="return_value"
+            )
+        ).first()
+        return XComModel.deserialize_value(row) if row else None
+
+
+def test_many_trials_lead_to_a_recommendation_in_tables_xcom_and_analysis(tune, results, tmp_path):
+    presets = {"fast": {"level": 1}, "middle": {"level": 5}, "small": {"level": 9}}
+    dag_run, trials = tune(presets=presets)
+    assert dag_run.state == "success"
+    assert {trial.status for trial in trials} == {"measured"}
+    answer = recommendations(results, dag_run)["size"]
+    assert (answer.status, answer.label) == ("winner", "small")
+    told = xcom(dag_run, "recommend")
+    assert told["sweep_id"] == sweep_of(dag_run)
+    assert (told["planned"], told["measured"], told["failed"]) == (len(trials), len(trials), 0)
+    assert told["goals"]["size"]["configuration"] == {"level": 9, "mode": "good"}
+    assert told["goals"]["size"]["gain"]["value"] > 1
+    with Store(results) as store:
+        sweep = store.sweep(sweep_of(dag_run))
+    assert sweep.status == "recommended"
+    assert sweep.workload_fingerprint == "text"
+    assert "small" in (tmp_path / "reports" / sweep.sweep_id / "analysis.md").read_text(encoding="utf-8")
+
+
+def test_a_block_runs_together_whatever_order_airflow_starts_instances_in(tune, results):
+    _, _ = tune(presets={f"level_{level}": {"level": level} for level in range(1, 8)}, control="level_1")
+    with Store(results) as store, store.transaction() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT round, block, position FROM pipeline_tuner.trial WHERE phase = 'search' ORDER BY started_at"
+        ).all()
+    assert [tuple(row) for row in rows] == sorted(map(tuple, rows))
+
+
+def test_a_trial_tells_its_place_and_whole_configuration(tune):
+    dag_run, trials = tune()
+    told = xcom(dag_run, "trial", 0)
+    trial = next(trial for trial in trials if trial.plan.trial_id == told["trial_id"])
+    assert told["configuration"] == trial.plan.configuration
+    assert told["metrics"] == trial.metrics
+    assert (told["block"], told["status"], told["repeats"]) == (1, "measured", 1)
+    instance = next(ti for ti in dag_run.get_task_instances() if (ti.task_id, ti.map_index) == ("trial", 0))
+    assert instance.rendered_map_index.startswith("block 1 · ")
+
+
+def test_a_single_configuration_is_its_own_recommendation(tune, results):
+    dag_run, trials = tune(presets={"fast": {"level": 1}})
+    assert {trial.plan.label for trial in trials} == {"fast"}
+    assert dag_run.state == "success"
+    assert recommendations(results, dag_run)["size"].label == "fast"
+
+
+def test_a_failing_trial_is_a_result_and_never_wins(tune, results):
+    presets = {"fast": {"level": 1}, "middle": {"level": 5}, "wrong": {"level": 9, "mode": "wrong"}}
+    dag_run, trials = tune(presets=presets)
+    assert dag_run.state == "success"
+    failed = [trial for trial in trials if trial.plan.label == "wrong"]
+    assert {(trial.status, trial.failure) for trial in failed} == {("failed", "check_failed")}
+    assert "not the same text" in failed[0].reason
+    assert recommendations(results, dag_run)["size"].label == "middle"
+    state = states(dag_run)
+    assert "failed" in [state[key] for key in state if key[0] == "trial"]
+    told = xcom(dag_run, "recommend")
+    assert told["failed"] == len(failed)
+    assert told["planned"] == told["measured"] + told["failed"]
+
+
+def test_where_every_trial_fails_the_sweep_fails_and_says_why(tune, results):
+    # The control fails in a way that the first try-out lets pass: too slow is a finding about a configuration.
+    presets = {"fast": {"level": 1, "mode": "heap"}, "small": {"level": 9, "mode": "wrong"}}
+    dag_run, trials = tune(presets=presets)
+    assert dag_run.state == "failed"
+    assert {trial.status for trial in trials} == {"failed"}
+    assert states(dag_run)[("recommend", -1)] == "failed"
+    with Store(results) as store:
+        sweep = store.sweep(sweep_of(dag_run))
+    assert sweep.status == "failed"
+    assert "out_of_memory" in sweep.reason or "out of memory" in sweep.reason
+    assert (sweep.planned, sweep.measured, sweep.failed) == (len(trials), 0, len(trials))
+
+
+def test_a_job_that_does_not_work_ends_the_sweep_before_its_trials(tune, results):
+    dag_run, trials = tune(presets={"fast": {"level": 1, "mode": "crash"}, "small": {"level": 9}})
+    assert dag_run.state == "failed"
+    assert trials == ()
+    with Store(results) as store:
+        assert "can't connect" in store.sweep(sweep_of(dag_run)).reason
+
+
+def test_nothing_to_plan_fails_instead_of_passing_with_nothing(tune):
+    dag_run, trials = tune({"trials": 1, "confirm_blocks": 0}, presets={"fast": {"level": 1}, "small": {"level": 9}})
+    # One trial pays for the control alone: below three blocks, whatever it says, it says without confidence.
+    assert len(trials) <= 1
+    assert dag_run.state == "success" or states(dag_run)[("recommend", -1)] == "failed"
+
+
+def test_two_names_for_one_configuration_tie(tune, results):
+    presets = {"fast": {"level": 1}, "small": {"level": 9}, "small_too": {"level": 9}}
+    dag_run, _ = tune(presets=presets)
+    answer = recommendations(results, dag_run)["size"]
+    assert answer.status == "tied"
+    assert set(answer.ties) == {"small", "small_too"}
+
+
+def test_a_killed_job_is_run_again_and_counts_once(tune, tmp_path, monkeypatch):
+    from pipeline_tuner import dag_factory
+
+    monkeypatch.setitem(dag_factory.RETRIES, "retry_delay", dag_factory.timedelta(seconds=0.1))
+    workload = {"name": "text", "options": {"marker": str(tmp_path / "killed")}}
+    presets = {"fast": {"level": 1}, "small": {"level": 9, "mode": "killed_once"}}
+    dag_run, trials = tune(presets=presets, workload=workload)
+    assert (tmp_path / "killed").exists()
+    assert dag_run.state == "success"
+    assert {trial.status for trial in trials} == {"measured"}
+    assert len({trial.plan.trial_id for trial in trials}) == len(trials)
+    assert max(ti.try_number for ti in dag_run.get_task_instances() if ti.task_id == "trial") == 2
+
+
+def test_a_wrong_choice_is_refused_with_the_option_and_what_would_be_right(tune):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises((ParamValidationError, ValueError), match="strategy|everything"):
+        tune({"strategy": "everything"})
+
+
+def test_a_missing_connection_fails_the_check_with_its_name(tune):
+    runner = {
+        "kind": "process",
+        "command": ["no-such-program"],
+        "connections": {"source": "nobody_made_this"},
+    }
+    dag_run, trials = tune(runner=runner)
+    state = states(dag_run)
+    assert dag_run.state == "failed"
+    assert trials == ()
+    assert state[("check", -1)] == "failed"
+    assert state[("recommend", -1)] == "failed"
