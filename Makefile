@@ -29,7 +29,7 @@ soak: setup ## run the long fault tests
 
 bench: setup ## compare a job with its references (JOB=migration); figures go to build/bench/
 	@mkdir -p build/bench
-	@eval "$$($(LOCAL) env --job $(JOB))" && PYTHONPATH=plugins:spark_jobs $(BIN)/python benchmarks/$(JOB).py $(ARGS)
+	@eval "$$($(LOCAL) env --job $(JOB))" && PYTHONPATH=.:plugins:spark_jobs $(BIN)/python -m benchmarks.$(JOB) $(ARGS)
 
 lint: setup ## check style, imports and types
 	@$(BIN)/ruff check .

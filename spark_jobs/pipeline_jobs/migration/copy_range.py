@@ -89,7 +89,7 @@ def _stream(plan: CopyPlan, task: RangeTask, source: Connection, target: Connect
     query = f"COPY ({range_query(plan, task)}) TO STDOUT (FORMAT {form})"
     with Pump(source, query) as pump, target.cursor() as cursor:
         reader = meter.reader(pump.reader, counts_lines=not plan.binary)
-        cursor.copy_expert(f"COPY {plan.into} FROM STDIN (FORMAT {form})", reader, size=BLOCK_BYTES)
+        cursor.copy_expert(f"COPY {plan.into} FROM STDIN (FORMAT {form})", reader, size=BLOCK_BYTES)  # type: ignore[arg-type]  # only read() is used
         written = cursor.rowcount
         read = pump.finish()
     if read != written:

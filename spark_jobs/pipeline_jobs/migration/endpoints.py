@@ -13,7 +13,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.migration.options import Workload
-from pipeline_jobs.migration.postgres import connect
+from pipeline_jobs.migration.postgres import connect, one_row
 from pipeline_jobs.migration.ranges import Key, choose_key
 from pipeline_jobs.migration.tables import Column, Table, copied_columns, create_like, existing_table, find_table
 
@@ -100,18 +100,14 @@ def _export_snapshot(source: Connection) -> str:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL jit = off; SAVEPOINT snapshot")
         try:
-            cursor.execute("SELECT pg_export_snapshot()")
-            (snapshot,) = cursor.fetchone()
+            return str(one_row(source, "SELECT pg_export_snapshot()")[0])
         except psycopg2.Error:
             cursor.execute("ROLLBACK TO SAVEPOINT snapshot")
-            snapshot = ""
-    return snapshot
+            return ""
 
 
 def _collation(connection: Connection) -> dict[str, Any]:
     """What the order of texts depends on: locale and its version."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_jsonb(d) FROM pg_database d WHERE datname = current_database()")
-        (facts,) = cursor.fetchone()
+    (facts,) = one_row(connection, "SELECT to_jsonb(d) FROM pg_database d WHERE datname = current_database()")
     wanted = ("datcollate", "datctype", "datlocprovider", "datlocale", "daticulocale", "datcollversion", "encoding")
     return {name: facts.get(name) for name in wanted}

@@ -11,6 +11,7 @@ from pipeline_jobs.migration.comparison import Verdict
 from pipeline_jobs.migration.copy_plan import RangeResult
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.options import Settings
+from pipeline_jobs.migration.postgres import one_row
 from pipeline_jobs.migration.throughput import range_details, range_metrics, slow_ranges, throughput_curve
 
 BINDING = 0.9
@@ -89,9 +90,7 @@ def _curve(results: Sequence[RangeResult]) -> dict[str, list[float]]:
 
 
 def _size_bytes(ends: Endpoints) -> int:
-    with ends.target.cursor() as cursor:
-        cursor.execute("SELECT pg_table_size(%s::regclass)", (ends.target_table.sql,))
-        return cursor.fetchone()[0]
+    return one_row(ends.target, "SELECT pg_table_size(%s::regclass)", (ends.target_table.sql,))[0]
 
 
 def _batch_efficiency(results: Sequence[RangeResult], batch_size: int) -> float:

@@ -27,7 +27,7 @@ from pipeline_jobs.migration.postgres import identifier, jdbc_connection, litera
 from pipeline_jobs.migration.tables import Column, Table
 
 NATIVE_TYPES = ("smallint", "integer", "bigint", "real", "double precision", "boolean", "text", "bytea")
-"""Types that Spark carries exactly. The others travel as text: Spark would round, shift or refuse some of their values."""
+"""Types that Spark carries exactly. The others travel as text: Spark would round, shift or refuse some values."""
 
 TRIGGER = "pipeline_migration_passes"
 

@@ -6,14 +6,15 @@ A range's rows and its state PASS commit in one transaction. Everything else may
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
 from pipeline_jobs.contract import InfrastructureError, JobError
-from pipeline_jobs.migration.postgres import identifier
+from pipeline_jobs.migration.postgres import identifier, one_row
 from pipeline_jobs.migration.ranges import KeyRange
 
 ORPHAN_TIMEOUT_S = 60
@@ -76,8 +77,7 @@ class Ledger:
             )
             if cursor.rowcount == 1:
                 return False
-            cursor.execute(f"SELECT description FROM {self.table('run')} WHERE run_id = %s", (self.run_id,))
-            (before,) = cursor.fetchone()
+        (before,) = one_row(target, f"SELECT description FROM {self.table('run')} WHERE run_id = %s", (self.run_id,))
         changed = sorted(name for name in description if before.get(name) != description[name])
         if changed:
             raise JobError(f"run {self.run_id!r} was begun with another {', '.join(changed)}: take a new run_id")
@@ -127,8 +127,9 @@ class Ledger:
         """Mark a range STARTED. Returns the attempt, or None where it has passed or been split."""
         with target.cursor() as cursor:
             cursor.execute(
-                f"SET LOCAL synchronous_commit = off; UPDATE {self.table('partition')} SET state = 'STARTED', attempt = attempt + 1, "
-                "started_at = clock_timestamp(), ended_at = NULL, error = NULL, sqlstate = NULL "
+                f"SET LOCAL synchronous_commit = off; UPDATE {self.table('partition')} "
+                "SET state = 'STARTED', attempt = attempt + 1, started_at = clock_timestamp(), "
+                "ended_at = NULL, error = NULL, sqlstate = NULL "
                 f"WHERE run_id = %s AND number = %s AND {_IS_PENDING} RETURNING attempt",
                 (self.run_id, number),
             )
@@ -215,9 +216,9 @@ def _bounds(item: KeyRange) -> dict[str, object]:
     return {"low": item.low, "high": item.high, "nulls": item.nulls}
 
 
-def _range(bounds: dict[str, object]) -> KeyRange:
-    low, high = (tuple(bounds[name]) if bounds[name] is not None else None for name in ("low", "high"))  # type: ignore[arg-type]
-    return KeyRange(low, high, bool(bounds["nulls"]))
+def _range(bounds: Mapping[str, Any]) -> KeyRange:
+    low, high = bounds["low"], bounds["high"]
+    return KeyRange(low and tuple(low), high and tuple(high), bounds["nulls"])
 
 
 _TABLES = """

@@ -24,7 +24,7 @@ class Settings:
     partitions: int = 0
     """Key ranges, each read and written in one transaction; 0 = four a core."""
     parallelism: int = 0
-    """Ranges in flight at most, as far as there are cores: tasks of `copy`, concurrent jobs of `jdbc`; 0 = the cores."""
+    """Ranges in flight at most, as far as there are cores: tasks of `copy`, jobs of `jdbc`; 0 = the cores."""
     batch_size: int = 1000
     """Rows of one INSERT batch (`jdbc`); of one COPY when rejected rows are singled out."""
     fetch_size: int = 1000
@@ -56,7 +56,7 @@ class Settings:
 
     @property
     def rate_limit(self) -> int:
-        """Rows/s of the tighter limit; 0 = none. A range reads and writes in step, so the tighter one holds for both."""
+        """Rows/s of the tighter limit; 0 = none. A range reads and writes in step: the tighter one holds for both."""
         return min(filter(None, (self.origin_rate_limit, self.target_rate_limit)), default=0)
 
 
@@ -84,10 +84,6 @@ class Workload:
     """List the rows that differ in ranges that don't validate."""
     autocorrect: bool = False
     """Insert what is missing and update what differs in such ranges. Never deletes."""
-
-    @property
-    def is_trial(self) -> bool:
-        return not self.run_id
 
 
 def read_settings(config: TrialConfig) -> Settings:

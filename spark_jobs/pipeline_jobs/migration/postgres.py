@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import psycopg2
@@ -52,7 +53,7 @@ def address(uri: str) -> str:
 def jdbc_connection(uri: str, parameters: dict[str, str]) -> dict[str, str]:
     """Spark's JDBC options `url`, `user`, `password`, `driver` for a PostgreSQL URI."""
     parts = urlsplit(uri)
-    own = {"sslmode": value for name, value in parse_qsl(parts.query) if name == "sslmode"}
+    own = {name: value for name, value in parse_qsl(parts.query) if name == "sslmode"}
     query = urlencode(own | parameters, quote_via=quote)
     return {
         "url": f"jdbc:postgresql://{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}?{query}",
@@ -92,3 +93,12 @@ def as_job_error(sqlstate: str, message: str) -> JobError:
     if not sqlstate or sqlstate.startswith(ENVIRONMENT_ERROR_CLASSES):
         return InfrastructureError(message)
     return JobError(message)
+
+
+def one_row(connection: Connection, query: str, parameters: Sequence[object] = ()) -> tuple[Any, ...]:
+    """The only row of a query that always has one."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        row = cursor.fetchone()
+    assert row is not None
+    return row

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 
 from pipeline_jobs.contract import MeasurementWriter, TrialConfig
 from pipeline_jobs.migration.comparison import check_whole, compare_ranges
+from pipeline_jobs.migration.differences import correct, find_differences, record_differences
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.figures import record_sample, record_totals
-from pipeline_jobs.migration.ledger import Ledger
+from pipeline_jobs.migration.ledger import Ledger, PlannedRange
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.ranges import plan_ranges
 from pipeline_jobs.resources import ResourceMonitor
+
+MAX_DIFFERENCES = 100_000
+"""More than this are not listed or corrected in one run: the next run goes on."""
 
 
 class Production:
@@ -24,6 +30,7 @@ class Production:
         self._config = config
         self._settings = settings
         self._ledger = Ledger(workload.ledger_schema, workload.run_id)
+        self._workload = workload
         self._resumes = False
         self.ends = ends
         self.counted_from = 0.0
@@ -63,10 +70,24 @@ class Production:
         target, ledger = self.ends.target, self._ledger
         ranges = ledger.ranges(target)
         verdict = compare_ranges(self.ends, ranges)
+        if verdict.differing and (self._workload.differences or self._workload.autocorrect):
+            self._look_closer(writer, [item for item in ranges if item.number in verdict.differing])
+            verdict = compare_ranges(self.ends, ranges)
         ledger.set_state(target, verdict.differing, "DIFF")
         ledger.set_state(target, [item.number for item in ranges if item.number not in verdict.differing], "PASS")
         check_whole(writer, verdict)
         record_totals(writer, self.ends, self._settings, verdict, self._results)
+
+    def _look_closer(self, writer: MeasurementWriter, ranges: Sequence[PlannedRange]) -> None:
+        """List the rows that differ and, where that is wanted, correct them."""
+        found = list(islice(find_differences(self.ends, ranges), MAX_DIFFERENCES))
+        counts = Counter(difference.kind for difference in found)
+        for kind in ("MISSING", "MISMATCH", "EXTRA"):
+            writer.metrics[f"{kind.lower()}_rows"] = float(counts[kind])
+        if self._workload.autocorrect:
+            writer.metrics["corrected_rows"] = float(correct(self.ends, self._ledger, found))
+        else:
+            record_differences(self.ends.target, self._ledger, found, corrected=False)
 
     def _description(self) -> dict[str, object]:
         """What a resumed run must have in common with the one that it resumes."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.migration.postgres import identifier, literal
+from pipeline_jobs.migration.postgres import identifier, literal, one_row
 from pipeline_jobs.migration.tables import Table
 
 EXACT_ROWS = 2_000_000
@@ -130,7 +131,7 @@ def split_range(connection: Connection, table: Table, key: Key | None, item: Key
 
 def _between(low: Bound | None, bounds: Sequence[Bound], high: Bound | None) -> list[KeyRange]:
     edges = [low, *bounds, high]
-    return [KeyRange(*pair) for pair in zip(edges, edges[1:], strict=False)]
+    return [KeyRange(*pair) for pair in pairwise(edges)]
 
 
 def _block_bounds(table: Table, count: int) -> list[Bound]:
@@ -157,9 +158,7 @@ def _key_bounds(connection: Connection, table: Table, key: Key, count: int) -> l
 
 
 def _quantiles(connection: Connection, table: Table, key: Key, count: int, condition: str) -> list[Bound]:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM {table.sql} WHERE {condition}")
-        (rows,) = cursor.fetchone()
+    (rows,) = one_row(connection, f"SELECT count(*) FROM {table.sql} WHERE {condition}")
     step = max(1, math.ceil(rows / count))
     return _distinct(_ordered_keys(connection, table.sql, key, condition, step)[1:])
 

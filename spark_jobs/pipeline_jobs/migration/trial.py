@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from pipeline_jobs.contract import MeasurementWriter, TrialConfig
 from pipeline_jobs.migration.comparison import check_whole, compare_ranges
@@ -15,6 +16,7 @@ from pipeline_jobs.migration.figures import record_sample, record_totals
 from pipeline_jobs.migration.ledger import Ledger
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload
+from pipeline_jobs.migration.postgres import identifier
 from pipeline_jobs.migration.ranges import KeyRange, plan_ranges
 from pipeline_jobs.migration.tables import create_trial_table, existing_table
 from pipeline_jobs.resources import ResourceMonitor
@@ -65,7 +67,7 @@ class Trial:
                 continue
             self.counted_from = self.counted_from or time.time()
             with ResourceMonitor() as monitor:
-                results: list[RangeResult] = sample.timed(lambda run=ledger: mover.move_pending(run))
+                results: list[RangeResult] = sample.timed(partial(mover.move_pending, ledger))
             sample.metrics |= monitor.metrics()
             record_sample(sample, results, self._settings)
             self._last = ledger, results
@@ -92,8 +94,7 @@ class Trial:
         """Remove what a trial of this name has left, this one or a killed one."""
         target, schema = self.ends.target, self.ends.target_table.schema
         with target.cursor() as cursor:
-            cursor.execute("SELECT format('DROP TABLE IF EXISTS %%I.%%I', %s, %s)", (schema, table))
-            cursor.execute(cursor.fetchone()[0])
+            cursor.execute(f"DROP TABLE IF EXISTS {identifier(schema)}.{identifier(table)}")
         for number in range(self._config.warmups + self._config.repeats):
             self._ledger(str(number)).forget(target)
 

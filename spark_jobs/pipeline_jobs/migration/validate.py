@@ -47,9 +47,9 @@ def choose_hash(source: Connection, target: Connection, table: Table, columns: S
     """The quickest hash of a row that both servers compute alike. `target` is in autocommit."""
     names = ", ".join(identifier(column.name) for column in columns)
     same_types = all(table.column(c.name).type == c.type for c in columns)
-    if same_types and not has_own_types(tuple(columns)) and _major(source) == _major(target):
-        if _works(target, columns):
-            return HASHES[0].format(columns=names)
+    same_servers = not has_own_types(tuple(columns)) and _major(source) == _major(target)
+    if same_types and same_servers and _works(target, columns):
+        return HASHES[0].format(columns=names)
     return HASHES[1].format(columns=", ".join(f"{identifier(c.name)}::{c.type}" for c in columns))
 
 
