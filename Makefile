@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 JOB ?= migration
 VENV := .local/venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 LOCAL := PYTHONPATH=plugins $(BIN)/python -m pipeline_tuner.local
 
 # Compiled modules make Airflow start in a third of the time.
@@ -22,23 +22,23 @@ demo: setup ## measure a job's configurations on real data and print which to us
 
 test: setup ## run all tests but the long ones (ARGS=... goes to pytest)
 	@$(LOCAL) browser
-	@$(BIN)/pytest -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -m "not soak" $(ARGS)
 
 soak: setup ## run the long fault tests
-	@$(BIN)/pytest -m soak --timeout 3600 $(ARGS)
+	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
 
 bench: setup ## compare a job with its references (JOB=migration); figures go to build/bench/
 	@mkdir -p build/bench
 	@eval "$$($(LOCAL) env --job $(JOB))" && PYTHONPATH=.:plugins:spark_jobs $(BIN)/python -m benchmarks.$(JOB) $(ARGS)
 
 lint: setup ## check style, imports and types
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy plugins spark_jobs
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy plugins spark_jobs
 
 format: setup ## rewrite the code in the project's style
-	@$(BIN)/ruff check --fix .
-	@$(BIN)/ruff format .
+	@$(BIN)/python -m ruff check --fix .
+	@$(BIN)/python -m ruff format .
 
 ui: setup ## start Airflow with its page on this machine and print address and login
 	@$(LOCAL) ui --job $(JOB)
@@ -50,7 +50,7 @@ env: setup ## print lines for a shell: eval "$(make -s env)", then use plain air
 	@$(LOCAL) env --job $(JOB)
 
 docs: setup ## build the documentation site into build/site
-	@PYTHONPATH=plugins:spark_jobs $(BIN)/mkdocs build --strict --site-dir build/site
+	@PYTHONPATH=plugins:spark_jobs $(BIN)/python -m mkdocs build --strict --site-dir build/site
 
 clean: ## stop all that runs; delete data and reports, keep what was installed and downloaded
 	@test ! -x $(BIN)/python || $(LOCAL) clean
@@ -69,5 +69,5 @@ install:
 	  { echo "Python's venv module is incomplete (on Debian: the package python3-venv)." >&2; exit 1; }
 	@awk '/^uv==/ {uv = 1} /^[^ ]/ && !/^uv==/ {uv = 0} uv' requirements.lock > $(VENV)/uv.lock
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	@VIRTUAL_ENV=$(VENV) $(BIN)/python -m uv pip sync --quiet --require-hashes requirements.lock
 	@cp requirements.lock $(VENV)/requirements.lock

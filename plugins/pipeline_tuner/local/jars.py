@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.local.java import java_home
+from pipeline_tuner.local.java import java_home, trust_options
 from pipeline_tuner.local.layout import Layout
 
 GROUPS = {
@@ -30,8 +30,9 @@ RESOLVE = """
 import sys
 from pyspark import SparkConf
 from pyspark.java_gateway import launch_gateway
-packages, excludes, folder = sys.argv[1:]
+packages, excludes, folder, java_options = sys.argv[1:]
 conf = SparkConf(loadDefaults=False)
+conf.set("spark.driver.extraJavaOptions", java_options)
 conf.set("spark.jars.packages", packages).set("spark.jars.excludes", excludes).set("spark.jars.ivy", folder)
 launch_gateway(conf).shutdown()
 """
@@ -72,8 +73,10 @@ def _resolve(layout: Layout, group: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     home = java_home(layout)
+    # Spark splits these options at blanks that stand outside quotes.
+    options = " ".join(f'"{option}"' for option in trust_options(layout, home))
     done = subprocess.run(
-        [sys.executable, "-c", RESOLVE, ",".join(GROUPS[group]), ",".join(EXCLUDED), folder],
+        [sys.executable, "-c", RESOLVE, ",".join(GROUPS[group]), ",".join(EXCLUDED), folder, options],
         env={**os.environ, "JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"},
         capture_output=True,
         text=True,

@@ -7,8 +7,13 @@ import os
 import re
 import shlex
 import shutil
+import ssl
 import subprocess
 from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12Certificate, serialize_java_truststore
+from cryptography.x509 import load_der_x509_certificate
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.layout import Layout
@@ -33,6 +38,25 @@ def major_version(home: Path) -> int | None:
         return None
     found = re.search(r'version "(\d+)', answer.stderr)
     return int(found.group(1)) if found else None
+
+
+def trust_options(layout: Layout, home: Path) -> list[str]:
+    """The options with which Java trusts the servers that Python trusts, such as a company's own proxy.
+
+    Only for the Java that came with pip: whoever installed another one says whom it trusts.
+    """
+    if layout.local not in home.parents:
+        return []
+    found = ssl.create_default_context().get_ca_certs(binary_form=True)
+    certificates = [load_der_x509_certificate(der) for der in found]
+    if not certificates:
+        return []
+    store = home / "trusted.p12"
+    entries = [PKCS12Certificate(one, str(number).encode()) for number, one in enumerate(certificates)]
+    # The certificates are public; the password is what Java asks for to see that the file is whole.
+    encryption = BestAvailableEncryption(b"changeit")
+    store.write_bytes(serialize_java_truststore(entries, encryption))
+    return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStorePassword=changeit"]
 
 
 def _candidates() -> list[Path]:
