@@ -9,6 +9,7 @@ import shlex
 import shutil
 import ssl
 import subprocess
+import warnings
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
@@ -47,8 +48,9 @@ def trust_options(layout: Layout, home: Path) -> list[str]:
     """
     if layout.local not in home.parents:
         return []
-    found = ssl.create_default_context().get_ca_certs(binary_form=True)
-    certificates = [load_der_x509_certificate(der) for der in found]
+    with warnings.catch_warnings(action="ignore"):  # of certificates with a serial number that is out of order
+        found = ssl.create_default_context().get_ca_certs(binary_form=True)
+        certificates = [load_der_x509_certificate(der) for der in found]
     if not certificates:
         return []
     store = home / "trusted.p12"
