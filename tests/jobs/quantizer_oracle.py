@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -32,7 +33,7 @@ def expected_rows(points: pd.DataFrame, resolutions_ms: tuple[int, ...]) -> dict
 def _row(values: pd.Series) -> dict[str, Any]:
     numbers = [float(value) for value in values]
     increase, resets = Fraction(0), 0
-    for before, after in zip(numbers, numbers[1:], strict=False):
+    for before, after in itertools.pairwise(numbers):
         increase += Fraction(after) - Fraction(before) if after >= before else Fraction(after)
         resets += after < before
     return {

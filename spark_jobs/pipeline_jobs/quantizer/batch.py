@@ -70,7 +70,7 @@ class BatchResult:
 
     snapshot: int | None
     source_snapshot: int | None
-    counts: Counts = Counts()
+    counts: Counts = field(default_factory=Counts)
     files: int = 0
     bytes: int = 0
     rows: int = 0

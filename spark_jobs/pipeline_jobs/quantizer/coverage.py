@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 Stretch = tuple[int, int]
@@ -45,4 +46,4 @@ def cut(stretch: Stretch, length_us: int) -> list[Stretch]:
     """A stretch cut at the multiples of a length."""
     after, until = stretch
     borders = [after, *range((after // length_us + 1) * length_us, until, length_us), until]
-    return list(zip(borders, borders[1:], strict=False))
+    return list(itertools.pairwise(borders))

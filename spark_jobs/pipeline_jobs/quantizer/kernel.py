@@ -74,7 +74,7 @@ def bin_number(value: float) -> int:
     """The same as sketch.bin_of, compiled."""
     if abs(value) <= LEAST_VALUE:
         return 0
-    key = int(math.ceil(math.log(abs(value)) / LOG_2 * BINS_PER_OCTAVE)) + KEY_OFFSET
+    key = math.ceil(math.log(abs(value)) / LOG_2 * BINS_PER_OCTAVE) + KEY_OFFSET
     return key if value > 0 else -key
 
 

@@ -7,7 +7,7 @@ row that is later than that is counted, and kept in the table `<target>_too_late
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 class LateRows:
     """What came late. `redone`: the stretches of the largest windows that have to be rolled up anew."""
 
-    counts: Counts = Counts()
+    counts: Counts = field(default_factory=Counts)
     redone: Coverage = ()
 
     @property
     def any(self) -> bool:
+        """Whether there is anything to count or do."""
         return self.counts.rows > 0
 
 

@@ -36,10 +36,12 @@ class Position:
         return self.covered[-1][1]
 
     def to_json(self) -> str:
+        """The text kept in a snapshot's summary."""
         return json.dumps(vars(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Position:
+        """The inverse of `to_json`."""
         values = json.loads(text)
         covered = tuple((after, until) for after, until in values.pop("covered"))
         return cls(covered=covered, resolutions_ms=tuple(values.pop("resolutions_ms")), **values)

@@ -8,6 +8,7 @@ of their own, in order of value. The order of rows in the input never matters. -
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -83,6 +84,7 @@ class Series:
 
     @property
     def count(self) -> int:
+        """How many codes there can be."""
         return len(self.org_ids) * len(self.metric_names)
 
     def columns(self, codes: np.ndarray) -> tuple[pa.Array, pa.Array]:
@@ -158,7 +160,7 @@ def check_resolutions(resolutions_ms: Sequence[int]) -> None:
     """Raises ValueError unless each resolution is a multiple of the one before."""
     if not resolutions_ms or min(resolutions_ms) <= 0:
         raise ValueError("give at least one resolution, in ms, above 0")
-    for fine, coarse in zip(resolutions_ms, resolutions_ms[1:], strict=False):
+    for fine, coarse in itertools.pairwise(resolutions_ms):
         if coarse <= fine or coarse % fine:
             raise ValueError(f"each resolution must be a multiple of the one before: {coarse} ms is none of {fine} ms")
 
@@ -268,3 +270,18 @@ def merge_rows(rows: pa.Table) -> pa.Table:
 def _merge_resolution(rows: pa.Table, resolution_ms: int) -> pa.Table:
     states, series = states_of(rows)
     return rows_of(merge(states, resolution_ms * 1000), series, resolution_ms)
+
+
+def warm_up() -> None:
+    """Compile the hot path once, or load it, so that tasks find it ready on this machine."""
+    point = pa.table(
+        {
+            "org_id": pa.array(["org"]),
+            "metric_name": pa.array(["metric"]),
+            "wall_timestamp": pa.array([1]).cast(TIME),
+            "value": pa.array([1.0]),
+        }
+    )
+    points = usable_points(point)
+    states, _ = finest_states(points, 1_000_000)
+    merge_rows(rows_of(states, points.series, 1000))

@@ -139,7 +139,8 @@ def merge_cut(
     up after this batch; a window inside it is complete.
     """
     old = [_open_partials(_read_rows(path), redone) for path in partials]
-    rows = merge_rows(pa.concat_tables([ROWS_SCHEMA.empty_table(), *map(_read_rows, staged), *old]))
+    parts = pa.concat_tables([ROWS_SCHEMA.empty_table(), *map(_read_rows, staged), *old])
+    rows = pa.concat_tables([merge_rows(part) for part in _by_stretch(parts, covered)])
     complete = pa.array(
         [
             holds(covered, (end - resolution * 1000, end))
@@ -149,6 +150,13 @@ def merge_cut(
     )
     written = write_rows(rows.filter(complete), output, complete=True, label="merged")
     return (*written, *write_rows(rows.filter(pc.invert(complete)), output, complete=False, label="partial"))
+
+
+def _by_stretch(parts: pa.Table, covered: Coverage) -> list[pa.Table]:
+    """Parts by the covered stretch that they lie in: with a gap between them they can't be merged yet."""
+    starts = np.array([after for after, _ in covered])
+    stretch = np.searchsorted(starts, parts["first_ts"].cast(pa.int64()).to_numpy())
+    return [parts.filter(pa.array(stretch == number)) for number in np.unique(stretch)] or [parts]
 
 
 def _ends(rows: pa.Table) -> list[int]:

