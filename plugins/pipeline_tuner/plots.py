@@ -61,6 +61,9 @@ def save(folder: Path, name: str, draw: Draw, *, size: tuple[float, float] = (8.
             _dress(axes, theme)
             draw(axes, theme)
             figure.savefig(folder / f"{name}{suffix}.svg", metadata={"Date": None})
+            figure.set_layout_engine(
+                "none"
+            )  # it is laid out now; doing it again for the PNG costs a quarter of the time
             figure.savefig(folder / f"{name}{suffix}.png", dpi=144)
     return folder / f"{name}.svg"
 
@@ -187,11 +190,12 @@ def pareto(points: Mapping[str, tuple[float, float, str]], front: Sequence[str],
         axes.axhline(1.0, color=theme.grid, linewidth=1.2)
         edge = sorted((points[label][:2] for label in front), key=lambda point: point[0])
         axes.plot([p[0] for p in edge], [p[1] for p in edge], color=theme.pick, alpha=0.5, linewidth=2)
+        readable = _apart(points, [*front, *points])
         for label, (gain_x, gain_y, standing) in points.items():
             on_front = label in front
             axes.plot(gain_x, gain_y, "o", color=theme.pick if on_front else theme.of(standing), markersize=8)
             near: dict[str, Any] = {"xytext": (6, 5), "textcoords": "offset points", "fontsize": 8}
-            if on_front or len(points) <= 12:
+            if label in readable:
                 colour = theme.text if on_front else theme.faint
                 axes.annotate(plain(label, 28), (gain_x, gain_y), **near, color=colour)
         axes.margins(0.12)
@@ -200,6 +204,19 @@ def pareto(points: Mapping[str, tuple[float, float, str]], front: Sequence[str],
         _title(axes, theme, title, "line: the Pareto front; right and up is better")
 
     return draw
+
+
+def _apart(points: Mapping[str, tuple[float, float, str]], order: Sequence[str], most: int = 14) -> set[str]:
+    """The labels that can be written without running into one another, the first ones first."""
+    xs, ys = [p[0] for p in points.values()], [p[1] for p in points.values()]
+    wide, high = (max(xs) - min(xs)) or 1.0, (max(ys) - min(ys)) or 1.0
+    kept: list[str] = []
+    for label in dict.fromkeys(order):
+        x, y, _ = points[label]
+        near = (abs(x - points[k][0]) / wide < 0.15 and abs(y - points[k][1]) / high < 0.05 for k in kept)
+        if len(kept) < most and not any(near):
+            kept.append(label)
+    return set(kept)
 
 
 def scaling(
@@ -270,13 +287,14 @@ def history(
     *,
     title: str,
     y: str,
+    name: str = "production",
 ) -> Draw:
-    """The goal over the nights for production and control, with the change points: (index, what changed)."""
+    """The goal over the nights for production (or `name`) and control, with changes: (index, what changed)."""
 
     def draw(axes: Axes, theme: Theme) -> None:
         places = list(range(len(nights)))
         axes.plot(places, control, "-", color=theme.worse, linewidth=1.5, label="control")
-        axes.plot(places, production, "o-", color=theme.pick, linewidth=2, markersize=4, label="production")
+        axes.plot(places, production, "o-", color=theme.pick, linewidth=2, markersize=4, label=plain(name, 30))
         for index, words in changes:
             axes.axvline(index - 0.5, color=theme.bad, linewidth=1.2, linestyle=(0, (4, 3)))
             axes.annotate(plain(words, 40), (index - 0.5, 1), xycoords=("data", "axes fraction"), xytext=(4, -12),

@@ -1,9 +1,10 @@
 """How throughput grows with workers (or partitions, cores), and time with data.
 
 Workers: the universal scalability law, X(n) = X(1) n / (1 + a (n - 1) + b n (n - 1)), with contention `a` and
-crosstalk `b` (Gunther, 2007); with b = 0 it is Amdahl's law, with both 0 it is linear. The bounds come from the
-block bootstrap of residuals, the fit from least squares on the log scale. Data: a power law, time = c size^p;
-p = 1 is linear. Predictions outside the measured levels are marked, and only made up to twice the largest.
+crosstalk `b` (Gunther, 2007); with b = 0 it is Amdahl's law, with both 0 it is linear. It is fitted by relative least
+squares, after the blocks' own levels are taken out; intervals come from the bootstrap of residuals. Data: a power law,
+time = c size^p; p = 1 is linear. Predictions outside the measured levels are marked, widened, and only made up to
+twice the largest.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ FEWEST_LEVELS = 3
 RESAMPLES = 200
 FURTHEST = 2.0
 """Predictions reach this multiple of the largest measured level."""
+LAWS = {"linear": 0, "Amdahl": 1, "USL": 2}
+"""The laws, the simplest first, with the parameters that each has beside the scale."""
+CLEARLY_WORSE = 2.0
+"""In units of AICc (Burnham and Anderson, 2002)."""
+REWEIGHTINGS = 3
 WORTHWHILE = 0.10
 """A doubling that adds less than this fraction isn't worth it."""
 
@@ -159,25 +165,25 @@ class _Data:
         return sorted(set(self.x.tolist()))
 
     def fit(self) -> tuple[tuple[float, float], str]:
-        """The simplest law that isn't clearly worse, by AICc."""
-        fits = {law: self.fit_as(law) for law in ("linear", "Amdahl", "USL")}
-        scores = {law: self._aicc(fit, k) for k, (law, fit) in enumerate(fits.items(), start=2)}
-        law = min(scores, key=lambda name: scores[name])
+        """The simplest law that isn't clearly worse than the best one, by AICc."""
+        fits = {law: self.fit_as(law) for law in LAWS}
+        scores = {law: self._aicc(fit, LAWS[law] + 2) for law, fit in fits.items()}
+        law = next(name for name in LAWS if scores[name] <= min(scores.values()) + CLEARLY_WORSE)
         return fits[law], law
 
     def fit_as(self, law: str) -> tuple[float, float]:
-        """Contention and crosstalk of a law by least squares; the scale is fitted along."""
-        from scipy.optimize import least_squares
+        """Contention and crosstalk of a law: n / X is linear in them, fitted by non-negative relative least squares."""
+        from scipy.optimize import nnls
 
-        if law == "linear":
-            return (0.0, 0.0)
-
-        def residuals(parameters: np.ndarray) -> np.ndarray:
-            return self._residuals((parameters[0], parameters[1] if law == "USL" else 0.0))
-
-        count = 2 if law == "USL" else 1
-        found = least_squares(residuals, [0.1, 0.01][:count], bounds=([0.0, 0.0][:count], [1.0, 1.0][:count]))
-        return float(found.x[0]), float(found.x[1]) if law == "USL" else 0.0
+        columns = np.column_stack([np.ones_like(self.x), self.x - 1, self.x * (self.x - 1)])[:, : LAWS[law] + 1]
+        times = self.x / np.exp(self.logs - self.logs.mean())
+        expected = times
+        for _ in range(REWEIGHTINGS):
+            found = nnls(columns / expected[:, None], times / expected)[0]
+            expected = np.maximum(columns @ found, 1e-9 * times)
+        base = max(float(found[0]), 1e-9 * float(times.min()))
+        contention, crosstalk = (*(float(value) / base for value in found[1:]), 0.0, 0.0)[:2]
+        return contention, crosstalk
 
     def _residuals(self, fit: tuple[float, float]) -> np.ndarray:
         curve = np.log(self.x / (1 + fit[0] * (self.x - 1) + fit[1] * self.x * (self.x - 1)))

@@ -57,12 +57,18 @@ def _history(story: Story) -> str:
         [f"{night.began:%m-%d}" for night in nights],
         [math.nan if v is None else v for v in subject],
         [math.nan if v is None else v for v in control],
-        [(change.night, change.cause) for change in found],
-        title=f"{story.main.goal} over the nights: {story.subject.label}",
+        [(change.night, _short_words(change)) for change in found],
+        title=f"{story.main.goal} over the nights",
+        name=story.subject.label,
         y=story.main.unit or story.main.goal,
     )
     path = plots.save(story.folder, "history", draw)
     return "\n\n".join([*words, f"![{escaped(story.main.goal)} over the nights]({path.name})"])
+
+
+def _short_words(change: Change) -> str:
+    shift = change.ratio.value - 1
+    return f"{'+' if shift > 0 else '-'}{percent(abs(shift))}, {change.cause}"
 
 
 def nights_of(story: Story) -> list[Night]:

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from markdown_it import MarkdownIt
+from tests.unit.planted import planted_options, planted_study, planted_sweep
+
+from pipeline_tuner.recommend import recommend
+from pipeline_tuner.report import summary, write_report
+from pipeline_tuner.report.findings import Facts, findings
+from pipeline_tuner.report.markdown import escaped, table
+
+CLAIMS = (
+    {"source": "seed", "text": "fewer partitions are faster", "better": {"partitions": 8}, "worse": {"partitions": 32}},
+)
+STUDY = planted_study(claims=CLAIMS)
+OPTIONS = planted_options(STUDY)
+BASE = STUDY.control_candidate.configuration
+CONFIGURATIONS = {c.label: c.configuration for c in STUDY.preset_candidates} | {
+    "copy 16": {**BASE, "method": "copy", "partitions": 16},
+    "copy 32": {**BASE, "method": "copy", "partitions": 32},
+}
+DURATIONS = {"balanced": 10.0, "wide": 12.0, "copy": 7.0, "copy 16": 6.0, "copy 32": 6.5}
+HOSTILE = "x | y\n# <script>alert(1)</script> [a](javascript:b) ![c](d) `$z$` **e**"
+
+
+def sweep(durations=DURATIONS, configurations=CONFIGURATIONS, confirmed=("balanced", "copy 16"), **options):
+    return planted_sweep(durations, configurations, control="balanced", confirmed=confirmed, blocks=5, **options)
+
+
+def written(folder, results, study=STUDY, history=(), **parts):
+    recommendations = recommend(study, OPTIONS, results, history)
+    return write_report(folder, study, OPTIONS, results, recommendations, history=history, **parts)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("report"), sweep())
+
+
+def section(text, title):
+    return text.split(f"## {title}\n", 1)[1].split("\n## ")[0]
+
+
+def test_every_part_of_the_seed_is_there_and_true(report):
+    text = report.read_text()
+    assert "use **copy 16**" in section(text, "Recommendation")
+    assert re.search(r"duration\\_s \| 10[\d.]* s \| 6[\d.]* s \| 0\.6\dx", section(text, "Results"))
+    assert section(text, "Comparison").count("\n|") == 7
+    assert "method matters: copy rather than jdbc" in section(text, "Key findings")
+    assert "Correct output: 5 checks passed" in section(text, "What works and what limits")
+    assert "The processor is the limit" in section(text, "What works and what limits")
+    assert "universal scalability" in section(text, "Scaling") or "Amdahl" in section(text, "Scaling")
+    assert "not separable" in section(text, "Claims held against the measurements")
+    assert "None: all 35 trials" in section(text, "Failed trials")
+    assert re.search(r"paid for itself after \d+ runs", section(text, "Cost and payback"))
+    assert "50,000 to 200,000" in section(text, "Where this holds")
+    assert "planted cpu" in section(text, "Environment")
+    assert "25 trials in 5 blocks to search, 10 trials in 5 fresh blocks" in section(text, "How it was measured")
+
+
+def test_pictures_stand_beside_it_in_every_variant(report):
+    names = re.findall(r"!\[[^\]]*\]\(([\w-]+)\.svg\)", report.read_text())
+    assert {"intervals-throughput", "effects-throughput", "pareto-throughput-cost", "scaling-partitions"} <= set(names)
+    for name in names:
+        for ending in (".svg", ".png", "-dark.svg", "-dark.png"):
+            assert (report.parent / f"{name}{ending}").stat().st_size > 2000
+
+
+def test_the_same_sweep_gives_the_same_files(tmp_path):
+    first, second = written(tmp_path / "a", sweep()), written(tmp_path / "b", sweep())
+    assert first.read_text() == second.read_text()
+    picture = "intervals-throughput.svg"
+    assert (first.parent / picture).read_bytes() == (second.parent / picture).read_bytes()
+
+
+def test_earlier_sweeps_are_the_best_so_far_and_the_history(tmp_path):
+    history = []
+    for night in range(20):
+        slower = 1.15 if night >= 14 else 1.0
+        durations = {"balanced": 10.0, "copy 16": 6.0 * slower}
+        for result in sweep(durations, confirmed=(), seed=night, sweep_id=f"night-{night}", drift=0.01):
+            ago = timedelta(days=20 - night)
+            record = result.measurement.model_copy(
+                update={
+                    "started_at": result.measurement.started_at - ago,
+                    "ended_at": result.measurement.ended_at - ago,
+                }
+            )
+            history.append(replace(result, measurement=record))
+    text = written(
+        tmp_path, sweep({**DURATIONS, "copy 16": 6.9, "copy 32": 8.0, "copy": 8.5}), history=history
+    ).read_text()
+    assert "best so far: copy 16" in section(text, "Comparison")
+    assert "Worse by" in section(text, "Over the nights")
+    assert "the job (or its data) changed and not the machine" in section(text, "Over the nights")
+
+
+def test_failed_trials_are_told_in_words(tmp_path):
+    results = [
+        replace(r, status="failed", failure="out_of_memory", reason="heap of 2g", metrics={}, measurement=None)
+        if r.plan.label == "copy 32"
+        else r
+        for r in sweep()
+    ]
+    results[0] = replace(results[0], status="running", metrics={}, measurement=None)
+    text = section(written(tmp_path, results).read_text(), "Failed trials")
+    assert "6 of 35 trials failed" in text
+    assert "ran out of memory | heap of 2g | puts it out" in text
+    assert "was lost | still running: nothing came back | says nothing on it" in text
+
+
+def test_hostile_text_shows_as_text(tmp_path):
+    configurations = {**CONFIGURATIONS, HOSTILE: {**BASE, "batch": 500}}
+    results = sweep({**DURATIONS, HOSTILE: 9.0}, configurations)
+    broken = next(r for r in results if r.plan.label == "wide")
+    results = [
+        replace(r, status="failed", failure="error", reason=HOSTILE, metrics={}, measurement=None) if r is broken else r
+        for r in results
+    ]
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(written(tmp_path, results).read_text())
+    assert "<script" not in html
+    assert "javascript:" not in re.findall(r'href="([^"]*)"', html)
+    assert html.count("<h1>") == 1
+    assert "alert(1)" in html
+
+
+@pytest.mark.parametrize(
+    ("durations", "options"),
+    [
+        ({"balanced": 10.0}, {"confirmed": ()}),
+        ({"balanced": 10.0, "copy": 9.9}, {"noise": 0.4, "confirmed": ()}),
+        ({"balanced": 10.0, "copy": 7.0}, {"confirmed": ("balanced", "copy"), "confirm_blocks": 1}),
+    ],
+)
+def test_little_evidence_still_makes_a_report(tmp_path, durations, options):
+    text = written(tmp_path, sweep(durations, **options)).read_text()
+    assert "## Recommendation" in text
+    assert " nan" not in text
+    assert "inf" not in text.replace("information", "")
+
+
+def test_no_recommendation_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no recommendation"):
+        write_report(tmp_path, STUDY, OPTIONS, sweep(), ())
+
+
+def test_summary_for_a_terminal():
+    results = sweep()
+    text = summary(recommend(STUDY, OPTIONS, results), results)
+    assert text.startswith("throughput: use copy 16")
+    assert re.search(r"value +16,\d00 \(1\d,\d00 to 1\d,\d00\) rows/s, 95% interval", text)
+    assert "35 of 35 trials measured, none failed" in text
+    assert max(map(len, text.splitlines())) < 240
+
+
+def facts(metrics=None, configuration=None, **parts):
+    results = sweep({"balanced": 10.0}, confirmed=())
+    changed = [
+        replace(r, metrics={**r.metrics, **(metrics or {})}, measurement=r.measurement.model_copy(update=parts))
+        for r in results
+    ]
+    return Facts.of("balanced", configuration or BASE, changed)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "parts", "configuration", "kind", "words"),
+    [
+        ({"errors": 0}, {}, {}, "works", "Errors: 0 in 5 trials"),
+        ({"errors": 2}, {}, {}, "limits", "Errors: 10"),
+        (
+            {"rows_per_s": 19_500},
+            {},
+            {"origin_rate_limit": 20_000},
+            "limits",
+            "A rate limit binds: origin_rate_limit 20,000",
+        ),
+        ({"rows_per_s": 9_000}, {}, {"origin_rate_limit": 20_000}, "works", "Rate limits don't bind"),
+        (
+            {"memory_peak_bytes": 9e8, "swap_bytes": 0},
+            {"environment": {"memory_bytes": 1e9}},
+            {},
+            "limits",
+            "near its limit",
+        ),
+        ({"swap_bytes": 0}, {"environment": {"memory_bytes": 24e9}}, {}, "works", "no swapping"),
+        ({"gc_s": 4.0}, {}, {}, "limits", "Garbage collection costs"),
+        ({"spill_bytes": 5e6}, {}, {}, "limits", "5 MB spilled"),
+        ({"core_seconds": 4.0}, {}, {}, "limits", "The processor waits"),
+        ({"other_cpu_fraction": 0.3}, {}, {}, "limits", "Others used 30%"),
+        ({"task_skew": 5.0}, {}, {}, "limits", "Skewed tasks"),
+        ({"rows_per_s": 10_000, "peak_rows_per_s": 12_000}, {}, {}, "works", "Throughput is steady"),
+        ({}, {"startup_s": 0.1, "teardown_s": 0.0}, {}, "works", "measured apart"),
+        (
+            {},
+            {"details": {"partitions": [{"id": i, "duration_s": 9.0 if i == 3 else 1.0} for i in range(6)]}},
+            {},
+            "limits",
+            "slowest partition 3 9 s, median 1 s (9.00x)",
+        ),
+        ({}, {"checks": ()}, {}, "limits", "no check of its output"),
+    ],
+)
+def test_findings_name_their_figures(metrics, parts, configuration, kind, words):
+    found = {(f.kind, words in f.text) for f in findings(facts(metrics, {**BASE, **configuration}, **parts))}
+    assert (kind, True) in found
+
+
+def test_table_cells_cannot_leave_their_cell():
+    assert table(("a",), [("x|y\nz",)]).splitlines()[2] == "| x\\|y z |"
+    assert escaped("<b>") == "\\<b\\>"
