@@ -1,4 +1,4 @@
-"""A study of a small real job, for the tests of this folder."""
+"""Studies for the tests of this folder, in a folder that the plugin reads."""
 
 from __future__ import annotations
 
@@ -8,31 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-
-JOB = Path(__file__).parent / "jobs" / "compress.py"
-
-COMPRESS: dict[str, Any] = {
-    "study": "compress",
-    "job": "compress",
-    "runner": {
-        "kind": "process",
-        "command": ["python", str(JOB), "--config", "{config}", "--measurement", "{measurement}"],
-    },
-    "workload": {"name": "text"},
-    "space": {
-        "parameters": {
-            "level": {"type": "integer", "low": 1, "high": 9, "default": 1},
-            "mode": {"type": "choice", "values": ["good"], "default": "good"},
-        }
-    },
-    "presets": {"fast": {"level": 1}, "small": {"level": 9}},
-    "control": "fast",
-    "goals": {"size": {"minimize": "bytes", "unit": "bytes"}},
-    "budget": {"trials": 40, "blocks": 3, "rounds": 2, "confirm_blocks": 2, "warmups": 0, "trial_timeout_s": 60},
-}
-
-MODES = ["good", "wrong", "crash", "exit", "silent", "heap", "killed", "killed_once", "hang", "foreign", "stale"]
-MODES += ["negative", "no_samples", "nan"]
+from compress_study import COMPRESS
 
 
 @pytest.fixture
@@ -51,7 +27,6 @@ def compress(studies: Path) -> Callable[..., str]:
 
     def write(**changes: Any) -> str:
         study = {**COMPRESS, **changes}
-        study["space"]["parameters"]["mode"]["values"] = MODES
         (studies / f"{study['study']}.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
         return study["study"]
 

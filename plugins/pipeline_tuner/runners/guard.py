@@ -63,6 +63,7 @@ def kill_descendants(grace_s: float = GRACE_S) -> None:
         _signal_all(signal.SIGKILL)
         _reap()
         time.sleep(0.02)
+    _reap()
 
 
 def _note(pid_file: int | None, text: str) -> None:

@@ -53,7 +53,7 @@ def hang(pids: Path) -> None:
     sleeper = "import time; time.sleep(600)"
     outside = subprocess.Popen([sys.executable, "-c", sleeper], start_new_session=True)
     orphan = subprocess.run(
-        ["sh", "-c", f"trap '' TERM; {sys.executable} -c '{sleeper}' & echo $!"], stdout=subprocess.PIPE, text=True
+        ["sh", "-c", f"trap '' TERM; {sys.executable} -c '{sleeper}' >&2 & echo $!"], stdout=subprocess.PIPE, text=True
     )
     pids.write_text(f"{os.getpid()} {outside.pid} {orphan.stdout}", encoding="ascii")
     time.sleep(600)

@@ -1,0 +1,31 @@
+"""A study of a small real job, for the tests of this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+JOB = Path(__file__).parent / "jobs" / "compress.py"
+
+MODES = ["good", "wrong", "crash", "exit", "silent", "heap", "killed", "killed_once", "hang", "foreign", "stale"]
+MODES += ["negative", "no_samples", "nan"]
+
+COMPRESS: dict[str, Any] = {
+    "study": "compress",
+    "job": "compress",
+    "runner": {
+        "kind": "process",
+        "command": ["python", str(JOB), "--config", "{config}", "--measurement", "{measurement}"],
+    },
+    "workload": {"name": "text"},
+    "space": {
+        "parameters": {
+            "level": {"type": "integer", "low": 1, "high": 9, "default": 1},
+            "mode": {"type": "choice", "values": MODES, "default": "good"},
+        }
+    },
+    "presets": {"fast": {"level": 1}, "small": {"level": 9}},
+    "control": "fast",
+    "goals": {"size": {"minimize": "bytes", "unit": "bytes"}},
+    "budget": {"trials": 40, "blocks": 3, "rounds": 2, "confirm_blocks": 2, "warmups": 0, "trial_timeout_s": 60},
+}

@@ -1,0 +1,289 @@
+"""The results store on a real PostgreSQL: versions, repeated writes, several writers, the measuring lock."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from compress_study import COMPRESS
+
+from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.store import Store, migrate
+from pipeline_tuner.store.describe import describe_tables
+from pipeline_tuner.store.migrate import alembic_config
+from pipeline_tuner.store.schema import SCHEMA, metadata
+from pipeline_tuner.study import parse_study
+from pipeline_tuner.sweep import sweep_options
+from pipeline_tuner.trial import TrialPlan, TrialResult
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDY = parse_study(yaml.safe_dump(COMPRESS))
+
+
+@pytest.fixture
+def store(database):
+    migrate(database)
+    with Store(database) as store:
+        yield store
+
+
+@pytest.fixture
+def sweep(store):
+    store.start_sweep(STUDY, sweep_options(STUDY, "s1"), dag_id="tune_compress", run_id="run")
+    return "s1"
+
+
+def plan(number, *, level=1, sweep_id="s1", round=1):
+    return TrialPlan(f"{sweep_id}.{number}", sweep_id, "search", round, 1, number, f"level {level}", {"level": level})
+
+
+def measured(trial, value=10.0):
+    document = {
+        "contract": 1, "job": "compress", "trial_id": trial.trial_id, "status": "measured",
+        "started_at": datetime.now(UTC), "ended_at": datetime.now(UTC),
+        "samples": [{"duration_s": 1.0}], "metrics": {"bytes": value},
+    }  # fmt: skip
+    return TrialResult.of(trial, Measurement.model_validate(document))
+
+
+def recommendation(status="winner", label="small", level=9):
+    return Recommendation(
+        goal="size",
+        status=status,
+        label=label,
+        configuration={"level": level, "mode": "good"},
+        estimate=Interval(5, 4, 6, 0.95, 5),
+        gain=Interval(2, 1.5, 3, 0.95, 5),
+        unit="bytes",
+        confidence=0.95,
+        ties=(label,),
+        evidence={label: {"trials": 5}},
+    )
+
+
+def schema_difference(store):
+    with store.engine.connect() as connection:
+
+        def ours(name, kind, _parents):
+            return kind != "schema" or name == SCHEMA
+
+        options = {"include_schemas": True, "include_name": ours, "version_table_schema": SCHEMA, "compare_type": True}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+
+def test_the_versions_build_the_tables_that_the_code_describes(store):
+    assert schema_difference(store) == []
+
+
+def test_the_schema_goes_down_to_nothing_and_up_again(store, sweep):
+    with store.engine.begin() as connection:
+        command.downgrade(alembic_config(connection), "base")
+    with store.engine.connect() as connection:
+        tables = connection.exec_driver_sql(
+            f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{SCHEMA}'"
+        ).scalars()
+        assert set(tables) <= {"alembic_version"}
+    migrate(store.engine)
+    migrate(store.engine)
+    assert schema_difference(store) == []
+    assert store.sweep("s1") is None
+
+
+def test_several_processes_migrate_at_once(database):
+    program = "import sys; from pipeline_tuner.store import migrate; migrate(sys.argv[1])"
+    processes = [subprocess.Popen([sys.executable, "-c", program, database]) for _ in range(4)]
+    assert [process.wait(60) for process in processes] == [0] * 4
+
+
+def test_the_documentation_of_the_tables_is_up_to_date():
+    assert (ROOT / "docs" / "tables.md").read_text(encoding="utf-8") == describe_tables()
+
+
+def test_the_comments_reach_the_database(store):
+    with store.engine.connect() as connection:
+        comment = connection.exec_driver_sql(
+            f"SELECT col_description('{SCHEMA}.trial'::regclass, attnum) FROM pg_attribute "
+            f"WHERE attrelid = '{SCHEMA}.trial'::regclass AND attname = 'fraction'"
+        ).scalar()
+    assert comment == metadata.tables[f"{SCHEMA}.trial"].c.fraction.comment
+
+
+def test_a_sweep_comes_back_as_it_was_started(store, sweep):
+    found = store.sweep(sweep)
+    assert found.study_definition == STUDY
+    assert found.options == sweep_options(STUDY, "s1")
+    assert (found.status, found.dag_id, found.run_id) == ("running", "tune_compress", "run")
+
+
+def test_a_result_replaces_its_plan_and_a_retry_replaces_the_result(store, sweep):
+    store.plan_trials(sweep, "compress", [plan(1), plan(2)], phase="search", round=1)
+    assert [result.status for result in store.results(sweep)] == ["planned", "planned"]
+    store.record_result(measured(plan(1), 10.0))
+    store.record_result(measured(plan(1), 20.0))
+    first, second = store.results(sweep)
+    assert (first.status, first.metrics, second.status) == ("measured", {"bytes": 20.0}, "planned")
+    assert first.measurement.samples[0].duration_s == 1.0
+
+
+def test_planning_a_round_again_keeps_what_is_unchanged_and_drops_what_is_gone(store, sweep):
+    store.plan_trials(sweep, "compress", [plan(1), plan(2), plan(3)], phase="search", round=1)
+    for number in (1, 2, 3):
+        store.record_result(measured(plan(number)))
+    store.plan_trials(sweep, "compress", [plan(1), plan(2, level=5)], phase="search", round=1)
+    first, second = store.results(sweep)
+    assert (first.status, first.metrics) == ("measured", {"bytes": 10.0})
+    assert (second.status, second.metrics, second.plan.configuration) == ("planned", {}, {"level": 5})
+
+
+def test_an_empty_plan_takes_back_the_round_and_leaves_the_others(store, sweep):
+    store.plan_trials(sweep, "compress", [plan(1)], phase="search", round=1)
+    store.plan_trials(sweep, "compress", [plan(2, round=2)], phase="search", round=2)
+    store.plan_trials(sweep, "compress", [], phase="search", round=2)
+    assert [result.plan.trial_id for result in store.results(sweep)] == ["s1.1"]
+
+
+def test_instances_take_trials_in_planned_order_and_a_retry_its_own(store, sweep):
+    plans = [plan(number) for number in (1, 2, 3)]
+    store.plan_trials(sweep, "compress", plans, phase="search", round=1)
+    assert store.take_trial("s1.3", task_id="trial", map_index=2, try_number=1) == plans[0]
+    assert store.take_trial("s1.1", task_id="trial", map_index=0, try_number=1) == plans[1]
+    store.record_result(measured(plans[0]))
+    assert store.take_trial("s1.3", task_id="trial", map_index=2, try_number=2) == plans[0]
+    assert store.results(sweep)[0].status == "running"
+    assert store.take_trial("s1.2", task_id="trial", map_index=1, try_number=1) == plans[2]
+
+
+def test_instances_that_start_together_take_different_trials(store, sweep):
+    plans = [plan(number) for number in range(1, 21)]
+    store.plan_trials(sweep, "compress", plans, phase="search", round=1)
+    taken = []
+
+    def take(index):
+        taken.append(store.take_trial("s1.1", task_id="trial", map_index=index, try_number=1).trial_id)
+
+    threads = [threading.Thread(target=take, args=(index,)) for index in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(item.trial_id for item in plans)
+
+
+def test_what_left_no_result_is_lost_and_counted(store, sweep):
+    store.plan_trials(sweep, "compress", [plan(1), plan(2), plan(3)], phase="search", round=1)
+    store.take_trial("s1.2", task_id="trial", map_index=1, try_number=1)
+    store.record_result(measured(plan(3)))
+    assert store.fail_lost_trials(sweep) == 2
+    store.end_sweep(sweep, "recommended")
+    record = store.sweep(sweep)
+    assert (record.planned, record.measured, record.failed) == (3, 1, 2)
+    assert {result.failure for result in store.results(sweep)} == {"lost", None}
+
+
+def test_recommendations_are_replaced_and_the_newest_confident_one_holds(store, sweep):
+    store.record_recommendations(sweep, "compress", [recommendation(label="old")])
+    store.record_recommendations(sweep, "compress", [recommendation(label="small")], valid_days=1)
+    assert [item.label for item in store.recommendations(sweep)] == ["small"]
+    assert store.recommendations(sweep)[0] == recommendation()
+    store.start_sweep(STUDY, sweep_options(STUDY, "s2"), dag_id="tune_compress", run_id="later")
+    store.record_recommendations("s2", "compress", [recommendation("abstained", "guess", 3)])
+    production = store.production("compress", "size")
+    assert (production.source, production.label) == ("recommended", "small")
+    assert not production.has_expired(datetime.now(UTC))
+    assert production.has_expired(datetime.now(UTC) + timedelta(days=2))
+
+
+def test_a_promotion_goes_before_and_a_roll_back_before_that(store, sweep):
+    store.record_recommendations(sweep, "compress", [recommendation()])
+    store.promote("compress", "size", "fast", {"level": 1}, actor="ada", sweep_id=sweep)
+    assert store.production("compress", "size").configuration == {"level": 1}
+    store.promote("compress", "size", "middle", {"level": 5}, actor="ada", action="roll_back", note="too large")
+    assert (store.production("compress", "size").label, store.production("compress", "speed")) == ("middle", None)
+
+
+def test_history_is_of_the_same_data_and_machine_only(store, sweep):
+    for name, machine in (("s1", "m"), ("s2", "m"), ("s3", "other")):
+        store.start_sweep(STUDY, sweep_options(STUDY, name), dag_id="tune_compress", run_id=name)
+        store.plan_trials(name, "compress", [plan(1, sweep_id=name)], phase="search", round=1)
+        store.record_result(measured(plan(1, sweep_id=name)))
+        store.record_workload(name, {"rows": 1}, "w")
+        store.record_environment(name, {"machine": machine}, machine)
+    assert [result.plan.sweep_id for result in store.history_of(store.sweep("s2"))] == ["s1"]
+    assert store.history_of(store.sweep("s3")) == ()
+
+
+def test_an_observation_of_a_retried_run_is_one_row(store):
+    values = {
+        "study": "compress", "goal": "size", "source": "fallback", "label": "fast", "configuration_id": "x",
+        "configuration": {"level": 1}, "status": "failed", "dag_id": "run_compress", "run_id": "r",
+        "started_at": datetime.now(UTC),
+    }  # fmt: skip
+    store.record_observation("run_compress/r/run/0", values)
+    store.record_observation("run_compress/r/run/0", values | {"status": "measured"})
+    with store.transaction() as connection:
+        rows = connection.exec_driver_sql(f"SELECT status FROM {SCHEMA}.observation").scalars().all()
+    assert rows == ["measured"]
+
+
+def test_only_one_measures_at_a_time(store, database):
+    running, most = [0], [0]
+
+    def measure():
+        with Store(database) as own, own.measuring(poll_s=0.01):
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+            time.sleep(0.05)
+            running[0] -= 1
+
+    threads = [threading.Thread(target=measure) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+def test_the_lock_of_a_killed_process_is_free_again(store, database):
+    program = (
+        "import sys, time; from pipeline_tuner.store import Store\n"
+        "with Store(sys.argv[1]).measuring(): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program, database], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(InfrastructureError, match="another trial"), store.measuring(timeout_s=0.2, poll_s=0.05):
+        pass
+    holder.kill()
+    holder.wait()
+    with store.measuring(timeout_s=10, poll_s=0.05):
+        pass
+
+
+def test_a_database_that_is_away_is_an_infrastructure_error_without_its_password():
+    with pytest.raises(InfrastructureError, match="can't be used") as caught:
+        migrate("postgresql://tuner:s3cr3t@127.0.0.1:9/none")
+    assert "s3cr3t" not in str(caught.value)
+    with pytest.raises(InfrastructureError, match="must be PostgreSQL"):
+        migrate("mysql://tuner:s3cr3t@127.0.0.1/none")
+
+
+def test_the_command_line_migrates_the_database_that_the_variable_names(database, monkeypatch, capsys):
+    from pipeline_tuner.store.__main__ import main
+
+    monkeypatch.delenv("PIPELINE_TUNER_URL", raising=False)
+    assert main(["migrate"]) == 2
+    monkeypatch.setenv("PIPELINE_TUNER_URL", database)
+    assert main(["migrate"]) == 0
+    with Store(database) as store:
+        assert schema_difference(store) == []
+    capsys.readouterr()
