@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: `python -m pipeline_tuner.local demo|ui|stop|env|clean|browser`."""
+"""The commands behind the Makefile: `python -m pipeline_tuner.local demo|ui|stop|env|clean|browser|jars`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from pipeline_tuner.exceptions import PipelineTunerError
+from pipeline_tuner.local import jars
 from pipeline_tuner.local.airflow import LOGIN, Airflow, shell_lines
 from pipeline_tuner.local.browser import install_browser
 from pipeline_tuner.local.demo import Demo
@@ -52,6 +53,12 @@ def clean(airflow: Airflow, job: str) -> int:
     return 0
 
 
+def fetch_jars(airflow: Airflow, job: str) -> int:
+    """Download Spark's jars, and print the variable that names them."""
+    print(f"PIPELINE_TUNER_JARS={','.join(map(str, jars.fetch(airflow.services.layout, *EVERYTHING.jars)))}")
+    return 0
+
+
 def browser(airflow: Airflow, job: str) -> int:
     """Make sure that the browser tests have a browser, where that is possible."""
     if install_browser() is None:
@@ -60,7 +67,7 @@ def browser(airflow: Airflow, job: str) -> int:
 
 
 COMMANDS: dict[str, Callable[[Airflow, str], int]] = {
-    "demo": demo, "ui": ui, "stop": stop, "env": env, "clean": clean, "browser": browser,
+    "demo": demo, "ui": ui, "stop": stop, "env": env, "clean": clean, "browser": browser, "jars": fetch_jars,
 }  # fmt: skip
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib.util
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import cursor as Cursor
 
@@ -84,22 +85,27 @@ TABLES = (
 
 
 def load(server: PostgresServer, database: str = "source") -> dict[str, int]:
+    """Make the demo's tables in a database of the embedded server, and return the rows of each; see `load_into`."""
+    return load_into(server.create_database(database))
+
+
+def load_into(uri: str) -> dict[str, int]:
     """Make the demo's tables in a database where they are not there yet, and return the rows of each.
 
     All tables come in one transaction, with a comment on the database that says so. Raises
     InfrastructureError where the files have other rows than they should.
     """
-    server.create_database(database)
-    with server.cursor(database) as cursor:
-        cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", (database,))
-        if cursor.fetchone() != (DESCRIPTION,):
-            cursor.execute("BEGIN")
-            for table in TABLES:
-                _load_table(cursor, table)
-            comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
-            cursor.execute(comment.format(sql.Identifier(database), sql.Literal(DESCRIPTION)))
-            cursor.execute("COMMIT")
-            cursor.execute("VACUUM ANALYZE")
+    with closing(psycopg2.connect(uri)) as connection:
+        with connection, connection.cursor() as cursor:
+            is_loaded = _description(cursor) == DESCRIPTION
+            if not is_loaded:
+                for table in TABLES:
+                    _load_table(cursor, table)
+                _describe(cursor, connection.info.dbname)
+        connection.autocommit = True
+        if not is_loaded:
+            with connection.cursor() as cursor:
+                cursor.execute("VACUUM ANALYZE")
     return {table.name: table.rows for table in TABLES}
 
 
@@ -132,3 +138,14 @@ def _load_table(cursor: Cursor, table: Table) -> None:
     if cursor.rowcount != table.rows:
         raise InfrastructureError(f"{table.file} has {cursor.rowcount} rows, expected {table.rows}")
     cursor.execute(sql.SQL("ALTER TABLE {} ADD {}").format(name, sql.SQL(table.key)))
+
+
+def _description(cursor: Cursor) -> str | None:
+    cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()")
+    (description,) = cursor.fetchone() or (None,)
+    return description
+
+
+def _describe(cursor: Cursor, database: str) -> None:
+    comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
+    cursor.execute(comment.format(sql.Identifier(database), sql.Literal(DESCRIPTION)))
