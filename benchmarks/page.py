@@ -32,8 +32,8 @@ PAGES = {
 FILL = f"""
 INSERT INTO {SCHEMA}.sweep
     (sweep_id, study, job, dag_id, run_id, status, options, study_definition, planned, measured, started_at, ended_at)
-SELECT 'sweep-' || s, 'study_' || s % 4, 'migration', 'tune_study_' || s % 4, 'run-' || s, 'recommended', '{{}}', '{{}}',
-    100, 100, now() - s * interval '1 day', now() - s * interval '1 day' + interval '1 hour'
+SELECT 'sweep-' || s, 'study_' || s % 4, 'migration', 'tune_study_' || s % 4, 'run-' || s, 'recommended', '{{}}',
+    '{{}}', 100, 100, now() - s * interval '1 day', now() - s * interval '1 day' + interval '1 hour'
 FROM generate_series(1, 1000) s;
 INSERT INTO {SCHEMA}.trial
     (trial_id, sweep_id, study, phase, round, block, position, label, is_control, configuration_id, configuration,
@@ -45,7 +45,8 @@ SELECT 'sweep-' || s || '-' || t, 'sweep-' || s, 'study_' || s % 4, 'search', 1,
     now(), now(), now()
 FROM generate_series(1, 1000) s, generate_series(1, 100) t;
 INSERT INTO {SCHEMA}.recommendation
-    (sweep_id, goal, study, status, label, configuration_id, configuration, estimate, gain, confidence, document, created_at)
+    (sweep_id, goal, study, status, label, configuration_id, configuration, estimate, gain, confidence,
+     document, created_at)
 SELECT 'sweep-' || s, goal, 'study_' || s % 4, 'winner', 'candidate 1', 'c1', '{{}}', 1e5 * random(), 1.2, 0.95,
     '{{"evidence": {{}}}}', now() - s * interval '1 day'
 FROM generate_series(1, 1000) s, unnest(ARRAY['throughput', 'latency', 'cost', 'balanced']) goal;
