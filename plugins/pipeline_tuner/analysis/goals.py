@@ -1,7 +1,8 @@
 """A study's goals, evaluated for each trial: what a trial is worth, and whether it keeps the goal's constraints.
 
-A goal's expression may name, in this order of precedence, a metric of the trial, a figure of its workload
-fingerprint, a parameter of the configuration (its default where it is inactive) and a price of the study.
+A goal's expression may name, in this order of precedence, a metric of the trial, `startup_s` and `teardown_s`, a
+figure of its workload fingerprint, an option of the study's workload and `fraction`, a parameter of the configuration
+(its default where it is inactive) and a price of the study.
 
 A balanced goal is the geometric mean of the ratios of its parts to the control of the same block. The
 geometric mean is the only mean of ratios that doesn't depend on the reference or on units (Fleming and
@@ -36,10 +37,15 @@ def figures(study: Study, result: TrialResult) -> dict[str, Any]:
     known: dict[str, Any] = dict(study.prices)
     known |= {name: parameter.default for name, parameter in study.space.parameters.items()}
     known |= dict(result.plan.configuration)
+    known |= _scalars(study.workload.options) | {"fraction": result.plan.fraction}
     if result.measurement is not None:
-        known |= {k: v for k, v in result.measurement.workload.items() if isinstance(v, int | float | str)}
+        known |= _scalars(result.measurement.workload)
         known |= {"startup_s": result.measurement.startup_s, "teardown_s": result.measurement.teardown_s}
     return known | dict(result.metrics)
+
+
+def _scalars(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if isinstance(value, int | float | str)}
 
 
 def larger_is_better(study: Study, goal_name: str) -> bool:
