@@ -1,0 +1,124 @@
+"""Production runs: which configuration they use, why, and what they leave."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline_tuner.exceptions import ConfigurationError
+from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.store import Store
+from pipeline_tuner.sweep import sweep_options
+
+
+@pytest.fixture
+def produce(run_dag, compress, results):
+    """A function that runs the production DAG and returns its run and its one observation."""
+
+    def run(**changes):
+        from pipeline_tuner.dag_factory import production_dag
+
+        dag_run = run_dag(production_dag(compress(**changes), goal="size"))
+        with Store(results) as store, store.transaction() as connection:
+            rows = connection.exec_driver_sql("SELECT * FROM pipeline_tuner.observation ORDER BY started_at").all()
+        return dag_run, rows[-1] if rows else None
+
+    return run
+
+
+@pytest.fixture
+def recommended(results, compress):
+    """A function that stores a recommendation for goal `size`."""
+
+    def store_one(configuration, *, valid_days=None, status="winner"):
+        from pipeline_tuner import settings
+
+        study = settings.load_named_study(compress())
+        with Store(results) as store:
+            store.start_sweep(study, sweep_options(study, "s1"), dag_id="tune_compress", run_id="r")
+            item = Recommendation("size", status, "small", configuration, confidence=0.95)
+            store.record_recommendations("s1", "compress", [item], valid_days=valid_days)
+
+    return store_one
+
+
+def test_without_a_recommendation_the_fallback_runs_and_says_why(produce):
+    dag_run, seen = produce()
+    assert dag_run.state == "success"
+    assert (seen.source, seen.label, seen.status) == ("fallback", "fast", "measured")
+    assert "no sweep of study compress has recommended anything for size yet" in seen.source_reason
+    assert seen.metrics["bytes"] > 0
+
+
+def test_the_studys_own_fallback_goes_before_the_control(produce):
+    assert produce(fallback="small")[1].label == "small"
+
+
+def test_a_recommendation_is_followed(produce, recommended):
+    recommended({"level": 7, "mode": "good"})
+    _, seen = produce()
+    assert (seen.source, seen.configuration) == ("recommended", {"level": 7, "mode": "good"})
+
+
+def test_a_promotion_is_followed_without_an_edit_and_so_is_a_roll_back(produce, recommended, results):
+    recommended({"level": 7, "mode": "good"})
+    with Store(results) as store:
+        store.promote("compress", "size", "mine", {"level": 3}, actor="ada")
+    assert produce()[1].configuration == {"level": 3, "mode": "good"}
+    with Store(results) as store:
+        store.promote("compress", "size", "before", {"level": 2}, actor="ada", action="roll_back")
+    assert produce()[1].configuration == {"level": 2, "mode": "good"}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "status", "days", "why"),
+    [
+        ({"level": 7}, "winner", 1e-9, "expired"),
+        ({"level": 7}, "abstained", None, "has recommended anything"),
+        ({"level": 99}, "winner", None, "does not fit the study any more: level is 99"),
+        ({"speed": 7}, "winner", None, "speed: no such parameter"),
+    ],
+)
+def test_what_is_not_valid_is_not_followed(produce, recommended, configuration, status, days, why):
+    recommended(configuration, status=status, valid_days=days)
+    _, seen = produce()
+    assert (seen.source, seen.label) == ("fallback", "fast")
+    assert why in seen.source_reason
+
+
+def test_the_results_database_being_away_stops_no_production_run(produce, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", "postgresql://tuner:s3cr3t@127.0.0.1:9/none")
+    dag_run, seen = produce()
+    assert dag_run.state == "success"
+    assert seen is None
+
+
+def test_a_failed_run_is_noted_and_fails(produce):
+    dag_run, seen = produce(presets={"fast": {"level": 1, "mode": "exit"}, "small": {"level": 9}})
+    assert dag_run.state == "failed"
+    assert (seen.status, seen.failure) == ("failed", "error")
+
+
+def test_a_configuration_that_makes_no_sense_is_refused(results, compress):
+    from pipeline_tuner import settings
+    from pipeline_tuner.operators.configuration import choose_configuration
+
+    study = settings.load_named_study(compress())
+    for wanted, words in [
+        ("best", "give a mapping of parameters, 'preset:NAME' or 'recommended:GOAL'"),
+        ("preset:none", "there are fast, small"),
+        ("recommended:speed", "there are size"),
+        ({"level": 0}, "level is 0"),
+    ]:
+        with pytest.raises(ConfigurationError, match=words):
+            choose_configuration(study, wanted, fallback=None, open_store=lambda: Store(results))
+    chosen = choose_configuration(study, "preset:small", fallback=None, open_store=lambda: Store(results))
+    assert (chosen.source, chosen.configuration["level"]) == ("preset", 9)
+
+
+def test_an_operator_refuses_a_study_of_another_job(compress):
+    from pipeline_tuner.exceptions import StudyError
+    from pipeline_tuner.operators.migration import MigrationOperator
+
+    operator = MigrationOperator(task_id="run", study=compress(), configuration={})
+    with pytest.raises(StudyError, match="runs the job 'migration', study compress is of 'compress'"):
+        operator.load_study()
