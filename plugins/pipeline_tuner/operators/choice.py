@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.command import CommandOperator
+from pipeline_tuner.operators.dedup import GlueDedupOperator
 from pipeline_tuner.operators.migration import MigrationOperator
 
 OPERATORS: dict[str, type[JobOperator]] = {
+    "dedup": GlueDedupOperator,
     "migration": MigrationOperator,
 }
 

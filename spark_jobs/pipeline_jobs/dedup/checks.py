@@ -111,10 +111,12 @@ def _compute(folder: Path, rule: Rule) -> Expected:
 
 def parquet_content(path: Path) -> Content:
     """What a Parquet target holds."""
-    files = path / (path / CURRENT).read_text(encoding="ascii")
-    schema = duckdb.sql(f"SELECT * FROM read_parquet('{files}/*.parquet') LIMIT 0").to_arrow_table().schema
-    query = f"SELECT count(*), coalesce(sum({row_digest(schema, DUCKDB)}), 0)::BIGINT FROM read_parquet('{files}/*.parquet')"  # noqa: E501
-    return Content(*duckdb.sql(query).fetchall()[0])
+    folder = path / (path / CURRENT).read_text(encoding="ascii")
+    schema = pq.read_schema(next(folder.glob("*.parquet")))
+    with duckdb.connect() as db:
+        digest = row_digest(schema, DUCKDB)
+        query = f"SELECT count(*), coalesce(sum({digest}), 0)::BIGINT FROM read_parquet('{folder}/*.parquet')"
+        return Content(*db.execute(query).fetchone())  # type: ignore[misc]
 
 
 def postgres_content(uri: str, table: str, schema: pa.Schema) -> Content:

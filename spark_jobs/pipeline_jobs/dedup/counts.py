@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
@@ -71,10 +73,18 @@ class Counter:
 
     def counts(self) -> Counts:
         """What was counted, after the one action of a run."""
-        seen = {**self._records.get, **self._latest.get}
+        seen = _seen(self._records) | _seen(self._latest)
         return Counts(**{name: int(seen.get(name) or 0) for name in Counts.__dataclass_fields__})
 
     @property
     def newest(self) -> str | None:
         """The largest timestamp seen, as Spark writes it in UTC; None without records."""
-        return self._records.get.get("newest")
+        return _seen(self._records).get("newest")
+
+
+def _seen(observation: Observation) -> dict[str, Any]:
+    """Nothing where Spark found a source empty before it ran, and left the counters out with it."""
+    try:
+        return observation.get
+    except Py4JJavaError:
+        return {}

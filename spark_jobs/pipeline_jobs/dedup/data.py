@@ -34,7 +34,7 @@ def prepare_data(config: TrialConfig) -> Data:
     workload = dict(config.workload)
     if workload.get("source"):
         source = dedup_options(config).source
-        assert source is not None  # noqa: S101  the line above has read it from the same mapping
+        assert source is not None
         return Data(source, workload, {"name": workload.get("name", ""), "format": source.format, "path": source.path})
     kind = workload.get("data", workload.get("name"))
     folder = Path(workload.get("folder", FOLDER)).resolve()

@@ -20,13 +20,22 @@ MEMORY_SIGNS = (
 """52 is Spark's exit code of an executor out of memory, 137 the kernel's or a container's kill."""
 
 MESSAGES = (
-    (r"MALFORMED_RECORD_IN_PARSING[\s\S]*?Malformed records are detected in record parsing: (.*?)\.?\n", "the source has a record that can't be read: {0}; mend it, or set source.options.mode to PERMISSIVE or DROPMALFORMED"),
-    (r"(?:CANNOT_READ_FILE_FOOTER|FAILED_READ_FILE[.\w]*)[\s\S]*?(?:file|File): ?(\S+?)[.,]?\s", "the file {0} can't be read: it is damaged or of another format"),
+    (
+        r"MALFORMED_RECORD_IN_PARSING[\s\S]*?Malformed records are detected in record parsing: (.*?)\.?\n",
+        "the source has a record that can't be read: {0}; mend it, or set source.options.mode to DROPMALFORMED",
+    ),
+    (
+        r"(?:CANNOT_READ_FILE_FOOTER|FAILED_READ_FILE[.\w]*)[\s\S]*?(?:file|File):? ?(\S+?)[.,]?\s",
+        "the file {0} can't be read: it is damaged or of another format",
+    ),
     (r"(\S+) is not a Parquet file", "the file {0} is damaged or not Parquet"),
     (r"USER_RAISED_EXCEPTION\] (.*)", "{0}"),
     (r"PostgreSQL refused the rows: (.*)", "PostgreSQL refused the rows: {0}"),
-    (r"((?:AccessDenied|Access Denied|Forbidden|AccessControlException|Permission denied)[^\n]*)", "no permission to read the source or to write the target: {0}"),
-)  # fmt: skip
+    (
+        r"((?:AccessDenied|Access Denied|Forbidden|AccessControlException|Permission denied)[^\n]*)",
+        "no permission to read the source or to write the target: {0}",
+    ),
+)
 """Patterns of Spark's texts, and ours."""
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -30,7 +29,7 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     """Run a trial, or in production the one run. Raises JobError with one clear message."""
     data = prepare_data(config)
     options = dedup_options(replace(config, workload=data.workload))
-    writer.workload = data.fingerprint
+    writer.workload = dict(data.fingerprint)
     with tempfile.TemporaryDirectory(prefix="dedup-") as log_folder:
         started = time.monotonic()
         spark = open_session("dedup", config.configuration, extra=EXTRA_SETTINGS, event_log_dir=log_folder)

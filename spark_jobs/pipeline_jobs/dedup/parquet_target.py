@@ -19,7 +19,8 @@ class ParquetTarget:
     """A folder on any file system that Spark can write."""
 
     def __init__(self, spark: SparkSession, path: str) -> None:
-        self._jvm: Any = spark._jvm
+        jvm: Any = spark._jvm
+        self._jvm = jvm
         self._root = self._jvm.org.apache.hadoop.fs.Path(path)
         self._files = self._root.getFileSystem(spark._jsc.hadoopConfiguration())
         self._run = f"run-{uuid.uuid4().hex[:12]}"

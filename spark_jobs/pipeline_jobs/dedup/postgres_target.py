@@ -1,4 +1,4 @@
-"""The latest records into PostgreSQL: tasks fill a staging table, then one transaction merges it and moves the bookmark.
+"""The latest records into PostgreSQL: tasks fill a staging table, one transaction merges it and moves the bookmark.
 
 Before that transaction the target is as it was; after it, as it should be. Each task attempt stages its rows
 under its own number, and only the attempts that Spark counts as done are merged: an attempt that was retried,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -250,16 +250,16 @@ def as_copied(rows: DataFrame, name: str) -> Column:
 
 def _copier(
     uri: str, staging: str, columns: Sequence[str]
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """A function for Spark's tasks: copies a partition into the staging table and commits at its end."""
     statement = f"COPY {staging} ({identifiers([*columns, ATTEMPT])}) FROM STDIN (FORMAT csv)"
 
-    def copy(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def copy(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow
         from pyspark import TaskContext
 
         attempt = TaskContext.get().taskAttemptId()  # type: ignore[union-attr]
-        rows = _CsvRows(batches, attempt)
+        rows = _CsvRows(iter(batches), attempt)
         connection = connect(uri, APPLICATION, autocommit=False)
         try:
             with connection.cursor() as cursor:

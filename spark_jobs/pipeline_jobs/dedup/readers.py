@@ -15,7 +15,7 @@ COLUMNAR = ("parquet", "iceberg")
 
 
 def read_source(spark: SparkSession, source: Source, config: TrialConfig) -> DataFrame:
-    """The records of a source, lazily. Raises BadConfigurationError where it isn't there or is not what it should be."""
+    """The records of a source, lazily. Raises BadConfigurationError where it can't be found or understood."""
     reader = spark.read.options(**source.options)
     try:
         if source.schema:

