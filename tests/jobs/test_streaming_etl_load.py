@@ -263,5 +263,3 @@ def test_two_loads_of_the_same_keys_at_once_end_well(target: Target, tmp_path: P
     assert errors == []
     assert query(target.uri, "SELECT count(*) FROM etl_dead_letter") == [(0,)]
     assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, documents)
-
-

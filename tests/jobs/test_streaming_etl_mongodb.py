@@ -102,9 +102,7 @@ class OneAtATime:
             yield piece
 
 
-def test_a_cursor_that_breaks_goes_on_where_it_was(
-    shop: Shop, target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cursor_that_breaks_goes_on_where_it_was(shop: Shop, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     documents = some_users(120)
     shop.users.insert_many(documents)
     read, breaks = CollectionRange._read, []
@@ -148,7 +146,9 @@ def test_a_source_that_is_away_or_names_no_database_is_said_so(target: Target) -
     stop = threading.Event()
     with pytest.raises(BadConfigurationError, match="names no database"):
         Collection("mongodb://127.0.0.1:9", "users", backoff=BACKOFF, stop=stop)
-    away = Collection("mongodb://127.0.0.1:9/shop?serverSelectionTimeoutMS=200", "users", backoff=Backoff(1, 0.01), stop=stop)
+    away = Collection(
+        "mongodb://127.0.0.1:9/shop?serverSelectionTimeoutMS=200", "users", backoff=Backoff(1, 0.01), stop=stop
+    )
     with pytest.raises(InfrastructureError, match="reading users failed after the start"):
         load(away, target, Settings())
 
@@ -187,7 +187,9 @@ def test_changes_are_followed_and_a_replay_changes_nothing(shop: Shop, target: T
     expected = rows_of(MAPPING, documents)
     assert rows_in(target.uri, MAPPING) == expected
     assert 100 < totals.documents == report.records <= 120
-    tokens = [row[0] for row in query(target.uri, "SELECT position FROM etl_batch WHERE job = 'follow' ORDER BY sequence")]
+    tokens = [
+        row[0] for row in query(target.uri, "SELECT position FROM etl_batch WHERE job = 'follow' ORDER BY sequence")
+    ]
     assert all("_data" in json_util.loads(token) for token in tokens)
     for sequence in (0, len(tokens) // 2, len(tokens) - 2):
         query(target.uri, f"DELETE FROM etl_batch WHERE job = 'follow' AND sequence >= {sequence}")
@@ -204,7 +206,10 @@ def watch_rows(uri: str) -> Any:
     query(uri, "TRUNCATE seen")
     query(uri, "CREATE OR REPLACE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS "
           "'BEGIN INSERT INTO seen SELECT count(*) FROM users; RETURN NULL; END'")  # fmt: skip
-    query(uri, "CREATE OR REPLACE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON users FOR EACH STATEMENT EXECUTE FUNCTION see()")
+    query(
+        uri,
+        "CREATE OR REPLACE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON users FOR EACH STATEMENT EXECUTE FUNCTION see()",
+    )
     return lambda: {row[0] for row in query(uri, "SELECT DISTINCT users FROM seen")}
 
 

@@ -93,7 +93,13 @@ class StreamRange:
     """The changes after a token, until nothing has come for `idle_s` (None: without end)."""
 
     def __init__(
-        self, uri: str, collection: str, token: str | None, idle_s: float | None, backoff: Backoff, stop: threading.Event
+        self,
+        uri: str,
+        collection: str,
+        token: str | None,
+        idle_s: float | None,
+        backoff: Backoff,
+        stop: threading.Event,
     ) -> None:
         self._uri, self._collection, self._token = uri, collection, token
         self._idle_s, self._backoff, self._stop = idle_s, backoff, stop
@@ -200,9 +206,7 @@ class ChangeStream:
 
     def open(self, part: Range, position: str | None) -> StreamRange:
         """The changes after a token."""
-        return StreamRange(
-            self._uri, self._collection, position or part.first, self._idle_s, self._backoff, self._stop
-        )
+        return StreamRange(self._uri, self._collection, position or part.first, self._idle_s, self._backoff, self._stop)
 
 
 @dataclass(frozen=True)

@@ -46,31 +46,37 @@ ROOM_A_FIELD = 32
 """Bytes that a field other than text takes at most (an ObjectId as text: 4 + 24)."""
 
 
+# Indices are unsigned: with a signed index numba looks for negative ones at every byte,
+# and LLVM then makes neither wide loads nor vector loops of them (50 times slower on long texts).
+
+
 @njit(cache=True, nogil=True)
 def _i32(data, at):
+    low = np.uint64(at)
     return np.int64(
         np.int32(
-            np.uint32(data[at])
-            | np.uint32(data[at + 1]) << np.uint32(8)
-            | np.uint32(data[at + 2]) << np.uint32(16)
-            | np.uint32(data[at + 3]) << np.uint32(24)
+            np.uint32(data[low])
+            | np.uint32(data[low + np.uint64(1)]) << np.uint32(8)
+            | np.uint32(data[low + np.uint64(2)]) << np.uint32(16)
+            | np.uint32(data[low + np.uint64(3)]) << np.uint32(24)
         )
     )
 
 
 @njit(cache=True, nogil=True)
 def _i64(data, at):
-    value = np.uint64(0)
-    for n in range(8):
-        value |= np.uint64(data[at + n]) << np.uint64(8 * n)
+    low, value = np.uint64(at), np.uint64(0)
+    for n in range(np.uint64(8)):
+        value |= np.uint64(data[low + n]) << (np.uint64(8) * n)
     return np.int64(value)
 
 
 @njit(cache=True, nogil=True)
 def _put(out, at, value, size):
     """Write the low `size` bytes of an integer, the highest first, as PostgreSQL wants them."""
-    for n in range(size):
-        out[at + n] = np.uint8((value >> np.int64(8 * (size - 1 - n))) & 255)
+    low, bits = np.uint64(at), np.uint64(value)
+    for n in range(np.uint64(size)):
+        out[low + n] = np.uint8(bits >> (np.uint64(8) * (np.uint64(size) - np.uint64(1) - n)))
     return at + size
 
 
@@ -111,26 +117,26 @@ def value_size(data, kind, at, end):
 
 @njit(cache=True, nogil=True)
 def _name_end(data, at, end):
-    while at < end and data[at] != 0:
-        at += 1
-    return at
+    here, last = np.uint64(at), np.uint64(end)
+    while here < last and data[here] != 0:
+        here += np.uint64(1)
+    return np.int64(here)
 
 
 @njit(cache=True, nogil=True)
 def _is_name(data, at, length, names, name_at, name_length):
     if length != name_length:
         return False
-    for n in range(length):
-        if data[at + n] != names[name_at + n]:
+    field, name = np.uint64(at), np.uint64(name_at)
+    for n in range(np.uint64(length)):
+        if data[field + n] != names[name + n]:
             return False
     return True
 
 
 @njit(cache=True, nogil=True)
-def _find(plan, node, hint, data, at, length):
+def _find(names, entries, first, last, hint, data, at, length):
     """The entry of a field's name, or -1. Fields mostly come in the same order: the hint is tried first."""
-    names, entries, nodes = plan.names, plan.entries, plan.nodes
-    first, last = nodes[node, 0], nodes[node, 1]
     if hint < last and _is_name(data, at, length, names, entries[hint, 0], entries[hint, 1]):
         return hint
     for entry in range(first, last):
@@ -142,7 +148,7 @@ def _find(plan, node, hint, data, at, length):
 @njit(cache=True, nogil=True)
 def _scan(plan, table, data, start, limit, slots, stack):
     """Note the kind and place of every wanted value of one row's document. Returns an error or OK."""
-    tables, entries, nodes, children = plan.tables, plan.entries, plan.nodes, plan.children
+    names, tables, entries, nodes, children = plan.names, plan.tables, plan.entries, plan.nodes, plan.children
     for column in range(tables[table, FIRST_COLUMN], tables[table, LAST_COLUMN]):
         slots[0, column] = 0
     for n in range(tables[table, FIRST_CHILD], tables[table, LAST_CHILD]):
@@ -167,7 +173,8 @@ def _scan(plan, table, data, start, limit, slots, stack):
         if name_end >= end or size < 0:
             return MALFORMED
         stack[1, depth] = value + size
-        entry = _find(plan, stack[0, depth], stack[3, depth], data, name, name_end - name)
+        node = stack[0, depth]
+        entry = _find(names, entries, nodes[node, 0], nodes[node, 1], stack[3, depth], data, name, name_end - name)
         if entry < 0:
             continue
         stack[3, depth] = entry + 1
@@ -189,11 +196,12 @@ def _scan(plan, table, data, start, limit, slots, stack):
 def _copy_text(data, at, length, max_length, out, to):
     """Copy UTF-8 text that PostgreSQL takes: valid, without NUL, within its length. Returns an error or OK."""
     high, zeros = np.uint8(0), np.int64(0)
-    for n in range(length):
-        byte = data[at + n]
+    source, target = np.uint64(at), np.uint64(to)
+    for n in range(np.uint64(length)):
+        byte = data[source + n]
         high |= byte
         zeros += np.int64(byte == 0)
-        out[to + n] = byte
+        out[target + n] = byte
     if zeros:
         return NUL_CHARACTER
     if high < 128:
@@ -332,8 +340,9 @@ def _write_bytes(data, kind, at, out, to):
     else:
         return to, WRONG_TYPE
     to = _put(out, to, length, 4)
-    for n in range(length):
-        out[to + n] = data[start + n]
+    source, target = np.uint64(start), np.uint64(to)
+    for n in range(np.uint64(length)):
+        out[target + n] = data[source + n]
     return to + length, OK
 
 
@@ -419,8 +428,9 @@ def _write_row(plan, table, data, slots, key, key_size, ordinals, depth, out, to
     tables, columns = plan.tables, plan.columns
     to = _put(out, to, tables[table, FIELDS], 2)
     if table > 0:
-        for n in range(key_size):
-            out[to + n] = out[key + n]
+        source, target = np.uint64(key), np.uint64(to)
+        for n in range(np.uint64(key_size)):
+            out[target + n] = out[source + n]
         to += key_size
         for level in range(1, depth + 1):
             if ordinals[level] > 0:

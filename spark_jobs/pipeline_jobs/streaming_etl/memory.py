@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,9 @@ HEAVY_STRINGS = [(name, *_unrolled(pattern, times), takes) for name, pattern, ti
 HEAVY_NAMES = [name for name, *_ in HEAVY_STRINGS]
 PATTERNS = np.frombuffer("".join(pattern for _, pattern, _, _ in HEAVY_STRINGS).encode(), np.uint8).copy()
 _SIZES = np.array([len(pattern) for _, pattern, _, _ in HEAVY_STRINGS], np.int64)
-STRINGS = np.stack([np.cumsum(_SIZES) - _SIZES, _SIZES, [times for _, _, times, _ in HEAVY_STRINGS]], axis=1).astype(np.int64)
+STRINGS = np.stack([np.cumsum(_SIZES) - _SIZES, _SIZES, [times for _, _, times, _ in HEAVY_STRINGS]], axis=1).astype(
+    np.int64
+)
 TAKES_ID = np.array([takes for *_, takes in HEAVY_STRINGS])
 HEAVY_BYTES = int((STRINGS[:, 1] * STRINGS[:, 2]).sum() + 10 * TAKES_ID.sum())
 """Room for one record with a number below 10 ** 10."""
@@ -295,6 +297,10 @@ class MemoryWork:
 
             pipelines.append(Pipeline(f"memory-{number}", generator, worker, settings, cancel))
         return Manager(settings, cancel).run(pipelines), sums
+
+    def warmed(self, settings: Settings) -> MemoryWork:
+        """A small run of the same kind, which loads the compiled code."""
+        return replace(self, records=min(self.records, settings.batch_size, 1000), transform=self.transform)
 
     def expected_numbers(self) -> int:
         """The sum over all numbers that the transforms of one pipeline give, by a formula."""

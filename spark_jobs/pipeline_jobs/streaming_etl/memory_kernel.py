@@ -50,7 +50,7 @@ def make_compact(first, ids, names, emails, sizes, ages, places, bits, counts, h
 
 @njit(cache=True, nogil=True)
 def transform_compact(ids, counts, hashes, titles, title_sizes, activities, engagements, out_hashes):
-    """"User #N", the sum of three counts, that by (connections + 1), the hash."""
+    """ "User #N", the sum of three counts, that by (connections + 1), the hash."""
     for n in range(len(ids)):
         for k, byte in enumerate((85, 115, 101, 114, 32, 35)):
             titles[n, k] = byte
@@ -79,20 +79,24 @@ def make_heavy(first, count, patterns, strings, takes_id, data, ends):
     `ends[r, s]` becomes where string s of record r ends. Returns the bytes written.
     """
     at = 0
+    number = np.empty(20, np.uint8)
     for record in range(count):
+        digits = _digits(np.int64(first + record), number, 0)
         for s in range(len(strings)):
             start, size, repeats = strings[s, 0], strings[s, 1], strings[s, 2]
             if size == 1:
-                byte = patterns[start]
-                for k in range(repeats):
-                    data[at + k] = byte
+                data[at : at + repeats] = patterns[start]
                 at += repeats
             else:
+                source, target = patterns[start : start + size], data[at : at + size]
                 for k in range(size):
-                    data[at + k] = patterns[start + k]
+                    target[k] = source[k]
                 at += size
             if takes_id[s]:
-                at = _digits(np.int64(first + record), data, at)
+                low = np.uint64(at)
+                for k in range(np.uint64(digits)):
+                    data[low + k] = number[k]
+                at += digits
             ends[record, s] = at
     return at
 

@@ -241,7 +241,13 @@ class TableWorker:
                     "ON CONFLICT (job, place) DO UPDATE SET reason = EXCLUDED.reason, detail = EXCLUDED.detail, "
                     "document = EXCLUDED.document, at = now()"
                 ).format(sql.Identifier(self._schema, DEAD_LETTERS)),
-                (self._job, batch.place(transformed.number(letter.number)), letter.reason, letter.detail, transformed.documents.raw(letter.number)),
+                (
+                    self._job,
+                    batch.place(transformed.number(letter.number)),
+                    letter.reason,
+                    letter.detail,
+                    transformed.documents.raw(letter.number),
+                ),
             )
 
     def _write_account(self, cursor: Any, batch: Batch, landed: Landed) -> None:

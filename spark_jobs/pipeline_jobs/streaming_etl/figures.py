@@ -1,0 +1,142 @@
+"""What a run's reports amount to: rates, latencies, where the time went, memory over time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import psutil
+
+from pipeline_jobs.streaming_etl.engine import Done, Report, Usage
+
+WINDOW_S = 1.0
+STEP_S = 0.1
+MEMORY_STEP_S = 0.1
+STAGES = ("extract", "transform", "load")
+
+
+class MemoryTrend:
+    """Samples this process's resident memory while the work runs."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._samples: list[tuple[float, int]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="memory-trend", daemon=True)
+
+    def __enter__(self) -> MemoryTrend:
+        self._start = time.monotonic()
+        self._sample()
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sample()
+
+    def growth_bytes_per_s(self) -> float:
+        """The slope over the second half, when buffers have their size; 0 where it shrinks or is too short to say."""
+        half = self._samples[len(self._samples) // 2 :]
+        if len(half) < 3 or half[-1][0] - half[0][0] < 0.3:
+            return 0.0
+        times, sizes = np.array(half, float).T
+        return max(0.0, float(np.polyfit(times, sizes, 1)[0]))
+
+    def samples(self) -> list[tuple[float, int]]:
+        """Seconds since the start and bytes, at most 100 of them."""
+        step = max(1, len(self._samples) // 100)
+        return [(round(at, 2), size) for at, size in self._samples[::step]]
+
+    def _run(self) -> None:
+        while not self._stop.wait(MEMORY_STEP_S):
+            self._sample()
+
+    def _sample(self) -> None:
+        self._samples.append((time.monotonic() - self._start, self._process.memory_info().rss))
+
+
+def run_metrics(report: Report, duration_s: float, pipelines: int) -> dict[str, float]:
+    """The metrics of one run. `rows` are rows in tables; in memory every record is one row."""
+    latencies = [done.latency_s for done in report.batches] or [0.0]
+    p50, p95, p99 = (float(np.percentile(latencies, part)) for part in (50, 95, 99))
+    return {
+        "records": float(report.records),
+        "rows": float(report.rows),
+        "bytes": float(sum(done.bytes for done in report.batches)),
+        "records_per_s": report.records / duration_s,
+        "records_per_s_per_pipeline": report.records / duration_s / pipelines,
+        "rows_per_s": report.rows / duration_s,
+        "s_per_1000_records": 1000 * duration_s / max(report.records, 1),
+        "peak_rows_per_s": peak_rows_per_s(report.batches, duration_s),
+        "latency_p50_s": p50,
+        "latency_p95_s": p95,
+        "latency_p99_s": p99,
+        "batches": float(len(report.batches)),
+        "mean_batch_records": report.records / max(len(report.batches), 1),
+        **stage_metrics(report.usages, duration_s),
+    }
+
+
+def peak_rows_per_s(batches: Sequence[Done], duration_s: float) -> float:
+    """The most rows that landed within any second; the average for runs shorter than that."""
+    if not batches or duration_s <= WINDOW_S:
+        return sum(done.rows for done in batches) / max(duration_s, 1e-9)
+    ordered = sorted(batches, key=lambda done: done.at)
+    ends = np.array([done.at for done in ordered])
+    landed = np.concatenate([[0], np.cumsum([done.rows for done in ordered])])
+    first = np.searchsorted(ends, ends - WINDOW_S, side="right")
+    return float(np.max(landed[1:] - landed[first]) / WINDOW_S)
+
+
+def stage_metrics(usages: Sequence[Usage], duration_s: float) -> dict[str, float]:
+    """Busy and waiting seconds by stage over all threads, and CPU a worker as a part of one core."""
+    busy = {stage: sum(usage.busy_s.get(stage, 0.0) for usage in usages) for stage in STAGES}
+    extractors, workers = _split(usages)
+    return {
+        **{f"{stage}_busy_s": seconds for stage, seconds in busy.items()},
+        "extract_wait_s": sum(usage.wait_s for usage in extractors),
+        "worker_wait_s": sum(usage.wait_s for usage in workers),
+        "extract_cpu_s": sum(usage.cpu_s for usage in extractors),
+        "worker_cpu_s": sum(usage.cpu_s for usage in workers),
+        "cpu_per_worker": sum(usage.cpu_s for usage in workers) / max(len(workers), 1) / duration_s,
+    }
+
+
+def bottleneck(usages: Sequence[Usage]) -> str:
+    """The stage whose threads are busy for the largest part of their time: what more of would help."""
+    extractors, workers = _split(usages)
+    parts = {"extract": _busy_part(extractors, ("extract",))}
+    worker_part = _busy_part(workers, ("transform", "load"))
+    seconds = {stage: sum(usage.busy_s.get(stage, 0.0) for usage in workers) for stage in ("transform", "load")}
+    parts[max(seconds, key=lambda stage: seconds[stage])] = worker_part
+    return max(parts, key=lambda stage: parts[stage])
+
+
+def thread_details(usages: Sequence[Usage]) -> list[dict[str, Any]]:
+    """The threads one by one, as JSON."""
+    return [
+        {
+            "name": usage.name,
+            **{f"{stage}_busy_s": round(seconds, 4) for stage, seconds in usage.busy_s.items()},
+            "wait_s": round(usage.wait_s, 4),
+            "cpu_s": round(usage.cpu_s, 4),
+        }
+        for usage in sorted(usages, key=lambda usage: usage.name)[:200]
+    ]
+
+
+def _split(usages: Sequence[Usage]) -> tuple[list[Usage], list[Usage]]:
+    return (
+        [usage for usage in usages if usage.name.endswith("-extract")],
+        [usage for usage in usages if not usage.name.endswith("-extract")],
+    )
+
+
+def _busy_part(usages: Sequence[Usage], stages: Sequence[str]) -> float:
+    busy = sum(usage.busy_s.get(stage, 0.0) for usage in usages for stage in stages)
+    return busy / max(busy + sum(usage.wait_s for usage in usages), 1e-9)

@@ -1,0 +1,215 @@
+"""The workload of the studies with databases: made-up users in a file or a collection, or the user's own data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Mapping as MappingType
+from dataclasses import asdict, dataclass
+
+from pathlib import Path
+from typing import Any
+
+import bson
+from pymongo.errors import PyMongoError
+
+from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, TrialConfig, write_json
+from pipeline_jobs.streaming_etl import users
+from pipeline_jobs.streaming_etl.bson_file import BsonFile
+from pipeline_jobs.streaming_etl.load import Origin
+from pipeline_jobs.streaming_etl.mapping import ITEM, Mapping, Table, load_mapping, tables_below
+from pipeline_jobs.streaming_etl.mongodb import Collection, client_of
+from pipeline_jobs.streaming_etl.retry import Backoff
+
+USERS_MAPPING = Path(__file__).with_name("users.yaml")
+FOLDER = ".local/workloads/streaming_etl"
+MADE_DATABASE_COLLECTION = "tuner_users_{documents}_{seed}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The study's `workload.options`. Without `documents` the data is the user's own: `path` or `collection`."""
+
+    name: str = ""
+    kind: str = "tables"
+    """`tables` or `memory`."""
+    source: str = "bson"
+    """`bson`, a file as mongodump writes it, or `mongodb`, the connection `source`."""
+    documents: int = 0
+    """How many users to make; 0 for data of one's own."""
+    seed: int = 1
+    path: str = ""
+    collection: str = ""
+    mapping: str = ""
+    """A mapping file; the one of the 15 tables by default."""
+    folder: str = FOLDER
+    """Where made files are kept."""
+    schema: str = ""
+    """The target's schema; `streaming_etl_trial` in trials, `public` in production."""
+    run_id: str = ""
+    """A production run's name: it goes on where an earlier attempt stopped. Empty for a trial."""
+    follow_s: float = -1.0
+    """In production: after the full load, follow the changes until none has come for this long; -1 for not."""
+    parallel_spark: str = ""
+    """A Spark master to load on, for those who outgrow one machine; empty for this process."""
+
+    @classmethod
+    def of(cls, config: TrialConfig) -> Options:
+        """Raises BadConfigurationError naming an option that does not exist."""
+        unknown = set(config.workload) - set(cls.__dataclass_fields__)
+        if unknown:
+            raise BadConfigurationError(
+                f"workload.options: no such option: {', '.join(sorted(unknown))}; "
+                f"there are {', '.join(cls.__dataclass_fields__)}"
+            )
+        options = cls(**config.workload)
+        if options.source not in ("bson", "mongodb") or options.kind not in ("tables", "memory"):
+            raise BadConfigurationError("workload.options: source is bson or mongodb, kind is tables or memory")
+        return options
+
+    def load_mapping(self) -> Mapping:
+        """The mapping that the options name."""
+        return load_mapping(self.mapping or USERS_MAPPING)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a correct load leaves in one table, worked out without the transcoder."""
+
+    rows: int = 0
+    characters: int = 0
+    """Of all text columns together."""
+    numbers: int = 0
+    """The sum over all whole-number columns, keys and ordinals included."""
+
+
+@dataclass(frozen=True)
+class MadeWorkload:
+    """A made file and what it should become."""
+
+    path: Path
+    bytes: int
+    expected: dict[str, Expected]
+
+
+def make_users(options: Options, mapping: Mapping) -> MadeWorkload:
+    """Find or make the file of `options.documents` users, with the rows expected of it."""
+    folder = Path(options.folder)
+    identity = hashlib.sha256(USERS_MAPPING.read_bytes() + Path(users.__file__).read_bytes()).hexdigest()[:10]
+    path = folder / f"users-{options.documents}-{options.seed}-{identity}.bson"
+    facts = path.with_suffix(".json")
+    if not facts.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadConfigurationError(f"workload.options.folder {folder} can't be made: {error.strerror}") from None
+        write_json(facts, {"expected": _write_users(path, options, mapping)})
+    expected = json.loads(facts.read_text(encoding="utf-8"))["expected"]
+    return MadeWorkload(path, path.stat().st_size, {name: Expected(**values) for name, values in expected.items()})
+
+
+def _write_users(path: Path, options: Options, mapping: Mapping) -> dict[str, dict[str, int]]:
+    sums = {table.name: [0, 0, 0] for table in mapping.tables}
+    with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
+        for document in users.documents(options.documents, seed=options.seed):
+            file.write(bson.encode(document))
+            _add(mapping, mapping.root, document, document["_id"], sums)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+    return {name: asdict(Expected(*values)) for name, values in sums.items()}
+
+
+def _add(mapping: Mapping, table: Table, document: Any, keys: int, sums: dict[str, list[int]]) -> None:
+    """Add a document's rows of this table and those below. `keys`: the sum of the numbers in the row's key."""
+    found = sums[table.name]
+    found[0] += 1
+    found[2] += keys
+    for column in table.columns if table is not mapping.root else table.columns[1:]:
+        value = _at(document, column.path)
+        if isinstance(value, str):
+            found[1] += len(value)
+        elif isinstance(value, int) and not isinstance(value, bool) and column.type.endswith(("int", "integer")):
+            found[2] += value
+    for child in tables_below(mapping, table):
+        below = _at(document, child.path)
+        items = [below] if child.ordinal is None and below is not None else below or []
+        for number, item in enumerate(items, 1):
+            _add(mapping, child, item, keys + (number if child.ordinal else 0), sums)
+
+
+def _at(document: Any, path: tuple[str, ...]) -> Any:
+    if path == (ITEM,):
+        return document
+    for name in path:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
+def found_sql(mapping: Mapping, table: Table, schema: str) -> str:
+    """The query that gives a table's `Expected`."""
+    types: dict[str, str] = {column.name: column.type for column in table.columns}
+    names = mapping.column_names(table)
+    texts = [f'coalesce(length("{name}"), 0)' for name in names if types.get(name) in ("text", "varchar")]
+    whole = [
+        f'coalesce("{name}"::bigint, 0)'
+        for name in names
+        if types.get(name, "integer") in ("smallint", "integer", "bigint")
+    ]
+    return (
+        f"SELECT count(*), coalesce(sum({' + '.join(texts) or '0'}), 0)::bigint, "  # noqa: S608
+        f'coalesce(sum({" + ".join(whole) or "0"}), 0)::bigint FROM "{schema}"."{table.name}"'
+    )
+
+
+def origin_of(options: Options, config: TrialConfig, made: MadeWorkload | None, stop: threading.Event) -> Origin:
+    """Where the documents come from. Puts made users into the collection where the source is MongoDB."""
+    if options.source == "bson":
+        path = made.path if made else options.path
+        if not path:
+            raise BadConfigurationError("workload.options: give `documents` to make some, or `path` of a BSON file")
+        return BsonFile(path)
+    uri = config.uri("source")
+    if made is None:
+        return Collection(uri, options.collection or options.load_mapping().collection, backoff=Backoff(), stop=stop)
+    name = MADE_DATABASE_COLLECTION.format(documents=options.documents, seed=options.seed)
+    try:
+        _fill_collection(uri, name, options.documents, made.path)
+    except PyMongoError as error:
+        raise InfrastructureError(f"the source does not take the made users: {error}") from error
+    return Collection(uri, name, backoff=Backoff(), stop=stop)
+
+
+def _fill_collection(uri: str, name: str, count: int, path: Path) -> None:
+    """Insert the file's documents where the collection does not hold them all."""
+    with client_of(uri) as client:
+        collection = client.get_default_database()[name]
+        if collection.estimated_document_count() == count:
+            return
+        collection.drop()
+        with path.open("rb") as file:
+            batch: list[dict[str, Any]] = []
+            for document in bson.decode_file_iter(file):
+                batch.append(document)
+                if len(batch) == 500:
+                    collection.insert_many(batch, ordered=False)
+                    batch = []
+            if batch:
+                collection.insert_many(batch, ordered=False)
+
+
+def described(options: Options, mapping: Mapping, origin: Origin, made: MadeWorkload | None) -> MappingType[str, Any]:
+    """The workload's record in the measurement: what the trials run on."""
+    record = {
+        "kind": "tables",
+        "source": options.source,
+        "collection": mapping.collection,
+        "tables": len(mapping.tables),
+        "documents": options.documents or None,
+        "bytes": made.bytes if made else None,
+        "rows": sum(table.rows for table in made.expected.values()) if made else None,
+    }
+    identity = json.dumps([record, options.seed, origin.name if made is None else ""], sort_keys=True)
+    return {**record, "fingerprint": hashlib.sha256(identity.encode()).hexdigest()[:16]}
