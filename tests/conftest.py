@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from pipeline_tuner.local import demo_data, jars
-from pipeline_tuner.local.java import java_home
+from pipeline_tuner.local.java import java_home, spark_home
 from pipeline_tuner.local.layout import Layout
 from pipeline_tuner.local.mongodb import MongodbServer
 from pipeline_tuner.local.postgres import PostgresServer
@@ -180,6 +180,7 @@ def _use_spark(layout: Layout, *groups: str) -> dict[str, str]:
     environment = {
         "JAVA_HOME": str(home),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(home / "bin"), os.environ["PATH"]]),
+        "SPARK_HOME": str(spark_home()),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT / "spark_jobs")]),
         "PIPELINE_TUNER_JARS": ",".join(map(str, jars.fetch(layout, *groups))),

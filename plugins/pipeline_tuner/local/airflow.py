@@ -19,7 +19,7 @@ from pathlib import Path
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local import jars
 from pipeline_tuner.local.background import BackgroundProgram
-from pipeline_tuner.local.java import java_home
+from pipeline_tuner.local.java import java_home, spark_home
 from pipeline_tuner.local.ports import kept_port
 from pipeline_tuner.local.postgres import USER
 from pipeline_tuner.local.services import Services
@@ -54,6 +54,8 @@ class Airflow:
             "AIRFLOW_HOME": str(self.home),
             "PYTHONPATH": str(layout.root / "plugins"),
             "JAVA_HOME": str(java_home(layout)),
+            # Spark's scripts look for it with a program that stumbles over blanks in folder names.
+            "SPARK_HOME": str(spark_home()),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "PIPELINE_TUNER_JARS": ",".join(map(str, jars.present(layout))),
             **self._settings(),

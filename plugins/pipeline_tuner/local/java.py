@@ -31,6 +31,14 @@ def java_home(layout: Layout) -> Path:
     return _packaged(layout)
 
 
+def spark_home() -> Path:
+    """The folder of the Spark that came with pip."""
+    package = importlib.util.find_spec("pyspark")
+    if package is None or package.origin is None:
+        raise InfrastructureError("Spark is missing: pip install pyspark")
+    return Path(package.origin).parent
+
+
 def major_version(home: Path) -> int | None:
     """The major version of the Java in a folder, None where there is none that runs."""
     try:
