@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from pipeline_tuner.analysis.estimates import block_cap
+from pipeline_tuner.analysis.estimates import block_cap, finalists
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.goals import goal_unit, goal_value
 from pipeline_tuner.analysis.history import earlier_gains
@@ -66,7 +66,7 @@ class Answer:
         return select(
             self.evidence.observations("search"),
             control=self.evidence.control,
-            candidates=self.evidence.running,
+            candidates=finalists(self.evidence.options, self.evidence.running, self.evidence.results),
             indifference=budget.indifference,
             confidence=budget.confidence,
             cap=block_cap(self.evidence.options),
@@ -102,12 +102,12 @@ class Answer:
 
     @cached_property
     def pick(self) -> str | None:
-        """The preferred one among the ties (of those that were confirmed, if any was); the best guess otherwise."""
+        """The preferred one of the interchangeable ties (of those confirmed, if any was); the best guess otherwise."""
         if self.selection.status == "abstained":
             return self.selection.best
-        tied = [self.evidence.candidates[label] for label in self.selection.ties]
-        confirmed = [candidate for candidate in tied if self._confirmed(candidate.label)]
-        return by_preference(self.evidence.study, confirmed or tied)[0].label
+        equal = [self.evidence.candidates[label] for label in self.selection.interchangeable]
+        confirmed = [candidate for candidate in equal if self._confirmed(candidate.label)]
+        return by_preference(self.evidence.study, confirmed or equal)[0].label
 
     @cached_property
     def gain(self) -> Interval | None:
@@ -169,13 +169,16 @@ class Answer:
         evidence, zone = self.evidence, percent(self.evidence.options.budget.indifference)
         said = {"winner": self._winner_words, "tied": self._tied_words, "abstained": self._abstained_words}
         parts = [said[self.status](zone), self._gain_words()]
+        explored = len(evidence.running) - len(self.selection.standings)
+        if explored > 0:
+            parts.append(f"{counted(explored, 'more configuration')} measured in exploring did not come to the final.")
         missing = [label for label, why in evidence.out.items() if why.startswith("never measured")]
         if missing:
             parts.append(f"Nothing is known of {listed(missing)}.")
         return " ".join(part for part in parts if part)
 
     def _winner_words(self, zone: str) -> str:
-        rivals = len(self.evidence.running) - 1
+        rivals = len(self.selection.standings) - 1
         if not rivals:
             return f"{self.pick} is the only configuration left in the running."
         other = "the other" if rivals == 1 else f"all {rivals} others"
@@ -238,7 +241,9 @@ class Answer:
             return "out"
         if label == self.pick:
             return "pick"
-        standing = self.selection.standing(self.evidence.namesakes[label])
+        standing = next((s for s in self.selection.standings if s.label == self.evidence.namesakes[label]), None)
+        if standing is None:
+            return "explored"
         if standing.is_tied or not standing.is_settled:
             return "tied" if self.status != "abstained" else "open"
         return "worse"

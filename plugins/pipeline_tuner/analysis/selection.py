@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -85,6 +85,9 @@ class Selection:
     """The trials in them."""
     next_labels: tuple[str, ...]
     """What the next block should hold beside the control: the leader and all that are not settled, neediest first."""
+    interchangeable: tuple[str, ...] = ()
+    """The ties that are certified themselves: whichever of them is picked, the promise holds. A tie that is only too
+    uncertain to be told from the leader is not among them."""
 
     def standing(self, label: str) -> Standing:
         """The standing of one candidate. Raises KeyError where it was not measured."""
@@ -115,8 +118,16 @@ def select(
     if not measured:
         return _nothing(competing)
     best = min(measured, key=lambda label: fit.effects[fit.index[label]])
-    rivals = Rivals.of(fit, best, [label for label in measured if label != best], indifference)
-    return _answer(fit, rivals, competing, control, confidence, cap)
+
+    def answered(label: str) -> Selection:
+        rivals = Rivals.of(fit, label, [other for other in measured if other != label], indifference)
+        return _answer(fit, rivals, competing, control, confidence, cap)
+
+    answer = answered(best)
+    if answer.status == "abstained":
+        return answer
+    safe = (label for label in answer.ties if label == best or answered(label).status != "abstained")
+    return replace(answer, interchangeable=tuple(safe))
 
 
 def _nothing(competing: tuple[str, ...]) -> Selection:
