@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.airflow import Airflow, shell_lines
 from pipeline_tuner.local.demo import Demo, Follower, time_left_s
 from pipeline_tuner.local.layout import Layout
@@ -44,8 +45,11 @@ def test_the_environment_names_every_connection_and_no_file_is_open_to_others(ai
     assert not [path for path in secrets if path.stat().st_mode & 0o077]
 
 
-def test_a_job_that_does_not_exist_is_named(airflow: Airflow):
-    with pytest.raises(Exception, match="no job 'compost': choose one of migration"):
+def test_a_study_that_does_not_exist_is_named(airflow: Airflow):
+    dags = airflow.services.layout.root / "dags"
+    dags.mkdir()
+    (dags / "tune_migration.py").touch()
+    with pytest.raises(InfrastructureError, match="no study 'compost': choose JOB=migration"):
         Demo(airflow, "compost").run()
 
 

@@ -75,7 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipeline_tuner.local", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("--job", default="migration", help="migration, streaming_etl, dedup or quantizer")
+    parser.add_argument(
+        "--job", default="migration", help="the study: migration, streaming_etl, dedup, quantizer, or one of your own"
+    )
     options = parser.parse_args(arguments)
     try:
         return COMMANDS[options.command](Airflow(Services(Layout.default())), options.job)

@@ -18,6 +18,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.airflow import Airflow
 from pipeline_tuner.local.postgres import PostgresServer
 from pipeline_tuner.local.services import needs_of
@@ -44,7 +45,13 @@ class Demo:
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
 
     def run(self) -> int:
-        """Run it; returns the exit code: 0 where the sweep recommends something."""
+        """Run it; returns the exit code: 0 where the sweep recommends something.
+
+        Raises InfrastructureError naming the studies that there are, where there is none of this name.
+        """
+        studies = self.airflow.services.layout.studies
+        if self.job not in studies:
+            raise InfrastructureError(f"there is no study {self.job!r}: choose JOB={', '.join(studies)}")
         begin = time.monotonic()
         needs = needs_of(self.job)
         self._step("PostgreSQL, the data and Spark's jars", lambda: self.airflow.services.start(needs))

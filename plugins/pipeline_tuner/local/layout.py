@@ -25,9 +25,9 @@ class Layout:
         return self.root / ".local"
 
     @property
-    def reports(self) -> Path:
-        """The written analyses, a folder a sweep."""
-        return self.root / "build" / "reports"
+    def studies(self) -> list[str]:
+        """The names of the studies that have a DAG `tune_<study>`."""
+        return sorted(path.stem.removeprefix("tune_") for path in (self.root / "dags").glob("tune_*.py"))
 
     def secret(self, name: str, *, size_bytes: int = 32) -> str:
         """A password in URL-safe base64, made at the first call and kept in a file only its owner can read."""
