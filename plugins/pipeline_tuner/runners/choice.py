@@ -19,7 +19,7 @@ def runner_for(study: Study, *, sweep_id: str | None = None) -> Runner:
     Raises StudyError where the study doesn't say enough.
     """
     if study.runner.kind == "glue":
-        raise StudyError(f"study {study.study}: runner.kind: 'glue' has no runner yet, use process or spark_submit")
+        return _glue_runner(study)
     if study.runner.kind == "spark_submit":
         return _spark_runner(study, sweep_id)
     from pipeline_tuner.runners.process import ProcessRunner
@@ -50,6 +50,21 @@ def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
     if study.runner.warm and sweep_id:
         return WarmSparkRunner(study.job, submit, modules=settings.jobs_folder(), sweep_id=sweep_id)
     return submit
+
+
+def _glue_runner(study: Study) -> Runner:
+    # Imported here: AWS's client takes a second, which no DAG parse should pay.
+    from pipeline_tuner.analysis.glue_prices import parse_prices
+    from pipeline_tuner.runners.glue import GlueRunner
+
+    prices = (settings.studies_folder() / "prices.yaml").read_text(encoding="utf-8")
+    return GlueRunner(
+        _script(study),
+        modules=settings.jobs_folder(),
+        prices=parse_prices(prices),
+        conn_id=study.runner.conn_id,
+        options={name: value for name, value in study.runner.options.items() if name != "script"},
+    )
 
 
 def _script(study: Study) -> Path:

@@ -1,0 +1,270 @@
+"""A job on AWS Glue: the same script and the same two documents, as objects in S3.
+
+Every trial is a run of its own with its own worker type and number: nothing is reattached to or reused, because a
+measurement that was not made again is none (`durable=False`, in the words of Airflow's own Glue operator).
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from airflow.providers.amazon.aws.hooks.glue import GlueJobHook
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import Field, ValidationError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+
+from pipeline_tuner.analysis.glue_prices import ExecutionClass, Prices
+from pipeline_tuner.analysis.glue_sizing import glue_arguments
+from pipeline_tuner.exceptions import InfrastructureError, StudyError
+from pipeline_tuner.measurement import Measurement, first_problem
+from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun
+from pipeline_tuner.runners.glue_figures import billed_figures, cloudwatch_figures
+from pipeline_tuner.space import Frozen
+
+POLL_S = 5.0
+BUSY_S = 600.0
+"""How long to try again while AWS throttles, or while other runs hold the job's concurrency."""
+
+TRY_AGAIN = (
+    "ThrottlingException",
+    "Throttling",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "ConcurrentRunsExceededException",
+    "ResourceNumberLimitExceededException",
+    "ServiceUnavailable",
+    "InternalServiceException",
+    "OperationTimeoutException",
+)
+NO_PERMISSION = ("AccessDenied", "AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException", "403")
+ENDED = ("SUCCEEDED", "FAILED", "ERROR", "STOPPED", "TIMEOUT", "EXPIRED")
+MEMORY_SIGNS = ("OutOfMemory", "out of memory", "exit code 137", "exit code 52", "OUT_OF_MEMORY", "memory limits")
+
+
+class GlueOptions(Frozen):
+    """The study's `runner.options` for Glue."""
+
+    bucket: str
+    """S3 bucket for the code, the two documents of each trial, and shuffle files if a trial sends them there."""
+    prefix: str = "pipeline-tuner"
+    job_name: str = "pipeline-tuner"
+    """Glue job definitions are named after it, one for each version of the code."""
+    role_arn: str | None = None
+    role_name: str | None = None
+    glue_version: str = "5.1"
+    concurrent_runs: int = Field(default=4, ge=1)
+    timeout_minutes: int = Field(default=60, ge=1)
+    execution_class: ExecutionClass = "STANDARD"
+    secret: str = ""
+    """A Secrets Manager secret: JSON from the names of the connections' variables to their URIs."""
+    python_modules: str = "psycopg2-binary,psutil,duckdb,pyarrow"
+    arguments: dict[str, str] = {}
+    """More job arguments, for every trial."""
+    poll_s: float = Field(default=POLL_S, gt=0)
+
+
+class GlueRunner(Runner):
+    """Runs a job's script on Glue. `options` are the study's `runner.options`; raises StudyError for wrong ones."""
+
+    def __init__(
+        self, script: Path, *, modules: Path, prices: Prices, conn_id: str | None, options: Mapping[str, Any]
+    ) -> None:
+        self._script, self._modules, self._prices = script, modules, prices
+        self._conn_id = conn_id or "aws_default"
+        try:
+            self.options = GlueOptions.model_validate(dict(options))
+        except ValidationError as error:
+            raise StudyError(f"runner.options.{first_problem(error)}") from None
+        self._run_id: str | None = None
+        self._state: dict[str, Any] = {}
+
+    def start(self, run: TrialRun) -> None:
+        """Upload what isn't there, and start the run. Raises InfrastructureError where AWS refuses."""
+        self._run = run
+        try:
+            code = self._upload_code()
+            self._s3.load_file(str(run.config_path), self._key(run, "config.json"), self.options.bucket, replace=True)
+            self._hook = self._job_hook(code, run)
+            started = self._patiently(self._hook.initialize_job, self._arguments(code, run), self._size(run))
+        except (ClientError, BotoCoreError) as error:
+            raise InfrastructureError(explained(error)) from None
+        self._run_id = started["JobRunId"]
+
+    def wait(self, timeout_s: float) -> int:
+        """0 where the run succeeded, 1 otherwise. Raises TimeoutError."""
+        deadline = monotonic() + timeout_s
+        while True:
+            self._state = self._patiently(self._job_run)
+            if self._state["JobRunState"] in ENDED:
+                return 0 if self._state["JobRunState"] == "SUCCEEDED" else 1
+            if monotonic() > deadline:
+                raise TimeoutError
+            sleep(self.options.poll_s)
+
+    def collect(self, exit_code: int) -> Measurement:
+        """The job's measurement with what Glue, CloudWatch and the price file add to it."""
+        if exit_code:
+            raise self._failure()
+        try:
+            text = self._s3.read_key(self._key(self._run, "measurement.json"), self.options.bucket)
+        except ClientError as error:
+            raise TrialFailedError("invalid_measurement", f"the run left no measurement: {explained(error)}") from None
+        self._run.measurement_path.write_text(text, encoding="utf-8")
+        measurement = self._run.read_measurement()
+        figures = self._figures()
+        return measurement.model_copy(
+            update={
+                "metrics": {**measurement.metrics, **figures},
+                "environment": {**measurement.environment, "glue": self._described()},
+            }
+        )
+
+    def cancel(self) -> None:
+        """Stop the run, if there is one that has not ended."""
+        if self._run_id and self._state.get("JobRunState") not in ENDED:
+            run_id, self._run_id = self._run_id, None
+            self._patiently(self._hook.conn.batch_stop_job_run, JobName=self._hook.job_name, JobRunIds=[run_id])
+
+    @cached_property
+    def _s3(self) -> S3Hook:
+        return S3Hook(aws_conn_id=self._conn_id)
+
+    def _job_hook(self, code: Code, run: TrialRun) -> GlueJobHook:
+        size = self._size(run)
+        return GlueJobHook(
+            aws_conn_id=self._conn_id,
+            job_name=f"{self.options.job_name}-{run.job}-{code.digest[:12]}",
+            desc=f"Trials of {run.job} by Airflow Pipeline Tuner",
+            script_location=self._uri(code.script_key),
+            concurrent_run_limit=self.options.concurrent_runs,
+            iam_role_arn=self.options.role_arn,
+            iam_role_name=self.options.role_name,
+            create_job_kwargs={
+                "GlueVersion": self.options.glue_version,
+                "WorkerType": size["WorkerType"],
+                "NumberOfWorkers": size["NumberOfWorkers"],
+            },
+        )
+
+    def _size(self, run: TrialRun) -> dict[str, Any]:
+        """What `start_job_run` is told of this trial's size: the job's definition keeps its own."""
+        worker_type = str(run.configuration.get("worker_type", "G.1X"))
+        self._prices.worker(worker_type)
+        return {
+            "WorkerType": worker_type,
+            "NumberOfWorkers": int(run.configuration.get("workers", 2)),
+            "Timeout": self.options.timeout_minutes,
+            "ExecutionClass": self.options.execution_class,
+        }
+
+    def _arguments(self, code: Code, run: TrialRun) -> dict[str, str]:
+        arguments = {
+            "--config": self._uri(self._key(run, "config.json")),
+            "--measurement": self._uri(self._key(run, "measurement.json")),
+            "--extra-py-files": self._uri(code.modules_key),
+            "--additional-python-modules": self.options.python_modules,
+            **glue_arguments(run.configuration, self.options.bucket),
+            **self.options.arguments,
+        }
+        return arguments | ({"--secret": self.options.secret} if self.options.secret else {})
+
+    def _upload_code(self) -> Code:
+        """Script and modules, once for each content: a sweep's later trials find them there."""
+        code = Code.of(self._script, self._modules, f"{self.options.prefix}/code")
+        for key, content in ((code.modules_key, code.modules), (code.script_key, code.script)):
+            if not self._s3.check_for_key(key, self.options.bucket):
+                self._s3.load_bytes(content, key, self.options.bucket, replace=True)
+        return code
+
+    def _job_run(self) -> dict[str, Any]:
+        return self._hook.conn.get_job_run(JobName=self._hook.job_name, RunId=self._run_id)["JobRun"]
+
+    def _patiently(self, call: Any, *arguments: Any, **named: Any) -> Any:
+        """A call to AWS, again with growing pauses while it is throttled or the job is at its concurrency."""
+        retrying = Retrying(
+            retry=retry_if_exception(is_busy),
+            wait=wait_random_exponential(multiplier=self.options.poll_s / 5, max=60),
+            stop=stop_after_delay(BUSY_S),
+            reraise=True,
+        )
+        return retrying(call, *arguments, **named)
+
+    def _failure(self) -> Exception:
+        state, message = self._state["JobRunState"], str(self._state.get("ErrorMessage", "")).strip()
+        size = self._size(self._run)
+        where = f"on {size['NumberOfWorkers']} workers {size['WorkerType']}"
+        if any(sign in message for sign in MEMORY_SIGNS):
+            memory = self._prices.worker(size["WorkerType"]).memory_gb
+            return TrialFailedError("out_of_memory", f"out of memory at {memory:g} GB a worker, {where}: {message}")
+        if state == "TIMEOUT":
+            return TrialFailedError("timeout", f"Glue ended the run after {self.options.timeout_minutes} min, {where}")
+        if state in ("STOPPED", "EXPIRED"):
+            return InfrastructureError(f"the Glue run was {state.lower()} by someone or something else: {message}")
+        return TrialFailedError("error", f"the Glue run {state.lower()} {where}: {message or 'no message'}")
+
+    def _figures(self) -> dict[str, float]:
+        billed = billed_figures(self._state, self._size(self._run), self._prices, self.options.execution_class)
+        return billed | cloudwatch_figures(self._conn_id, str(self._state["Id"]), self._state)
+
+    def _described(self) -> dict[str, Any]:
+        size = self._size(self._run)
+        return {
+            "version": self.options.glue_version,
+            **size,
+            "run_id": self._state["Id"],
+            "prices": self._prices.source,
+        }
+
+    def _key(self, run: TrialRun, name: str) -> str:
+        return f"{self.options.prefix}/trials/{run.trial_id}/{name}"
+
+    def _uri(self, key: str) -> str:
+        return f"s3://{self.options.bucket}/{key}"
+
+
+class Code:
+    """A job's script and its modules, as bytes whose digest names their place."""
+
+    def __init__(self, script: bytes, modules: bytes, folder: str, name: str) -> None:
+        self.script, self.modules = script, modules
+        self.digest = sha256(script + modules).hexdigest()
+        self.script_key = f"{folder}/{self.digest}/{name}"
+        self.modules_key = f"{folder}/{self.digest}/pipeline_jobs.zip"
+
+    @classmethod
+    def of(cls, script: Path, modules: Path, folder: str) -> Code:
+        """The code in a folder of jobs. The same files give the same bytes."""
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+            for path in sorted(modules.rglob("pipeline_jobs/**/*")):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    entry = zipfile.ZipInfo(str(path.relative_to(modules)), (1980, 1, 1, 0, 0, 0))
+                    file.writestr(entry, path.read_bytes())
+        return cls(script.read_bytes(), archive.getvalue(), folder, script.name)
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether AWS said to come back later."""
+    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in TRY_AGAIN
+
+
+def explained(error: Exception) -> str:
+    """An error of AWS in one message that says what to do."""
+    if not isinstance(error, ClientError):
+        return f"AWS can't be reached: {error}"
+    details = error.response.get("Error", {})
+    code, message = str(details.get("Code", "")), str(details.get("Message", ""))
+    if code in NO_PERMISSION:
+        return (
+            f"no AWS permission for {error.operation_name}: {message or code}; let the connection's user do it "
+            "(docs/dedup.md lists what is needed)"
+        )
+    return f"AWS refused {error.operation_name} ({code}): {message}"
