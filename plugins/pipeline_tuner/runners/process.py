@@ -16,7 +16,8 @@ from pipeline_tuner.runners.base import Runner, TrialRun, kernel_kills, measurem
 
 GUARD = Path(__file__).with_name("guard.py")
 POLL_S = 0.05
-KILL_AFTER_S = 15.0
+KILL_AFTER_S = 60.0
+"""For a guard that ends its job on a busy machine; after that the guard itself is killed."""
 AIRFLOW_SECRETS = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
 """Variables that configure Airflow: none of a job's business."""
 

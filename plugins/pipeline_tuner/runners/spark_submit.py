@@ -61,7 +61,7 @@ class SparkSubmitRunner(ProcessRunner):
         return hook._build_spark_submit_command(str(script))
 
     def _conf(self, configuration: Configuration) -> dict[str, str]:
-        conf = {"spark.ui.showConsoleProgress": "false", "spark.ui.enabled": "false"}
+        conf = {"spark.ui.showConsoleProgress": "false", "spark.ui.enabled": "false", "spark.log.level": "WARN"}
         conf |= {name: str(value) for name, value in self._options.get("conf", {}).items()}
         jvm = {name: str(value) for name, value in configuration.items() if name.startswith("spark.driver.extra")}
         return conf | jvm

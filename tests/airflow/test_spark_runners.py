@@ -1,0 +1,167 @@
+"""The Spark runners with the real migration job: one process a trial, and the process that is kept for a sweep."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import psutil
+import pytest
+
+from pipeline_tuner import settings
+from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.runners import TrialFailedError, TrialRun
+from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
+from pipeline_tuner.runners.warm import WarmSparkRunner, kept_folder
+
+CONNECTION = '{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}'
+
+
+@pytest.fixture
+def submit(airflow_env, spark_env, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", CONNECTION)
+    jobs = settings.jobs_folder()
+    return SparkSubmitRunner(jobs / "migration.py", modules=jobs)
+
+
+@pytest.fixture
+def warm(submit):
+    runner = WarmSparkRunner("migration", submit, modules=settings.jobs_folder(), sweep_id=f"test-{os.getpid()}")
+    yield runner
+    runner.cancel()
+    runner.end_of_sweep()
+
+
+@pytest.fixture
+def trial(tmp_path, flights, database):
+    """A function that makes a trial: the airports from one database to another."""
+
+    def make(number=1, **configuration):
+        folder = tmp_path / str(number)
+        folder.mkdir(exist_ok=True)
+        return TrialRun(
+            job="migration",
+            trial_id=f"t{number}",
+            configuration={"method": "copy", "cores": 2, "partitions": 2, **configuration},
+            folder=folder,
+            workload={"name": "airports", "table": "airports"},
+            environment={"SOURCE_URI": flights, "TARGET_URI": database},
+            connections={"source": "SOURCE_URI", "target": "TARGET_URI"},
+            warmups=0,
+        )
+
+    return make
+
+
+def of_serve(process):
+    return any("pipeline_jobs/serve.py" in part or "migration.py" in part for part in process.info["cmdline"] or [])
+
+
+def spark_processes(config=""):
+    """Processes of Spark jobs, this user's, whose command line holds `config`."""
+    found = psutil.process_iter(["cmdline", "pid"])
+    return [p for p in found if of_serve(p) and config in " ".join(p.info["cmdline"])]
+
+
+def jvms(runner):
+    """The processes that are kept for this runner's sweep: they all name its socket."""
+    return [p for p in psutil.process_iter(["cmdline"]) if runner._key() in " ".join(p.info["cmdline"] or [])]
+
+
+def test_spark_submit_runs_a_trial_and_leaves_no_process(submit, trial, tmp_path):
+    measurement = submit.run(trial(), 120)
+    assert measurement.status == "measured", measurement.failure
+    assert measurement.metrics["rows"] == 1458
+    assert spark_processes(str(tmp_path)) == []
+
+
+def test_no_password_is_on_the_command_line(submit, trial, database):
+    run = trial()
+    password = database.split(":")[2].split("@")[0]
+    assert password not in " ".join(submit.command(run))
+    run.write_config()
+    assert password not in run.config_path.read_text(encoding="utf-8")
+
+
+def test_a_missing_connection_is_an_error_and_not_yarn(airflow_env):
+    jobs = settings.jobs_folder()
+    runner = SparkSubmitRunner(jobs / "migration.py", modules=jobs, conn_id="no_such_spark")
+    with pytest.raises(InfrastructureError, match="make one of type Spark"):
+        runner.submit_command({}, jobs / "migration.py", [])
+
+
+def test_cluster_mode_is_refused(airflow_env, monkeypatch):
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_FAR", '{"conn_type": "spark", "host": "yarn", "extra": {"deploy-mode": "cluster"}}'
+    )
+    jobs = settings.jobs_folder()
+    runner = SparkSubmitRunner(jobs / "migration.py", modules=jobs, conn_id="far")
+    with pytest.raises(InfrastructureError, match="set it to client"):
+        runner.submit_command({}, jobs / "migration.py", [])
+
+
+def test_trials_share_a_kept_process_that_ends_with_the_sweep(warm, trial):
+    first = warm.run(trial(1), 120)
+    kept = {process.pid for process in jvms(warm)}
+    second = warm.run(trial(2, cores=1), 120)
+    assert (first.status, second.status) == ("measured", "measured")
+    assert second.trial_id == "t2"
+    assert {process.pid for process in jvms(warm)} == kept
+    # Another heap needs another JVM; the first stays.
+    assert warm.run(trial(3, driver_memory="1g"), 120).status == "measured"
+    assert {process.pid for process in jvms(warm)} > kept
+    warm.end_of_sweep()
+    assert jvms(warm) == []
+    assert list(kept_folder().glob(f"{warm._key()}*")) == []
+
+
+def test_a_setting_that_cannot_work_fails_and_keeps_the_process(warm, trial):
+    assert warm.run(trial(1), 120).status == "measured"
+    kept = {process.pid for process in jvms(warm)}
+    bad = warm.run(trial(2, method="jdbc", batch_size=-1), 120)
+    assert (bad.status, bad.failure.kind) == ("failed", "bad_configuration")
+    assert {process.pid for process in jvms(warm)} == kept
+
+
+@pytest.mark.parametrize("victim", ["java", "serve.py"])
+def test_a_killed_kept_process_is_no_evidence_and_the_next_trial_gets_a_new_one(warm, trial, victim):
+    assert warm.run(trial(1), 120).status == "measured"
+    before = {process.pid for process in jvms(warm)}
+    run = trial(2)
+    run.write_config()
+    warm.start(run)
+    for process in jvms(warm):
+        command = process.info["cmdline"]
+        if os.path.basename(command[0]).startswith("java") == (victim == "java") and "guard.py" not in " ".join(
+            command
+        ):
+            process.send_signal(signal.SIGKILL)
+    code = warm.wait(60)
+    with pytest.raises((InfrastructureError, TrialFailedError)):
+        warm.collect(code)
+    warm.cancel()
+    assert jvms(warm) == []
+    assert warm.run(trial(3), 120).status == "measured"
+    assert not before & {process.pid for process in jvms(warm)}
+
+
+def test_a_trial_that_takes_too_long_takes_the_kept_process_with_it(warm, trial):
+    assert warm.run(trial(1), 120).status == "measured"
+    with pytest.raises(TrialFailedError, match="longer") as caught:
+        warm.run(trial(2, origin_rate_limit=10), 3)
+    assert caught.value.kind == "timeout"
+    assert jvms(warm) == []
+
+
+def test_a_cancelled_trial_leaves_no_process(warm, trial):
+    assert warm.run(trial(1), 120).status == "measured"
+    run = trial(2, origin_rate_limit=10)
+    threading.Timer(2, warm.cancel).start()
+    with pytest.raises((InfrastructureError, TrialFailedError, OSError)):
+        warm.run(run, 60)
+    deadline = time.monotonic() + 20
+    while jvms(warm) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert jvms(warm) == []
