@@ -11,11 +11,14 @@ from collections.abc import Callable
 from pipeline_jobs.quantizer.kernel import States
 from pipeline_jobs.quantizer.rollup import Points, finest_states
 
-ENGINES: dict[str, Callable[[Points, int, bool], tuple[States, int]]] = {}
+
+def _compiled(points: Points, resolution_us: int, drop_repeats: bool) -> tuple[States, int]:
+    return finest_states(points, resolution_us, drop_repeats=drop_repeats)
+
+
+ENGINES: dict[str, Callable[[Points, int, bool], tuple[States, int]]] = {"compiled": _compiled}
 
 
 def finest_by(engine: str, points: Points, resolution_us: int, drop_repeats: bool) -> tuple[States, int]:
     """The states of the smallest windows, in order of series and time, and the repeated points left out."""
-    if engine == "compiled":
-        return finest_states(points, resolution_us, drop_repeats=drop_repeats)
     return ENGINES[engine](points, resolution_us, drop_repeats)

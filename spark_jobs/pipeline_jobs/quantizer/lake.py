@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -240,3 +241,15 @@ def operations_between(table: Any, after: int, until: int) -> Sequence[str]:
             "late rows can't be told: keep snapshots until they are rolled up, and roll up into a new table now"
         )
     return operations
+
+
+def table_figures(spark: SparkSession, name: str) -> dict[str, Any]:
+    """What Iceberg's own metadata says of a table: files, their sizes (bytes), manifests, snapshots."""
+    sizes = [row[0] for row in spark.sql(f"SELECT file_size_in_bytes FROM {name}.files").collect()]
+    return {
+        "files": len(sizes),
+        "bytes": sum(sizes),
+        "median_file_bytes": statistics.median(sizes) if sizes else 0,
+        "manifests": spark.table(f"{name}.manifests").count(),
+        "snapshots": spark.table(f"{name}.snapshots").count(),
+    }

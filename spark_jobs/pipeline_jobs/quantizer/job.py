@@ -1,0 +1,217 @@
+"""One trial of the quantizer, or one production batch: make or find the points, roll them up, check, measure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Sample, TrialConfig
+from pipeline_jobs.environment import environment
+from pipeline_jobs.event_log import summarise_event_log
+from pipeline_jobs.quantizer import lake, seed_shape, workload
+from pipeline_jobs.quantizer.batch import Batch, BatchResult, run_batch
+from pipeline_jobs.quantizer.check import Expected, check_rollups, expected_figures
+from pipeline_jobs.quantizer.rollup import warm_up
+from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us, read_settings, read_workload
+from pipeline_jobs.resources import ResourceMonitor
+from pipeline_jobs.session import close_session, open_session
+
+
+def run(config: TrialConfig, writer: MeasurementWriter) -> None:
+    """Measure one configuration. Raises JobError, BadConfigurationError or InfrastructureError."""
+    settings, work = read_settings(config), read_workload(config)
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="quantizer-") as folder:
+        with _session(config, work, folder) as spark:
+            warm_up()
+            trial = Trial(spark, settings, work, config.fraction, Path(folder), f"trial_{_name(config.trial_id)}")
+            trial.prepare()
+            writer.startup_s = time.monotonic() - begun
+            writer.environment = environment()
+            try:
+                since = trial.measure(writer)
+                trial.judge(writer)
+            finally:
+                trial.clean_up()
+            ended = time.monotonic()
+        writer.teardown_s = time.monotonic() - ended
+        record_stages(writer, folder, since)
+
+
+class Trial:
+    """A trial's tables and what is done with them."""
+
+    def __init__(
+        self, spark: SparkSession, settings: Settings, work: Workload, fraction: float, folder: Path, name: str
+    ) -> None:
+        self.spark, self.settings, self.work, self.folder = spark, settings, work, folder
+        self.source = f"lake.quantizer_raw.{work.kind}_{fingerprint(work)}"
+        self.target = f"lake.quantizer_{name}.rollups"
+        self.borders_us = borders_us(work, fraction)
+        self.results: list[BatchResult] = []
+        self.expected: Expected | None = None
+
+    def prepare(self) -> None:
+        """Make the raw points where they are not there yet, and know what they amount to."""
+        make_source(self.spark, self.source, self.work, self.folder)
+        start, end = self.borders_us[0], self.borders_us[-1]
+        self.expected = expected_figures(self.spark, self.source, start, end, self.work.resolutions_ms)
+
+    def measure(self, writer: MeasurementWriter) -> float:
+        """Roll up once a sample, into a new table each time. Returns when the counted samples began (s since 1970)."""
+        since = time.time()
+        monitor = ResourceMonitor()
+        for sample in writer.samples():
+            self._new_tables()
+            if not sample.is_warmup and monitor is not None:
+                since = time.time()
+            with ResourceMonitor() as monitor:
+                sample.timed(self._roll_up)
+            self._figures(sample, monitor)
+        return since
+
+    def _new_tables(self) -> None:
+        self.clean_up()
+        if self.settings.shape == "seed":
+            seed_shape.create_tables(self.spark, self._batch(0, 1))
+        else:
+            lake.create_rollups(self.spark, self.target, self.settings.table_properties)
+
+    def _roll_up(self) -> None:
+        self.results = []
+        for start, end in pairwise(self.borders_us):
+            batch = self._batch(start, end)
+            if self.settings.shape == "seed":
+                self.results.append(seed_shape.run_seed_shape(self.spark, batch, self.settings.seed_shape))
+            else:
+                self.results.append(run_batch(self.spark, batch))
+
+    def _batch(self, start_us: int, end_us: int) -> Batch:
+        own = self.settings
+        return Batch(
+            self.source,
+            self.target,
+            start_us,
+            end_us,
+            self.work.resolutions_ms,
+            engine=own.engine,
+            rows_per_task=own.rows_per_task,
+            min_tasks=own.min_tasks,
+            chunk_ms=own.chunk_ms,
+            chunk_above_ms=own.chunk_above_ms,
+            compression=own.compression,
+            target_file_bytes=own.target_file_bytes,
+        )
+
+    def _figures(self, sample: Sample, monitor: ResourceMonitor) -> None:
+        assert self.expected is not None
+        sample.metrics |= monitor.metrics()
+        sample.metrics |= {
+            "rows": float(self.expected.rows),
+            "rows_per_s": self.expected.rows / sample.duration_s,
+            "bytes": float(sum(result.bytes for result in self.results)),
+            "files": float(sum(result.files for result in self.results)),
+            "rollup_rows": float(sum(result.rows for result in self.results)),
+            "errors": 0.0,
+        }
+        for stage in {name for result in self.results for name in result.stages}:
+            sample.metrics[f"{stage}_s"] = sum(result.stages.get(stage, 0.0) for result in self.results)
+
+    def judge(self, writer: MeasurementWriter) -> None:
+        """Record whether the last sample's table is right, and what Iceberg says of it."""
+        assert self.expected is not None
+        for name, passed, detail in check_rollups(self.spark, self.target, self.expected, self.results, self.settings):
+            writer.check(name, passed, detail)
+        writer.details["iceberg"] = lake.table_figures(self.spark, self.target)
+        writer.details["counts"] = [asdict(result.counts) for result in self.results]
+        writer.workload = {
+            "name": self.source.rpartition(".")[2],
+            "rows": self.expected.rows,
+            "resolutions_ms": list(self.work.resolutions_ms),
+            "batches": self.work.batches,
+        }
+
+    def clean_up(self) -> None:
+        """Drop the trial's tables with their files."""
+        for name in (self.target, f"{self.target}_partials", f"{self.target}_too_late"):
+            self.spark.sql(f"DROP TABLE IF EXISTS {name} PURGE")
+
+
+def fingerprint(work: Workload) -> str:
+    """A short identity of the raw points."""
+    known = asdict(work.generated) if work.kind == "generated" else {"kind": work.kind}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def make_source(spark: SparkSession, name: str, work: Workload, folder: Path) -> None:
+    """The raw table of a workload, complete: made where it is not there, made anew where it was left half done."""
+    if spark.catalog.tableExists(name):
+        properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()}
+        if properties.get("quantizer.complete") == "true":
+            return
+        spark.sql(f"DROP TABLE {name} PURGE")
+    weather = work.kind == "weather"
+    workload.create_source(spark, name, partition="months" if weather else "hours")
+    if weather:
+        workload.append(spark, name, workload.weather(), folder)
+    else:
+        _generate(spark, name, work, folder)
+    spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('quantizer.complete'='true')")
+
+
+POINTS_A_COMMIT = 5_000_000
+
+
+def _generate(spark: SparkSession, name: str, work: Workload, folder: Path) -> None:
+    waiting: list[pa.Table] = []
+    for table, is_late in workload.generate(work.generated):
+        if is_late or sum(map(len, waiting)) > POINTS_A_COMMIT:
+            workload.append(spark, name, pa.concat_tables(waiting), folder)
+            waiting = []
+        waiting.append(table)
+    workload.append(spark, name, pa.concat_tables(waiting), folder)
+
+
+@contextmanager
+def _session(config: TrialConfig, work: Workload, folder: str) -> Iterator[SparkSession]:
+    uri = config.uri("catalog") if work.catalog in ("jdbc", "rest") else None
+    extra = lake.catalog_settings(work.catalog, work.warehouse, uri)
+    logs = Path(folder) / "events"
+    logs.mkdir()
+    spark = open_session(f"quantizer {config.trial_id}", config.configuration, extra=extra, event_log_dir=logs)
+    try:
+        if work.catalog == "jdbc" and uri:
+            lake.use_password(spark, uri)
+        yield spark
+    finally:
+        lake.forget_password(spark)
+        close_session(spark)
+
+
+def record_stages(writer: MeasurementWriter, folder: str, since: float) -> None:
+    """Spark's own figures of the counted samples: metrics a sample, and the stages as a detail."""
+    summary: Mapping[str, Any] = summarise_event_log(Path(folder) / "events", since=since)
+    samples = max(1, writer.config.repeats)
+    per_run = ("task_skew", "peak_execution_memory_bytes")
+    for key, value in summary.items():
+        if isinstance(value, int | float):
+            writer.metrics[key] = value if key in per_run else value / samples
+    writer.details["stages"] = summary["stages"]
+
+
+def _name(trial_id: str) -> str:
+    return hashlib.sha256(trial_id.encode()).hexdigest()[:12]
+
+
+__all__ = ["BadConfigurationError", "Trial", "replace", "run"]

@@ -1,0 +1,132 @@
+"""The baseline: the job as document 004 has it, step by step, each of its steps a setting that can be left out.
+
+Read, repartition by org and cache; count and union the partial points; repartition by series; aggregate each
+resolution; repartition for the write; append; write the points of unfinished windows to 200 files. Its rows have
+neither counter figures nor a sketch, and its sums are plain sums of doubles: it does less than ours does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipeline_jobs.quantizer.batch import Batch, BatchResult, Stopwatch
+from pipeline_jobs.quantizer.rollup import LARGEST_VALUE, Counts
+
+COLUMNS = "org_id STRING, metric_name STRING, wall_timestamp TIMESTAMP, value DOUBLE"
+SMALL_PARTIALS = 10_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Which of the document's steps are taken; the defaults are the document's."""
+
+    cache_input: bool = True
+    read_partitions: int = 200
+    """Repartition by org after the read; 0 leaves the step out."""
+    repartition_series: bool = True
+    """Repartition by org and metric before the aggregation."""
+    count_partials: bool = True
+    """Count the partial points to tell small ones apart, and the rollups for the log."""
+    write_partitions: int = 200
+    """Repartition by org and resolution before the write, and the partials' files; 0 leaves the step out."""
+    fanout: bool = True
+    target_file_bytes: int = 128 << 20
+
+
+def create_tables(spark: SparkSession, batch: Batch) -> None:
+    """Make the baseline's two tables: rollups, and the points of unfinished windows."""
+    spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {batch.target.rpartition('.')[0]}")
+    spark.sql(
+        f"CREATE TABLE IF NOT EXISTS {batch.target} (org_id STRING, metric_name STRING, resolution_ms BIGINT, "
+        "window_end TIMESTAMP, count BIGINT, sum DOUBLE, sum_sq DOUBLE, min DOUBLE, max DOUBLE, first DOUBLE, "
+        "first_ts TIMESTAMP, last DOUBLE, last_ts TIMESTAMP) USING iceberg "
+        "PARTITIONED BY (resolution_ms, days(window_end)) TBLPROPERTIES ('format-version'='2')"
+    )
+    spark.sql(f"CREATE TABLE IF NOT EXISTS {batch.target}_partials ({COLUMNS}) USING iceberg")
+
+
+def run_seed_shape(spark: SparkSession, batch: Batch, shape: Shape) -> BatchResult:
+    """Roll up a batch as the document does. Not exactly once: its three writes can be cut between."""
+    watch = Stopwatch()
+    data = spark.table(batch.source).where(_within(batch)).select("org_id", "metric_name", "wall_timestamp", "value")
+    if shape.read_partitions:
+        data = data.repartition(shape.read_partitions, "org_id")
+    if shape.cache_input:
+        data = data.cache()
+    points = data.where(F.col("value").isNotNull() & (F.abs("value") <= LARGEST_VALUE))
+    points = _with_partials(spark.table(f"{batch.target}_partials"), points, shape)
+    if shape.repartition_series:
+        points = points.repartition("org_id", "metric_name")
+    rollups = _rollups(points, batch)
+    if shape.count_partials:
+        rollups.count()
+    watch.lap("count")
+    _write(rollups, batch, shape)
+    watch.lap("append")
+    _write_partials(points, batch, shape)
+    watch.lap("partials")
+    if shape.cache_input:
+        data.unpersist()
+    files = spark.table(f"{batch.target}.files").agg(F.count("*"), F.sum("file_size_in_bytes"), F.sum("record_count"))
+    listed = files.first()
+    assert listed is not None
+    return BatchResult(0, None, Counts(), listed[0], listed[1] or 0, listed[2] or 0, stages=watch.stages)
+
+
+def _within(batch: Batch) -> Column:
+    start, end = (F.timestamp_micros(F.lit(each)) for each in (batch.start_us, batch.end_us))
+    return (F.col("wall_timestamp") > start) & (F.col("wall_timestamp") <= end)
+
+
+def _with_partials(partials: DataFrame, points: DataFrame, shape: Shape) -> DataFrame:
+    """The document broadcasts small partials before the union, which does nothing: broadcast is a hint for joins."""
+    if shape.count_partials and partials.count() < SMALL_PARTIALS:
+        partials = F.broadcast(partials)
+    return points.unionAll(partials)
+
+
+def _rollups(points: DataFrame, batch: Batch) -> DataFrame:
+    """Each resolution from the points, as the document calls computeRollups for each."""
+    time_us = F.unix_micros("wall_timestamp")
+    levels: list[DataFrame] = []
+    for resolution_ms in batch.resolutions_ms:
+        size = F.lit(resolution_ms * 1000)
+        ended = points.withColumn("window_end", F.timestamp_micros(time_us + F.pmod(-time_us, size)))
+        ended = ended.where(F.unix_micros("window_end") <= _finished(batch))
+        level = ended.groupBy("org_id", "metric_name", F.lit(resolution_ms).alias("resolution_ms"), "window_end").agg(
+            F.count("value").alias("count"),
+            F.sum("value").alias("sum"),
+            F.sum(F.col("value") * F.col("value")).alias("sum_sq"),
+            F.min("value").alias("min"),
+            F.max("value").alias("max"),
+            F.min_by("value", "wall_timestamp").alias("first"),
+            F.min("wall_timestamp").alias("first_ts"),
+            F.max_by("value", "wall_timestamp").alias("last"),
+            F.max("wall_timestamp").alias("last_ts"),
+        )
+        levels.append(level)
+    return reduce(DataFrame.unionAll, levels).withColumn("resolution_ms", F.col("resolution_ms").cast("bigint"))
+
+
+def _finished(batch: Batch) -> int:
+    """The last time whose windows of all resolutions are over."""
+    largest_us = batch.resolutions_ms[-1] * 1000
+    return batch.end_us // largest_us * largest_us
+
+
+def _write(rollups: DataFrame, batch: Batch, shape: Shape) -> None:
+    if shape.write_partitions:
+        rollups = rollups.repartition(shape.write_partitions, "org_id", "resolution_ms")
+        rollups = rollups.sortWithinPartitions("metric_name")
+    writer = rollups.writeTo(batch.target).option("fanout-enabled", str(shape.fanout).lower())
+    writer.option("target-file-size-bytes", str(shape.target_file_bytes)).append()
+
+
+def _write_partials(points: DataFrame, batch: Batch, shape: Shape) -> None:
+    left = points.where(F.unix_micros("wall_timestamp") > _finished(batch))
+    left = left.repartition(shape.write_partitions) if shape.write_partitions else left.coalesce(1)
+    left.writeTo(f"{batch.target}_partials").overwrite(F.lit(True))

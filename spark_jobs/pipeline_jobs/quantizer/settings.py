@@ -1,0 +1,210 @@
+"""A trial's configuration and workload, read and checked; settings that can't work are refused with the reason."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.quantizer.engines import ENGINES
+from pipeline_jobs.quantizer.seed_shape import Shape
+from pipeline_jobs.quantizer.workload import START_US, Generated
+
+SHAPES = ("tasks", "seed")
+FILE_FORMATS = ("parquet", "avro", "orc")
+DISTRIBUTIONS = ("none", "hash", "range")
+CODECS = ("zstd", "snappy", "gzip", "lz4", "uncompressed")
+TABLE_PROPERTIES = {
+    "split_bytes": "read.split.target-size",
+    "distribution": "write.distribution-mode",
+    "delete_after_commit": "write.metadata.delete-after-commit.enabled",
+    "previous_versions": "write.metadata.previous-versions-max",
+    "format_version": "format-version",
+    "target_file_bytes": "write.target-file-size-bytes",
+    "compression": "write.parquet.compression-codec",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a configuration says beside Spark's own settings (session.py)."""
+
+    shape: str = "tasks"
+    """`tasks`: ours, tasks that own stretches of time; `seed`: the baseline of document 004."""
+    engine: str = "compiled"
+    rows_per_task: int = 4_000_000
+    min_tasks: int = 2
+    chunk_ms: int = 0
+    chunk_above_ms: int = 600_000
+    compression: str = "zstd"
+    target_file_bytes: int = 134_217_728
+    split_bytes: int = 268_435_456
+    distribution: str = "none"
+    delete_after_commit: bool = True
+    previous_versions: int = 10
+    format_version: int = 2
+    write_format: str = "parquet"
+    broadcast_partials: bool = False
+    cache_input: bool = True
+    read_partitions: int = 200
+    repartition_series: bool = True
+    count_partials: bool = True
+    write_partitions: int = 200
+    fanout: bool = True
+
+    @property
+    def seed_shape(self) -> Shape:
+        """The baseline's steps."""
+        return Shape(**{each.name: getattr(self, each.name) for each in fields(Shape)})
+
+    @property
+    def table_properties(self) -> dict[str, str]:
+        """The settings that are properties of the rollups' table."""
+        return {name: str(getattr(self, key)).lower() for key, name in TABLE_PROPERTIES.items()}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What to roll up. `kind`: generated (seeded points) or weather (New York's airports in 2013)."""
+
+    kind: str = "generated"
+    generated: Generated = field(default_factory=Generated)
+    resolutions_ms: tuple[int, ...] = (60_000, 300_000, 3_600_000)
+    batches: int = 2
+    """The time is rolled up in that many batches, whose borders cut windows, so partials are written and read."""
+    catalog: str = "jdbc"
+    warehouse: str = ""
+
+
+def read_settings(config: TrialConfig) -> Settings:
+    """The configuration's settings. Raises BadConfigurationError with the reason where they can't work here."""
+    known = {each.name for each in fields(Settings)}
+    settings = Settings(**{key: value for key, value in config.configuration.items() if key in known})
+    for problem in (*_problems(settings), *_spark_problems(config.configuration)):
+        raise BadConfigurationError(problem)
+    return settings
+
+
+def _problems(settings: Settings) -> list[str]:
+    checks: list[tuple[bool, str]] = [
+        (settings.shape in SHAPES, f"shape is {settings.shape!r}, must be one of {', '.join(SHAPES)}"),
+        (settings.engine in ENGINES, f"engine is {settings.engine!r}, must be one of {', '.join(ENGINES)}"),
+        (
+            settings.write_format in FILE_FORMATS,
+            f"write-format is {settings.write_format!r}: Iceberg's option names the file format, one of "
+            f"{', '.join(FILE_FORMATS)}; whether data or delete files are written is decided by the operation",
+        ),
+        (
+            not settings.broadcast_partials,
+            "broadcast_partials does nothing: broadcast() is a hint for joins, and a union has none. Leave it out",
+        ),
+        (
+            settings.distribution in DISTRIBUTIONS,
+            f"distribution is {settings.distribution!r}, must be one of {', '.join(DISTRIBUTIONS)}",
+        ),
+        (
+            settings.compression in CODECS,
+            f"compression is {settings.compression!r}, must be one of {', '.join(CODECS)}",
+        ),
+        (settings.format_version in (2, 3), f"format_version is {settings.format_version}, must be 2 or 3"),
+        (settings.chunk_ms == 0 or settings.chunk_ms >= 1000, f"chunk_ms is {settings.chunk_ms}: at least 1000, or 0"),
+    ]
+    return [text for holds, text in checks if not holds]
+
+
+def _spark_problems(configuration: Mapping[str, Any]) -> list[str]:
+    master = str(configuration.get("master", "local"))
+    found = []
+    for key, value in configuration.items():
+        if key.startswith("spark.") and key.endswith("extraJavaOptions"):
+            found += _java_problem(key, str(value))
+        if key.startswith("spark.executor.") and master.startswith("local"):
+            found.append(f"{key} has no effect with the master {master}: everything runs in the driver's JVM")
+        if key in REFUSED:
+            found += [text for text in [REFUSED[key](str(value))] if text]
+    found += _memory_problem(configuration)
+    return found
+
+
+def _java_problem(key: str, options: str) -> list[str]:
+    """Ask this machine's Java whether it starts with the options."""
+    home = os.environ.get("JAVA_HOME")
+    program = shutil.which("java", path=f"{home}/bin" if home else None)
+    if program is None:
+        return []
+    done = subprocess.run([program, *options.split(), "-version"], capture_output=True, text=True, timeout=60)
+    if done.returncode == 0:
+        return []
+    reason = next((line for line in done.stderr.splitlines() if "rror" in line or "nrecognized" in line), "it fails")
+    return [f"Java does not start with {key}: {reason.strip()} (options: {options})"]
+
+
+def _memory_problem(configuration: Mapping[str, Any]) -> list[str]:
+    wanted = _bytes(str(configuration.get("driver_memory", configuration.get("spark.driver.memory", "1g"))))
+    there = psutil.virtual_memory().total
+    if wanted and wanted > there:
+        return [f"the driver's memory is {wanted / 2**30:.0f} GiB, this machine has {there / 2**30:.0f} GiB"]
+    return []
+
+
+def _bytes(text: str) -> int | None:
+    match = re.fullmatch(r"(\d+)([kmgt]?)b?", text.strip().lower())
+    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2]] if match else None
+
+
+def _index_cache(value: str) -> str | None:
+    size = _bytes(value)
+    if size is not None and size >= 1 << 20:
+        return None
+    return f"spark.shuffle.service.index.cache.size is {value}, which is a size in bytes: 100m is the default"
+
+
+def _unknown_name(name: str) -> Callable[[str], str | None]:
+    return lambda value: f"{name} is no setting of Spark 4: a table's write option, give it as a parameter of the job"
+
+
+REFUSED: dict[str, Callable[[str], str | None]] = {
+    "spark.shuffle.service.index.cache.size": _index_cache,
+    "spark.write-format": _unknown_name("spark.write-format"),
+}
+"""Settings of Spark that are accepted without a word and don't do what they seem to."""
+
+
+def read_workload(config: TrialConfig) -> Workload:
+    """The workload's options. Raises BadConfigurationError for one that is not known."""
+    options = dict(config.workload)
+    options.pop("name", None)
+    generated = {each.name: options.pop(each.name) for each in fields(Generated) if each.name in options}
+    own = {each.name for each in fields(Workload)} - {"generated"}
+    unknown = set(options) - own
+    if unknown:
+        listed = ", ".join(sorted(own | {each.name for each in fields(Generated)}))
+        raise BadConfigurationError(f"workload option {', '.join(sorted(unknown))}: not known; there are {listed}")
+    if "resolutions_ms" in options:
+        options["resolutions_ms"] = tuple(options["resolutions_ms"])
+    if options.get("kind", "generated") not in ("generated", "weather"):
+        raise BadConfigurationError(f"the workload's kind is {options['kind']!r}, must be generated or weather")
+    warehouse = options.pop("warehouse", "") or (Path.cwd() / ".local" / "warehouse").as_uri()
+    if "://" not in warehouse:
+        warehouse = Path(warehouse).resolve().as_uri()
+    return Workload(generated=Generated(**generated), warehouse=warehouse, **options)
+
+
+def borders_us(workload: Workload, fraction: float) -> list[int]:
+    """The times at which batches end, the start first: all but the first cut windows of every resolution."""
+    if workload.kind == "weather":
+        start, length = 1_356_998_400_000_000, 365 * 86_400_000_000
+    else:
+        start, length = START_US, workload.generated.end_us - START_US
+    length = int(length * fraction)
+    finest_us = workload.resolutions_ms[0] * 1000
+    ends = [start + length * number // workload.batches for number in range(1, workload.batches + 1)]
+    return [start, *(end // finest_us * finest_us - finest_us // 3 for end in ends)]
