@@ -177,23 +177,23 @@ class Answer:
             parts.append(f"Nothing is known of {listed(missing)}.")
         return " ".join(part for part in parts if part)
 
-    def _winner_words(self, zone: str) -> str:
+    def _winner_words(self, _zone: str) -> str:
         rivals = len(self.selection.standings) - 1
         if not rivals:
             return f"{self.pick} is the only configuration left in the running."
-        other = "the other" if rivals == 1 else f"all {rivals} others"
-        return (
-            f"{self.pick} is better than {other}, or at most {zone} from the best ({percent(self._confidence)} sure)."
-        )
+        others = "the other one" if rivals == 1 else f"all {rivals} others"
+        return f"{self.pick} is better than {others} in the running ({percent(self._confidence)} sure)."
 
     def _tied_words(self, zone: str) -> str:
-        same = self.evidence.names_of(self.pick or "")
+        same, sure = self.evidence.names_of(self.pick or ""), f"{percent(self._confidence)} sure"
+        if len(self.selection.ties) == 1:
+            return f"{listed(same)} are the same configuration, and it is the best ({sure})."
         words = f"{listed(self.ties)} tie: they can't be told apart"
-        words += f", and each is at most {zone} from the best" if len(self.selection.ties) == 1 else ""
-        if len(same) > 1:
-            words += f"; {listed(same)} are the same configuration"
+        words += f"; {listed(same)} are the same configuration" if len(same) > 1 else ""
         how = "the study's preference" if self.evidence.study.prefer else "the smallest change to the control"
-        return f"{words}. {self.pick} is picked by {how}."
+        if len(self.selection.interchangeable) == 1:
+            how = "the estimate, as the only one that is sure enough"
+        return f"{words}. {self.pick} is picked by {how} (at most {zone} from the best, {sure})."
 
     def _abstained_words(self, zone: str) -> str:
         if self.contradiction:

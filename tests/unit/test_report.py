@@ -8,6 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 from tests.unit.planted import planted_options, planted_study, planted_sweep
 
+from pipeline_tuner import plots
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report import summary, write_report
 from pipeline_tuner.report.findings import Facts, findings
@@ -41,6 +42,12 @@ def report(tmp_path_factory):
     return written(tmp_path_factory.mktemp("report"), sweep())
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave the pictures out where only the text is looked at: they take most of the time."""
+    monkeypatch.setattr(plots, "save", lambda folder, name, draw, size=None: folder / f"{name}.svg")
+
+
 def section(text, title):
     return text.split(f"## {title}\n", 1)[1].split("\n## ")[0]
 
@@ -70,14 +77,14 @@ def test_pictures_stand_beside_it_in_every_variant(report):
             assert (report.parent / f"{name}{ending}").stat().st_size > 2000
 
 
-def test_the_same_sweep_gives_the_same_files(tmp_path):
-    first, second = written(tmp_path / "a", sweep()), written(tmp_path / "b", sweep())
-    assert first.read_text() == second.read_text()
+def test_the_same_sweep_gives_the_same_files(report, tmp_path):
+    again = written(tmp_path, sweep())
+    assert again.read_text() == report.read_text()
     picture = "intervals-throughput.svg"
-    assert (first.parent / picture).read_bytes() == (second.parent / picture).read_bytes()
+    assert (again.parent / picture).read_bytes() == (report.parent / picture).read_bytes()
 
 
-def test_earlier_sweeps_are_the_best_so_far_and_the_history(tmp_path):
+def test_earlier_sweeps_are_the_best_so_far_and_the_history(tmp_path, undrawn):
     history = []
     for night in range(20):
         slower = 1.15 if night >= 14 else 1.0
@@ -99,7 +106,7 @@ def test_earlier_sweeps_are_the_best_so_far_and_the_history(tmp_path):
     assert "the job (or its data) changed and not the machine" in section(text, "Over the nights")
 
 
-def test_failed_trials_are_told_in_words(tmp_path):
+def test_failed_trials_are_told_in_words(tmp_path, undrawn):
     results = [
         replace(r, status="failed", failure="out_of_memory", reason="heap of 2g", metrics={}, measurement=None)
         if r.plan.label == "copy 32"
@@ -141,6 +148,18 @@ def test_little_evidence_still_makes_a_report(tmp_path, durations, options):
     assert "## Recommendation" in text
     assert " nan" not in text
     assert "inf" not in text.replace("information", "")
+
+
+def test_a_control_that_never_works_leaves_the_others_figures(tmp_path, undrawn):
+    results = [
+        replace(r, status="failed", failure="bad_configuration", reason="no", metrics={}, measurement=None)
+        if r.plan.is_control
+        else r
+        for r in sweep()
+    ]
+    text = written(tmp_path, results).read_text()
+    assert "has no figures to compare with" in section(text, "Results")
+    assert "copy 16" in section(text, "Results")
 
 
 def test_no_recommendation_is_refused(tmp_path):

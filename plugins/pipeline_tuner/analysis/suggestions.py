@@ -26,13 +26,18 @@ def suggestions(
     control: Configuration,
     found: Effects,
     *,
+    working: Sequence[Configuration] = (),
     confidence: float = 0.95,
     most: int = 3,
 ) -> tuple[Suggestion, ...]:
-    """Untried neighbours of the best: one or two parameters moved by a level. The highest prediction first."""
+    """Untried neighbours of the best: one or two parameters moved by a step. The highest prediction first.
+
+    `measured` are all configurations tried, `working` those that gave a figure (all by default): a choice that
+    never worked isn't suggested again.
+    """
     tried = {configuration_id(configuration) for configuration in measured}
     untried: dict[str, Suggestion] = {}
-    for configuration in _neighbours(space, best):
+    for configuration in _neighbours(space, best, measured, working or measured):
         identity = configuration_id(configuration)
         if identity not in tried and identity not in untried:
             predicted = found.model.predict(configuration, control, confidence) if found.model else None
@@ -41,8 +46,12 @@ def suggestions(
     return tuple(ranked[:most])
 
 
-def _neighbours(space: Space, best: Configuration) -> Iterator[Configuration]:
-    moves = [(name, value) for name in best for value in _next_levels(space, name, best[name])]
+def _neighbours(
+    space: Space, best: Configuration, measured: Sequence[Configuration], working: Sequence[Configuration]
+) -> Iterator[Configuration]:
+    """The best with one parameter moved, then with two. Parameters that nobody varied stay as they are."""
+    varied = [name for name in best if len({str(c.get(name)) for c in measured if name in c}) > 1]
+    moves = [(name, value) for name in varied for value in _steps(space, name, best[name], working)]
     pairs = [pair for pair in combinations(moves, 2) if pair[0][0] != pair[1][0]]
     for changes in [*([move] for move in moves), *pairs]:
         moved = {**best, **dict(changes)}
@@ -51,13 +60,16 @@ def _neighbours(space: Space, best: Configuration) -> Iterator[Configuration]:
             yield configuration
 
 
-def _next_levels(space: Space, name: str, value: Scalar) -> list[Scalar]:
-    """The next lower and higher level of an ordered parameter; every other level of a choice."""
+def _steps(space: Space, name: str, value: Scalar, working: Sequence[Configuration]) -> list[Scalar]:
+    """Where one parameter may go: the next listed levels, half the way to the next measured ones, or another choice."""
     parameter = space.parameters[name]
-    levels = [level for level in parameter.levels() if level != value]
+    worked = list(dict.fromkeys(c[name] for c in working if name in c))
     if not parameter.is_ordered:
-        return levels
-    place = parameter.position(value)
-    lower = [level for level in levels if parameter.position(level) < place]
-    higher = [level for level in levels if parameter.position(level) > place]
-    return [*lower[-1:], *higher[:1]]
+        return [level for level in worked if level != value]
+    if parameter.values:
+        levels = list(parameter.values)
+        rank = levels.index(value)
+        return [*levels[max(rank - 1, 0) : rank], *levels[rank + 1 : rank + 2]]
+    place, places = parameter.position(value), sorted(parameter.position(level) for level in worked)
+    beside = [*[p for p in places if p < place][-1:], *[p for p in places if p > place][:1]]
+    return [level for p in beside if (level := parameter.at((place + p) / 2)) != value]

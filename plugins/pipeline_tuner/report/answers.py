@@ -50,7 +50,7 @@ def _settings(story: Story) -> str:
         for name in names
     ]
     header = ("setting", f"control ({story.control_label})", f"{story.subject.label}", "")
-    return table([escaped(cell) for cell in header], rows)
+    return table(header, rows)
 
 
 def _setting_name(story: Story, name: str) -> str:
@@ -97,14 +97,17 @@ def results(story: Story) -> str:
         return f"{status}\n\n{_own_figures(story, mine)}"
     compared = [compare(trials, story.deciding(control), name) for name in _metric_names([*trials])]
     rows = [_compared(line) for line in compared if line is not None]
-    header = ("figure", f"control ({escaped(control.label)})", escaped(mine.label), "ratio in the same block")
+    if not rows:
+        nothing = f"The control {escaped(control.label)} has no figures to compare with."
+        return f"{status} {nothing}\n\n{_own_figures(story, mine)}"
+    header = ("figure", f"control ({control.label})", mine.label, "ratio in the same block")
     return f"{status}\n\n{table(header, rows)}\n\n{_exact_words([c for c in compared if c])}".strip()
 
 
 def _own_figures(story: Story, row: Row) -> str:
     trials = story.deciding(row)
     lines = [(name, figure(row.median(name) or 0.0, metric_unit(name))) for name in _metric_names(trials)]
-    return table(("figure", escaped(row.label)), lines)
+    return table(("figure", row.label), lines)
 
 
 def _metric_names(trials: Sequence) -> list[str]:

@@ -10,7 +10,8 @@ import numpy as np
 
 from pipeline_tuner import plots
 from pipeline_tuner.analysis.goals import goal_scores
-from pipeline_tuner.analysis.scaling import FEWEST_LEVELS, ScalePoint, Scaling, fit_scaling
+from pipeline_tuner.analysis.scaling import FEWEST_LEVELS, Prediction, ScalePoint, Scaling, fit_scaling
+from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.space import configuration_id
@@ -67,29 +68,29 @@ def _level_count(results: Sequence[TrialResult], name: str) -> int:
 def _described(story: Story, goal: str, name: str, fitted: Scaling) -> str:
     first = fitted.levels[0]
     rows = [
-        (number(p.level), f"{p.speedup.value:.2f}x", _bounds(p.speedup.low, p.speedup.high), _per_level(p, first))
-        for p in fitted.measured
+        (number(p.level), f"{p.speedup.value:.2f}x", _bounds(p.speedup), _of_ideal(p, first)) for p in fitted.measured
     ]
-    header = (escaped(name), f"{escaped(goal)} against {number(first)}", "interval", "of the ideal")
+    header = (name, f"{goal} against {number(first)}", "interval", "of proportional growth")
     words = [f"**{escaped(name)}**: {_law_words(fitted)}", table(header, rows), _end_words(name, fitted)]
     further = fitted.predict(2 * fitted.largest)
     if further:
         here = fitted.speedup(fitted.largest)
-        bounds = _bounds(further.speedup.low / here, further.speedup.high / here)
+        value, low, high = further.speedup.value / here, further.speedup.low / here, further.speedup.high / here
         words.append(
-            f"Extrapolated, not measured: {number(further.level)} would give {further.speedup.value / here:.2f}x "
-            f"({bounds}) of what {number(fitted.largest)} gives."
+            f"Extrapolated, not measured: {number(further.level)} would give {value:.2f}x ({low:.2f} to {high:.2f}) of "
+            f"what {number(fitted.largest)} gives."
         )
     return "\n\n".join([*words, _picture(story, goal, name, fitted)])
 
 
-def _bounds(low: float, high: float) -> str:
-    return f"{low:.2f} to {high:.2f}" if math.isfinite(high) else "unknown"
+def _bounds(speedup: Interval) -> str:
+    if speedup.low == speedup.high:
+        return ""
+    return f"{speedup.low:.2f} to {speedup.high:.2f}" if math.isfinite(speedup.high) else "unknown"
 
 
-def _per_level(point: object, first: float) -> str:
-    speedup, level = point.speedup.value, point.level  # type: ignore[attr-defined]
-    return percent(speedup / (level / first))
+def _of_ideal(point: Prediction, first: float) -> str:
+    return percent(point.speedup.value / (point.level / first))
 
 
 def _law_words(fitted: Scaling) -> str:

@@ -169,7 +169,7 @@ def trade_offs(story: Story) -> str:
     zone = math.log1p(story.options.budget.indifference)
     best = sorted(front(scores, zone=zone), key=lambda label: -points[label][0])
     rows = [(label, *(ratio(gain) for gain in points[label])) for label in best]
-    header = ("configuration", *(f"{escaped(a.goal)}, gain over the control" for a in answers))
+    header = ("configuration", *(f"{a.goal}, gain over the control" for a in answers))
     parts = [
         f"{counted(len(best), 'configuration')} of {len(points)} are beaten by none in every goal (the Pareto front; "
         f"differences under {percent(story.options.budget.indifference)} don't count).",
@@ -209,11 +209,14 @@ def next_to_try(story: Story) -> str:
         return ""
     control = story.study.control_candidate.configuration
     measured = [row.configuration for row in story.rows]
+    working = [row.configuration for row in story.rows if row.measured]
     found = story.effects
     level = story.options.budget.confidence
-    ideas = suggestions(story.study.space, measured, story.subject.configuration, control, found, confidence=level)
+    ideas = suggestions(
+        story.study.space, measured, story.subject.configuration, control, found, working=working, confidence=level
+    )
     if not ideas:
-        return "Every neighbour of the best configuration was tried."
+        return "Every neighbour of the best configuration was tried, or lies where nothing worked."
     rows = [(_changes(story, idea), _predicted(idea), _worth(story, idea)) for idea in ideas]
     known = any(idea.predicted for idea in ideas)
     note = (
@@ -222,9 +225,7 @@ def next_to_try(story: Story) -> str:
         if known
         else f"Nothing can be predicted: {found.problem or 'these levels lie outside what was measured'}."
     )
-    return (
-        f"{table(('against ' + escaped(story.subject.label), 'predicted gain over the control', ''), rows)}\n\n{note}"
-    )
+    return f"{table((f'against {story.subject.label}', 'predicted gain over the control', ''), rows)}\n\n{note}"
 
 
 def _changes(story: Story, idea: Suggestion) -> str:

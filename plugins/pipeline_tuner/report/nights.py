@@ -18,6 +18,7 @@ from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, percent
 
 FEWEST_NIGHTS = 3
+MANY_CONFIGURATIONS = 6
 CAUSES = {
     "machine": "the control moved alike, so the machine changed and not the job",
     "job": "the control did not move, so the job (or its data) changed and not the machine",
@@ -35,12 +36,7 @@ class Night:
 
 
 def over_the_nights(story: Story) -> str:
-    """The primary goal over earlier sweeps and this one, with the changes; then the search's convergence."""
-    parts = [_history(story), _convergence(story)]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _history(story: Story) -> str:
+    """The primary goal over earlier sweeps and this one, with the changes of level; empty with fewer than three."""
     nights = nights_of(story)
     if len(nights) < FEWEST_NIGHTS or story.subject is None:
         return ""
@@ -112,9 +108,9 @@ def change_words(change: Change, nights: Sequence[Night], *, larger_is_better: b
     )
 
 
-def _convergence(story: Story) -> str:
+def how_the_search_went(story: Story) -> str:
     """The best gain seen after each trial of the search: a picture, where more than a few configurations competed."""
-    if len(story.rows) < 6:
+    if len(story.rows) < MANY_CONFIGURATIONS:
         return ""
     steps = convergence_steps(story)
     if len(steps) < 2:
@@ -135,6 +131,8 @@ def convergence_steps(story: Story) -> list[tuple[int, float]]:
     for result in search:
         if result.plan.is_control and result.plan.trial_id in scores:
             controls.setdefault((result.plan.round, result.plan.block), []).append(scores[result.plan.trial_id])
+    if not controls:
+        return []
     best, steps = 1.0, []
     for count, result in enumerate(search, start=1):
         base = controls.get((result.plan.round, result.plan.block))

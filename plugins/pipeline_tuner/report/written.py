@@ -9,6 +9,7 @@ from typing import Any
 from pipeline_tuner.analysis.evidence import settled
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report import answers, background, growth, meaning, nights
+from pipeline_tuner.report.dedup_advice import code_and_infrastructure
 from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.study import Study
@@ -26,8 +27,10 @@ SECTIONS = (
     ("Scaling", growth.scaling),
     ("Trade-offs", meaning.trade_offs),
     ("Next configurations to try", meaning.next_to_try),
+    ("Code and infrastructure", code_and_infrastructure),
     ("Claims held against the measurements", meaning.claims),
     ("Over the nights", nights.over_the_nights),
+    ("How the search went", nights.how_the_search_went),
     ("Failed trials", background.failures),
     ("Cost and payback", background.payback),
     ("Where this holds", background.validity),
