@@ -119,6 +119,9 @@ class Demo:
             yield process
         finally:
             if process.poll() is None:
+                # make and an impatient user signal more than once: the end is not to be ended.
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
                 _end(process.pid)
                 process.wait()
 
