@@ -11,8 +11,7 @@ from fastapi.staticfiles import StaticFiles
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.web import actions, downloads, pages
-from pipeline_tuner.web.mount import URL_PREFIX
-from pipeline_tuner.web.rendering import render
+from pipeline_tuner.web.rendering import render, root_of
 from pipeline_tuner.web.security import page_access
 
 CONTENT_POLICY = (
@@ -38,7 +37,7 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
     response.headers["Content-Security-Policy"] = CONTENT_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
-    if not request.url.path.startswith(f"{URL_PREFIX}/static"):
+    if not request.url.path.startswith(f"{root_of(request)}/static"):
         response.headers["Cache-Control"] = "no-store"
     return response
 
