@@ -156,6 +156,15 @@ class Ledger:
                 (counts.read, counts.written, counts.skipped, counts.rejected, self.run_id, number),
             )
 
+    def fill_counts(self, target: Connection, number: int, rows: int) -> None:
+        """Give the counts of a range that `jdbc` wrote just before its job was killed."""
+        with target.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {self.table('partition')} SET read_rows = %(rows)s, written_rows = %(rows)s, "
+                "skipped_rows = 0, rejected_rows = 0 WHERE run_id = %(run)s AND number = %(number)s AND read_rows IS NULL",
+                {"rows": rows, "run": self.run_id, "number": number},
+            )
+
     def failed(self, target: Connection, number: int, sqlstate: str, reason: str) -> None:
         """Record why a range didn't land. Nothing happens if it has passed after all."""
         with target.cursor() as cursor:
@@ -166,7 +175,7 @@ class Ledger:
             )
 
     def reject(self, target: Connection, number: int, rows: Sequence[tuple[str, str, str]]) -> None:
-        """Inside the range's transaction: keep rows that were not written: (text of the row, SQLSTATE, reason)."""
+        """Inside the range's transaction: keep rows that were not written: (row as text, SQLSTATE, reason)."""
         insert = f"INSERT INTO {self.table('rejected_row')} (run_id, number, row_text, sqlstate, reason) VALUES %s"
         with target.cursor() as cursor:
             execute_values(cursor, insert, [(self.run_id, number, *row) for row in rows])

@@ -16,7 +16,7 @@ from pipeline_jobs.migration.copy_range import copy_range, copy_ranges
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.ledger import PENDING, Ledger, PlannedRange
 from pipeline_jobs.migration.options import Settings, Workload
-from pipeline_jobs.migration.postgres import as_job_error, first_line, identifier, identifiers
+from pipeline_jobs.migration.postgres import as_job_error, first_line, identifier, identifiers, one_row
 from pipeline_jobs.migration.ranges import split_range
 from pipeline_jobs.migration.tables import has_own_types, select_list
 
@@ -94,26 +94,29 @@ class Mover:
             return [RangeResult(task.number, sqlstate="XX000", reason=first_line(error)) for task in tasks]
 
     def _by_jdbc(self, ledger: Ledger, tasks: Sequence[RangeTask]) -> list[RangeResult]:
-        """Spark's JDBC source; ranges that it can't write are copied row by row."""
-        run = jdbc.JdbcRun(self._spark, self._jdbc_plan(ledger), self._ends.target)
-        results = run.move(tasks)
-        refused = {result.number for result in results if result.state == "FAIL"}
-        if not refused:
-            return results
+        """Spark's JDBC source. What it can't do goes by COPY: ranges with rows to leave out, and refused ones."""
         plan = self.copy_plan(ledger)
-        return [copy_range(plan, task, singly=True) for task in tasks if task.number in refused] + [
-            result for result in results if result.number not in refused
-        ]
+        held = [task for task in tasks if self._has_long_rows(task)]
+        run = jdbc.JdbcRun(self._spark, self._jdbc_plan(ledger), self._ends.target)
+        results = run.move([task for task in tasks if task not in held])
+        refused = {result.number for result in results if result.state == "FAIL"}
+        moved = [result for result in results if result.number not in refused]
+        moved += [copy_range(plan, task) for task in held]
+        return moved + [copy_range(plan, task, singly=True) for task in tasks if task.number in refused]
+
+    def _has_long_rows(self, task: RangeTask) -> bool:
+        table, guardrail = self._ends.source_table.sql, self._guardrail()
+        query = f"SELECT EXISTS (SELECT FROM {table} WHERE ({task.predicate}) AND ({guardrail}))"
+        return bool(guardrail) and bool(one_row(self._ends.source, query)[0])
 
     def _jdbc_plan(self, ledger: Ledger) -> jdbc.JdbcPlan:
         ends, settings, own = self._ends, self._settings, self._workload.jdbc_options
-        guardrail = f"NOT ({self._guardrail()}) AND " if self._workload.guardrail_bytes else ""
         streams = min(settings.task_count, settings.core_count)
         return jdbc.JdbcPlan(
             reader=jdbc.reader_options(ends.source_uri, settings.fetch_size, ends.snapshot, own),
             writer=jdbc.writer_options(ends.target_uri, ends.target_table, settings.batch_size, own),
             ledger=ledger,
-            select=f"SELECT {jdbc.select_list(ends.columns)} FROM {ends.source_table.sql} WHERE {guardrail}",
+            select=f"SELECT {jdbc.select_list(ends.columns)} FROM {ends.source_table.sql} WHERE ",
             parallelism=settings.task_count,
             rows_per_s=settings.rate_limit / streams,
         )

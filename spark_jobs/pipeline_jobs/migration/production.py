@@ -75,6 +75,10 @@ class Production:
             verdict = compare_ranges(self.ends, ranges)
         ledger.set_state(target, verdict.differing, "DIFF")
         ledger.set_state(target, [item.number for item in ranges if item.number not in verdict.differing], "PASS")
+        if not verdict.is_whole:
+            for index, item in enumerate(ranges):
+                if item.read_rows is None and item.number not in verdict.differing:
+                    ledger.fill_counts(target, item.number, verdict.sums.target.get(index, (0, 0))[0])
         check_whole(writer, verdict)
         record_totals(writer, self.ends, self._settings, verdict, self._results)
 
