@@ -22,7 +22,8 @@ CREATE TABLE "Odd ""Table" (
 ROWS = r"""
 INSERT INTO "Odd ""Table" VALUES
  (1, E'tab\t, newline\n, cr\r, back\\slash, quote '' " , \u00e9\u6771\U0001F600 \\. \\N', E'\\.', 'ab',
-  'NaN', 1.5, -32768, 'NaN', 'Infinity', true, 'infinity', '-infinity', 'infinity', '24:00', '1 mon -2 days 03:04:05.678901',
+  'NaN', 1.5, -32768, 'NaN', 'Infinity', true, 'infinity', '-infinity', 'infinity', '24:00',
+  '1 mon -2 days 03:04:05.678901',
   '{1,NULL,3}', ARRAY['a,b', 'c"d', NULL, E'\\'], '{{1,2},{3,4}}', '{"b": 1,  "a":2}', '{"b": [null, 1.50]}',
   '\x00ff5c0a', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', '::1', '10.0.0.0/8', '08:00:2b:01:02:03', '(1.5,-2)', '[1,5)',
   '101', '1', 12.34, 'a b'),

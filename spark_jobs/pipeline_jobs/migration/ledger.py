@@ -161,7 +161,8 @@ class Ledger:
         with target.cursor() as cursor:
             cursor.execute(
                 f"UPDATE {self.table('partition')} SET read_rows = %(rows)s, written_rows = %(rows)s, "
-                "skipped_rows = 0, rejected_rows = 0 WHERE run_id = %(run)s AND number = %(number)s AND read_rows IS NULL",
+                "skipped_rows = 0, rejected_rows = 0 "
+                "WHERE run_id = %(run)s AND number = %(number)s AND read_rows IS NULL",
                 {"rows": rows, "run": self.run_id, "number": number},
             )
 
