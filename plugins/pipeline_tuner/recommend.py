@@ -16,7 +16,7 @@ from pipeline_tuner.analysis.estimates import block_cap, finalists
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.goals import goal_unit, goal_value
 from pipeline_tuner.analysis.history import earlier_gains
-from pipeline_tuner.analysis.intervals import log_interval
+from pipeline_tuner.analysis.intervals import exponential, log_interval
 from pipeline_tuner.analysis.preference import by_preference
 from pipeline_tuner.analysis.selection import MIN_BLOCKS, Selection, confirmed_gain, select
 from pipeline_tuner.exceptions import NoRecommendationError
@@ -27,6 +27,7 @@ from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, gain_words, listed, percent
 
 Status = Literal["winner", "tied", "abstained"]
+NORMAL_95 = 1.96
 
 
 def recommend(
@@ -226,7 +227,7 @@ class Answer:
                 "measured": sum(r.status == "measured" for r in trials),
                 "failed": sum(r.status == "failed" for r in trials),
                 "blocks": standing.n if standing else 0,
-                "ratio": asdict(standing.to_control) if standing and standing.to_control else None,
+                "ratio": _as_dict(standing.to_control if standing else self._explored_gain(label)),
                 "confirmed": _as_dict(self._confirmed(label)),
                 "same_as": [name for name in self.evidence.names_of(label) if name != label],
                 "standing": self._standing_word(label),
@@ -235,6 +236,17 @@ class Answer:
                 "earlier": _as_dict(earlier.get(candidate.configuration_id)),
             }
         return shown
+
+    def _explored_gain(self, label: str) -> Interval | None:
+        """The gain of a configuration that did not come to the final, as sure as one run's noise allows."""
+        score = {(o.label, o.block): -math.log(o.value) for o in self.evidence.observations("search")}
+        first, control = self.evidence.namesakes[label], self.evidence.control or ""
+        gains = [s - score[control, b] for (name, b), s in score.items() if name == first and (control, b) in score]
+        if not gains or not math.isfinite(self.selection.noise):
+            return None
+        half = NORMAL_95 * self.selection.noise * math.sqrt(2 / len(gains))
+        center = math.fsum(gains) / len(gains)
+        return exponential(Interval(center, center - half, center + half, 0.95, len(gains)))
 
     def _standing_word(self, label: str) -> str:
         if label in self.evidence.out:

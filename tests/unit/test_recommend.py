@@ -125,6 +125,16 @@ def test_constraint_that_is_not_shown_to_hold_puts_it_out():
     assert "duration_s > 8" in answer.evidence["copy"]["why_out"]
 
 
+def test_what_was_only_explored_has_a_gain_and_no_place_in_the_final():
+    options = planted_options(STUDY, strategy="adaptive")
+    results = [r for r in sweep(blocks=6) if r.plan.label != "wide" or r.plan.block == 0]
+    answer = recommend(STUDY, options, results)[0]
+    wide = answer.evidence["wide"]
+    assert (answer.label, answer.status, wide["standing"], wide["blocks"]) == ("copy", "winner", "explored", 0)
+    assert wide["ratio"]["low"] < 10 / 12 < wide["ratio"]["high"]
+    assert "1 more configuration" in answer.reason
+
+
 def test_balanced_goal_is_a_ratio_to_the_control():
     answer = recommend(STUDY, OPTIONS, sweep())[2]
     assert (answer.goal, answer.label, answer.unit) == ("balanced", "copy", "x control")

@@ -175,7 +175,14 @@ def _bounds(gain: Interval | None, row: Row) -> str:
 
 
 def _standing(row: Row) -> str:
-    words = {"pick": "recommended", "tied": "tied", "open": "may be better", "worse": "worse", "out": "out"}
+    words = {
+        "pick": "recommended",
+        "tied": "tied",
+        "open": "may be better",
+        "worse": "worse",
+        "out": "out",
+        "explored": "explored only",
+    }
     return f"{words.get(row.standing, row.standing)}: {row.why_out}" if row.why_out else words.get(row.standing, "")
 
 
