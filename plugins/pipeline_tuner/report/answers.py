@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from pipeline_tuner import plots
 from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
+from pipeline_tuner.analysis.history import earlier_gains
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
-from pipeline_tuner.space import Configuration
+from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.wording import counted, figure, interval_words, listed, metric_unit, number, percent
 
 HEADLINES = {"winner": "use **{}**", "tied": "**{}**, tied with others", "abstained": "no answer yet"}
@@ -149,7 +151,7 @@ def comparison(story: Story) -> str:
     columns = [name for name in COLUMNS if any(row.median(name) is not None for row in story.rows)]
     header = ["configuration", "trials", *(TITLES[name] for name in columns), "gain over the control", "standing"]
     rows = [_comparison_row(row, columns) for row in story.rows[:MOST_ROWS]]
-    rows += _earlier_rows(story, len(columns))
+    rows += _earlier_rows(story, columns)
     more = len(story.rows) - MOST_ROWS
     parts = [table(header, rows)]
     if more > 0:
@@ -186,22 +188,18 @@ def _standing(row: Row) -> str:
     return f"{words.get(row.standing, row.standing)}: {row.why_out}" if row.why_out else words.get(row.standing, "")
 
 
-def _earlier_rows(story: Story, columns: int) -> list[list[str]]:
-    known = [row for row in story.rows if row.earlier]
-    best = max(known, key=lambda row: row.earlier.value if row.earlier else 0, default=None)
-    if best is None or best.earlier is None:
+def _earlier_rows(story: Story, columns: Sequence[str]) -> list[list[str]]:
+    """The best configuration of earlier sweeps of the same workload and machine, whether in this one or not."""
+    gains = earlier_gains(story.study, story.main.goal, story.history, story.options.budget.confidence)
+    if not gains:
         return []
-    sweeps = len({result.plan.sweep_id for result in story.history})
-    gain = f"{best.earlier.value:.2f}x ({best.earlier.low:.2f} to {best.earlier.high:.2f})"
-    return [
-        [
-            f"best so far: {best.label}",
-            f"{best.earlier.n}",
-            *[""] * columns,
-            gain,
-            f"{counted(sweeps, 'earlier sweep')}",
-        ]
-    ]
+    identity, gain = max(gains.items(), key=lambda item: item[1].value)
+    trials = [r for r in story.history if configuration_id(r.plan.configuration) == identity and r.status == "measured"]
+    medians = {name: statistics.median(values) for name in columns if (values := values_of(trials, name))}
+    figures = [figure(medians[name], metric_unit(name)) if name in medians else "" for name in columns]
+    sweeps = counted(len({result.plan.sweep_id for result in trials}), "earlier sweep")
+    bounds = f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f})"
+    return [[f"best so far: {trials[-1].plan.label}", f"{len(trials)}", *figures, bounds, sweeps]]
 
 
 def _drift_words(story: Story) -> str:
