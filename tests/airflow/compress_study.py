@@ -7,7 +7,20 @@ from typing import Any
 
 JOB = Path(__file__).parent / "jobs" / "compress.py"
 
-MODES = ["good", "wrong", "crash", "exit", "silent", "heap", "killed", "killed_once", "hang", "foreign", "stale"]
+MODES = [
+    "good",
+    "wrong",
+    "crash",
+    "exit",
+    "silent",
+    "heap",
+    "killed",
+    "killed_once",
+    "hang_once",
+    "hang",
+    "foreign",
+    "stale",
+]
 MODES += ["negative", "no_samples", "nan"]
 
 COMPRESS: dict[str, Any] = {

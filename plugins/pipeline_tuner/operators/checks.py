@@ -61,7 +61,7 @@ def _programs(study: Study) -> Iterator[str]:
 
 
 def _spark(study: Study, path: str) -> Iterator[str]:
-    from pipeline_tuner.runners.spark_submit import DEFAULT_CONN_ID, check_spark_connection
+    from pipeline_tuner.runners.spark_submit import DEFAULT_CONN_ID, JARS_VARIABLE, check_spark_connection
 
     try:
         check_spark_connection(study.runner.conn_id or DEFAULT_CONN_ID)
@@ -69,6 +69,9 @@ def _spark(study: Study, path: str) -> Iterator[str]:
         yield str(error)
     if not shutil.which("spark-submit", path=path):
         yield "there is no spark-submit in PATH: install pyspark beside Airflow, or a Spark distribution"
+    for jar in filter(None, os.environ.get(JARS_VARIABLE, "").split(",")):
+        if not os.path.exists(jar):
+            yield f"there is no file {jar}, which {JARS_VARIABLE} names"
     java = os.path.join(os.environ.get("JAVA_HOME", ""), "bin", "java") if os.environ.get("JAVA_HOME") else "java"
     if not shutil.which(java, path=path):
         yield "there is no Java: set JAVA_HOME to a Java 17 or 21"

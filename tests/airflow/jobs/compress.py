@@ -44,6 +44,9 @@ def go_wrong(mode: str, config: TrialConfig) -> None:
     if mode == "killed_once" and not (marker := Path(config.workload["marker"])).exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if mode == "hang_once" and not (marker := Path(config.workload["marker"])).exists():
+        marker.write_text(str(os.getpid()), encoding="ascii")
+        time.sleep(600)
     if mode == "hang":
         hang(Path(config.workload["pids"]))
 
