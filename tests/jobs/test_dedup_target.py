@@ -125,7 +125,8 @@ def test_every_type_arrives(spark: SparkSession, database: str, tmp_path: Path) 
         """
         SELECT at = '2024-03-31 00:30:00.000001Z', d = '0001-01-01', flag, amount = 12.3, nan = 'NaN',
             low = '-Infinity', bin = '\\x00ff', empty = '', nothing IS NULL,
-            text = E'a "quoted",\nline \\\\ backslash', list = '[1, null]', part = '{"a": 1, "b": "x"}', tags = '{"k": 1}',
+            text = E'a "quoted",\nline \\\\ backslash',
+            list = '[1, null]', part = '{"a": 1, "b": "x"}', tags = '{"k": 1}',
             local = '2024-01-01' FROM types
     """,
     ) == [(True,) * 14]

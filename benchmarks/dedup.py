@@ -1,0 +1,237 @@
+"""Every strategy on four shapes of data, beside engines of one machine: `make bench JOB=dedup`.
+
+Shuffle bytes are the same in every run, so they settle which strategy moves least; times are medians over rounds in
+which all ways run one after the other in random order. All Spark strategies read the same Parquet files and end in
+nothing (`noop`); polars and DuckDB do as much on the same files; PostgreSQL has the rows in a table already.
+A line says when not to use Spark at all.
+
+Options: --rows N (2,000,000), --rounds N (3), --shapes NAME..., --no-postgres.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import psycopg2
+import pyarrow.parquet as pq
+from benchmarks.record import Figures
+
+from pipeline_jobs.contract import TrialConfig
+from pipeline_jobs.dedup.data import Data, prepare_data
+from pipeline_jobs.dedup.job import EXTRA_SETTINGS
+from pipeline_jobs.dedup.options import dedup_options
+from pipeline_jobs.dedup.run_once import deduplicate
+from pipeline_jobs.event_log import summarise_event_log
+from pipeline_jobs.session import close_session, open_session
+from pipeline_tuner.local.postgres import PostgresServer
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "unique": {"duplicates": 1.0},
+    "5x duplicated": {"duplicates": 5.0},
+    "hot key": {"hot_fraction": 0.2},
+    "wide rows": {"duplicates": 2.0, "row_bytes": 2000},
+}
+WIDE_PART = 0.15
+"""Wide rows are ten times as large, so there are fewer."""
+
+WAYS: dict[str, dict[str, Any]] = {
+    "auto": {"strategy": "auto"},
+    "window": {"strategy": "window", "group_limit": False},
+    "window, group limit": {"strategy": "window", "group_limit": True},
+    "max_by": {"strategy": "max_by"},
+    "salted": {"strategy": "salted"},
+    "semi_join": {"strategy": "semi_join"},
+    "seed": {"strategy": "seed", "window_partitions": 75},
+}
+SPARK = {"master": "local[2]", "driver_memory": "3g", "shuffle_partitions": 8}
+COLUMNS = "id, changed, version, status, amount, payload"
+ORDER = "changed DESC NULLS LAST, version DESC NULLS LAST, status DESC, amount DESC, payload DESC"
+
+
+@dataclass
+class Table:
+    """Figures of one shape: seconds and shuffle bytes by way."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cpu_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    shuffled: dict[str, float] = field(default_factory=dict)
+    chosen: str = ""
+
+    def median_s(self, way: str) -> float:
+        """Median seconds of a way."""
+        return statistics.median(self.seconds[way])
+
+    def best_bytes(self) -> float:
+        """The fewest bytes that any strategy shuffled."""
+        return min(self.shuffled[way] for way in WAYS if way != "auto")
+
+    def best_s(self) -> float:
+        """The median seconds of Spark's fastest strategy."""
+        return min(self.median_s(way) for way in WAYS if way != "auto")
+
+    def auto_against_best_s(self) -> list[float]:
+        """In each round, auto's time over that of the strategy with the best median."""
+        best = min((way for way in WAYS if way != "auto"), key=self.median_s)
+        return [auto / other for auto, other in zip(self.seconds["auto"], self.seconds[best], strict=True)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure, print a table a shape, and write build/bench/dedup.jsonl."""
+    options = _options(argv)
+    tables = {}
+    with tempfile.TemporaryDirectory(prefix="bench-dedup-") as name:
+        for shape in options.shapes:
+            data = _data(shape, options.rows, Path(name))
+            tables[shape] = _measure(data, options.rounds, with_postgres=not options.no_postgres)
+            _print(shape, tables[shape], data)
+    _record(tables)
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--no-postgres", action="store_true")
+    return parser.parse_args(argv)
+
+
+def _data(shape: str, rows: int, folder: Path) -> Data:
+    wanted = round(rows * WIDE_PART) if shape == "wide rows" else rows
+    workload = {"data": "generated", "generator": {**SHAPES[shape], "rows": wanted}, "folder": str(folder)}
+    return prepare_data(TrialConfig("dedup", "bench", {}, {**workload, "target": {"kind": "none"}}))
+
+
+def _measure(data: Data, rounds: int, *, with_postgres: bool) -> Table:
+    table, marks = Table(), []
+    order = random.Random(1)
+    with tempfile.TemporaryDirectory() as log, _postgres(data, wanted=with_postgres) as others:
+        spark = open_session("bench", SPARK, extra=EXTRA_SETTINGS, event_log_dir=log)
+        ways: dict[str, Callable[[], Any]] = {way: lambda way=way: _spark(spark, data, way) for way in WAYS}
+        ways |= {"DuckDB": lambda: _duckdb(data), "polars": lambda: _polars(data), **others}
+        _spark(spark, data, "window")
+        for _ in range(rounds):
+            for way in order.sample(list(ways), len(ways)):
+                since = time.time()
+                started = time.monotonic()
+                outcome = ways[way]()
+                table.seconds[way].append(time.monotonic() - started)
+                marks.append((way, since, time.time()))
+                if way == "auto":
+                    limited = outcome.choice.strategy == "window" and outcome.choice.group_limit
+                    table.chosen = outcome.choice.strategy + (", group limit" if limited else "")
+        close_session(spark)
+        for way, since, until in marks:
+            if way in WAYS:
+                figures = summarise_event_log(log, since=since - 0.001, until=until)
+                table.shuffled[way] = figures["shuffle_write_bytes"]
+                table.cpu_s[way].append(figures["executor_cpu_s"])
+    return table
+
+
+def _spark(spark: Any, data: Data, way: str) -> Any:
+    config = TrialConfig("dedup", "bench", WAYS[way], {**data.workload, "target": {"kind": "none"}})
+    return deduplicate(spark, data.source, dedup_options(config), config)
+
+
+def _duckdb(data: Data) -> None:
+    with duckdb.connect(config={"threads": 2}) as db:
+        db.execute("SET TimeZone = 'UTC'")
+        db.execute(
+            f"CREATE TABLE latest AS SELECT {COLUMNS} FROM read_parquet('{data.source.path}/*.parquet') "
+            f"WHERE id IS NOT NULL QUALIFY row_number() OVER (PARTITION BY id ORDER BY {ORDER}) = 1"
+        )
+
+
+def _polars(data: Data) -> None:
+    order = COLUMNS.split(", ")[1:]
+    records = pl.scan_parquet(f"{data.source.path}/*.parquet").filter(pl.col("id").is_not_null())
+    records.sort(order, descending=True, nulls_last=True).unique("id", keep="first").collect()
+
+
+@contextmanager
+def _postgres(data: Data, *, wanted: bool) -> Iterator[dict[str, Callable[[], Any]]]:
+    """PostgreSQL with the rows in a table, as a way to measure."""
+    if not wanted:
+        yield {}
+        return
+    folder = Path(tempfile.mkdtemp(prefix="bench-postgres-"))
+    folder.chmod(0o755)
+    server = PostgresServer(folder, settings={"fsync": "off", "full_page_writes": "off", "work_mem": "256MB"})
+    try:
+        server.start()
+        uri = server.create_database("bench")
+        _load(uri, data)
+        yield {"PostgreSQL": lambda: _distinct_on(uri)}
+    finally:
+        server.remove()
+
+
+def _load(uri: str, data: Data) -> None:
+    import pyarrow.csv as csv
+
+    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE UNLOGGED TABLE records (id bigint, changed timestamptz, version int, status text, amount bigint, "
+            "payload text)"
+        )
+        for file in sorted(Path(data.source.path).glob("*.parquet")):
+            with tempfile.TemporaryFile() as lines:
+                csv.write_csv(pq.read_table(file), lines, csv.WriteOptions(include_header=False))
+                lines.seek(0)
+                cursor.copy_expert("COPY records FROM STDIN (FORMAT csv)", lines)
+    connection.close()
+
+
+def _distinct_on(uri: str) -> None:
+    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute("SET TimeZone = 'UTC'; DROP TABLE IF EXISTS latest")
+        cursor.execute(
+            f"CREATE UNLOGGED TABLE latest AS SELECT DISTINCT ON (id) {COLUMNS} FROM records WHERE id IS NOT NULL "
+            f"ORDER BY id, {ORDER}"
+        )
+    connection.close()
+
+
+def _print(shape: str, table: Table, data: Data) -> None:
+    size = data.fingerprint["bytes"] / 1e6
+    print(f"\n{shape}: {data.rows:,} rows, {size:.0f} MB of Parquet; auto took {table.chosen}")
+    print(f"{'way':<22}{'shuffle MB':>11}{'of seed':>9}{'s':>8}{'CPU s':>8}")
+    for way in table.seconds:
+        moved = table.shuffled.get(way)
+        parts = f"{moved / 1e6:>11.1f}{moved / table.shuffled['seed']:>9.2f}" if moved is not None else " " * 20
+        cpu = f"{statistics.median(table.cpu_s[way]):>8.1f}" if way in table.cpu_s else ""
+        print(f"{way:<22}{parts}{table.median_s(way):>8.2f}{cpu}")
+    single = min((way for way in table.seconds if way not in WAYS), key=table.median_s, default=None)
+    if single and table.median_s(single) < table.best_s():
+        share = table.median_s(single) / table.best_s()
+        print(f"On one machine {single} needs {share:.2f} of Spark's best time: use it there.")
+
+
+def _record(tables: dict[str, Table]) -> None:
+    figures = Figures("dedup")
+    for shape, name in (("unique", "unique"), ("5x duplicated", "5x")):
+        if shape in tables:
+            shuffled = tables[shape].shuffled
+            figures.add(f"shuffle_vs_seed_{name}", [shuffled["auto"] / shuffled["seed"]], "ratio of bytes")
+    if tables:
+        worst = max(table.shuffled["auto"] / table.best_bytes() for table in tables.values())
+        slowest = max(tables.values(), key=lambda table: statistics.median(table.auto_against_best_s()))
+        figures.add("auto_vs_best", [worst], "ratio of bytes, worst shape")
+        figures.add("auto_vs_best_time", slowest.auto_against_best_s(), "ratio of times, worst shape")
+
+
+if __name__ == "__main__":
+    main()
