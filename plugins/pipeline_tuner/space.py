@@ -158,8 +158,12 @@ class Space(Frozen):
 
     def is_active(self, name: str, values: Configuration) -> bool:
         """Whether a parameter exists in a configuration that holds these values."""
-        condition = self.parameters[name].when
-        return condition is None or bool(Expression(condition).evaluate({**self._defaults, **values}))
+        condition = self._conditions.get(name)
+        return condition is None or bool(condition.evaluate({**self._defaults, **values}))
+
+    @cached_property
+    def _conditions(self) -> dict[str, Expression]:
+        return {name: Expression(p.when) for name, p in self.parameters.items() if p.when}
 
     @cached_property
     def _defaults(self) -> dict[str, Scalar]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.selection import MIN_BLOCKS, Selection, select
@@ -25,18 +25,45 @@ def block_cap(options: SweepOptions) -> int:
     return max(MIN_BLOCKS, options.budget.blocks, min(MOST_BLOCKS, search_trials(options) // 3))
 
 
-def search_selection(study: Study, options: SweepOptions, goal: str, results: Sequence[TrialResult]) -> Selection:
+def finalists(options: SweepOptions, labels: Sequence[str], results: Sequence[TrialResult]) -> list[str]:
+    """Of these labels, those that the selection is about.
+
+    An adaptive search looks at many configurations once, as a model of the space, and repeats a few: these and the
+    control are its finalists. Of a fixed list everybody is in the final.
+    """
+    again = repeated(results) if options.strategy == "adaptive" else set()
+    return [label for label in labels if label in again] if again else list(labels)
+
+
+def repeated(results: Sequence[TrialResult]) -> set[str]:
+    """The labels that were planned again after there was evidence on them; the control only where others were too."""
+    last: dict[str, int] = {}
+    for r in results:
+        if r.plan.phase == "search":
+            last[r.plan.label] = max(last.get(r.plan.label, 0), r.plan.block)
+    found = {r.plan.label for r in results if r.is_evidence and r.plan.block < last.get(r.plan.label, 0)}
+    controls = {r.plan.label for r in results if r.plan.is_control}
+    return found | controls if found - controls else set()
+
+
+def search_selection(
+    study: Study,
+    options: SweepOptions,
+    goal: str,
+    results: Sequence[TrialResult],
+    among: Collection[str] = (),
+) -> Selection:
     """The selection of one goal among those that may still win, from the search phase of a sweep.
 
     Other than a recommendation, it keeps who may turn out to hold a constraint: out is only who breaks it most times.
+    `among` are the labels to choose from, the `finalists` by default.
     """
     evidence = Evidence(study, options, goal, settled(results))
+    able = [label for label, first in evidence.namesakes.items() if label == first and _may_win(evidence, label)]
     return select(
         evidence.observations("search"),
         control=evidence.control,
-        candidates=[
-            label for label, first in evidence.namesakes.items() if label == first and _may_win(evidence, label)
-        ],
+        candidates=[x for x in able if x in among] if among else finalists(options, able, results),
         indifference=options.budget.indifference,
         confidence=options.budget.confidence,
         cap=block_cap(options),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from pipeline_tuner.analysis.estimates import search_trials
+from pipeline_tuner.analysis.estimates import repeated, search_trials
 from pipeline_tuner.search.design import from_the_centre, pool
 from pipeline_tuner.search.encoding import Encoding
 from pipeline_tuner.search.gaussian_process import Process, Runs
@@ -32,6 +32,10 @@ SHORTLIST = 120
 SAMPLES = 256
 MOST_ROWS = 4000
 LIKELY_FAILURE = 0.5
+LIKELY_IN = 0.95
+LEAST_FINALISTS, MOST_FINALISTS = 3, 6
+MOST_FINALISTS_FROM = 40
+"""The finalists are chosen among so many with the best means."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,26 @@ class Adaptive(Strategy):
         chosen = self._chosen(sweep, lessons, rows, taken, count - len(presets))
         return (*presets, *sweep.fresh((rows[i] for i in chosen), count))
 
+    def finalists(self, sweep: SweepSoFar) -> tuple[str, ...]:
+        """Few configurations of which one is likely as good as the best measured; the control is among them."""
+        if repeated(sweep.earlier):
+            return ()
+        lessons = Lessons.of(sweep)
+        measured = {c.configuration_id: c for c in sweep.candidates.values() if c.label not in sweep.failed}
+        leaders = [configuration_id(leader) for leader in lessons.leaders(MOST_FINALISTS_FROM)]
+        candidates = [measured[identity] for identity in leaders if identity in measured]
+        if lessons.works.sum() < ENOUGH_RUNS or len(candidates) <= LEAST_FINALISTS:
+            return ()
+        chosen = _likely_best(sweep, lessons, [candidate.configuration for candidate in candidates])
+        return (sweep.control.label, *(candidates[i].label for i in chosen))
+
     def _unseen(self, sweep: SweepSoFar, lessons: Lessons) -> list[Configuration]:
         generator = sweep.generator(4)
         leaders = lessons.leaders(LEADERS)
         rows = list(self.rows) or pool(sweep.study.space, leaders, generator)
-        known = sweep.seen | {c.configuration_id for c in sweep.study.preset_candidates}
-        rows = [row for row in rows if configuration_id(row) not in known]
+        planned = [*sweep.candidates.values(), *sweep.study.preset_candidates]
+        known = {frozenset(candidate.configuration.items()) for candidate in planned}
+        rows = [row for row in rows if frozenset(row.items()) not in known]
         if len(rows) <= MOST_ROWS:
             return rows
         return [rows[i] for i in sorted(generator.choice(len(rows), MOST_ROWS, replace=False))]
@@ -83,9 +101,33 @@ class Adaptive(Strategy):
         return chosen if search.gain(chosen) >= self.worth or sweep.round_number <= 2 else []
 
 
+def _likely_best(sweep: SweepSoFar, lessons: Lessons, configurations: Sequence[Configuration]) -> list[int]:
+    """The fewest configurations of which one is, likely, at most half the indifference zone worse than the best.
+
+    `configurations` come best first. The first ones by their own figure are in: a model may overlook a lone peak.
+    """
+    encoding = Encoding(sweep.study.space, _figures(sweep))
+    points = encoding.points([*lessons.configurations, *configurations])
+    known, places = points[: len(lessons.configurations)][lessons.works], points[len(lessons.configurations) :]
+    runs = Runs(known, encoding.groups, lessons.blocks[lessons.works], lessons.extra_noise[lessons.works])
+    process = Process.fit(runs, lessons.views()[0])
+    drawn = _sampled(process, places, sweep.generator(6)) * float(np.nanstd(lessons.scores))
+    near = drawn <= drawn.min(axis=1, keepdims=True) + math.log1p(sweep.options.budget.indifference / 2)
+    chosen = list(range(LEAST_FINALISTS))
+    covered = near[:, chosen].any(axis=1)
+    while covered.mean() < LIKELY_IN and len(chosen) < MOST_FINALISTS:
+        gains = (near & ~covered[:, None]).mean(axis=0) + 1e-6 * near.mean(axis=0)
+        gains[chosen] = -1.0
+        chosen.append(int(gains.argmax()))
+        covered |= near[:, chosen[-1]]
+    return chosen
+
+
 def _batch(sweep: SweepSoFar) -> int:
     """How many new configurations this round can take: none once the rest of the budget is needed for repeats."""
     budget = sweep.options.budget
+    if repeated(sweep.earlier):
+        return 0
     if sweep.round_number > 1 and sweep.rounds_left <= max(1, budget.rounds // 4):
         return 0
     kept = math.ceil(REPEAT_SHARE * search_trials(sweep.options)) if budget.rounds > 1 else 0

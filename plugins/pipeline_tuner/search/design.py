@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pipeline_tuner.search.grid import grid_size
-from pipeline_tuner.space import Configuration, Parameter, Scalar, Space, configuration_id
+from pipeline_tuner.space import Configuration, Parameter, Scalar, Space
 
-MOST_CANDIDATES = 4000
+MOST_CANDIDATES = 2500
 RANGE_LEVELS = 9
 """Levels of a range among random candidates; neighbours of good configurations are finer."""
 
@@ -22,20 +22,22 @@ def pool(space: Space, leaders: Sequence[Configuration], generator: np.random.Ge
         and grid_size(space, 2) <= MOST_CANDIDATES
     ):
         return list(space.grid())
-    found: dict[str, Configuration] = {}
+    found: dict[frozenset, Configuration] = {}
     for configuration in _draws(space, leaders, generator):
         if len(found) == MOST_CANDIDATES:
             break
         if space.problem(configuration) is None:
-            found.setdefault(configuration_id(configuration), configuration)
+            found.setdefault(frozenset(configuration.items()), configuration)
     return list(found.values())
 
 
 def _draws(space: Space, leaders: Sequence[Configuration], generator: np.random.Generator) -> Iterator[Configuration]:
     """Neighbours of the leaders first, then random ones; it ends also where few configurations are valid."""
-    for leader in leaders:
+    usual = space.complete({})
+    yield usual
+    for leader in leaders or [usual]:
         yield from _neighbours(space, leader)
-        for _ in range(MOST_CANDIDATES // 4 // len(leaders)):
+        for _ in range(MOST_CANDIDATES // 4 // max(len(leaders), 1)):
             yield _changed(space, leader, generator)
     for _ in range(2 * MOST_CANDIDATES):
         yield space.complete({name: _random(p, generator) for name, p in space.parameters.items()})
@@ -73,8 +75,10 @@ def _changed(space: Space, leader: Configuration, generator: np.random.Generator
 
 
 def _random(parameter: Parameter, generator: np.random.Generator) -> Scalar:
-    levels = parameter.levels(RANGE_LEVELS)
-    return levels[generator.integers(len(levels))]
+    if parameter.values or not parameter.is_ordered:
+        levels = parameter.levels()
+        return levels[generator.integers(len(levels))]
+    return parameter.at(int(generator.integers(RANGE_LEVELS)) / (RANGE_LEVELS - 1))
 
 
 def from_the_centre(points: np.ndarray, chosen: np.ndarray, count: int) -> list[int]:

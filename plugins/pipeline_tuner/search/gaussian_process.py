@@ -19,6 +19,8 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 SQRT5 = math.sqrt(5)
 JITTER = 1e-6
 FIT_RUNS = 100
+SAME = 1e-9
+"""A squared distance below this is of a configuration to itself."""
 LOG_BOUND = 5.0
 # Medians and widths of the log-normal priors, for values scaled to a standard deviation of 1.
 LENGTH_MEDIAN, LENGTH_WIDTH = 0.7, 1.0
@@ -142,15 +144,18 @@ class Process:
         """Prior covariance of the process at points and at others, without block effect and noise."""
         lengths = self.settings.lengths[self.runs.groups]
         interacting, additive, rough = self.settings.variances[:3]
-        total = np.zeros((len(points), len(others)))
+        total = _squared_distances(points / lengths, others / lengths)
         kernel = np.zeros_like(total)
         for column, length in enumerate(lengths):
             levels, where = np.unique(points[:, column], return_inverse=True)
             marks, at = np.unique(others[:, column], return_inverse=True)
-            squares = ((levels[:, None] - marks) / length) ** 2
-            total += squares[where][:, at]
-            kernel += _matern(squares)[where][:, at]
-        return interacting * _matern(total) + additive / len(lengths) * kernel + rough * (total == 0)
+            table = _matern(((levels[:, None] - marks) / length) ** 2)
+            kernel += table[where][:, at]
+        return (
+            interacting * _matern(total)
+            + additive / len(lengths) * kernel
+            + rough * (_squared_distances(points, others) < SAME)
+        )
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean and variance of the process at points, and the whitened covariance with the runs (for `joint`)."""
@@ -162,6 +167,11 @@ class Process:
     def joint(self, points: np.ndarray, white: np.ndarray) -> np.ndarray:
         """Posterior covariance of the points, from the whitened covariance that `predict` gave for them."""
         return self.cross(points, points) - white.T @ white
+
+
+def _squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    products = points @ others.T
+    return np.maximum((points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * products, 0.0)
 
 
 def _matern(squares: np.ndarray) -> np.ndarray:

@@ -61,8 +61,14 @@ def plan_round(
     sweep = SweepSoFar.before(study, options, results, round_number, history)
     if not 1 <= round_number <= options.budget.rounds or sweep.room == 0:
         return ()
-    fresh = (strategy or strategy_of(study, options)).propose(sweep)
-    blocks = _blocks_of_all(sweep, fresh) if round_number == 1 else _blocks_after_results(sweep, fresh)
+    strategy = strategy or strategy_of(study, options)
+    fresh = strategy.propose(sweep)
+    if round_number == 1:
+        blocks = _blocks_of_all(sweep, fresh)
+    elif fresh:
+        blocks = [[*fresh, *_lost(sweep)][: sweep.room - 1]]
+    else:
+        blocks = _blocks_of_repeats(sweep, strategy.finalists(sweep))
     first = 1 + max((r.plan.block for r in sweep.earlier), default=0)
     return _planned(sweep, blocks, first, "search", with_control=sweep.control.label not in sweep.failed)
 
@@ -74,11 +80,13 @@ def _blocks_of_all(sweep: SweepSoFar, fresh: Sequence[Candidate]) -> list[list[C
     return [list(fresh)] * max(1, min(wanted, affordable))
 
 
-def _blocks_after_results(sweep: SweepSoFar, fresh: Sequence[Candidate]) -> list[list[Candidate]]:
-    again = [sweep.candidates[label] for label in sweep.retries]
-    if fresh:
-        return [[*fresh, *again][: sweep.room - 1]]
-    selection = search_selection(sweep.study, sweep.options, sweep.options.primary_goal, sweep.earlier)
+def _lost(sweep: SweepSoFar) -> list[Candidate]:
+    return [sweep.candidates[label] for label in sweep.retries]
+
+
+def _blocks_of_repeats(sweep: SweepSoFar, among: Sequence[str]) -> list[list[Candidate]]:
+    selection = search_selection(sweep.study, sweep.options, sweep.options.primary_goal, sweep.earlier, among)
+    again = _lost(sweep)
     repeats = [c for c in _worth_repeating(sweep, selection) if c.label != sweep.control.label]
     if not repeats:
         return [again[: sweep.room - 1]] if again else []
@@ -141,7 +149,7 @@ def _pick(sweep: SweepSoFar, goal: str) -> str | None:
     selection = search_selection(sweep.study, sweep.options, goal, sweep.earlier)
     if selection.status == "abstained":
         return selection.best
-    return by_preference(sweep.study, [sweep.candidates[label] for label in selection.ties])[0].label
+    return by_preference(sweep.study, [sweep.candidates[label] for label in selection.interchangeable])[0].label
 
 
 def _planned(

@@ -140,3 +140,7 @@ class Strategy(ABC):
 
         Nothing when the strategy has no more to try: the round then repeats what is not yet told apart.
         """
+
+    def finalists(self, sweep: SweepSoFar) -> tuple[str, ...]:
+        """The labels that the repeats choose among; none to leave it to `analysis.estimates.finalists`."""
+        return ()

@@ -1,0 +1,230 @@
+"""The adaptive strategy: what it proposes, what it avoids, what it remembers, and that it stays quick."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline_tuner.search.design import from_the_centre, nearby, pool
+from pipeline_tuner.search.encoding import Encoding
+from pipeline_tuner.search.gaussian_process import Process, Runs, Settings, _objective
+from pipeline_tuner.search.rounds import plan_round
+from pipeline_tuner.space import Space, configuration_id
+from pipeline_tuner.study import Study, parse_study
+from pipeline_tuner.sweep import SweepOptions, sweep_options
+from pipeline_tuner.trial import TrialPlan, TrialResult
+
+STUDY = """
+study: made_up
+job: made_up
+workload: {name: none, options: {rows: 1000000}}
+control: usual
+strategy: adaptive
+presets: {usual: {}, big: {memory: 8}}
+space:
+  parameters:
+    partitions: {type: integer, low: 1, high: 256, log: true, default: 16}
+    memory: {type: integer, values: [1, 2, 4, 8], default: 2}
+    codec: {type: choice, values: [none, lz4, zstd, gzip], default: none}
+    method: {type: choice, values: [insert, copy], default: insert}
+    page: {type: integer, low: 10, high: 10000, log: true, default: 100, when: method == 'insert'}
+    compact: {type: boolean, default: false}
+  constraints: [partitions <= 128 or memory >= 2]
+  features: {rows_a_partition: rows / partitions, unknown: executors * 2}
+goals: {time: {minimize: seconds, unit: s}}
+budget: {trials: 120, rounds: 12, batch: 8, confirm_blocks: 5}
+"""
+
+
+@pytest.fixture
+def study() -> Study:
+    return parse_study(STUDY)
+
+
+@pytest.fixture
+def options(study) -> SweepOptions:
+    return sweep_options(study, "night-1", {"seed": 3})
+
+
+def seconds(configuration) -> float:
+    method = 10 if configuration["method"] == "copy" else 14 + 2 * abs(math.log10(configuration["page"] / 1000))
+    codec = {"none": 1.2, "lz4": 1.0, "zstd": 1.05, "gzip": 1.6}[configuration["codec"]]
+    return (method + 3 * abs(math.log2(configuration["partitions"] / 48))) * codec + 4 / configuration["memory"]
+
+
+def needs_memory(configuration) -> bool:
+    return configuration["partitions"] / configuration["memory"] > 40
+
+
+def measured(plan: TrialPlan, noise: float = 0.03, fails=needs_memory) -> TrialResult:
+    if fails(plan.configuration):
+        return TrialResult(plan, "failed", failure="out_of_memory", reason="made up")
+    generator = np.random.default_rng([plan.block, plan.position, len(plan.sweep_id)])
+    value = seconds(plan.configuration) * math.exp(generator.normal(0, noise))
+    return TrialResult(plan, "measured", metrics={"seconds": value})
+
+
+def explored(study: Study, options: SweepOptions, rounds: int, history=(), **machine) -> list[TrialResult]:
+    results: list[TrialResult] = []
+    for number in range(1, rounds + 1):
+        plans = plan_round(study, options, results, number, history)
+        results += [measured(plan, **machine) for plan in plans]
+    return results
+
+
+def test_presets_come_first_and_everything_proposed_is_valid_and_new(study, options):
+    results = explored(study, options, 3)
+    first = {r.plan.label for r in results if r.plan.round == 1}
+    assert {"usual", "big"} <= first
+    tried = [configuration_id(r.plan.configuration) for r in results if not r.plan.is_control]
+    assert len(tried) == len(set(tried))
+    assert all(study.space.problem(r.plan.configuration) is None for r in results)
+    assert all(("page" in r.plan.configuration) == (r.plan.configuration["method"] == "insert") for r in results)
+
+
+def test_it_finds_a_good_configuration_in_few_trials(study, options):
+    best = min(seconds(c) for c in study.space.grid(9) if not needs_memory(c))
+    results = explored(study, options, 5)
+    assert min(seconds(r.plan.configuration) for r in results if r.status == "measured") < 1.05 * best
+
+
+def test_the_same_results_give_the_same_plan_and_another_seed_another(study, options):
+    results = explored(study, options, 2)
+    again = plan_round(study, options, list(reversed(results)), 3)
+    assert {p.label for p in again} == {p.label for p in plan_round(study, options, results, 3)}
+    other = options.model_copy(update={"seed": 4})
+    assert {p.label for p in plan_round(study, other, results, 3)} != {p.label for p in again}
+
+
+def test_it_keeps_away_from_where_memory_ran_out(study, options):
+    results = explored(study, options, 7)
+    risky = sum(needs_memory(c) for c in study.space.grid(5)) / len(list(study.space.grid(5)))
+    late = [r for r in results if r.plan.round > 3]
+    assert any(r.status == "failed" for r in results)
+    assert sum(r.status == "failed" for r in late) / len(late) < risky / 2
+
+
+def test_all_failing_still_plans_and_a_lost_trial_is_tried_again(study, options):
+    results = explored(study, options, 3, fails=lambda configuration: True)
+    assert plan_round(study, options, results, 4)
+    first = plan_round(study, options, [], 1)
+    lost = [replace(measured(p), status="failed", failure="lost", metrics={}) for p in first[:1]]
+    second = plan_round(study, options, lost + [measured(p) for p in first[1:]], 2)
+    assert first[0].label in {p.label for p in second}
+
+
+def test_an_earlier_sweep_saves_trials(study, options):
+    night = explored(study, options, 4)
+    next_night = options.model_copy(update={"sweep_id": "night-2", "seed": 9})
+    informed = explored(study, next_night, 2, history=night)
+    best = min(seconds(c) for c in study.space.grid(9) if not needs_memory(c))
+    assert min(seconds(r.plan.configuration) for r in informed if r.status == "measured") < 1.05 * best
+    slower = [replace(r, metrics={k: 10 * v for k, v in r.metrics.items()}) for r in night]
+    scaled = explored(study, next_night, 2, history=slower)
+    assert len({r.plan.label for r in scaled} ^ {r.plan.label for r in informed}) <= 4
+
+
+def test_the_last_rounds_repeat_the_finalists(study, options):
+    results = explored(study, options, options.budget.rounds)
+    runs: dict[str, int] = {}
+    for r in results:
+        runs[r.plan.label] = runs.get(r.plan.label, 0) + 1
+    again = [label for label, n in runs.items() if n >= 3]
+    assert "usual" in again
+    assert 2 <= len(again) <= 8
+    assert len(results) <= options.budget.trials - 2 * options.budget.confirm_blocks
+
+
+def test_points_are_ranks_places_and_indicators(study):
+    rows = [study.space.complete(c) for c in ({}, {"method": "copy", "codec": "zstd", "memory": 8, "partitions": 256})]
+    encoding = Encoding(study.space, {"rows": 1e6})
+    points = encoding.points(rows)
+    assert encoding.groups.tolist() == [0, 1, 2, 2, 2, 2, 3, 4, 5, 6]
+    assert points[0].tolist() == pytest.approx([0.5, 1 / 3, 1, 0, 0, 0, 0, 1 / 3, 0, 1])
+    assert points[1].tolist() == pytest.approx([1.0, 1.0, 0, 0, 1, 0, 1, 1 / 3, 0, 0])
+
+
+def test_the_likelihoods_gradient_is_right():
+    generator = np.random.default_rng(0)
+    points = generator.integers(0, 4, (30, 5)) / 3
+    runs = Runs(points, np.array([0, 1, 1, 2, 3]), np.repeat(np.arange(6), 5), np.repeat([0.0, 4.0], 15))
+    objective = _objective(runs, generator.standard_normal(30))
+    logs = Settings.prior(4).logs + generator.normal(0, 0.3, 9)
+    slopes = [(objective(logs + 1e-5 * e)[0] - objective(logs - 1e-5 * e)[0]) / 2e-5 for e in np.eye(9)]
+    assert objective(logs)[1] == pytest.approx(slopes, rel=1e-4, abs=1e-6)
+
+
+def test_a_process_learns_a_surface_and_its_joint_variances_agree():
+    generator = np.random.default_rng(1)
+    points = generator.random((60, 3))
+    values = np.sin(4 * points[:, 0]) + points[:, 1] ** 2
+    values = (values - values.mean()) / values.std()
+    runs = Runs(points, np.arange(3), np.zeros(60, dtype=int), np.zeros(60))
+    process = Process.fit(runs, values + generator.normal(0, 0.05, 60))
+    fresh = generator.random((20, 3))
+    mean, variance, white = process.predict(fresh)
+    truth = np.sin(4 * fresh[:, 0]) + fresh[:, 1] ** 2
+    assert np.corrcoef(mean, truth)[0, 1] > 0.95
+    assert np.diag(process.joint(fresh, white)) == pytest.approx(variance)
+
+
+def test_the_first_points_spread_from_the_centre():
+    points = np.array([[x, y] for x in (0, 0.25, 0.5, 0.75, 1) for y in (0, 0.25, 0.5, 0.75, 1)])
+    chosen = points[from_the_centre(points, np.empty((0, 2)), 5)]
+    assert chosen[0].tolist() == [0.5, 0.5]
+    assert sorted(map(tuple, chosen[1:])) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_candidates_of_a_narrow_space_are_found_and_finer_near_leaders(study):
+    narrow = Space.model_validate(
+        {"parameters": {"a": {"type": "integer", "low": 1, "high": 100, "default": 7}}, "constraints": ["a == 7"]}
+    )
+    assert pool(narrow, [], np.random.default_rng(0)) == [{"a": 7}]
+    assert set(nearby(study.space.parameters["partitions"], 16)) >= {8, 32, 19}
+    assert nearby(study.space.parameters["memory"], 8) == (4,)
+
+
+def test_planning_is_quick_at_200_trials_and_12_parameters():
+    parameters = {f"p{i}": {"type": "number", "low": 0, "high": 1, "default": 0.5} for i in range(10)}
+    parameters |= {
+        "c": {"type": "choice", "values": list("abcd"), "default": "a"},
+        "b": {"type": "boolean", "default": True},
+    }
+    made = {
+        "study": "wide", "job": "made_up", "workload": {"name": "none"}, "control": "usual", "presets": {"usual": {}},
+        "space": {"parameters": parameters}, "goals": {"time": {"minimize": "seconds"}}, "strategy": "adaptive",
+        "budget": {"trials": 400, "rounds": 20, "batch": 20},
+    }  # fmt: skip
+    study = Study.model_validate(made)
+    options = sweep_options(study, "night-1")
+    generator = np.random.default_rng(0)
+    results: list[TrialResult] = []
+    for number in range(1, 11):
+        for position in range(20):
+            values = {n: study.space.parameters[n].at(generator.random()) for n in parameters}
+            is_control = position == 0
+            values = study.control_candidate.configuration if is_control else study.space.complete(values)
+            label = "usual" if is_control else f"t{number}-{position}"
+            plan = TrialPlan(
+                f"{number}.{position}", "night-1", "search", number, number, position, label, values, is_control
+            )
+            figure = math.exp(sum(v for v in values.values() if isinstance(v, float)) / 5 + generator.normal(0, 0.03))
+            results.append(TrialResult(plan, "measured", metrics={"seconds": figure}))
+    start = time.process_time()
+    assert len(plan_round(study, options, results, 11)) > 10
+    assert time.process_time() - start < 1.0
+
+
+def test_importing_search_and_analysis_is_quick():
+    imports = "import pipeline_tuner.search.rounds, pipeline_tuner.recommend"
+    code = f"import time; start = time.process_time(); {imports}; print(time.process_time() - start)"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "plugins"}
+    )
+    assert float(found.stdout) < 1.0
