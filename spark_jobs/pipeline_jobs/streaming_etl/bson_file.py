@@ -5,7 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +71,10 @@ class BsonFile:
         self._path = Path(path)
         self._data = _mapped(self._path)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Elsewhere the file is opened anew."""
+        return BsonFile, (self._path,)
+
     @property
     def name(self) -> str:
         """What tells this file from another: name, size, time of change."""
@@ -79,7 +85,7 @@ class BsonFile:
         """About equal parts, cut at document ends."""
         size = len(self._data)
         cuts = [0, *_document_ends(self._data, [size * n // count for n in range(1, count)]), size]
-        pairs = dict.fromkeys(zip(cuts, cuts[1:], strict=False))
+        pairs = dict.fromkeys(pairwise(cuts))
         return tuple(Range(n, str(first), str(last)) for n, (first, last) in enumerate(pairs))
 
     def open(self, part: Range, position: str | None) -> FileRange:

@@ -6,7 +6,13 @@ does not fit leaves no row: what it wrote is taken back and its error is noted. 
 bsonspec.org and of PostgreSQL's manual ("COPY", Binary Format; the types' send functions).
 """
 
+# ruff: noqa: ANN201, ANN202, PLR1714, SIM110
+# Types come from the arguments at the first call, and numba compiles plain comparisons and loops best.
+# mypy: ignore-errors
+
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from numba import njit
@@ -24,6 +30,9 @@ from pipeline_jobs.streaming_etl.plan import (
     NODE,
     OBJECT,
 )  # fmt: skip
+
+compiled = njit(nogil=True, cache=Path(__file__).exists())
+"""Compiles at the first call and keeps the code beside this file, where it is a file and not in an archive."""
 
 OK, MALFORMED, WRONG_TYPE, OUT_OF_RANGE, TOO_LONG, MISSING, INVALID_UTF8, NUL_CHARACTER, DECIMAL128 = range(9)
 REASONS = (
@@ -46,11 +55,11 @@ ROOM_A_FIELD = 32
 """Bytes that a field other than text takes at most (an ObjectId as text: 4 + 24)."""
 
 
-# Indices are unsigned: with a signed index numba looks for negative ones at every byte,
-# and LLVM then makes neither wide loads nor vector loops of them (50 times slower on long texts).
+# Indices are unsigned: with a signed index numba looks for negative ones at every byte, and LLVM then makes
+# neither wide loads nor vector loops of them (50 times slower on long texts).
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _i32(data, at):
     low = np.uint64(at)
     return np.int64(
@@ -63,7 +72,7 @@ def _i32(data, at):
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _i64(data, at):
     low, value = np.uint64(at), np.uint64(0)
     for n in range(np.uint64(8)):
@@ -71,7 +80,7 @@ def _i64(data, at):
     return np.int64(value)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _put(out, at, value, size):
     """Write the low `size` bytes of an integer, the highest first, as PostgreSQL wants them."""
     low, bits = np.uint64(at), np.uint64(value)
@@ -80,7 +89,7 @@ def _put(out, at, value, size):
     return at + size
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def value_size(data, kind, at, end):
     """The size of a BSON value in bytes, or -1 where it does not fit before `end`."""
     size = np.int64(-1)
@@ -115,7 +124,7 @@ def value_size(data, kind, at, end):
     return size if size >= 0 and at + size <= end else np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _name_end(data, at, end):
     here, last = np.uint64(at), np.uint64(end)
     while here < last and data[here] != 0:
@@ -123,7 +132,7 @@ def _name_end(data, at, end):
     return np.int64(here)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_name(data, at, length, names, name_at, name_length):
     if length != name_length:
         return False
@@ -134,7 +143,7 @@ def _is_name(data, at, length, names, name_at, name_length):
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(names, entries, first, last, hint, data, at, length):
     """The entry of a field's name, or -1. Fields mostly come in the same order: the hint is tried first."""
     if hint < last and _is_name(data, at, length, names, entries[hint, 0], entries[hint, 1]):
@@ -145,7 +154,7 @@ def _find(names, entries, first, last, hint, data, at, length):
     return np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _scan(plan, table, data, start, limit, slots, stack):
     """Note the kind and place of every wanted value of one row's document. Returns an error or OK."""
     names, tables, entries, nodes, children = plan.names, plan.tables, plan.entries, plan.nodes, plan.children
@@ -192,7 +201,7 @@ def _scan(plan, table, data, start, limit, slots, stack):
     return OK
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _copy_text(data, at, length, max_length, out, to):
     """Copy UTF-8 text that PostgreSQL takes: valid, without NUL, within its length. Returns an error or OK."""
     high, zeros = np.uint8(0), np.int64(0)
@@ -212,7 +221,7 @@ def _copy_text(data, at, length, max_length, out, to):
     return TOO_LONG if 0 < max_length < characters else OK
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _utf8_characters(data, at, length):
     """How many characters a UTF-8 text has, -1 where it is not valid (RFC 3629, table 3-7 of Unicode)."""
     count = np.int64(0)
@@ -245,7 +254,7 @@ def _utf8_characters(data, at, length):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _whole_number(data, kind, at):
     """An integer of any BSON number, and an error or OK: a double counts where nothing is lost."""
     if kind == B_INT32:
@@ -260,12 +269,12 @@ def _whole_number(data, kind, at):
     return np.int64(0), DECIMAL128 if kind == B_DECIMAL else WRONG_TYPE
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _double(data, at):
     return np.int64(_i64(data, at)).view(np.float64)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_integer(data, kind, at, size, out, to):
     value, error = _whole_number(data, kind, at)
     if error != OK:
@@ -276,7 +285,7 @@ def _write_integer(data, kind, at, size, out, to):
     return _put(out, _put(out, to, np.int64(size), 4), value, size), OK
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_float(data, kind, at, size, out, to):
     if kind == B_DOUBLE:
         value = _double(data, at)
@@ -294,7 +303,7 @@ def _write_float(data, kind, at, size, out, to):
     return _put(out, to, np.int64(np.float32(value).view(np.int32)), 4), OK
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_time(data, kind, at, type_, out, to):
     if kind != B_DATE:
         return to, WRONG_TYPE
@@ -308,12 +317,12 @@ def _write_time(data, kind, at, type_, out, to):
     return _put(out, _put(out, to, np.int64(8), 4), (ms - EPOCH_2000_MS) * 1000, 8), OK
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hex_digit(value):
     return np.uint8(48 + value if value < 10 else 87 + value)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_text(data, kind, at, max_length, out, to):
     if kind == B_STRING or kind == B_SYMBOL:
         length = _i32(data, at) - 1
@@ -331,7 +340,7 @@ def _write_text(data, kind, at, max_length, out, to):
     return to, DECIMAL128 if kind == B_DECIMAL else WRONG_TYPE
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_bytes(data, kind, at, out, to):
     if kind == B_OBJECTID:
         start, length = at, np.int64(12)
@@ -346,7 +355,7 @@ def _write_bytes(data, kind, at, out, to):
     return to + length, OK
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_text_array(data, kind, at, out, to):
     if kind != B_ARRAY:
         return to, WRONG_TYPE
@@ -381,7 +390,7 @@ def _write_text_array(data, kind, at, out, to):
     return to, OK
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_value(type_, max_length, required, data, kind, at, out, to):
     """Write one field with its length. Returns where the next goes, and an error or OK."""
     if kind == 0 or kind == B_NULL or kind == B_UNDEFINED:
@@ -409,7 +418,7 @@ def _write_value(type_, max_length, required, data, kind, at, out, to):
     return _write_bytes(data, kind, at, out, to)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _room(data, first, last, slots):
     """Bytes that the values of a row's columns can take beyond ROOM_A_FIELD each."""
     room = np.int64(0)
@@ -422,7 +431,7 @@ def _room(data, first, last, slots):
     return room
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_row(plan, table, data, slots, key, key_size, ordinals, depth, out, to, error_column):
     """Write one row: field count, key, ordinals on the way down, own columns."""
     tables, columns = plan.tables, plan.columns
@@ -446,7 +455,7 @@ def _write_row(plan, table, data, slots, key, key_size, ordinals, depth, out, to
     return to, OK
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill_slots(plan, table, data, kind, at, end, slots, stack):
     """Note where the values of one row stand. Returns an error or OK."""
     item = plan.tables[table, ITEM_COLUMN]
@@ -458,7 +467,7 @@ def _fill_slots(plan, table, data, kind, at, end, slots, stack):
     return _scan(plan, table, data, at, end, slots, stack)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _document(plan, data, start, limit, out, ends, fill, rows, error_column, slots, stack):
     """Write all rows of one document, parents first. Returns an error, OK, or FULL - table."""
     tables, children = plan.tables, plan.children
@@ -522,7 +531,7 @@ def _document(plan, data, start, limit, out, ends, fill, rows, error_column, slo
     return OK
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _field_size(out, at):
     """The size of a written field with its length."""
     size = np.int64(0)
@@ -531,7 +540,7 @@ def _field_size(out, at):
     return size + 4
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def transcode(plan, data, starts, stops, first, skip, out, ends, fill, rows, errors, error_columns, keys):
     """Write the rows of documents `first` onwards; `fill` says where each table's next row goes in `out`.
 
@@ -563,7 +572,7 @@ def transcode(plan, data, starts, stops, first, skip, out, ends, fill, rows, err
     return len(starts)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def split(data, at, end, max_documents, max_bytes, starts, stops):
     """Find the documents of concatenated BSON from `at`: fills `starts` and `stops`.
 

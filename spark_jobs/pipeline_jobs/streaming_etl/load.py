@@ -52,7 +52,7 @@ class Target:
     """`during`: checked row by row as they come. `after`: made at the end, which checks all. `none`."""
     async_commit: bool = False
     """Commit without waiting for the disk: a crash of the server costs the last batches, which come again."""
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(default_factory=Backoff)
 
     def connect(self) -> Any:
         """A connection. Raises psycopg2.OperationalError."""
@@ -75,8 +75,17 @@ def load(
     cancel = cancel or threading.Event()
     if origin.is_endless:
         settings = replace(settings, worker_num=1, manager_worker_num=1)
-    worker_class = ChangeWorker if origin.is_endless else TableWorker
     parts = begin(origin, target, settings, job=job, cancel=cancel)
+    report = load_parts(origin, target, settings, parts, job=job, cancel=cancel)
+    ended = () if origin.is_endless or report.was_cancelled else parts
+    return report, finish(target, ended, job=job, cancel=cancel)
+
+
+def load_parts(
+    origin: Origin, target: Target, settings: Settings, parts: Sequence[Range], *, job: str, cancel: threading.Event
+) -> Report:
+    """Load some ranges of a load that has begun, each from where it stopped. Raises as `load` does."""
+    worker_class = ChangeWorker if origin.is_endless else TableWorker
     pools: list[Pool] = []
 
     def pipeline(part: Range) -> Pipeline:
@@ -96,12 +105,10 @@ def load(
 
     try:
         pipelines = _patiently(target, cancel, lambda: [pipeline(part) for part in parts])
-        report = Manager(settings, cancel).run(pipelines)
+        return Manager(settings, cancel).run(pipelines)
     finally:
         for pool in pools:
             pool.close()
-    ended = [] if origin.is_endless or report.was_cancelled else parts
-    return report, _finish(target, job, ended, cancel)
 
 
 def begin(
@@ -121,8 +128,10 @@ def begin(
     return tuple(part for part in _patiently(target, cancel, plan) if not part.is_done)
 
 
-def _finish(target: Target, job: str, ended: Sequence[Range], cancel: threading.Event) -> Totals:
-    def finish() -> Totals:
+def finish(target: Target, ended: Sequence[Range], *, job: str, cancel: threading.Event) -> Totals:
+    """Record which ranges are loaded to their end, and make foreign keys that were put off. Returns the books."""
+
+    def end() -> Totals:
         with closing(target.connect()) as connection:
             accounts = Accounts(connection, target.schema, job)
             if ended and target.foreign_keys == "after":
@@ -131,7 +140,7 @@ def _finish(target: Target, job: str, ended: Sequence[Range], cancel: threading.
                 accounts.finish(part.number)
             return accounts.totals()
 
-    return _patiently(target, cancel, finish)
+    return _patiently(target, cancel, end)
 
 
 def _patiently(target: Target, cancel: threading.Event, action: Any) -> Any:

@@ -33,13 +33,15 @@ def _heavy_strings() -> list[tuple[str, str, int, bool]]:
     lists = (
         ("interest", "Interest ", 1, 5), ("skill", "Skill ", 1, 7), ("institution", "University ", 1, 2),
         ("degree", "Degree", 1, 2), ("company", "Company ", 1, 3), ("title", "Engineer ", 1, 3),
-        ("duty", "Built and ran things. ", 1, 3), ("notification", "email", 1, 2), ("setting_key", "setting_key_", 1, 10),
-        ("setting_value", "setting_value_", 1, 10), ("activity", "Activity entry number ", 1, 20),
-        ("transaction_key", "key_", 1, 15), ("transaction_value", "value_", 1, 15), ("metadata", "metadata for entry ", 1, 15),
+        ("duty", "Built and ran things. ", 1, 3), ("notification", "email", 1, 2),
+        ("setting_key", "setting_key_", 1, 10), ("setting_value", "setting_value_", 1, 10),
+        ("activity", "Activity entry number ", 1, 20), ("transaction_key", "key_", 1, 15),
+        ("transaction_value", "value_", 1, 15), ("metadata", "metadata for entry ", 1, 15),
         ("message", "Message body. ", 10, 10), ("sender", "Sender ", 1, 10), ("subject", "Subject ", 1, 10),
-        ("attachment", "attachment.pdf ", 1, 30), ("attachment_type", "application/pdf", 1, 30), ("connection", "user_", 1, 50),
-        ("connection_name", "Connection ", 1, 50), ("post", "Post content. ", 20, 25), ("post_title", "Post title ", 1, 25),
-        ("post_tag", "tag ", 1, 25), ("group", "Group ", 1, 5), ("group_role", "member", 1, 5), ("badge", "Badge ", 1, 29),
+        ("attachment", "attachment.pdf ", 1, 30), ("attachment_type", "application/pdf", 1, 30),
+        ("connection", "user_", 1, 50), ("connection_name", "Connection ", 1, 50),
+        ("post", "Post content. ", 20, 25), ("post_title", "Post title ", 1, 25), ("post_tag", "tag ", 1, 25),
+        ("group", "Group ", 1, 5), ("group_role", "member", 1, 5), ("badge", "Badge ", 1, 29),
     )  # fmt: skip
     for name, pattern, repeats, count in lists:
         found += [(name, pattern, repeats, pattern.endswith((" ", "_")) and repeats == 1)] * count

@@ -4,16 +4,20 @@ The two records are those of the Rust benchmark that seeds 001 and 003 describe:
 in 429 strings, the compact one 77 bytes in eight fields. Every byte of every record is written.
 """
 
+# ruff: noqa: ANN201, ANN202
+# mypy: ignore-errors
+
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from pipeline_jobs.streaming_etl.kernel import compiled
 
 NAME_BYTES, EMAIL_BYTES, TITLE_BYTES = 16, 24, 20
 MIX = np.uint64(0x517CC1B727220A95)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _digits(value, out, at):
     """Write a number in decimal. Returns where it ends."""
     size, rest = 1, value
@@ -26,7 +30,7 @@ def _digits(value, out, at):
     return at + size
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def make_compact(first, ids, names, emails, sizes, ages, places, bits, counts, hashes):
     """Fill columns with records `first` and up. `sizes` are those of name and email."""
     for n in range(len(ids)):
@@ -48,7 +52,7 @@ def make_compact(first, ids, names, emails, sizes, ages, places, bits, counts, h
         hashes[n] = value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def transform_compact(ids, counts, hashes, titles, title_sizes, activities, engagements, out_hashes):
     """ "User #N", the sum of three counts, that by (connections + 1), the hash."""
     for n in range(len(ids)):
@@ -61,7 +65,7 @@ def transform_compact(ids, counts, hashes, titles, title_sizes, activities, enga
         out_hashes[n] = hashes[n]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def mix(hashes, rounds):
     """Work for the processor: `rounds` of hashing a record."""
     for n in range(len(hashes)):
@@ -71,7 +75,7 @@ def mix(hashes, rounds):
         hashes[n] = value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def make_heavy(first, count, patterns, strings, takes_id, data, ends):
     """Fill `data` with heavy records: a row of `strings` says which pattern is copied, or which character is
     repeated how often.
@@ -101,7 +105,7 @@ def make_heavy(first, count, patterns, strings, takes_id, data, ends):
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def transform_heavy(data, ends, starts, wanted, blobs, lists, out, out_ends, numbers):
     """Full name, email, "city, state, country" and 50 characters of the bio; lengths of lists and blobs."""
     first_name, last_name, email, city, bio = wanted
@@ -133,7 +137,7 @@ def transform_heavy(data, ends, starts, wanted, blobs, lists, out, out_ends, num
     return at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _text(data, ends, base, string, most, out, at):
     start = ends[string - 1] if string else base
     size = min(ends[string] - start, most)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -125,6 +126,10 @@ class Collection:
         self._uri, self._collection = uri, collection
         self._backoff, self._stop = backoff, stop
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Elsewhere there is no event to stop by."""
+        return _collection, (self._uri, self._collection, self._backoff)
+
     @property
     def name(self) -> str:
         """Database and collection; hosts may change between runs."""
@@ -134,7 +139,7 @@ class Collection:
         """Up to `count` parts of about equal size, cut at `_id`s of a sample. The last is open: new documents land."""
         cuts = self._cuts(count) if count > 1 else []
         bounds = [None, *cuts, None]
-        return tuple(Range(n, low, high) for n, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False)))
+        return tuple(Range(n, low, high) for n, (low, high) in enumerate(pairwise(bounds)))
 
     def open(self, part: Range, position: str | None) -> CollectionRange:
         """A part's documents, those after `position` where one is given."""
@@ -163,6 +168,10 @@ class Collection:
             raise InfrastructureError(f"the source does not answer: {error}") from error
         texts = [id_text(bson.encode(row)) for row in found]
         return list(dict.fromkeys(texts[len(texts) * n // count] for n in range(1, count) if texts))
+
+
+def _collection(uri: str, collection: str, backoff: Backoff) -> Collection:
+    return Collection(uri, collection, backoff=backoff, stop=threading.Event())
 
 
 def id_filter(after: str | None, last: str | None) -> dict[str, Any]:

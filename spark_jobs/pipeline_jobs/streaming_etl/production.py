@@ -7,11 +7,11 @@ import time
 from contextlib import closing
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
-from pipeline_jobs.streaming_etl.accounts import Accounts
+from pipeline_jobs.streaming_etl.accounts import Accounts, Totals
 from pipeline_jobs.streaming_etl.changes import ChangeStream
-from pipeline_jobs.streaming_etl.engine import Settings
+from pipeline_jobs.streaming_etl.engine import Report, Settings
 from pipeline_jobs.streaming_etl.figures import run_metrics
-from pipeline_jobs.streaming_etl.load import Target, begin, load
+from pipeline_jobs.streaming_etl.load import Origin, Target, begin, load
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.workload import Options, described, make_users, origin_of
 
@@ -38,7 +38,7 @@ def run_production(
         begin(changes, target, settings, job=f"{options.run_id}/changes", cancel=cancel)
     for sample in writer.samples():
         start = time.monotonic()
-        report, totals = load(origin, target, settings, job=options.run_id, cancel=cancel)
+        report, totals = _load(origin, target, settings, options, cancel)
         if changes is not None and not cancel.is_set():
             followed, _ = load(changes, target, settings, job=f"{options.run_id}/changes", cancel=cancel)
             report.add(followed)
@@ -51,6 +51,23 @@ def run_production(
     with closing(target.connect()) as connection:
         letters = Accounts(connection, target.schema, options.run_id).dead_letters()
     writer.details |= {"dead_letters": letters}
+
+
+def _load(
+    origin: Origin, target: Target, settings: Settings, options: Options, cancel: threading.Event
+) -> tuple[Report, Totals]:
+    """In this process, or on the Spark master that the options name."""
+    if not options.spark_master:
+        return load(origin, target, settings, job=options.run_id, cancel=cancel)
+    # Imported here: only these runs need Spark and a JVM.
+    from pipeline_jobs.session import close_session, open_session
+    from pipeline_jobs.streaming_etl.spark_load import load_on_spark
+
+    spark = open_session(f"streaming_etl {options.run_id}", {"master": options.spark_master})
+    try:
+        return load_on_spark(spark, origin, target, settings, job=options.run_id)
+    finally:
+        close_session(spark)
 
 
 def _changes(config: TrialConfig, options: Options, cancel: threading.Event) -> ChangeStream:

@@ -53,8 +53,8 @@ class Options:
     """A production run's name: it goes on where an earlier attempt stopped. Empty for a trial."""
     follow_s: float = -1.0
     """In production: after the full load, follow the changes until none has come for this long; -1 for not."""
-    parallel_spark: str = ""
-    """A Spark master to load on, for those who outgrow one machine; empty for this process."""
+    spark_master: str = ""
+    """In production: a Spark master whose tasks load the pipelines' ranges; empty for this process."""
 
     @classmethod
     def of(cls, config: TrialConfig) -> Options:

@@ -1,0 +1,34 @@
+"""The same load as Spark tasks, one a range of the file or of `_id`, on any master: for those who outgrow a machine."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from pyspark.sql import SparkSession
+
+from pipeline_jobs.streaming_etl.accounts import Range, Totals
+from pipeline_jobs.streaming_etl.engine import Report, Settings
+from pipeline_jobs.streaming_etl.load import Origin, Target, begin, finish, load_parts
+
+
+def load_on_spark(
+    spark: SparkSession, origin: Origin, target: Target, settings: Settings, *, job: str
+) -> tuple[Report, Totals]:
+    """Load what is not loaded yet with `manager_worker_num` tasks. Raises as `load` does; a task may be run again.
+
+    A file must be at the same path on every executor. The books are those of `load`: either may go on where the
+    other stopped.
+    """
+    cancel = threading.Event()
+    parts = begin(origin, target, settings, job=job, cancel=cancel)
+    one = replace(settings, manager_worker_num=1)
+
+    def task(part: Range) -> Report:
+        return load_parts(origin, target, one, [part], job=job, cancel=threading.Event())
+
+    report = Report()
+    if parts:
+        for done in spark.sparkContext.parallelize(parts, len(parts)).map(task).collect():
+            report.add(done)
+    return report, finish(target, parts, job=job, cancel=cancel)
