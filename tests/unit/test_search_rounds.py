@@ -35,6 +35,7 @@ space:
 stages: {code: [method], tuning: [workers, batch]}
 goals:
   throughput: {maximize: rows_per_s, unit: rows/s}
+  safe: {maximize: rows_per_s, constraints: [not memory_fraction > 0.8]}
   latency: {minimize: latency_p95_s, unit: s, constraints: [memory_fraction < 0.8]}
 budget: {trials: 60, rounds: 6, blocks: 3, confirm_blocks: 5}
 """
@@ -120,6 +121,16 @@ def test_a_winner_is_found_and_confirmed(study):
     confirmed = [r.plan for r in results if r.plan.phase == "confirm"]
     assert {plan.label for plan in confirmed} == {"many", "balanced"}
     assert len(confirmed) == 2 * options.budget.confirm_blocks
+
+
+def test_a_certified_leader_is_repeated_until_its_constraint_is_shown_to_hold(study):
+    runs = {}
+    for goal in ("throughput", "safe"):
+        options = options_of(study, "presets", goals=[goal])
+        results = sweep(study, options, Machine())
+        runs[goal] = sum(r.plan.label == "many" and r.plan.phase == "search" for r in results)
+    assert runs["throughput"] == 3
+    assert runs["safe"] >= 5
 
 
 def test_hopeless_candidates_are_measured_once(study):

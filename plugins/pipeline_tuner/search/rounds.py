@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from pipeline_tuner.analysis.estimates import search_selection
+from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.preference import by_preference
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import StudyError
@@ -97,14 +98,22 @@ def _blocks_of_repeats(sweep: SweepSoFar, among: Sequence[str]) -> list[list[Can
 
 
 def _worth_repeating(sweep: SweepSoFar, selection: Selection) -> list[Candidate]:
-    """The leader and those that may still beat it, the likeliest first; none once the leader is certified."""
+    """The leader and those that may still beat it, the likeliest first.
+
+    Once the leader is certified, none; itself as long as a constraint of the goal is not shown to hold for it.
+    """
     if selection.best is None:
         return []
     if selection.status != "abstained" and selection.standing(selection.best).n >= sweep.options.budget.blocks:
-        return []
+        return sweep.twins(selection.best) if _may_break_a_constraint(sweep, selection.best) else []
     noise_is_known = not math.isnan(selection.noise)
     hopeful = (label for label in selection.next_labels if noise_is_known or _is_near(selection, label))
     return [twin for label in hopeful for twin in sweep.twins(label)]
+
+
+def _may_break_a_constraint(sweep: SweepSoFar, label: str) -> bool:
+    evidence = Evidence(sweep.study, sweep.options, sweep.options.primary_goal, settled(sweep.earlier))
+    return not all(check.holds(sweep.options.budget.confidence) for check in evidence.constraints(label))
 
 
 def _is_near(selection: Selection, label: str) -> bool:
