@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline_tuner.runners.glue import GlueRunner
 ROOT = Path(__file__).resolve().parents[2]
 PRICES = parse_prices((ROOT / "include" / "configs" / "prices.yaml").read_text())
 BUCKET = "tuner-test"
+JOBS = ROOT / "spark_jobs"
 OPTIONS = {"bucket": BUCKET, "role_arn": "arn:aws:iam::123456789012:role/test", "poll_s": 0.01}
 
 
@@ -73,10 +75,17 @@ def script(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(glue_runner, "GlueJobHook", ScriptStub)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The code to upload, as it is now: a digest must not change while somebody edits."""
+    global JOBS
+    JOBS = shutil.copytree(ROOT / "spark_jobs", tmp_path_factory.mktemp("jobs") / "spark_jobs")
+
+
 def runner(kind: type[GlueRunner] = GlueRunner, **options: Any) -> GlueRunner:
     return kind(
-        ROOT / "spark_jobs" / "dedup.py",
-        modules=ROOT / "spark_jobs",
+        JOBS / "dedup.py",
+        modules=JOBS,
         prices=PRICES,
         conn_id="aws_test",
         options={**OPTIONS, **options},

@@ -83,6 +83,7 @@ def _details(outcome: Outcome, options: DedupOptions) -> dict[str, Any]:
         "auto": choice,
         "newest": outcome.newest,
         "started_from": outcome.started_from,
+        "folder": outcome.folder,
     }
 
 

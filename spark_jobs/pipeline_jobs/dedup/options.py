@@ -10,7 +10,7 @@ from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 
 FORMATS = ("parquet", "json", "csv", "jdbc", "iceberg")
 STRATEGIES = ("auto", "window", "max_by", "salted", "semi_join", "seed")
-TARGETS = ("postgresql", "parquet", "none")
+TARGETS = ("postgresql", "parquet", "redshift", "none")
 LISTS = ("key", "tie_breakers")
 
 
@@ -31,7 +31,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Target:
-    """Where the latest records go. `merge` keeps what a run doesn't touch, `replace` leaves this run's result only."""
+    """Where the latest records go. `merge` keeps what a run doesn't touch, `replace` leaves this run's result only.
+
+    `redshift` stages Parquet with the delete markers in `path`; RedshiftMergeOperator merges that.
+    """
 
     kind: str = "none"
     table: str = ""
@@ -47,7 +50,7 @@ class Target:
     def __post_init__(self) -> None:
         _one_of("target.kind", self.kind, TARGETS)
         _one_of("target.mode", self.mode, ("merge", "replace"))
-        needed = {"postgresql": "table", "parquet": "path"}.get(self.kind)
+        needed = {"postgresql": "table", "parquet": "path", "redshift": "path"}.get(self.kind)
         if needed and not getattr(self, needed):
             raise BadConfigurationError(f"workload option target.{needed} is missing: a {self.kind} target needs it")
         if self.bookmark and (self.kind != "postgresql" or self.mode != "merge"):

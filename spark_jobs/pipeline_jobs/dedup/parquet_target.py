@@ -18,7 +18,8 @@ CURRENT = "CURRENT"
 class ParquetTarget:
     """A folder on any file system that Spark can write."""
 
-    def __init__(self, spark: SparkSession, path: str) -> None:
+    def __init__(self, spark: SparkSession, path: str, *, keep_deleted: bool = False) -> None:
+        self._keep_deleted = keep_deleted
         jvm: Any = spark._jvm
         self._jvm = jvm
         self._root = self._jvm.org.apache.hadoop.fs.Path(path)
@@ -31,8 +32,9 @@ class ParquetTarget:
         return self._child(self._run).toString()
 
     def write(self, latest: DataFrame) -> None:
-        """Write this run's records without the deleted keys; nobody sees them before `publish`."""
-        latest.where(f"NOT {DELETED}").drop(DELETED).write.parquet(self.folder)
+        """Write this run's records, without the deleted keys unless asked; nobody sees them before `publish`."""
+        rows = latest if self._keep_deleted else latest.where(f"NOT {DELETED}").drop(DELETED)
+        rows.write.parquet(self.folder)
 
     def publish(self) -> None:
         """Make this run's folder the current one, and remove the others."""

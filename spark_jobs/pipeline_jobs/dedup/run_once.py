@@ -24,6 +24,8 @@ class Outcome:
     counts: Counts | None
     choice: Choice | None
     merged: Merged | None
+    folder: str | None
+    """Where Parquet was written."""
     newest: str | None
     started_from: str | None
     """The bookmark that the run read from; None for everything."""
@@ -58,9 +60,15 @@ def _run(
     written = counter.on_latest(found) if counter else found
     if tuning.write_partitions:
         written = written.repartition(tuning.write_partitions)
-    merged = _write(spark, written.drop(TIED), options, target, counter)
-    counts = counter.counts() if counter else None
-    return Outcome(counts, choice, merged, counter.newest if counter else None, started_from)
+    result = _write(spark, written.drop(TIED), options, target, counter)
+    return Outcome(
+        counts=counter.counts() if counter else None,
+        choice=choice,
+        merged=result if isinstance(result, Merged) else None,
+        folder=result if isinstance(result, str) else None,
+        newest=counter.newest if counter else None,
+        started_from=started_from,
+    )
 
 
 def _count_as_the_seed_did(records: DataFrame, found: DataFrame) -> None:
@@ -71,14 +79,14 @@ def _count_as_the_seed_did(records: DataFrame, found: DataFrame) -> None:
 
 def _write(
     spark: SparkSession, rows: DataFrame, options: DedupOptions, target: PostgresTarget | None, counter: Counter | None
-) -> Merged | None:
+) -> Merged | str | None:
     if target:
         attempts = target.stage(rows)
         return target.merge(attempts, counter.newest if counter else None)
-    if options.target.kind == "parquet":
-        folder = ParquetTarget(spark, options.target.path)
+    if options.target.kind in ("parquet", "redshift"):
+        folder = ParquetTarget(spark, options.target.path, keep_deleted=options.target.kind == "redshift")
         folder.write(rows)
         folder.publish()
-    else:
-        rows.write.format("noop").mode("overwrite").save()
+        return folder.folder
+    rows.write.format("noop").mode("overwrite").save()
     return None

@@ -1,0 +1,102 @@
+"""Redshift's statements: all but COPY are run against PostgreSQL; the Data API's calls go to a stubbed client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg2
+import pytest
+from botocore.stub import ANY, Stubber
+
+from pipeline_tuner.operators.redshift import STAGING, Merge, RedshiftMergeOperator
+
+MERGE = Merge("latest", ("id", "at", "version", "status"), ("id",), ("at", "version"))
+BEFORE = [
+    ("a", 10, 1, "old"),
+    ("b", 10, 1, "kept: staged is older"),
+    ("c", 10, 1, "deleted"),
+    ("d", None, None, "no time"),
+]
+STAGED = [
+    ("a", 11, 0, "new", False),
+    ("b", 9, 9, "late", False),
+    ("c", 10, 1, "x", True),
+    ("d", 0, None, "timed", False),
+    ("e", 1, None, "first", False),
+    ("f", 1, 1, "never seen", True),
+]
+AFTER = [
+    ("a", 11, 0, "new"),
+    ("b", 10, 1, "kept: staged is older"),
+    ("d", 0, None, "timed"),
+    ("e", 1, None, "first"),
+]
+
+
+@pytest.fixture
+def connection(database: str) -> Any:
+    connection = psycopg2.connect(database)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE latest (id text, at bigint, version int, status text)")
+        cursor.executemany("INSERT INTO latest VALUES (%s, %s, %s, %s)", BEFORE)
+    connection.commit()
+    yield connection
+    connection.close()
+
+
+def merge(connection: Any, after: Sequence[str] = ()) -> None:
+    """The batch, with the rows inserted where Redshift would COPY them."""
+    with connection, connection.cursor() as cursor:
+        for statement in MERGE.statements("s3://b/f/", "role", after=after):
+            if statement.startswith("COPY"):
+                cursor.executemany(f"INSERT INTO {STAGING} VALUES (%s, %s, %s, %s, %s)", STAGED)
+            else:
+                cursor.execute(statement)
+
+
+def rows(connection: Any) -> list[tuple]:
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM latest ORDER BY id")
+        return cursor.fetchall()
+
+
+def test_merge_twice_is_merge_once(connection: Any) -> None:
+    for _ in range(2):
+        merge(connection)
+        assert rows(connection) == AFTER
+
+
+def test_a_failing_post_action_changes_nothing(connection: Any) -> None:
+    with pytest.raises(psycopg2.errors.DivisionByZero):
+        merge(connection, after=["SELECT 1/0"])
+    assert rows(connection) == BEFORE
+
+
+def test_the_batch_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_AWS_REDSHIFT", "aws://key:secret@/?region_name=us-east-1")
+    operator = RedshiftMergeOperator(
+        task_id="merge",
+        folder="s3://bucket/run-1",
+        table="latest",
+        columns=MERGE.columns,
+        key=MERGE.key,
+        order=MERGE.order,
+        iam_role="role",
+        database="dev",
+        workgroup_name="wg",
+        pre_actions=["SELECT 'before'"],
+        aws_conn_id="aws_redshift",
+        poll_interval_s=0,
+    )
+    sqls = MERGE.statements("s3://bucket/run-1", "role", ["SELECT 'before'"])
+    assert sqls[2] == f"COPY {STAGING} FROM 's3://bucket/run-1' IAM_ROLE 'role' FORMAT AS PARQUET"
+    asked = {"Sqls": sqls, "Database": "dev", "WorkgroupName": "wg", "WithEvent": False}
+    with Stubber(operator.hook.conn) as stub:
+        stub.add_response("batch_execute_statement", {"Id": "batch-1"}, asked)
+        stub.add_response("describe_statement", {"Id": "batch-1", "Status": "STARTED"}, {"Id": "batch-1"})
+        stub.add_response("describe_statement", {"Id": "batch-1", "Status": "FINISHED"}, {"Id": "batch-1"})
+        stub.add_response("cancel_statement", {"Status": True}, {"Id": ANY})
+        assert operator.execute({}) == "batch-1"
+        operator.on_kill()
+        stub.assert_no_pending_responses()
