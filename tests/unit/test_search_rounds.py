@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pipeline_tuner.analysis.estimates import search_selection, search_trials
 from pipeline_tuner.analysis.steps import steps
 from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.measurement import Measurement, Sample
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.study import Study, parse_study
 from pipeline_tuner.sweep import SweepOptions, sweep_options
@@ -182,6 +184,26 @@ def test_a_staged_sweep_keeps_what_pays(study):
 def test_an_unknown_strategy_is_refused_with_the_known_ones(study):
     with pytest.raises(StudyError, match="one_at_a_time"):
         plan_round(study, options_of(study, "presets").model_copy(update={"strategy": "magic"}), [], 1)
+
+
+def test_the_minutes_are_kept_with_time_left_to_confirm(study):
+    options = options_of(study, "presets", minutes=20.0)
+
+    def a_minute(plan: TrialPlan) -> TrialResult:
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        metrics = {"rows_per_s": rate(plan.configuration) * (1 + 0.001 * plan.position)}
+        measurement = Measurement(
+            contract=1, job="made_up", trial_id=plan.trial_id, status="measured", samples=(Sample(duration_s=100),),
+            started_at=start, ended_at=start + timedelta(minutes=1), metrics=metrics,
+        )  # fmt: skip
+        return TrialResult.of(plan, measurement)
+
+    results: list[TrialResult] = []
+    for number in range(1, options.budget.rounds + 1):
+        results += [a_minute(plan) for plan in plan_round(study, options, results, number)]
+    confirming = plan_confirmation(study, options, results)
+    assert confirming
+    assert len(results) + len(confirming) <= 20
 
 
 def test_tiny_budgets_still_plan_something(study):

@@ -18,6 +18,7 @@ from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import Candidate, TrialResult
 
 READABLE_LABEL = 48
+UNLIMITED = 1_000_000
 MAX_ATTEMPTS = 2
 """A trial that the infrastructure lost is tried this often."""
 
@@ -92,7 +93,9 @@ class SweepSoFar:
     @cached_property
     def room(self) -> int:
         """The trials that this and later rounds may still plan, by the budget of trials and of minutes."""
-        return max(0, min(search_trials(self.options) - len(self.earlier), trials_in_time(self.options, self.earlier)))
+        in_time = trials_in_time(self.options, self.earlier)
+        confirming = min(2 * self.options.budget.confirm_blocks, math.ceil(in_time / 2))
+        return max(0, min(search_trials(self.options) - len(self.earlier), in_time - confirming))
 
     def generator(self, *salt: int) -> np.random.Generator:
         """Random numbers that depend on the sweep and the round only, so that a retry plans the same."""
@@ -121,14 +124,14 @@ class SweepSoFar:
 def trials_in_time(options: SweepOptions, results: Sequence[TrialResult]) -> int:
     """How many more trials of the usual length the budget of minutes allows; no limit before the first is measured."""
     if options.budget.minutes is None:
-        return options.budget.trials
+        return UNLIMITED
     measurements = [r.measurement for r in results if r.measurement is not None]
     lengths = [(m.ended_at - m.started_at).total_seconds() for m in measurements]
     timeouts = sum(r.failure == "timeout" and r.measurement is None for r in results)
     spent_s = sum(lengths) + timeouts * options.budget.trial_timeout_s
     usual_s = spent_s / max(len(lengths) + timeouts, 1)
     left_s = options.budget.minutes * 60 - spent_s
-    return options.budget.trials if usual_s == 0 else math.floor(max(left_s, 0) / usual_s)
+    return UNLIMITED if usual_s == 0 else math.floor(max(left_s, 0) / usual_s)
 
 
 class Strategy(ABC):
