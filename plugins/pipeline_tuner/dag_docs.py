@@ -41,7 +41,8 @@ def _aim(goal: Goal) -> str:
 def _parameters(study: Study) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, parameter in study.space.parameters.items():
-        values = ", ".join(map(str, parameter.values)) or f"{parameter.low:g} to {parameter.high:g}"
+        listed = ("false", "true") if parameter.type == "boolean" else parameter.values
+        values = ", ".join(map(str, listed)) or f"{parameter.low:g} to {parameter.high:g}"
         unit = f" {parameter.unit}" if parameter.unit else ""
         rows.append((f"`{name}`", values + unit, str(parameter.default), parameter.help))
     return rows
