@@ -162,8 +162,7 @@ def test_a_rate_limit_holds(numbers: Case, method: str) -> None:
     measurement = numbers.run(configuration, {"table": "t"}, fraction=0.15)
     assert passed(measurement)
     assert measurement.metrics["rows_per_s"] <= limit * 1.1
-    assert measurement.metrics["peak_rows_per_s"] <= limit * 1.25
-    assert measurement.metrics["rows_per_s"] > 0.3 * limit, "a busy machine is slower, but not by that much"
+    assert limit * 0.4 < measurement.metrics["peak_rows_per_s"] <= limit * 1.25
 
 
 @pytest.mark.parametrize("victim", ["job", "jvm"])

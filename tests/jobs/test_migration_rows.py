@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.jobs.migration_case import Case, passed
 
+from pipeline_jobs.session import open_session
 from pipeline_tuner.measurement import Measurement
 
 TYPES = """
@@ -140,3 +141,25 @@ def test_a_view_and_a_partitioned_table_are_moved_too(case: Case) -> None:
 
 def _counts(measurement: Measurement) -> list[int]:
     return [part["read"] for part in measurement.details["partitions"]]
+
+
+def test_a_source_that_only_jdbc_reaches(case: Case) -> None:
+    """Derby, which Spark ships, lives in Spark's JVM: the only other database at hand."""
+    spark = open_session("derby", {"master": "local[2]", "driver_memory": "1g"})
+    frame = spark.range(1, 5001).selectExpr("id AS ID", "CAST(id % 7 AS double) AS PRICE", "repeat('ä', 9) AS LABEL")
+    url = "jdbc:derby:memory:shop"
+    frame.write.format("jdbc").options(url=f"{url};create=true", dbtable="ITEMS").save()
+    case.sql("target", 'CREATE TABLE items (id bigint PRIMARY KEY, "Price" numeric, label text)')
+    case.source = url
+    workload = {"table": "ITEMS", "target_table": "items", "key": "ID"}
+    configuration = {"method": "jdbc", "partitions": 4}
+    trial = case.run(configuration, workload, warmups=1, repeats=2)
+    assert passed(trial)
+    assert trial.metrics["rows"] == 5000
+    assert case.sql("target", "SELECT count(*) FROM items") == [(0,)]
+    assert passed(case.run(configuration, workload | {"run_id": "r"}))
+    assert case.sql("target", 'SELECT count(*), sum(id), sum("Price") FROM items') == [(5000, 12502500, 14997)]
+    assert case.run(configuration, workload | {"run_id": "r"}).metrics["rows"] == 0
+    refused = case.run({"method": "copy"}, workload)
+    assert refused.failure is not None
+    assert refused.failure.kind == "bad_configuration"

@@ -48,14 +48,21 @@ def record_totals(
     size = _size_bytes(ends)
     writer.workload = ends.fingerprint(verdict.sums.rows[0])
     writer.metrics |= {"bytes": float(size), "differing_partitions": float(len(verdict.differing))}
-    done = [result for result in results if result.state == "PASS" and result.counts.read]
     writer.details |= {
         "method": settings.method,
         "snapshot": bool(ends.snapshot),
         "key": list(ends.key.names) if ends.key else [],
+        "differing_partitions": list(verdict.differing),
+    }
+    record_ranges(writer, results)
+
+
+def record_ranges(writer: MeasurementWriter, results: Sequence[RangeResult]) -> None:
+    """The evidence of the last repeat: partitions one by one, the slow ones, throughput over time."""
+    done = [result for result in results if result.state == "PASS" and result.counts.read]
+    writer.details |= {
         "partitions": range_details(results),
         "slow_partitions": slow_ranges(done),
-        "differing_partitions": list(verdict.differing),
         "throughput": _curve(results),
     }
 

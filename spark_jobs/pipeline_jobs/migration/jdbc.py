@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from psycopg2.extensions import connection as Connection
 from py4j.protocol import Py4JError
@@ -43,6 +44,8 @@ class JdbcPlan:
     """`SELECT ... FROM ... WHERE ` of the source; a range's condition follows."""
     parallelism: int
     rows_per_s: float = 0.0
+    columns: tuple[str, ...] = ()
+    """The target's columns, which the source's are matched to whatever their case; () = they are the same."""
 
 
 def reader_options(uri: str, fetch_size: int, snapshot: str, own: Mapping[str, str]) -> dict[str, str]:
@@ -55,9 +58,13 @@ def reader_options(uri: str, fetch_size: int, snapshot: str, own: Mapping[str, s
     return options | {"fetchsize": str(fetch_size), "sessionInitStatement": statement}
 
 
-def writer_options(uri: str, target: Table, batch_size: int, own: Mapping[str, str]) -> dict[str, str]:
-    """Spark's options to write to PostgreSQL. The driver joins a batch's INSERTs into one unless told otherwise."""
-    parameters = {"reWriteBatchedInserts": "true", "stringtype": "unspecified"} | _driver_parameters(own)
+def writer_options(uri: str, target: Table, batch_size: int, own: Mapping[str, str], name: str) -> dict[str, str]:
+    """Spark's options to write to PostgreSQL, as application `name`.
+
+    The driver joins a batch's INSERTs into one unless told otherwise.
+    """
+    parameters = {"reWriteBatchedInserts": "true", "stringtype": "unspecified", "ApplicationName": name}
+    parameters |= _driver_parameters(own)
     options = jdbc_connection(uri, parameters) | _spark_options(own)
     return options | {"dbtable": target.sql, "batchsize": str(batch_size or 1)}
 
@@ -141,6 +148,7 @@ class JdbcRun:
     def _frame(self, task: RangeTask) -> DataFrame:
         query = f"({self._plan.select}({task.predicate})) AS source_range"
         frame = self._spark.read.format("jdbc").options(**self._plan.reader).option("dbtable", query).load()
+        frame = _renamed(frame, self._plan.columns) if self._plan.columns else frame
         return slowed(frame, self._plan.rows_per_s) if self._plan.rows_per_s else frame
 
 
@@ -159,10 +167,17 @@ def slowed(frame: DataFrame, rows_per_s: float) -> DataFrame:
     return frame.mapInArrow(let_through, frame.schema)
 
 
+def _renamed(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
+    """The frame in the target's columns. Raises BadConfigurationError for one that the target lacks."""
+    targets = {name.lower(): name for name in columns}
+    homeless = [name for name in frame.columns if name.lower() not in targets]
+    if homeless:
+        raise BadConfigurationError(f"the target has no columns {homeless}")
+    return frame.toDF(*[targets[name.lower()] for name in frame.columns])
+
+
 def _with_attempt(writer: Mapping[str, str], attempt: str) -> dict[str, str]:
     """The writer's options with the range in its session, for the trigger to see."""
-    from urllib.parse import quote
-
     setting = quote("-c pipeline_migration.attempt=" + attempt.replace("\\", "\\\\").replace(" ", "\\ "))
     return {**writer, "url": f"{writer['url']}&options={setting}"}
 

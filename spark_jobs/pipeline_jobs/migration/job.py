@@ -13,8 +13,10 @@ from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Tri
 from pipeline_jobs.environment import environment
 from pipeline_jobs.migration.endpoints import open_endpoints
 from pipeline_jobs.migration.figures import record_stages
+from pipeline_jobs.migration.generic import run_generic
 from pipeline_jobs.migration.mover import Mover
-from pipeline_jobs.migration.options import Settings, read_settings, read_workload
+from pipeline_jobs.migration.options import Settings, Workload, read_settings, read_workload
+from pipeline_jobs.migration.postgres import is_postgres
 from pipeline_jobs.migration.production import Production
 from pipeline_jobs.migration.trial import Trial
 from pipeline_jobs.session import close_session, open_session
@@ -29,21 +31,40 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     if workload.run_id and config.repeats != 1:
         raise BadConfigurationError("a run with a run_id happens once: set repeats to 1")
     uris = config.uri("source"), config.uri("target")
-    kind = Production if workload.run_id else Trial
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="migration-") as logs:
-        with (
-            open_endpoints(*uris, workload, f"migration {workload.run_id or config.trial_id}") as ends,
-            _session(config, settings, logs) as spark,
-            kind(config, settings, workload, ends).prepared() as work,
-        ):
-            writer.startup_s = time.monotonic() - begun
-            writer.environment = environment()
-            work.measure(writer, Mover(spark, work.ends, settings, workload))
-            work.judge(writer)
-            ended = time.monotonic()
+        if is_postgres(uris[0]):
+            counted_from, ended = _run(config, settings, workload, uris, writer, logs)
+        else:
+            with _session(config, settings, logs) as spark:
+                writer.startup_s = time.monotonic() - begun
+                counted_from = run_generic(spark, config, settings, workload, writer)
+                ended = time.monotonic()
         writer.teardown_s = time.monotonic() - ended
-        record_stages(writer, logs, work.counted_from)
+        record_stages(writer, logs, counted_from)
+
+
+def _run(
+    config: TrialConfig,
+    settings: Settings,
+    workload: Workload,
+    uris: tuple[str, str],
+    writer: MeasurementWriter,
+    logs: str,
+) -> tuple[float, float]:
+    """Between two PostgreSQLs. Returns when counting began (s since 1970), and when the work ended (monotonic)."""
+    kind = Production if workload.run_id else Trial
+    begun = time.monotonic()
+    with (
+        open_endpoints(*uris, workload, f"migration {workload.run_id or config.trial_id}") as ends,
+        _session(config, settings, logs) as spark,
+        kind(config, settings, workload, ends).prepared() as work,
+    ):
+        writer.startup_s = time.monotonic() - begun
+        writer.environment = environment()
+        work.measure(writer, Mover(spark, work.ends, settings, workload))
+        work.judge(writer)
+        return work.counted_from, time.monotonic()
 
 
 @contextmanager

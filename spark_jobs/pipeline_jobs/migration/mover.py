@@ -114,7 +114,9 @@ class Mover:
         streams = min(settings.task_count, settings.core_count)
         return jdbc.JdbcPlan(
             reader=jdbc.reader_options(ends.source_uri, settings.fetch_size, ends.snapshot, own),
-            writer=jdbc.writer_options(ends.target_uri, ends.target_table, settings.batch_size, own),
+            writer=jdbc.writer_options(
+                ends.target_uri, ends.target_table, settings.batch_size, own, ledger.application_name
+            ),
             ledger=ledger,
             select=f"SELECT {jdbc.select_list(ends.columns)} FROM {ends.source_table.sql} WHERE ",
             parallelism=settings.task_count,

@@ -1,0 +1,173 @@
+"""What the jobs share: contract, session, event log, resources, environment, kept process."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tests.jobs.migration_case import Case
+
+from pipeline_jobs import contract
+from pipeline_jobs.environment import environment
+from pipeline_jobs.event_log import summarise_event_log
+from pipeline_jobs.resources import ResourceMonitor
+from pipeline_jobs.session import close_session, open_session, spark_settings
+from pipeline_tuner.measurement import read_measurement
+
+CONFIG: dict[str, Any] = {"contract": 1, "job": "toy", "trial_id": "t", "configuration": {}}
+SECRET = "hunter%2F2"
+
+
+def _measure(folder: Path, run: contract.Run, **more: Any) -> int:
+    (folder / "c.json").write_text(json.dumps(CONFIG | more))
+    return contract.main("toy", run, ["--config", str(folder / "c.json"), "--measurement", str(folder / "m.json")])
+
+
+def test_a_measured_trial_is_read_back_by_the_tuner(tmp_path: Path) -> None:
+    def run(config: contract.TrialConfig, writer: contract.MeasurementWriter) -> None:
+        for number, sample in enumerate(writer.samples()):
+            sample.timed(lambda: time.sleep(0.01))
+            sample.metrics["rows"] = float(number)
+        writer.check("fine", True)
+
+    begun = datetime.now(UTC)
+    assert _measure(tmp_path, run, warmups=2, repeats=3) == 0
+    measurement = read_measurement(tmp_path / "m.json", job="toy", trial_id="t", not_before=begun)
+    assert measurement.metrics["rows"] == 3, "the median of repeats 2, 3, 4: warm-ups don't count"
+    assert len(measurement.samples) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (contract.BadConfigurationError("no"), "bad_configuration"),
+        (contract.InfrastructureError("no"), "infrastructure"),
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("java.lang.OutOfMemoryError: Java heap space"), "out_of_memory"),
+        (RuntimeError("can't reach it as hunter/2 or hunter%2F2"), "error"),
+    ],
+)
+def test_a_failed_trial_says_why_and_no_secret(
+    tmp_path: Path, error: Exception, kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run(config: contract.TrialConfig, writer: contract.MeasurementWriter) -> None:
+        raise error
+
+    monkeypatch.setenv("TOY_URI", f"postgresql://me:{SECRET}@host/db")
+    begun = datetime.now(UTC)
+    assert _measure(tmp_path, run, connections={"source": "TOY_URI"}) == 0
+    measurement = read_measurement(tmp_path / "m.json", job="toy", trial_id="t", not_before=begun)
+    assert measurement.failure is not None
+    assert measurement.failure.kind == kind
+    said = measurement.model_dump_json() + capfd.readouterr().err
+    assert "hunter" not in said
+
+
+def test_a_configuration_of_another_job_or_version_is_refused(tmp_path: Path) -> None:
+    assert _measure(tmp_path, lambda config, writer: None, job="other") == 1
+    assert _measure(tmp_path, lambda config, writer: None, contract=99) == 1
+    assert not (tmp_path / "m.json").exists()
+
+
+def test_settings_of_a_configuration() -> None:
+    wanted = {
+        "master": "local[3]",
+        "parallelism": 7,
+        "adaptive": False,
+        "spark.x": 1,
+        "batch_size": 5,
+        "driver_memory": None,
+    }
+    assert spark_settings(wanted) == {
+        "spark.master": "local[3]",
+        "spark.default.parallelism": "7",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.x": "1",
+    }
+
+
+def test_each_session_has_its_own_settings_and_leaves_an_event_log(tmp_path: Path, spark_env: dict[str, str]) -> None:
+    first = open_session("first", {"master": "local[2]", "shuffle_partitions": 3, "driver_memory": "1g"})
+    assert first.conf.get("spark.sql.shuffle.partitions") == "3"
+    second = open_session("second", {"master": "local[1]", "driver_memory": "1g"}, event_log_dir=tmp_path)
+    assert second.conf.get("spark.sql.shuffle.partitions") == "200", "nothing is left of the first session"
+    assert second.sparkContext.master == "local[1]"
+    assert environment()["spark"] == "4.1.3"
+    with ResourceMonitor() as monitor:
+        second.range(200_000).selectExpr("id % 100 AS k").groupBy("k").count().collect()
+        paths = second.sparkContext.parallelize([1], 1).map(lambda _: list(sys.path)).collect()[0]
+    close_session(second)
+    assert not [path for path in paths if "pyspark.zip" in path or path.endswith(".jar")], "workers read no archives"
+    summary = summarise_event_log(tmp_path)
+    assert summary["shuffle_write_bytes"] > 0
+    assert summary["tasks"] == sum(stage["tasks"] for stage in summary["stages"]) > 2
+    assert summarise_event_log(tmp_path, since=time.time())["tasks"] == 0
+    figures = monitor.metrics()
+    assert figures["core_seconds"] > 0
+    assert figures["memory_peak_bytes"] > 1e8, "the JVM and the workers count"
+
+
+def test_the_monitor_counts_children_that_have_ended() -> None:
+    burn = "import time; end = time.process_time() + 0.6\nwhile time.process_time() < end: pass"
+    with ResourceMonitor(interval_s=0.05) as monitor:
+        subprocess.run([sys.executable, "-c", burn], check=True)
+    assert monitor.metrics()["core_seconds"] > 0.4
+
+
+def test_a_kept_process_answers_and_ends_with_its_client(case: Case, tmp_path: Path) -> None:
+    """Two trials in one process; then a client that hangs up takes process, JVM and workers with it."""
+    case.both("CREATE TABLE t (k int PRIMARY KEY)")
+    case.sql("source", "INSERT INTO t SELECT generate_series(1, 200000)", "ANALYZE t")
+    address = str(tmp_path / "jobs.sock")
+    command = [sys.executable, "-m", "pipeline_jobs.serve", "--socket", address]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        client = _connect(address)
+        assert os.stat(address).st_mode & 0o077 == 0
+        answers = client.makefile()
+        for _ in range(2):
+            _ask(client, case, {"partitions": 2})
+            assert json.loads(answers.readline())["exit_code"] == 0
+            assert json.loads((case.folder / "measurement.json").read_text())["status"] == "measured"
+        family = psutil.Process(server.pid).children(recursive=True)
+        assert family
+        _ask(client, case, {"partitions": 2, "target_rate_limit": 1000})
+        time.sleep(1)
+        answers.close()
+        client.close()
+        assert server.wait(30) != 0
+        _, alive = psutil.wait_procs(family, timeout=30)
+        assert not alive
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _connect(address: str) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    for _ in range(600):
+        try:
+            client.connect(address)
+            return client
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError("the kept process doesn't listen")
+
+
+def _ask(client: socket.socket, case: Case, configuration: dict[str, Any]) -> None:
+    request = {
+        "job": "migration",
+        "config": str(case.write_config(configuration, {"table": "t"})),
+        "measurement": str(case.folder / "measurement.json"),
+        "environment": case.environment,
+    }
+    client.sendall(json.dumps(request).encode() + b"\n")
