@@ -1,95 +1,19 @@
-"""Pictures of a sweep: drawn by matplotlib without a display, as SVG and PNG, for light and dark pages.
-
-Every function takes plain figures and draws on axes that `save` provides, so that each picture exists once
-and is written in every variant: `NAME.svg`, `NAME.png`, `NAME-dark.svg`, `NAME-dark.png`.
-"""
+"""Pictures of a sweep. Every function takes plain figures and returns what draws them; `save` writes the variants."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline_tuner.canvas import Draw, Theme, head, plain, save
 from pipeline_tuner.wording import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Draw = Callable[["Axes", "Theme"], None]
-
-
-@dataclass(frozen=True)
-class Theme:
-    """The colours of one variant."""
-
-    name: str
-    background: str
-    text: str
-    faint: str
-    grid: str
-    pick: str
-    tied: str
-    worse: str
-    bad: str
-    second: str
-
-    def of(self, standing: str) -> str:
-        """The colour of a configuration's standing (recommendation's evidence)."""
-        return {"pick": self.pick, "tied": self.tied, "open": self.tied, "out": self.bad}.get(standing, self.worse)
-
-
-LIGHT = Theme(
-    "light", "#ffffff", "#1f2933", "#68737d", "#e4e7eb", "#0b6e4f", "#2f6fb3", "#8a94a0", "#b3261e", "#b7791f"
-)
-DARK = Theme("dark", "#16191d", "#e6e9ec", "#9aa5b1", "#2c3238", "#4cc38a", "#6cb2ff", "#77818c", "#ff7b72", "#e3b341")
-
-
-def save(folder: Path, name: str, draw: Draw, *, size: tuple[float, float] = (8.0, 4.0)) -> Path:
-    """Draw in both themes and both formats; the path of the light SVG. `size` is in inches."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for theme, suffix in ((LIGHT, ""), (DARK, "-dark")):
-        with rc_context({"svg.hashsalt": name, "svg.fonttype": "path", "font.size": 10, "font.family": "DejaVu Sans"}):
-            figure = Figure(figsize=size, layout="constrained", facecolor=theme.background)
-            FigureCanvasAgg(figure)
-            axes = figure.add_subplot(facecolor=theme.background)
-            _dress(axes, theme)
-            draw(axes, theme)
-            figure.savefig(folder / f"{name}{suffix}.svg", metadata={"Date": None})
-            figure.set_layout_engine(
-                "none"
-            )  # it is laid out now; doing it again for the PNG costs a quarter of the time
-            figure.savefig(folder / f"{name}{suffix}.png", dpi=144)
-    return folder / f"{name}.svg"
-
-
-def _dress(axes: Axes, theme: Theme) -> None:
-    axes.tick_params(colors=theme.faint, labelcolor=theme.text, length=0)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(theme.grid)
-    axes.grid(True, color=theme.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for item in (axes.title, axes.xaxis.label, axes.yaxis.label):
-        item.set_color(theme.text)
-
-
-def _title(axes: Axes, theme: Theme, title: str, subtitle: str = "") -> None:
-    axes.set_title(plain(title), loc="left", fontweight="bold", color=theme.text, pad=24 if subtitle else 10)
-    if subtitle:
-        place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 8), "textcoords": "offset points"}
-        axes.annotate(plain(subtitle), (0, 1), **place, color=theme.faint, fontsize=9)
-
-
-def plain(text: str, length: int = 90) -> str:
-    """Text as it stands: no mathematics in dollars, one line, shortened."""
-    line = " ".join(str(text).split())
-    return (line if len(line) <= length else f"{line[: length - 1]}…").replace("$", r"\$")
+__all__ = ["bars_of", "convergence", "effects", "history", "intervals", "pareto", "save", "scaling", "waterfall"]
 
 
 @dataclass(frozen=True)
@@ -138,7 +62,7 @@ def intervals(bars: Sequence[Bar], *, title: str, zone: float = 0.05, most: int 
         _ratio_axis(axes, [b for bar in shown for b in (bar.low, bar.high, *(bar.confirmed or ()))])
         axes.set_xlabel("gain over the control in the same block (right is better)")
         left_out = f", {len(bars) - most} worse ones not shown" if len(bars) > most else ""
-        _title(axes, theme, title, f"dot: search with its interval; diamond: confirmed in fresh blocks{left_out}")
+        head(axes, theme, title, f"dot: search with its interval; diamond: confirmed in fresh blocks{left_out}")
 
     return draw
 
@@ -177,7 +101,7 @@ def effects(rows: Sequence[tuple[str, float, float, float, bool]], *, title: str
         axes.grid(False, axis="y")
         _ratio_axis(axes, [bound for _, value, low, high, _ in rows for bound in (value, low, high)])
         axes.set_xlabel("change of the goal, all else equal (right is better)")
-        _title(axes, theme, title, "green: shown to matter; grey: not shown")
+        head(axes, theme, title, "green: shown to matter; grey: not shown")
 
     return draw
 
@@ -201,7 +125,7 @@ def pareto(points: Mapping[str, tuple[float, float, str]], front: Sequence[str],
         axes.margins(0.12)
         axes.set_xlabel(plain(f"{x}, gain over the control"))
         axes.set_ylabel(plain(f"{y}, gain over the control"))
-        _title(axes, theme, title, "line: the Pareto front; right and up is better")
+        head(axes, theme, title, "line: the Pareto front; right and up is better")
 
     return draw
 
@@ -252,7 +176,7 @@ def scaling(
         axes.set_ylim(0, top * 1.25)
         axes.set_xlabel(plain(x))
         axes.set_ylabel("speed-up")
-        _title(axes, theme, title, subtitle or "dotted: ideal; dashed: beyond what was measured")
+        head(axes, theme, title, subtitle or "dotted: ideal; dashed: beyond what was measured")
 
     return draw
 
@@ -274,7 +198,7 @@ def convergence(steps: Sequence[tuple[int, float]], *, title: str, final: tuple[
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.2f}x")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.margins(x=0.02, y=0.15)
-        _title(axes, theme, title, "single runs flatter the best one: the diamond is the honest value")
+        head(axes, theme, title, "single runs flatter the best one: the diamond is the honest value")
 
     return draw
 
@@ -304,7 +228,7 @@ def history(
         axes.set_ylabel(plain(y))
         axes.margins(x=0.02, y=0.2)
         axes.legend(frameon=False, labelcolor=theme.text, loc="lower left", ncols=2)
-        _title(axes, theme, title)
+        head(axes, theme, title)
 
     return draw
 
@@ -327,6 +251,6 @@ def waterfall(steps: Sequence[tuple[str, float, float, float]], *, title: str) -
         axes.grid(False, axis="x")
         axes.set_ylabel("gain over the control")
         axes.margins(y=0.2)
-        _title(axes, theme, title, "green: shown to help; grey: not shown; red: shown to hurt")
+        head(axes, theme, title, "green: shown to help; grey: not shown; red: shown to hurt")
 
     return draw

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from tests.unit.planted import planted_study
 
-from pipeline_tuner.analysis.effects import Run, effects, holm
+from pipeline_tuner.analysis.effect_model import Run
+from pipeline_tuner.analysis.effects import effects, holm
 
 SPACE = planted_study().space
 

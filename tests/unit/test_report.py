@@ -163,6 +163,24 @@ def test_a_control_that_never_works_leaves_the_others_figures(tmp_path, undrawn)
     assert "copy 16" in section(text, "Results")
 
 
+def test_staged_sweep_shows_what_each_stage_is_worth(tmp_path):
+    study = planted_study(stages={"layout": ("partitions",), "code": ("method",)})
+    options = planted_options(study, strategy="staged", rounds=2)
+    results = []
+    for number, labels in ((1, ("balanced", "wide")), (2, ("balanced", "wide", "copy"))):
+        durations = {label: DURATIONS[label] for label in labels}
+        for r in sweep(durations, confirmed=(), seed=number, noise=0.005):
+            plan = replace(
+                r.plan, round=number, block=10 * number + r.plan.block, trial_id=f"{number}-{r.plan.trial_id}"
+            )
+            results.append(replace(r, plan=plan))
+    path = write_report(tmp_path, study, options, results, recommend(study, options, results))
+    text = section(path.read_text(), "What each stage is worth")
+    assert "| layout | nothing paid | kept as it was |" in text
+    assert re.search(r"\| code \| method=copy \| 1\.4\dx", text)
+    assert (tmp_path / "stages-dark.png").exists()
+
+
 def test_no_recommendation_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no recommendation"):
         write_report(tmp_path, STUDY, OPTIONS, sweep(), ())

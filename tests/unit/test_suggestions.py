@@ -4,8 +4,9 @@ import math
 
 from tests.unit.planted import planted_study
 
-from pipeline_tuner.analysis.effects import Effects, Run, effects
-from pipeline_tuner.analysis.side_by_side import steps_around
+from pipeline_tuner.analysis.effect_model import Run
+from pipeline_tuner.analysis.effects import Effects, effects
+from pipeline_tuner.analysis.side_by_side import contrasts_around
 from pipeline_tuner.analysis.suggestions import suggestions
 from pipeline_tuner.space import configuration_id
 
@@ -40,7 +41,7 @@ def test_the_best_prediction_comes_first():
     assert found[0].predicted.value > found[-1].predicted.value
 
 
-def test_steps_are_told_only_where_they_are_shown():
+def test_contrasts_are_told_only_where_they_are_shown():
     configurations = tried({}, {"method": "copy"}, {"batch": 1000}, {"partitions": 32, "method": "copy"})
     truth = (0.0, 0.3, 0.0, 0.9)
     runs = [
@@ -48,7 +49,7 @@ def test_steps_are_told_only_where_they_are_shown():
         for block in range(5)
         for i, (c, worth) in enumerate(zip(configurations, truth, strict=True))
     ]
-    (step,) = steps_around(runs, BASE)
+    (step,) = contrasts_around(runs, BASE)
     assert (step.parameter, step.worse, step.better) == ("method", "jdbc", "copy")
     assert step.gain.low < math.exp(0.3) < step.gain.high
-    assert steps_around(runs[:8], BASE) == ()
+    assert contrasts_around(runs[:8], BASE) == ()

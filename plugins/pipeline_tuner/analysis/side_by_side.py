@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline_tuner.analysis.effects import Run
+from pipeline_tuner.analysis.effect_model import Run
 from pipeline_tuner.analysis.intervals import log_interval
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.space import Configuration, Scalar, configuration_id
@@ -19,7 +19,7 @@ FEWEST_BLOCKS = 3
 
 
 @dataclass(frozen=True)
-class Step:
+class Contrast:
     """One parameter changed from `worse` to `better`, all else as in `around`."""
 
     parameter: str
@@ -29,7 +29,7 @@ class Step:
     around: Configuration
 
 
-def steps_around(runs: Sequence[Run], center: Configuration, *, confidence: float = 0.95) -> tuple[Step, ...]:
+def contrasts_around(runs: Sequence[Run], center: Configuration, *, confidence: float = 0.95) -> tuple[Contrast, ...]:
     """For each parameter, the step to or from the center that changes the score most, the largest gain first.
 
     Only steps that are shown (their interval leaves 1 out); the intervals hold together for all steps looked at.
@@ -41,29 +41,29 @@ def steps_around(runs: Sequence[Run], center: Configuration, *, confidence: floa
     others = {configuration_id(run.configuration): run.configuration for run in runs}.values()
     neighbours = [(name, other) for other in others if (name := _only_change(center, other))]
     share = 1 - (1 - confidence) / max(len(neighbours), 1)
-    best: dict[str, Step] = {}
+    best: dict[str, Contrast] = {}
     for name, other in neighbours:
-        step = _step(name, center, other, mine, scores[configuration_id(other)], share)
+        step = _contrast(name, center, other, mine, scores[configuration_id(other)], share)
         if step is not None and (name not in best or step.gain.value > best[name].gain.value):
             best[name] = step
     return tuple(sorted(best.values(), key=lambda step: -step.gain.value))
 
 
-def _step(
+def _contrast(
     name: str,
     center: Configuration,
     other: Configuration,
     mine: dict[object, float],
     theirs: dict[object, float],
     confidence: float,
-) -> Step | None:
+) -> Contrast | None:
     logs = [mine[block] - theirs[block] for block in mine.keys() & theirs.keys()]
     if len(logs) < FEWEST_BLOCKS:
         return None
     center_wins = math.fsum(logs) > 0
     gain = log_interval([value if center_wins else -value for value in logs], confidence)
     better, worse = (center, other) if center_wins else (other, center)
-    return Step(name, worse[name], better[name], gain, center) if gain.low > 1 else None
+    return Contrast(name, worse[name], better[name], gain, center) if gain.low > 1 else None
 
 
 def _by_configuration(runs: Sequence[Run]) -> dict[str, dict[object, float]]:

@@ -53,7 +53,7 @@ def _by_gain(answers: Sequence[Recommendation]) -> dict[str | None, list[Recomme
 def _effect_findings(story: Story) -> list[str]:
     """What matters, by the steps next to the best configuration where they were measured, by the model elsewhere."""
     first: dict[str, str] = {}
-    for label, steps in story.steps.items():
+    for label, steps in story.contrasts.items():
         for s in steps:
             words = f"{s.parameter} matters: {s.better} rather than {s.worse} gains {_factor(s.gain)}"
             first.setdefault(s.parameter, f"{words}, all else as in {label}.")
@@ -93,7 +93,7 @@ def works_and_limits(story: Story) -> str:
 def what_matters(story: Story) -> str:
     """The effect of each parameter on the primary goal: next to the best configuration, and over all of them."""
     found = story.effects
-    parts = [_steps_table(story)]
+    parts = [_contrasts_table(story)]
     if found.problem:
         return "\n\n".join(
             [*filter(None, parts), f"Over all configurations nothing can be said: {escaped(found.problem)}."]
@@ -119,10 +119,10 @@ def what_matters(story: Story) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _steps_table(story: Story) -> str:
+def _contrasts_table(story: Story) -> str:
     rows = [
         (s.parameter, f"{s.worse} to {s.better}", _factor(s.gain), label, s.gain.n)
-        for label, steps in story.steps.items()
+        for label, steps in story.contrasts.items()
         for s in steps
     ]
     if not rows:

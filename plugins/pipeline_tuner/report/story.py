@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline_tuner.analysis.effects import Effects, Run, effects
+from pipeline_tuner.analysis.effect_model import Run
+from pipeline_tuner.analysis.effects import Effects, effects
 from pipeline_tuner.analysis.goals import goal_scores
-from pipeline_tuner.analysis.side_by_side import Step, steps_around
+from pipeline_tuner.analysis.side_by_side import Contrast, contrasts_around
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report.findings import Facts
 from pipeline_tuner.report.tables import Row, rows_of
@@ -75,11 +76,13 @@ class Story:
         return effects(self.study.space, self.runs, confidence=self.options.budget.confidence)
 
     @cached_property
-    def steps(self) -> dict[str, tuple[Step, ...]]:
+    def contrasts(self) -> dict[str, tuple[Contrast, ...]]:
         """What each parameter is worth, all else equal: next to the best configuration, and next to the control."""
         rows = {row.label: row for row in (self.subject, self.control) if row is not None}
         confidence = self.options.budget.confidence
-        return {label: steps_around(self.runs, row.configuration, confidence=confidence) for label, row in rows.items()}
+        return {
+            label: contrasts_around(self.runs, row.configuration, confidence=confidence) for label, row in rows.items()
+        }
 
     def deciding(self, row: Row) -> tuple[TrialResult, ...]:
         """The trials behind the row's figures: the confirmation's where there are any, the search's otherwise."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline_tuner.analysis.evidence import settled
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.report import answers, background, growth, meaning, nights
+from pipeline_tuner.report import answers, background, growth, meaning, nights, stages
 from pipeline_tuner.report.dedup_advice import code_and_infrastructure
 from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.report.story import Story
@@ -21,6 +21,7 @@ SECTIONS = (
     ("Recommendation", answers.recommended),
     ("Results", answers.results),
     ("Comparison", answers.comparison),
+    ("What each stage is worth", stages.stages),
     ("Key findings", meaning.key_findings),
     ("What works and what limits", meaning.works_and_limits),
     ("What matters", meaning.what_matters),

@@ -1,0 +1,295 @@
+"""The linear model under the effects: score = block + parameters, by least squares, with an honest noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import special
+
+from pipeline_tuner.analysis.intervals import exponential, t_quantile
+from pipeline_tuner.recommendation import Interval
+from pipeline_tuner.space import Configuration, Parameter, Scalar, Space, configuration_id
+
+ENOUGH_DF = 2
+"""Degrees of freedom without which nothing is said."""
+ALIASED = 0.02
+"""A parameter is not separable where less than this share of its variation is its own."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trial: its configuration, its block, and its score (a log, larger is better)."""
+
+    configuration: Configuration
+    block: object
+    score: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """Score = block + parameters, by least squares."""
+
+    space: Space
+    runs: tuple[Run, ...]
+    columns: tuple[tuple[str, int], ...]
+    """Each column's term and its number within the term."""
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, space: Space, runs: Sequence[Run], pairs: tuple[tuple[str, str], ...] = ()) -> Model:
+        """The richest model that leaves degrees of freedom: with curvature if the configurations allow it."""
+        known = tuple(runs)
+        for curved in (True, False):
+            model = cls(space, known, _columns(space, known, pairs, curved), pairs)
+            if model.configurations - 1 >= len(model.columns) + ENOUGH_DF:
+                break
+        return model
+
+    @cached_property
+    def configurations(self) -> int:
+        """How many different configurations were measured."""
+        return len(self._distinct)
+
+    @cached_property
+    def _identities(self) -> list[str]:
+        return [configuration_id(run.configuration) for run in self.runs]
+
+    @cached_property
+    def _distinct(self) -> dict[str, int]:
+        return {identity: number for number, identity in enumerate(dict.fromkeys(self._identities))}
+
+    @cached_property
+    def _place(self) -> np.ndarray:
+        """Each run's configuration, as its number among the distinct ones."""
+        return np.array([self._distinct[identity] for identity in self._identities])
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The terms of the model, parameters first."""
+        return tuple(dict.fromkeys(name for name, _ in self.columns))
+
+    def row(self, configuration: Configuration) -> np.ndarray:
+        """A configuration as numbers, one a column."""
+        return np.array([_entry(self.space, self._levels, column, configuration) for column in self.columns])
+
+    @cached_property
+    def _levels(self) -> dict[str, list[Scalar]]:
+        return _levels(self.space, self.runs)
+
+    @cached_property
+    def _design(self) -> np.ndarray:
+        first = [self._identities.index(identity) for identity in self._distinct]
+        rows = [self.row(self.runs[number].configuration) for number in first]
+        return np.array(rows).reshape(len(rows), len(self.columns))[self._place]
+
+    @cached_property
+    def _blocks(self) -> np.ndarray:
+        blocks = {block: i for i, block in enumerate(dict.fromkeys(run.block for run in self.runs))}
+        return np.eye(len(blocks))[[blocks[run.block] for run in self.runs]]
+
+    def _within_blocks(self, values: np.ndarray) -> np.ndarray:
+        return values - self._blocks @ (self._blocks.T @ values / self._blocks.sum(axis=0)[:, None])
+
+    @cached_property
+    def _x(self) -> np.ndarray:
+        return self._within_blocks(self._design)
+
+    @cached_property
+    def _y(self) -> np.ndarray:
+        return self._within_blocks(np.array([[run.score] for run in self.runs]))[:, 0]
+
+    @cached_property
+    def _inverse(self) -> np.ndarray:
+        return np.linalg.pinv(self._x.T @ self._x, rcond=1e-9, hermitian=True)
+
+    @cached_property
+    def coefficients(self) -> np.ndarray:
+        """The effect of each column on the score."""
+        return self._inverse @ self._x.T @ self._y
+
+    @cached_property
+    def _noise(self) -> tuple[float, int]:
+        """Variance of a trial about the model and its degrees of freedom: the larger of repeats and misfit."""
+        rank = int(np.linalg.matrix_rank(self._x, tol=1e-7)) if self._x.size else 0
+        left = float(((self._y - self._x @ self.coefficients) ** 2).sum())
+        pure, pure_df = self._pure_error
+        total_df = len(self.runs) - self._blocks.shape[1] - rank
+        misfit_df = total_df - pure_df
+        choices = [((left - pure) / misfit_df, misfit_df)] if misfit_df >= ENOUGH_DF else []
+        choices += [(pure / pure_df, pure_df)] if pure_df >= ENOUGH_DF else []
+        return max(choices, default=(math.nan, 0))
+
+    @cached_property
+    def _pure_error(self) -> tuple[float, int]:
+        x = self._within_blocks(np.eye(self.configurations)[self._place])
+        fitted = x @ np.linalg.lstsq(x, self._y, rcond=1e-9)[0]
+        rank = int(np.linalg.matrix_rank(x, tol=1e-7))
+        return float(((self._y - fitted) ** 2).sum()), len(self.runs) - self._blocks.shape[1] - rank
+
+    @property
+    def df(self) -> int:
+        """Degrees of freedom of the noise; below 2 nothing can be said."""
+        return self._noise[1]
+
+    @cached_property
+    def aliases(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of parameters that can't be told apart, because they were only ever changed together."""
+        groups: dict[frozenset[str], None] = {}
+        for name in self.names:
+            if self._own_share(name) < ALIASED:
+                partners = {other for other in self.names if other != name and self._own_share(name, [other]) > ALIASED}
+                groups[frozenset({name, *partners})] = None
+        return tuple(tuple(sorted(group)) for group in groups if not any(group < other for other in groups))
+
+    def _own_share(self, name: str, left_out: Sequence[str] = ()) -> float:
+        """The part of a term's variation that the other terms don't explain."""
+        mine = self._x[:, self._places([name])]
+        others = self._x[:, self._places([n for n in self.names if n != name and n not in left_out])]
+        total = float((mine**2).sum())
+        if total < 1e-12:
+            return 0.0
+        rest = mine - others @ np.linalg.lstsq(others, mine, rcond=1e-9)[0] if others.shape[1] else mine
+        return float((rest**2).sum()) / total
+
+    def _places(self, names: Sequence[str]) -> list[int]:
+        return [i for i, (name, _) in enumerate(self.columns) if name in names]
+
+    @cached_property
+    def separable(self) -> tuple[str, ...]:
+        """The parameters whose effect can be told from the others'."""
+        return tuple(n for n in self.names if n in self.space.parameters and self._own_share(n) >= ALIASED)
+
+    def _explained_by(self, names: Sequence[str]) -> float:
+        """The sum of squares that is lost when the terms are left out."""
+        places = [i for i in range(len(self.columns)) if i not in self._places(names)]
+        rest = self._x[:, places]
+        without = self._y - rest @ np.linalg.lstsq(rest, self._y, rcond=1e-9)[0] if places else self._y
+        return float((without**2).sum() - ((self._y - self._x @ self.coefficients) ** 2).sum())
+
+    def p_value(self, names: Sequence[str]) -> float:
+        """The F test of leaving the terms out."""
+        variance, df = self._noise
+        width = len(self._places(names))
+        if df < ENOUGH_DF or not width:
+            return 1.0
+        if variance <= 1e-18:
+            return float(self._explained_by(names) <= 1e-18)
+        return float(special.fdtrc(width, df, max(self._explained_by(names), 0.0) / width / variance))
+
+    def share(self, name: str) -> float:
+        """The term's part of the explained variation, 0 to 1."""
+        total = sum(self._explained.values())
+        return self._explained[name] / total if total > 0 else 0.0
+
+    @cached_property
+    def _explained(self) -> dict[str, float]:
+        return {term: max(self._explained_by([term]), 0.0) for term in self.names}
+
+    @cached_property
+    def unexplained(self) -> float:
+        """The part of the variation between configurations that the terms leave."""
+        left = float(((self._y - self._x @ self.coefficients) ** 2).sum()) - self._pure_error[0]
+        between = float((self._y**2).sum()) - self._pure_error[0]
+        return max(left, 0.0) / between if between > 0 else 0.0
+
+    def extremes(self, name: str) -> tuple[Scalar, Scalar]:
+        """The parameter's worst and best measured level by the model."""
+        worth = {level: float(self._of_level(name, level) @ self.coefficients) for level in self._levels[name]}
+        return min(worth, key=lambda level: worth[level]), max(worth, key=lambda level: worth[level])
+
+    def _of_level(self, name: str, level: Scalar) -> np.ndarray:
+        entries = [_entry(self.space, self._levels, c, {name: level}) if c[0] == name else 0.0 for c in self.columns]
+        return np.array(entries)
+
+    def contrast(self, name: str, better: Scalar, worse: Scalar, confidence: float) -> Interval:
+        """The gain from one level to another, with an interval that holds for all pairs of levels at once."""
+        direction = self._of_level(name, better) - self._of_level(name, worse)
+        variance, df = self._noise
+        width = len(self._places([name]))
+        scheffe = math.sqrt(width * float(special.fdtri(width, df, confidence)))
+        center = float(direction @ self.coefficients)
+        half = scheffe * math.sqrt(max(variance * float(direction @ self._inverse @ direction), 0.0))
+        return exponential(Interval(center, center - half, center + half, confidence, len(self.runs)))
+
+    def predict(self, configuration: Configuration, reference: Configuration, confidence: float) -> Interval | None:
+        """The gain of an untried configuration over a measured one; None outside the measured range of a parameter.
+
+        The interval is for the configuration's own value: it includes what the model leaves unexplained.
+        """
+        if self.df < ENOUGH_DF or not self._is_inside(configuration):
+            return None
+        direction = self.row(configuration) - self.row(reference)
+        inside = np.allclose(self._x.T @ self._x @ (self._inverse @ direction), direction, atol=1e-6)
+        if not inside:
+            return None
+        variance, df = self._noise
+        center = float(direction @ self.coefficients)
+        spread = variance * (float(direction @ self._inverse @ direction) + 1.0)
+        half = t_quantile(confidence, df) * math.sqrt(spread)
+        return exponential(Interval(center, center - half, center + half, confidence, len(self.runs)))
+
+    def _is_inside(self, configuration: Configuration) -> bool:
+        for name, parameter in self.space.parameters.items():
+            value, seen = _value(parameter, name, configuration), self._levels.get(name)
+            if seen is None:
+                fixed = _value(parameter, name, self.runs[0].configuration)
+                if value != fixed:
+                    return False
+            elif parameter.is_ordered:
+                if not min(map(float, seen)) <= float(value) <= max(map(float, seen)):
+                    return False
+            elif value not in seen:
+                return False
+        return True
+
+
+def _value(parameter: Parameter, name: str, configuration: Configuration) -> Scalar:
+    return configuration.get(name, parameter.default)
+
+
+def _levels(space: Space, runs: Sequence[Run]) -> dict[str, list[Scalar]]:
+    """The measured levels of each parameter that varied, sorted; an inactive one counts as its default."""
+    levels = {}
+    for name, parameter in space.parameters.items():
+        seen = dict.fromkeys(_value(parameter, name, run.configuration) for run in runs)
+        if len(seen) > 1:
+            levels[name] = sorted(seen, key=lambda v: (float(v) if parameter.is_ordered else 0.0, str(v)))
+    return levels
+
+
+def _columns(
+    space: Space, runs: Sequence[Run], pairs: Sequence[tuple[str, str]], curved: bool
+) -> tuple[tuple[str, int], ...]:
+    columns = []
+    for name, levels in _levels(space, runs).items():
+        ordered = space.parameters[name].is_ordered
+        width = (2 if curved and len(levels) > 2 else 1) if ordered else len(levels) - 1
+        columns += [(name, number) for number in range(width)]
+    widths = {name: sum(c[0] == name for c in columns) for name, _ in columns}
+    linear = {n: 1 if space.parameters[n].is_ordered else widths[n] for n in widths}
+    for first, second in pairs:
+        columns += [(f"{first} x {second}", number) for number in range(linear[first] * linear[second])]
+    return tuple(columns)
+
+
+def _entry(
+    space: Space, levels: dict[str, list[Scalar]], column: tuple[str, int], configuration: Configuration
+) -> float:
+    term, number = column
+    if term not in space.parameters:
+        first, second = term.split(" x ")
+        width = 1 if space.parameters[second].is_ordered else len(levels[second]) - 1
+        left = _entry(space, levels, (first, number // width), configuration)
+        return left * _entry(space, levels, (second, number % width), configuration)
+    parameter = space.parameters[term]
+    value = _value(parameter, term, configuration)
+    if not parameter.is_ordered:
+        return float(value == levels[term][number + 1])
+    position = parameter.position(value) - parameter.position(levels[term][0])
+    span = parameter.position(levels[term][-1]) - parameter.position(levels[term][0])
+    scaled = 2 * position / span - 1
+    return scaled if number == 0 else scaled**2

@@ -1,0 +1,45 @@
+"""The written analysis of a staged sweep: what each stage is worth, as a waterfall."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline_tuner import plots
+from pipeline_tuner.analysis.steps import Step, steps
+from pipeline_tuner.report.markdown import table
+from pipeline_tuner.report.story import Story
+from pipeline_tuner.space import difference
+
+
+def stages(story: Story) -> str:
+    """A row a stage with what it changed and gained; empty for other strategies."""
+    if story.options.strategy != "staged":
+        return ""
+    found = steps(story.study, story.options, story.results)
+    if not found:
+        return ""
+    rows = [(step.stage, _change(step), _gain(step)) for step in found]
+    head = "Each stage starts from what the stages before have kept, and keeps a change only where it pays."
+    note = "These gains come from the search, which flatters them a little; the confirmed gain is that of all together."
+    return "\n\n".join([head, table(("stage", "change", "gain"), rows), note, _picture(story, found)])
+
+
+def _change(step: Step) -> str:
+    return difference(step.after.configuration, step.before.configuration) if step.paid else "nothing paid"
+
+
+def _gain(step: Step) -> str:
+    if not step.paid:
+        return "kept as it was"
+    if step.gain is None:
+        return "unknown"
+    return f"{step.gain.value:.2f}x ({step.gain.low:.2f} to {step.gain.high:.2f})"
+
+
+def _picture(story: Story, found: tuple[Step, ...]) -> str:
+    bars = []
+    for step in found:
+        gain = step.gain if step.paid and step.gain and math.isfinite(step.gain.high) else None
+        bars.append((step.stage, gain.value, gain.low, gain.high) if gain else (step.stage, 1.0, 1.0, 1.0))
+    path = plots.save(story.folder, "stages", plots.waterfall(bars, title="What each stage is worth"))
+    return f"![What each stage is worth]({path.name})"
