@@ -1,0 +1,156 @@
+"""A real Airflow for tests: scheduler, DAG processor and API server on PostgreSQL with LocalExecutor."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"])
+PATIENCE_S = 400
+
+
+@dataclass
+class RealAirflow:
+    """A running Airflow: its REST API and the results database of its sweeps."""
+
+    url: str
+    results: str
+    folder: Path
+    token: str = ""
+
+    def rest(self, path: str, body: Any = None) -> Any:
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(f"{self.url}{path}", data=data)
+        request.add_header("Content-Type", "application/json")
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def tune(self, study: str, **conf: Any) -> str:
+        dag = f"tune_{study}"
+        self.until(lambda: self.knows(dag))
+        run = self.rest(f"/api/v2/dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})
+        return run["dag_run_id"]
+
+    def knows(self, dag: str) -> bool:
+        try:
+            return not self.rest(f"/api/v2/dags/{dag}")["is_paused"]
+        except urllib.error.HTTPError:
+            return False
+
+    def finished(self, study: str, run_id: str) -> str:
+        path = f"/api/v2/dags/tune_{study}/dagRuns/{run_id}"
+        return self.until(lambda: self.rest(path)["state"] if self.rest(path)["state"] in ("success", "failed") else "")
+
+    def instances(self, study: str, run_id: str) -> list[dict[str, Any]]:
+        path = f"/api/v2/dags/tune_{study}/dagRuns/{run_id}/taskInstances?limit=100"
+        return self.rest(path)["task_instances"]
+
+    def until(self, condition: Any) -> Any:
+        deadline = time.monotonic() + PATIENCE_S
+        while not (value := condition()):
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.5)
+        return value
+
+    def logs(self) -> str:
+        return "\n".join(f"{p.name}: {p.read_text(errors='replace')[-1500:]}" for p in self.folder.glob("*.out"))
+
+
+@contextmanager
+def running_airflow(folder: Path, postgres: Any, **changes: Any) -> Iterator[RealAirflow]:
+    """Airflow on `folder`/dags and `folder`/studies; `changes` are further variables of its environment."""
+    environment = settings_of(folder, postgres) | {name: str(value) for name, value in changes.items()}
+    migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
+    subprocess.run(migrate, env=environment, check=True, capture_output=True, timeout=PATIENCE_S)
+    processes = [start(arguments, folder, environment) for arguments in PROGRAMS]
+    real = RealAirflow(
+        environment["AIRFLOW__API__BASE_URL"], environment["AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT"], folder
+    )
+    try:
+        real.until(lambda: is_healthy(real))
+        yield real
+    finally:
+        for process in processes:
+            stop(process)
+
+
+def settings_of(folder, postgres):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    metadata = postgres.create_database(f"airflow_{uuid.uuid4().hex[:8]}").replace(
+        "postgresql://", "postgresql+psycopg2://"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    settings = {
+        "CORE__DAGS_FOLDER": folder / "dags",
+        "CORE__PLUGINS_FOLDER": ROOT / "plugins",
+        "CORE__EXECUTOR": "LocalExecutor",
+        "CORE__PARALLELISM": 4,
+        "CORE__LOAD_EXAMPLES": False,
+        "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
+        "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": True,
+        "DATABASE__SQL_ALCHEMY_CONN": metadata,
+        "API__HOST": "127.0.0.1",
+        "API__PORT": port,
+        "API__WORKERS": 1,
+        "API__BASE_URL": f"http://127.0.0.1:{port}",
+        "API__SECRET_KEY": "of the tests",
+        "API_AUTH__JWT_SECRET": "a secret of the tests only " * 4,
+        "SCHEDULER__ENABLE_HEALTH_CHECK": False,
+        "PIPELINE_TUNER__STUDIES_FOLDER": folder / "studies",
+        "PIPELINE_TUNER__REPORTS_FOLDER": folder / "reports",
+        "USAGE_DATA_COLLECTION__ENABLED": False,
+    }
+    return {
+        **kept,
+        **{f"AIRFLOW__{name}": str(value) for name, value in settings.items()},
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT": postgres.create_database(f"results_{uuid.uuid4().hex[:8]}"),
+        "PYTHONPATH": str(ROOT / "plugins"),
+    }
+
+
+def start(arguments, folder, environment):
+    with (folder / f"{arguments[0]}.out").open("wb") as output:
+        command = [sys.executable, "-m", "airflow", *arguments]
+        return subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+
+
+def stop(process):
+    family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(20)
+    for pid in family:
+        if psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def is_healthy(real):
+    try:
+        health = real.rest("/api/v2/monitor/health")
+    except OSError:
+        return False
+    return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
