@@ -38,6 +38,12 @@ def load_named_study(name: str) -> Study:
     return load_study(project_folder() / name if is_path else studies_folder() / f"{name}.yaml")
 
 
+def prices_file() -> Path:
+    """Glue's workers and prices: `prices.yaml` beside the studies, else the one that comes with the plugin."""
+    folders = (studies_folder(), CHECKOUT / "include" / "configs", PACKAGE / "_configs")
+    return next(path for folder in folders if (path := folder / "prices.yaml").exists())
+
+
 def jobs_folder() -> Path:
     """The folder of the jobs' programs and of their package `pipeline_jobs`: option `jobs_folder`."""
     return _folder("jobs_folder", CHECKOUT / "spark_jobs", PACKAGE / "_spark_jobs")

@@ -58,7 +58,7 @@ def code_and_infrastructure(story: Story) -> str:
         return ""
     from pipeline_tuner import settings
 
-    prices = parse_prices((settings.studies_folder() / "prices.yaml").read_text(encoding="utf-8"))
+    prices = parse_prices(settings.prices_file().read_text(encoding="utf-8"))
     return advice(story.results, prices, pick=story.main.label)
 
 
@@ -104,9 +104,9 @@ def _counts(best: Measured, measured: Sequence[Measured]) -> str:
     if counted is None or observed is None:
         return ""
     return (
-        f"**Keep the counts, by `DataFrame.observe`.** Jobs of their own for counting: "
-        f"{counted.metrics['tasks']:.0f} tasks in all (`{counted.label}`); observed in passing they "
-        f"add no job (`{observed.label}`: {observed.metrics['tasks']:.0f} tasks). Rows, duplicates, ties and deletes stay on record."
+        f"**Keep the counts, by `DataFrame.observe`.** Counting by jobs of their own took "
+        f"{counted.metrics['tasks']:.0f} tasks in all (`{counted.label}`); observed in passing it adds no job "
+        f"(`{observed.label}`: {observed.metrics['tasks']:.0f} tasks). Rows, duplicates, ties and deletes stay on record."
     )
 
 

@@ -57,7 +57,7 @@ def _glue_runner(study: Study) -> Runner:
     from pipeline_tuner.analysis.glue_prices import parse_prices
     from pipeline_tuner.runners.glue import GlueRunner
 
-    prices = (settings.studies_folder() / "prices.yaml").read_text(encoding="utf-8")
+    prices = settings.prices_file().read_text(encoding="utf-8")
     return GlueRunner(
         _script(study),
         modules=settings.jobs_folder(),
