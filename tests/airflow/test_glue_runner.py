@@ -1,23 +1,23 @@
 """Trials on Glue, against moto: real calls of Glue, S3, CloudWatch; a named stub runs the script that moto doesn't."""
 
+# ruff: noqa: F811 - a fixture is imported, and named again where a test asks for it
+
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from airflow.providers.amazon.aws.hooks.glue import GlueJobHook
 from botocore.exceptions import ClientError
-from moto.server import ThreadedMotoServer
+from glue_stubs import BUCKET, ScriptStub, aws  # noqa: F401
 
 from pipeline_jobs.contract import MeasurementWriter, TrialConfig
-from pipeline_jobs.dedup.glue import bucket_and_key, glue_arguments, in_glue, main_in_glue
+from pipeline_jobs.dedup.glue import bucket_and_key, glue_arguments, in_glue
 from pipeline_tuner.analysis.glue_prices import parse_prices
 from pipeline_tuner.exceptions import InfrastructureError, StudyError
 from pipeline_tuner.runners import TrialFailedError, TrialRun
@@ -26,39 +26,8 @@ from pipeline_tuner.runners.glue import GlueRunner
 
 ROOT = Path(__file__).resolve().parents[2]
 PRICES = parse_prices((ROOT / "include" / "configs" / "prices.yaml").read_text())
-BUCKET = "tuner-test"
 JOBS = ROOT / "spark_jobs"
 OPTIONS = {"bucket": BUCKET, "role_arn": "arn:aws:iam::123456789012:role/test", "poll_s": 0.01}
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[str]:
-    """moto's server; the value is its address."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    names = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
-    extra = {"endpoint_url": address, "region_name": "us-east-1"}
-    os.environ |= {
-        **names,
-        "AWS_ENDPOINT_URL": address,
-        "AIRFLOW_CONN_AWS_TEST": json.dumps({"conn_type": "aws", "login": "test", "password": "test", "extra": extra}),
-    }
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
-    yield address
-    os.environ.pop("AWS_ENDPOINT_URL")
-    server.stop()
-
-
-class ScriptStub(GlueJobHook):
-    """Stands for Glue's workers, which moto has not: runs the job's entry point, with a job that only measures."""
-
-    def initialize_job(self, script_arguments: Any = None, run_kwargs: Any = None) -> Any:
-        started = super().initialize_job(script_arguments, run_kwargs)
-        argv = [part for pair in script_arguments.items() for part in pair]
-        assert main_in_glue([*argv, "--JOB_NAME", "x"], client=boto3.client) == 0
-        return started
 
 
 def measured(config: TrialConfig, writer: MeasurementWriter) -> None:

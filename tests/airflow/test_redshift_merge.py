@@ -84,14 +84,14 @@ def test_the_batch_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
         order=MERGE.order,
         iam_role="role",
         database="dev",
-        workgroup_name="wg",
+        workgroup_name="tuner",
         pre_actions=["SELECT 'before'"],
         aws_conn_id="aws_redshift",
         poll_interval_s=0,
     )
     sqls = MERGE.statements("s3://bucket/run-1", "role", ["SELECT 'before'"])
     assert sqls[2] == f"COPY {STAGING} FROM 's3://bucket/run-1' IAM_ROLE 'role' FORMAT AS PARQUET"
-    asked = {"Sqls": sqls, "Database": "dev", "WorkgroupName": "wg", "WithEvent": False}
+    asked = {"Sqls": sqls, "Database": "dev", "WorkgroupName": "tuner", "WithEvent": False}
     with Stubber(operator.hook.conn) as stub:
         stub.add_response("batch_execute_statement", {"Id": "batch-1"}, asked)
         stub.add_response("describe_statement", {"Id": "batch-1", "Status": "STARTED"}, {"Id": "batch-1"})

@@ -106,7 +106,7 @@ def _counts(best: Measured, measured: Sequence[Measured]) -> str:
     return (
         f"**Keep the counts, by `DataFrame.observe`.** Counting by jobs of their own took "
         f"{counted.metrics['tasks']:.0f} tasks in all (`{counted.label}`); observed in passing it adds no job "
-        f"(`{observed.label}`: {observed.metrics['tasks']:.0f} tasks). Rows, duplicates, ties and deletes stay on record."
+        f"(`{observed.label}`: {observed.metrics['tasks']:.0f} tasks). Rows, duplicates, ties, deletes stay on record."
     )
 
 
