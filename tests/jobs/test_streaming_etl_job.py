@@ -17,13 +17,13 @@ from typing import Any
 import bson
 import psycopg2
 import pytest
+from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_users, users_mapping, write_bson
+from tests.jobs.test_streaming_etl_load import query
 
 from pipeline_jobs.contract import MeasurementWriter, TrialConfig, measure
 from pipeline_jobs.streaming_etl.job import run
 from pipeline_jobs.streaming_etl.trial import SCHEMA
 from pipeline_tuner.measurement import Measurement
-from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_users, users_mapping, write_bson
-from tests.jobs.test_streaming_etl_load import query
 
 MAPPING = users_mapping()
 ROOT = Path(__file__).parents[2]
@@ -253,6 +253,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(database: str, tmp_
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_killed_at_twenty_random_moments(database: str, tmp_path: Path) -> None:
     killed_again_and_again(tmp_path, database, kills=20, count=20_000)
 
@@ -294,6 +295,7 @@ def test_the_database_restarted_under_a_load(tmp_path: Path, work_folder: Path) 
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_a_hundred_thousand_documents_with_five_hundred_damaged_ones(database: str, tmp_path: Path) -> None:
     documents = some_users(100_000)
     made = list(damaged(documents, 200, random.Random(1)))

@@ -12,6 +12,7 @@ from typing import Any
 import bson
 import psycopg2
 import pytest
+from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_users, users_mapping, write_bson
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
 from pipeline_jobs.streaming_etl import target as target_module
@@ -21,7 +22,6 @@ from pipeline_jobs.streaming_etl.load import Target, load
 from pipeline_jobs.streaming_etl.records import Piece
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.tables import TargetError
-from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_users, users_mapping, write_bson
 
 MAPPING = users_mapping()
 
@@ -161,7 +161,8 @@ def test_a_target_that_stays_away_is_an_infrastructure_error(tmp_path: Path) -> 
 def test_a_target_without_rights_is_not_retried(target: Target, tmp_path: Path) -> None:
     load(BsonFile(write_bson(tmp_path / "none.bson", [])), target, Settings(), job="tables")
     query(target.uri, "DROP TABLE posts")
-    query(target.uri, "CREATE VIEW posts AS SELECT user_id, 1::integer AS post_no, ''::varchar AS title, ''::text AS body, "
+    query(target.uri, "CREATE VIEW posts AS SELECT user_id, 1::integer AS post_no, ''::varchar AS title, "
+          "''::text AS body, "
           "1 AS likes, now() AS posted_at, '{}'::text[] AS tags FROM users")  # fmt: skip
     file = write_bson(tmp_path / "users.bson", raws_of(some_users(3)))
     with pytest.raises((TargetError, psycopg2.Error)):

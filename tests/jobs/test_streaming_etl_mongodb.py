@@ -14,6 +14,8 @@ import pytest
 from bson import ObjectId, json_util
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
+from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping
+from tests.jobs.test_streaming_etl_load import query
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
 from pipeline_jobs.streaming_etl.changes import ChangeStream
@@ -22,8 +24,6 @@ from pipeline_jobs.streaming_etl.load import Target, begin, load
 from pipeline_jobs.streaming_etl.mapping import parse_mapping
 from pipeline_jobs.streaming_etl.mongodb import Collection, CollectionRange
 from pipeline_jobs.streaming_etl.retry import Backoff
-from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping
-from tests.jobs.test_streaming_etl_load import query
 
 MAPPING = users_mapping()
 BACKOFF = Backoff(retries=3, first_s=0.05)
@@ -208,7 +208,8 @@ def watch_rows(uri: str) -> Any:
           "'BEGIN INSERT INTO seen SELECT count(*) FROM users; RETURN NULL; END'")  # fmt: skip
     query(
         uri,
-        "CREATE OR REPLACE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON users FOR EACH STATEMENT EXECUTE FUNCTION see()",
+        "CREATE OR REPLACE TRIGGER see AFTER INSERT OR UPDATE OR DELETE ON users "
+        "FOR EACH STATEMENT EXECUTE FUNCTION see()",
     )
     return lambda: {row[0] for row in query(uri, "SELECT DISTINCT users FROM seen")}
 

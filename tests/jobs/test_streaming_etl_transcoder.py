@@ -14,6 +14,7 @@ import numpy as np
 import psycopg2
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
+from tests.jobs.streaming_etl_reference import DAMAGES, rows_in, rows_of, some_users, users_mapping
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.streaming_etl.mapping import parse_mapping
@@ -21,7 +22,6 @@ from pipeline_jobs.streaming_etl.records import Documents
 from pipeline_jobs.streaming_etl.tables import create_tables
 from pipeline_jobs.streaming_etl.target import _Stream
 from pipeline_jobs.streaming_etl.transcoder import Transcoder
-from tests.jobs.streaming_etl_reference import DAMAGES, rows_in, rows_of, some_users, users_mapping
 
 TYPES = parse_mapping({
     "collection": "things",
@@ -45,18 +45,20 @@ TYPES = parse_mapping({
 FITTING: list[dict[str, Any]] = [
     {"_id": ObjectId()},
     {"_id": "plain", "small": 1, "whole": -5, "big": 7, "single": 1.5, "double": 2.25, "flag": True, "short": "abcde"},
-    {"_id": "limits", "small": -32768, "whole": 2**31 - 1, "big": -(2**63), "double": float("inf"), "single": float("nan")},
+    {"_id": "limits", "small": -32768, "whole": 2**31 - 1, "big": -(2**63), "double": float("inf")},
     {"_id": "other numbers", "small": 3.0, "whole": Int64(4), "big": 5.0, "single": 6, "double": Int64(2**53)},
     {"_id": "text", "short": "ÄÖÜß東", "long": "x" * 100_000 + "é\n\t\\🙂", "words": ["a", None, "ü", ""]},
     {"_id": "times", "day": datetime(1960, 2, 29, 23, 59, tzinfo=UTC), "moment": datetime(1, 1, 1, tzinfo=UTC)},
-    {"_id": "later", "day": datetime(9999, 12, 31, tzinfo=UTC), "moment": datetime(9999, 12, 31, 23, 59, 59, 999000, UTC)},
+    {"_id": "later", "day": datetime(9999, 12, 31, tzinfo=UTC), "single": float("nan")},
+    {"_id": "last", "moment": datetime(9999, 12, 31, 23, 59, 59, 999000, UTC)},
     {"_id": "bytes", "raw": b"\0\xff", "words": []},
     {"_id": "subtype", "raw": Binary(b"abc", 128)},
     {"_id": "nulls", "small": None, "a": None, "tags": None, "words": None},
     {"_id": "deep", "a": {"b": {"d": 1, "c": "see"}, "boxes": [{"name": "one"}, {}]}, "tags": ["x", "y"]},
     {"a": {"boxes": [{"lid": {"colour": "red", "screws": [{"size": 1}, {"size": 2}]}}, {"lid": None}]}, "_id": "order"},
     {"_id": "unknown", "extra": {"deep": [1, {"er": Decimal128("1")}]}, "small": 9, "regex": bson.Regex("a", "i")},
-    {"_id": "unknown too", "code": bson.Code("f()", {"x": 1}), "min": bson.MinKey(), "ts": bson.Timestamp(1, 2), "small": 4},
+    {"_id": "unknown too", "code": bson.Code("f()", {"x": 1}), "min": bson.MinKey(), "small": 4},
+    {"_id": "and these", "ts": bson.Timestamp(1, 2), "small": 5},
 ]  # fmt: skip
 
 

@@ -32,9 +32,11 @@ class FilePiece(Piece):
         self._documents = records
 
     def position(self, number: int) -> str:
+        """The offset after the document."""
         return str(int(self._documents.stops[number]))
 
     def place(self, number: int) -> str:
+        """The offset of the document."""
         return f"offset {int(self._documents.starts[number])}"
 
 

@@ -86,6 +86,7 @@ class ChangesPiece(Piece):
         super().__init__(Changes(self._events))
 
     def position(self, number: int) -> str:
+        """The token of the change."""
         return self._events[number].token
 
 

@@ -158,10 +158,12 @@ class Report:
 
     @property
     def records(self) -> int:
+        """Records in the target."""
         return sum(batch.records for batch in self.batches)
 
     @property
     def rows(self) -> int:
+        """Rows in the target."""
         return sum(batch.rows for batch in self.batches)
 
     def add(self, other: Report) -> None:
@@ -284,7 +286,8 @@ class Manager:
     ) -> Report:
         """The report of all. `before` and `after` run once each; `after` only when every pipeline succeeded."""
         before()
-        waiting, report, errors = list(pipelines), Report(), []
+        waiting, report = list(pipelines), Report()
+        errors: list[BaseException] = []
         lock = threading.Lock()
 
         def run_some() -> None:

@@ -31,14 +31,13 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     """
     options, settings = Options.of(config), _settings(config)
     writer.environment = environment()
-    with _cancelled_by_sigterm() as cancel, ResourceMonitor() as resources:
+    with _cancelled_by_sigterm() as cancel:
         if options.kind == "memory":
             _measure_memory(config, settings, writer, cancel)
         elif options.run_id:
             run_production(config, options, settings, writer, cancel)
         else:
             _measure_tables(config, options, settings, writer, cancel)
-    writer.metrics |= resources.metrics()
 
 
 def _settings(config: TrialConfig) -> Settings:
@@ -74,9 +73,10 @@ def _measure_tables(
         reports: list[Report] = []
         for sample in writer.samples():
             trial.empty()
-            with MemoryTrend() as memory:
+            with ResourceMonitor() as resources, MemoryTrend() as memory:
                 report = sample.timed(trial.load)
             sample.metrics |= run_metrics(report, sample.duration_s, settings.manager_worker_num)
+            sample.metrics |= resources.metrics()
             sample.metrics["memory_growth_bytes_per_s"] = memory.growth_bytes_per_s()
             reports.append(report)
         for name, passed, detail in trial.checks():
@@ -99,7 +99,7 @@ def _measure_memory(
     arrived = numbers = runs = 0
     for sample in writer.samples():
         report, runs_now = Report(), 0
-        with MemoryTrend() as memory:
+        with ResourceMonitor() as resources, MemoryTrend() as memory:
             start = time.monotonic()
             while runs_now == 0 or time.monotonic() - start < SHORTEST_S:
                 part, sums = work.run(settings, cancel)
@@ -108,6 +108,7 @@ def _measure_memory(
             sample.duration_s = time.monotonic() - start
         runs += runs_now
         sample.metrics |= run_metrics(report, sample.duration_s, settings.manager_worker_num)
+        sample.metrics |= resources.metrics()
         sample.metrics["memory_growth_bytes_per_s"] = memory.growth_bytes_per_s()
     times = runs * settings.manager_worker_num
     writer.check("every record arrived", arrived == times * work.records, f"{arrived} of {times * work.records}")

@@ -6,7 +6,7 @@ does not fit leaves no row: what it wrote is taken back and its error is noted. 
 bsonspec.org and of PostgreSQL's manual ("COPY", Binary Format; the types' send functions).
 """
 
-# ruff: noqa: ANN201, ANN202, PLR1714, SIM110
+# ruff: noqa: ANN201, ANN202, SIM109, SIM110
 # Types come from the arguments at the first call, and numba compiles plain comparisons and loops best.
 # mypy: ignore-errors
 

@@ -69,6 +69,7 @@ class Mapping:
 
     @property
     def root(self) -> Table:
+        """The table with a row a document."""
         return self.tables[0]
 
     @property
@@ -78,6 +79,7 @@ class Mapping:
 
     @cached_property
     def by_name(self) -> dict[str, Table]:
+        """The tables by name."""
         return {table.name: table for table in self.tables}
 
     def ancestors(self, table: Table) -> tuple[Table, ...]:

@@ -57,9 +57,8 @@ HEAVY_STRINGS = [(name, *_unrolled(pattern, times), takes) for name, pattern, ti
 HEAVY_NAMES = [name for name, *_ in HEAVY_STRINGS]
 PATTERNS = np.frombuffer("".join(pattern for _, pattern, _, _ in HEAVY_STRINGS).encode(), np.uint8).copy()
 _SIZES = np.array([len(pattern) for _, pattern, _, _ in HEAVY_STRINGS], np.int64)
-STRINGS = np.stack([np.cumsum(_SIZES) - _SIZES, _SIZES, [times for _, _, times, _ in HEAVY_STRINGS]], axis=1).astype(
-    np.int64
-)
+_TIMES = np.array([times for _, _, times, _ in HEAVY_STRINGS], np.int64)
+STRINGS = np.stack([np.cumsum(_SIZES) - _SIZES, _SIZES, _TIMES], axis=1)
 TAKES_ID = np.array([takes for *_, takes in HEAVY_STRINGS])
 HEAVY_BYTES = int((STRINGS[:, 1] * STRINGS[:, 2]).sum() + 10 * TAKES_ID.sum())
 """Room for one record with a number below 10 ** 10."""
@@ -109,7 +108,8 @@ class CompactColumns(Columns):
         columns = (
             np.empty(count, np.int64), np.empty((count, kernel.NAME_BYTES), np.uint8),
             np.empty((count, kernel.EMAIL_BYTES), np.uint8), np.empty((count, 2), np.uint8), np.empty(count, np.uint8),
-            np.empty(count, np.uint16), np.empty(count, np.uint64), np.empty((count, 4), np.uint16), np.empty(count, np.uint64),
+            np.empty(count, np.uint16), np.empty(count, np.uint64),
+            np.empty((count, 4), np.uint16), np.empty(count, np.uint64),
         )  # fmt: skip
         return cls(*columns)
 
@@ -194,6 +194,7 @@ class MadePiece(Piece):
         self._first = first
 
     def position(self, number: int) -> str:
+        """The record's number."""
         return str(self._first + number)
 
 

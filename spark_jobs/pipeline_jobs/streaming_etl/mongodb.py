@@ -64,9 +64,11 @@ class CollectionPiece(Piece):
         self._documents = records
 
     def position(self, number: int) -> str:
+        """The document's `_id`."""
         return id_text(self._documents.raw(number))
 
     def place(self, number: int) -> str:
+        """The document's `_id`, or what can be said of one that can't be read."""
         try:
             return self.position(number)
         except BSONError:

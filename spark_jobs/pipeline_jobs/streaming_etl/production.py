@@ -7,6 +7,7 @@ import time
 from contextlib import closing
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
+from pipeline_jobs.resources import ResourceMonitor
 from pipeline_jobs.streaming_etl.accounts import Accounts, Totals
 from pipeline_jobs.streaming_etl.changes import ChangeStream
 from pipeline_jobs.streaming_etl.engine import Report, Settings
@@ -38,12 +39,14 @@ def run_production(
         begin(changes, target, settings, job=f"{options.run_id}/changes", cancel=cancel)
     for sample in writer.samples():
         start = time.monotonic()
-        report, totals = _load(origin, target, settings, options, cancel)
-        if changes is not None and not cancel.is_set():
-            followed, _ = load(changes, target, settings, job=f"{options.run_id}/changes", cancel=cancel)
-            report.add(followed)
+        with ResourceMonitor() as resources:
+            report, totals = _load(origin, target, settings, options, cancel)
+            if changes is not None and not cancel.is_set():
+                followed, _ = load(changes, target, settings, job=f"{options.run_id}/changes", cancel=cancel)
+                report.add(followed)
         sample.duration_s = max(time.monotonic() - start, 1e-6)
         sample.metrics |= run_metrics(report, sample.duration_s, settings.manager_worker_num)
+        sample.metrics |= resources.metrics()
     settled = totals.loaded + totals.rejected + totals.replaced
     writer.check("documents are accounted for", totals.documents == settled, str(totals))
     writer.check("the load ran to its end", not cancel.is_set(), "it was cancelled; start again to go on")

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+Raw = bytes
+"""The bytes of one document, under a name that the property `bytes` does not hide."""
+
 
 class Records(Protocol):
     """Some records side by side, as columns or bytes, never as objects."""
@@ -46,7 +49,7 @@ class Documents:
         """Their size together."""
         return int((self.stops - self.starts).sum())
 
-    def raw(self, number: int) -> bytes:
+    def raw(self, number: int) -> Raw:
         """The bytes of one document."""
         return self.data[self.starts[number] : self.stops[number]].tobytes()
 
@@ -59,7 +62,7 @@ class Documents:
         return Documents.of([d.raw(n) for d in (self, *others) for n in range(len(d))])
 
     @classmethod
-    def of(cls, raws: Sequence[bytes]) -> Documents:
+    def of(cls, raws: Sequence[Raw]) -> Documents:
         """Documents from separate bytes."""
         stops = np.cumsum([len(raw) for raw in raws], dtype=np.int64)
         starts = np.append(0, stops).astype(np.int64)[: len(raws)]
@@ -95,6 +98,7 @@ class Slice:
 
     @property
     def records(self) -> Any:
+        """The records themselves."""
         return self.piece.records.part(self.first, self.last)
 
 

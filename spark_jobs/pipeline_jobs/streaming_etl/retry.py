@@ -25,7 +25,7 @@ class Backoff:
         return pause_s * random.uniform(0.75, 1.25)
 
     def run(self, action: Callable[[], Result], is_transient: Callable[[BaseException], bool], stop: Event) -> Result:
-        """The action's result. Raises its last error when retries are used up, it is not transient, or `stop` is set."""
+        """The action's result. Raises its last error when retries are used up, it won't pass, or `stop` is set."""
         attempt = 0
         while True:
             try:

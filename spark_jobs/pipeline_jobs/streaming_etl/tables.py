@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS {{schema}}.{BATCHES} (
     committed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (job, number, sequence));
 CREATE TABLE IF NOT EXISTS {{schema}}.{DEAD_LETTERS} (
-    job text, place text, reason text NOT NULL, detail text NOT NULL, document bytea, at timestamptz NOT NULL DEFAULT now(),
+    job text, place text, reason text NOT NULL, detail text NOT NULL, document bytea,
+    at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (job, place));
 CREATE TABLE IF NOT EXISTS {{schema}}.{VERSIONS} (
     job text, key text, seconds bigint NOT NULL, increment bigint NOT NULL,

@@ -44,6 +44,7 @@ class Encoded:
 
     @property
     def bytes(self) -> int:
+        """The size of all payloads."""
         return sum(map(len, self.payloads))
 
 
@@ -93,7 +94,7 @@ class Transcoder:
                 break
             self._grow(int(fill[-1]), fill, keys)
         landed = np.flatnonzero(~skipped & (errors == kernel.OK))
-        rejected = [self._rejected(n, int(errors[n]), int(columns[n])) for n in np.flatnonzero(errors)]
+        rejected = [self._rejected(n, int(errors[n]), int(columns[n])) for n in np.flatnonzero(errors).tolist()]
         rejected += [
             Rejected(int(n), "too_large", f"more than {MAX_DOCUMENT_BYTES} bytes") for n in np.flatnonzero(too_large)
         ]
@@ -104,7 +105,7 @@ class Transcoder:
         start = int(self._starts[table])
         self._arena[start : start + len(HEADER)] = HEADER
         self._arena[end : end + len(TRAILER)] = TRAILER
-        return memoryview(self._arena)[start : end + len(TRAILER)]
+        return self._arena.data[start : end + len(TRAILER)]
 
     def _rejected(self, number: int, error: int, column: int) -> Rejected:
         table, wanted = self._columns[column]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
-
 from typing import Any
 
 import bson

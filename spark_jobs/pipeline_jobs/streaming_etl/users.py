@@ -257,7 +257,11 @@ class _Maker:
             "is_read": rng.random() < 0.5,
             "sent_at": self.moment(),
             "attachments": [
-                {"file_name": f"{rng.choice(WORDS)}-{n}.pdf", "content_type": "application/pdf", "size_bytes": rng.randint(1, 10**9)}
+                {
+                    "file_name": f"{rng.choice(WORDS)}-{n}.pdf",
+                    "content_type": "application/pdf",
+                    "size_bytes": rng.randint(1, 10**9),
+                }
                 for n in attachments
             ],
         }  # fmt: skip

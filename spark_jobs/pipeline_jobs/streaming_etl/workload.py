@@ -9,7 +9,6 @@ import tempfile
 import threading
 from collections.abc import Mapping as MappingType
 from dataclasses import asdict, dataclass
-
 from pathlib import Path
 from typing import Any
 

@@ -1,0 +1,71 @@
+"""The streaming ETL's two studies as sweeps, and its production DAG, as `airflow dags test` runs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import yaml
+
+from pipeline_tuner.dag_factory import production_dag, tuning_dag
+from pipeline_tuner.store import Store
+
+CONFIGS = Path(__file__).parents[2] / "include" / "configs"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Any:
+    """A function that writes a smaller copy of one of the studies and returns its path."""
+
+    def write(name: str, presets: list[str], **options: Any) -> str:
+        document = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+        document["presets"] = {key: document["presets"][key] for key in presets}
+        document["control"], document["fallback"] = presets[0], presets[0]
+        document["workload"]["options"] |= options
+        document["budget"] |= {"blocks": 1, "confirm_blocks": 0, "rounds": 1}
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        return str(path)
+
+    return write
+
+
+def results_of(results: str, name: str) -> list[Any]:
+    with psycopg2.connect(results) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT sweep_id FROM pipeline_tuner.sweep WHERE study = %s", (name,))
+        ((sweep_id,),) = cursor.fetchall()
+    with Store(results) as store:
+        return list(store.results(sweep_id))
+
+
+def test_the_study_with_databases(
+    run_dag: Any, results: str, study: Any, database: str, mongodb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_STREAMING_SOURCE", mongodb.uri("sweep"))
+    monkeypatch.setenv("AIRFLOW_CONN_STREAMING_TARGET", database)
+    path = study(
+        "streaming_etl", ["two_workers", "several_sources", "keys_at_the_end"], documents=120, folder=str(tmp_path)
+    )
+    dag_run = run_dag(tuning_dag(path))
+    found = results_of(results, "streaming_etl")
+    assert {(result.plan.label, result.status) for result in found} == {
+        ("two_workers", "measured"), ("several_sources", "measured"), ("keys_at_the_end", "measured")
+    }  # fmt: skip
+    assert all(result.metrics["records"] == 120 for result in found)
+    assert dag_run.state == "success"
+    production = run_dag(production_dag(path, goal="throughput"))
+    assert production.state == "success"
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM public.users")
+        assert cursor.fetchone() == (120,)
+
+
+def test_the_study_in_memory(run_dag: Any, results: str, study: Any) -> None:
+    dag_run = run_dag(tuning_dag(study("streaming_etl_memory", ["memory", "compact_columns", "heavy_small_batches"])))
+    found = results_of(results, "streaming_etl_memory")
+    assert [result.reason for result in found if result.status != "measured"] == []
+    rates = {result.plan.label: result.metrics["records_per_s"] for result in found}
+    assert rates["compact_columns"] > rates["heavy_small_batches"]
+    assert dag_run.state == "success"
