@@ -30,8 +30,8 @@ ALLOWED = {
     "recommend": {*NOUNS, "analysis", "recommend"},
     "store": {*NOUNS, "store"},
     "report": {*NOUNS, "report", "analysis", "recommend", "plots"},
-    "web": {*NOUNS, "web", "store", "report", "analysis", "recommend", "plots", "settings"},
-    "runners": {*NOUNS, "runners", "settings"},
+    "web": {*NOUNS, "web", "connections", "store", "report", "analysis", "recommend", "plots", "settings"},
+    "runners": {*NOUNS, "runners", "settings", "analysis"},
     "local": {*NOUNS, "local", "store", "report"},
 }
 """Part of `pipeline_tuner` to the parts that it may import; parts that are not here may import what they like."""
@@ -73,7 +73,7 @@ def test_the_contract_needs_the_standard_library_only():
 
 
 def test_only_airflow_facing_parts_import_airflow():
-    facing = {"operators", "dag_factory", "web", "settings", "runners", "provider"}
+    facing = {"operators", "dag_factory", "web", "settings", "runners", "provider", "pool", "connections"}
     users = {_part(module) for module in MODULES if PLUGINS in module.parents and _top_level(module) & AIRFLOW}
     assert users - {"pipeline_tuner_plugin"} <= facing
 
