@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
-from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Sample, TrialConfig
+from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig
 from pipeline_jobs.environment import environment
 from pipeline_jobs.event_log import summarise_event_log
 from pipeline_jobs.quantizer import lake, seed_shape, workload
 from pipeline_jobs.quantizer.batch import Batch, BatchResult, run_batch
 from pipeline_jobs.quantizer.check import Expected, check_rollups, expected_figures
+from pipeline_jobs.quantizer.production import run_production
 from pipeline_jobs.quantizer.rollup import warm_up
 from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us, read_settings, read_workload
 from pipeline_jobs.resources import ResourceMonitor
@@ -29,12 +30,20 @@ from pipeline_jobs.session import close_session, open_session
 
 
 def run(config: TrialConfig, writer: MeasurementWriter) -> None:
-    """Measure one configuration. Raises JobError, BadConfigurationError or InfrastructureError."""
+    """Measure one configuration, or (workload option `target`) roll up a batch for good.
+
+    Raises JobError, BadConfigurationError or InfrastructureError.
+    """
     settings, work = read_settings(config), read_workload(config)
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="quantizer-") as folder:
         with _session(config, work, folder) as spark:
             warm_up()
+            if work.target:
+                writer.startup_s = time.monotonic() - begun
+                writer.environment = environment()
+                run_production(spark, settings, work, writer)
+                return
             trial = Trial(spark, settings, work, config.fraction, Path(folder), f"trial_{_name(config.trial_id)}")
             trial.prepare()
             writer.startup_s = time.monotonic() - begun
@@ -98,21 +107,7 @@ class Trial:
                 self.results.append(run_batch(self.spark, batch))
 
     def _batch(self, start_us: int, end_us: int) -> Batch:
-        own = self.settings
-        return Batch(
-            self.source,
-            self.target,
-            start_us,
-            end_us,
-            self.work.resolutions_ms,
-            engine=own.engine,
-            rows_per_task=own.rows_per_task,
-            min_tasks=own.min_tasks,
-            chunk_ms=own.chunk_ms,
-            chunk_above_ms=own.chunk_above_ms,
-            compression=own.compression,
-            target_file_bytes=own.target_file_bytes,
-        )
+        return self.settings.batch(self.source, self.target, start_us, end_us, self.work.resolutions_ms)
 
     def _figures(self, sample: Sample, monitor: ResourceMonitor) -> None:
         assert self.expected is not None
@@ -212,6 +207,3 @@ def record_stages(writer: MeasurementWriter, folder: str, since: float) -> None:
 
 def _name(trial_id: str) -> str:
     return hashlib.sha256(trial_id.encode()).hexdigest()[:12]
-
-
-__all__ = ["BadConfigurationError", "Trial", "replace", "run"]

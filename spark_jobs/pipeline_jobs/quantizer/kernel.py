@@ -28,7 +28,7 @@ class States(NamedTuple):
 
     series: np.ndarray
     window_end: np.ndarray
-    count: np.ndarray
+    points: np.ndarray
     sums: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -79,39 +79,65 @@ def bin_number(value: float) -> int:
 
 
 @compiled
-def sort_points(series: np.ndarray, times: np.ndarray, values: np.ndarray, series_count: int) -> np.ndarray:
-    """The order of points by (series, time, value). Points mostly come in order of time, which is cheap."""
+def bin_numbers(values: np.ndarray) -> np.ndarray:
+    """The bin of each value."""
+    numbers = np.zeros(len(values), np.int32)
+    for index in range(len(values)):
+        numbers[index] = bin_number(values[index])
+    return numbers
+
+
+MOVES_A_POINT = 16
+"""Points mostly come in order of time: insertion is cheapest until stragglers move more than this on average."""
+
+
+@compiled
+def sort_points(
+    series: np.ndarray, times: np.ndarray, values: np.ndarray, series_count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The points in order of (series, time, value)."""
     starts = np.zeros(series_count + 1, np.int64)
     for code in series:
         starts[code + 1] += 1
     starts = np.cumsum(starts)
     place = starts[:-1].copy()
-    order = np.empty(len(series), np.int64)
+    sorted_series = np.empty(len(series), np.int64)
+    sorted_times = np.empty(len(series), np.int64)
+    sorted_values = np.empty(len(series), np.float64)
     for index in range(len(series)):
-        order[place[series[index]]] = index
+        target = place[series[index]]
         place[series[index]] += 1
+        sorted_series[target] = series[index]
+        sorted_times[target] = times[index]
+        sorted_values[target] = values[index]
     for code in range(series_count):
-        _sort_one(order[starts[code] : starts[code + 1]], times, values)
-    return order
+        _sort_one(sorted_times[starts[code] : starts[code + 1]], sorted_values[starts[code] : starts[code + 1]])
+    return sorted_series, sorted_times, sorted_values
 
 
 @compiled
-def _sort_one(order: np.ndarray, times: np.ndarray, values: np.ndarray) -> None:
-    for index in range(1, len(order)):
-        if _is_before(order[index], order[index - 1], times, values):
-            order[:] = order[np.argsort(times[order], kind="mergesort")]
-            break
-    for index in range(1, len(order)):
-        moved, place = order[index], index
-        while place > 0 and _is_before(moved, order[place - 1], times, values):
-            order[place] = order[place - 1]
+def _sort_one(times: np.ndarray, values: np.ndarray) -> None:
+    if _insert(times, values, MOVES_A_POINT * len(times)):
+        return
+    order = np.argsort(times, kind="mergesort")
+    times[:] = times[order]
+    values[:] = values[order]
+    _insert(times, values, len(times) * len(times))
+
+
+@compiled
+def _insert(times: np.ndarray, values: np.ndarray, most_moves: int) -> bool:
+    """Insertion sort; gives up, with all points still there, after so many moves."""
+    for index in range(1, len(times)):
+        time, value, place = times[index], values[index], index
+        while place > 0 and (times[place - 1] > time or (times[place - 1] == time and values[place - 1] > value)):
+            times[place], values[place] = times[place - 1], values[place - 1]
             place -= 1
-        order[place] = moved
-
-
-@compiled
-def _is_before(one: int, other: int, times: np.ndarray, values: np.ndarray) -> bool:
-    return times[one] < times[other] or (times[one] == times[other] and values[one] < values[other])
+        times[place], values[place] = time, value
+        most_moves -= index - place
+        if most_moves < 0:
+            return False
+    return True
 
 
 @compiled
@@ -153,7 +179,7 @@ def roll_up(
             if value < last:
                 resets += 1
                 reset_used = add(reset_parts, reset_used, last)
-        states.series[row], states.window_end[row], states.count[row] = code, window, count
+        states.series[row], states.window_end[row], states.points[row] = code, window, count
         states.low[row], states.high[row], states.resets[row] = low, high, resets
         states.last[row], states.last_ts[row] = last, last_ts
         store(parts, used, states.sums, row, SUM)
@@ -174,11 +200,11 @@ def _repeats(
 
 @compiled
 def _count_windows(series: np.ndarray, times: np.ndarray, resolution_us: int) -> int:
-    windows, code, window = 0, np.int64(-1), np.int64(0)
+    windows, code, window = 0, -1, 0
     for point in range(len(series)):
         if series[point] != code or times[point] > window:
             windows += 1
-            code, window = np.int64(series[point]), window_of(times[point], resolution_us)
+            code, window = series[point], window_of(times[point], resolution_us)
     return windows
 
 
@@ -225,14 +251,14 @@ def merge(states: States, resolution_us: int) -> States:
                 reset_used = add(reset_parts, reset_used, last)
             last = states.last[part]
             low, high = min(low, states.low[part]), max(high, states.high[part])
-            count += states.count[part]
+            count += states.points[part]
             resets += states.resets[part]
             used = add_stored(parts, used, states.sums, part, SUM)
             sq_used = add_stored(sq_parts, sq_used, states.sums, part, SUM_SQ)
             if states.resets[part]:
                 reset_used = add_stored(reset_parts, reset_used, states.sums, part, RESET_SUM)
             part += 1
-        merged.series[row], merged.window_end[row], merged.count[row] = code, window, count
+        merged.series[row], merged.window_end[row], merged.points[row] = code, window, count
         merged.low[row], merged.high[row], merged.resets[row] = low, high, resets
         merged.first[row], merged.first_ts[row] = states.first[start], states.first_ts[start]
         merged.last[row], merged.last_ts[row] = last, states.last_ts[part - 1]
@@ -246,7 +272,7 @@ def merge(states: States, resolution_us: int) -> States:
 
 @compiled
 def _count_merged(states: States, resolution_us: int) -> int:
-    windows, code, window = 0, np.int64(-1), np.int64(0)
+    windows, code, window = 0, -1, 0
     for part in range(len(states.series)):
         if states.series[part] != code or states.window_end[part] > window:
             windows += 1

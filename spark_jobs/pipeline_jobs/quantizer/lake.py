@@ -113,7 +113,7 @@ def iceberg(spark: SparkSession) -> Any:
 def load(spark: SparkSession, name: str) -> Any:
     """A table as Iceberg's Java object. `name`: lake.db.table. Raises BadConfigurationError where there is none."""
     try:
-        return iceberg(spark).spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)  # type: ignore[attr-defined]
+        return iceberg(spark).spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
     except Exception as error:
         if "NoSuchTable" in str(error) or "TABLE_OR_VIEW_NOT_FOUND" in str(error):
             raise BadConfigurationError(f"there is no Iceberg table {name}") from None

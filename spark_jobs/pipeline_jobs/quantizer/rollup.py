@@ -152,8 +152,8 @@ def _codes(names: pa.ChunkedArray) -> tuple[np.ndarray, pa.Array]:
 
 def finest_states(points: Points, resolution_us: int, *, drop_repeats: bool = True) -> tuple[States, int]:
     """The compiled engine: states of the smallest windows, and how many repeated points were dropped."""
-    order = sort_points(points.codes, points.times, points.values, points.series.count)
-    return roll_up(points.codes[order], points.times[order], points.values[order], resolution_us, drop_repeats)
+    ordered = sort_points(points.codes, points.times, points.values, points.series.count)
+    return roll_up(*ordered, resolution_us, drop_repeats)
 
 
 def check_resolutions(resolutions_ms: Sequence[int]) -> None:
@@ -186,7 +186,7 @@ def rows_of(states: States, series: Series, resolution_ms: int) -> pa.Table:
         "window_end": _times(states.window_end),
         "complete": np.zeros(size, bool),
         "source_snapshot": np.zeros(size, np.int64),
-        "count": states.count,
+        "count": states.points,
         "min": states.low,
         "max": states.high,
         "first": states.first,
@@ -235,7 +235,7 @@ def states_of(rows: pa.Table) -> tuple[States, Series]:
     states = States(
         series=codes[order],
         window_end=ends[order],
-        count=rows["count"].to_numpy(),
+        points=rows["count"].to_numpy(),
         sums=np.ascontiguousarray(np.column_stack([rows[name].to_numpy() for name in SUM_COLUMNS])),
         low=rows["min"].to_numpy(),
         high=rows["max"].to_numpy(),

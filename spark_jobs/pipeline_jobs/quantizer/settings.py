@@ -8,12 +8,14 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.quantizer.batch import Batch
 from pipeline_jobs.quantizer.engines import ENGINES
 from pipeline_jobs.quantizer.seed_shape import Shape
 from pipeline_jobs.quantizer.workload import START_US, Generated
@@ -65,6 +67,11 @@ class Settings:
         """The baseline's steps."""
         return Shape(**{each.name: getattr(self, each.name) for each in fields(Shape)})
 
+    def batch(self, source: str, target: str, start_us: int, end_us: int, resolutions_ms: tuple[int, ...]) -> Batch:
+        """A batch with these settings."""
+        shared = {each.name: getattr(self, each.name) for each in fields(Batch) if hasattr(self, each.name)}
+        return Batch(source, target, start_us, end_us, resolutions_ms, **shared)
+
     @property
     def table_properties(self) -> dict[str, str]:
         """The settings that are properties of the rollups' table."""
@@ -82,6 +89,15 @@ class Workload:
     """The time is rolled up in that many batches, whose borders cut windows, so partials are written and read."""
     catalog: str = "jdbc"
     warehouse: str = ""
+    source: str = ""
+    target: str = ""
+    """Production: the tables to roll up from and into (lake.db.table); a trial makes its own."""
+    start: str = ""
+    """Production, first batch only: ISO time after which points are rolled up; the earliest point by default."""
+    until: str = ""
+    """Production: ISO time up to which points are rolled up; now by default."""
+    maintenance: str = ""
+    """Production: a task of upkeep on the target instead of a batch (maintenance.TASKS)."""
 
 
 def read_settings(config: TrialConfig) -> Settings:
@@ -134,6 +150,7 @@ def _spark_problems(configuration: Mapping[str, Any]) -> list[str]:
     return found
 
 
+@cache
 def _java_problem(key: str, options: str) -> list[str]:
     """Ask this machine's Java whether it starts with the options."""
     home = os.environ.get("JAVA_HOME")
@@ -195,6 +212,8 @@ def read_workload(config: TrialConfig) -> Workload:
     warehouse = options.pop("warehouse", "") or (Path.cwd() / ".local" / "warehouse").as_uri()
     if "://" not in warehouse:
         warehouse = Path(warehouse).resolve().as_uri()
+    if bool(options.get("source")) != bool(options.get("target")) and not options.get("maintenance"):
+        raise BadConfigurationError("production needs both 'source' and 'target', tables like lake.db.table")
     return Workload(generated=Generated(**generated), warehouse=warehouse, **options)
 
 

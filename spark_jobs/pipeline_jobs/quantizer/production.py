@@ -1,0 +1,68 @@
+"""A production batch: from where the last one ended to a given time, or one task of upkeep."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from pyspark.sql import SparkSession
+
+from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter
+from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer.batch import BatchResult, run_batch
+from pipeline_jobs.quantizer.maintenance import TASKS
+from pipeline_jobs.quantizer.position import read_position
+from pipeline_jobs.quantizer.settings import Settings, Workload
+
+
+def run_production(spark: SparkSession, settings: Settings, work: Workload, writer: MeasurementWriter) -> None:
+    """Roll up `work.source` into `work.target`, or do `work.maintenance` there, and record it."""
+    for sample in writer.samples():
+        if work.maintenance:
+            done = sample.timed(lambda: maintain(spark, work))
+            sample.metrics |= {key: float(value) for key, value in done.items()}
+            continue
+        result: BatchResult = sample.timed(lambda: next_batch(spark, settings, work))
+        sample.metrics |= {
+            "rows": float(result.counts.rows),
+            "files": float(result.files),
+            "bytes": float(result.bytes),
+        }
+        sample.metrics |= {f"{stage}_s": value for stage, value in result.stages.items()}
+        if sample.duration_s > 0:
+            sample.metrics["rows_per_s"] = result.counts.rows / sample.duration_s
+        writer.check("the account adds up", result.counts.add_up, str(result.counts))
+        writer.details["batch"] = asdict(result)
+
+
+def maintain(spark: SparkSession, work: Workload) -> dict[str, float]:
+    """One task of upkeep on the target."""
+    if work.maintenance not in TASKS:
+        raise BadConfigurationError(f"maintenance is {work.maintenance!r}, must be one of {', '.join(TASKS)}")
+    return TASKS[work.maintenance](spark, work.target)
+
+
+def next_batch(spark: SparkSession, settings: Settings, work: Workload) -> BatchResult:
+    """The batch after the last one. Raises BadConfigurationError where there is no time to roll up."""
+    lake.create_rollups(spark, work.target, settings.table_properties)
+    position = read_position(lake.load(spark, work.target))
+    start = position.watermark_us if position.covered else _first_time(spark, work)
+    until = _us(work.until) if work.until else int(datetime.now(UTC).timestamp() * 1e6)
+    if until <= start:
+        return BatchResult(None, position.source_snapshot)
+    return run_batch(spark, settings.batch(work.source, work.target, start, until, work.resolutions_ms))
+
+
+def _first_time(spark: SparkSession, work: Workload) -> int:
+    if work.start:
+        return _us(work.start)
+    row = spark.sql(f"SELECT unix_micros(min(wall_timestamp)) FROM {work.source}").first()
+    if row is None or row[0] is None:
+        raise BadConfigurationError(f"{work.source} is empty: there is nothing to roll up")
+    return int(row[0]) - 1
+
+
+def _us(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)
