@@ -5,6 +5,7 @@ from tests.unit.planted import planted_options, planted_study, planted_sweep
 
 from pipeline_tuner.analysis.claims import check_claims
 
+JDBC = {"method": "jdbc"}
 BASE = {"partitions": 8, "batch": 100, "method": "jdbc"}
 CONFIGURATIONS = {
     "balanced": BASE,
@@ -12,8 +13,9 @@ CONFIGURATIONS = {
     "copy": {**BASE, "method": "copy"},
     "both": {**BASE, "method": "copy", "batch": 1000},
     "same": {**BASE, "batch": 101},
+    "copy wide": {**BASE, "method": "copy", "partitions": 32},
 }
-DURATIONS = {"balanced": 10.0, "wide": 12.0, "copy": 7.0, "both": 5.0, "same": 10.0}
+DURATIONS = {"balanced": 10.0, "wide": 12.0, "copy": 7.0, "both": 5.0, "same": 10.0, "copy wide": 6.0}
 
 
 def verdict(claim, **options):
@@ -25,8 +27,9 @@ def verdict(claim, **options):
 @pytest.mark.parametrize(
     ("claim", "expected", "words"),
     [
-        ({"better": {"partitions": 8}, "worse": {"partitions": 32}}, "confirmed", "measured 1.2x"),
-        ({"better": {"partitions": 32}, "worse": {"partitions": 8}}, "refuted", "measured 0.83x"),
+        ({"better": {**JDBC, "partitions": 8}, "worse": {**JDBC, "partitions": 32}}, "confirmed", "measured 1.2x"),
+        ({"better": {**JDBC, "partitions": 32}, "worse": {**JDBC, "partitions": 8}}, "refuted", "measured 0.83x"),
+        ({"better": {"partitions": 8}, "worse": {"partitions": 32}}, "not separable", "it depends on the rest"),
         ({"better": {"batch": 101}, "worse": {"batch": 100}}, "refuted", "no difference of 5%"),
         ({"better": {"batch": 1000}, "worse": {"batch": 100}}, "confirmed", "1.40x"),
         ({"better": {"batch": 1000}, "worse": {"batch": 101}}, "not separable", "method differed too"),
