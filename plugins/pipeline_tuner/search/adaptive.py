@@ -31,7 +31,7 @@ LEADERS = 5
 SHORTLIST = 120
 SAMPLES = 256
 MOST_ROWS = 4000
-LIKELY_FAILURE = 0.5
+LIKELY_FAILURE = 0.4
 LIKELY_IN = 0.95
 LEAST_FINALISTS, MOST_FINALISTS = 3, 6
 MOST_FINALISTS_FROM = 40
@@ -160,7 +160,7 @@ class Improvement:
     best: list[np.ndarray]
     """Views of the best loss among measured configurations, by sample."""
     chance: np.ndarray
-    """Of each shortlisted point, that it works at all."""
+    """Of each shortlisted point: what a gain there counts for, given the risk that it fails."""
     scale: float
     """Logs a unit of the first view."""
 
@@ -231,7 +231,7 @@ def _sampled(process: Process, points: np.ndarray, generator: np.random.Generato
 
 
 def _chance(lessons: Lessons, known: np.ndarray, free: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """That a free point works: a process learns it from the failures, and what likely fails is ruled out."""
+    """What a gain counts for, given the risk of failing: the square of the chance to work, nothing where it is low."""
     fails = ~lessons.works
     if not fails.any():
         return np.ones(len(free))
@@ -240,4 +240,4 @@ def _chance(lessons: Lessons, known: np.ndarray, free: np.ndarray, groups: np.nd
     process = Process.fit(runs, (fails - share) / spread, iterations=15)
     risk = np.clip(process.predict(free)[0] * spread + share, 0.0, 1.0)
     likely = risk > LIKELY_FAILURE
-    return np.where(likely & ~likely.all(), 0.0, 1.0 - risk)
+    return np.where(likely & ~likely.all(), 0.0, (1.0 - risk) ** 2)
