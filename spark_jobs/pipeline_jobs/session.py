@@ -109,7 +109,7 @@ def _all_settings(own: dict[str, str], extra: Mapping[str, str], event_log_dir: 
     under_submit = "PYSPARK_GATEWAY_PORT" in os.environ
     settings = {key: value for key, value in DEFAULTS.items() if not (under_submit and key == "spark.master")}
     settings |= dict(extra) | own
-    if settings.get("spark.master", "local").startswith("local"):
+    if _master(settings).startswith("local"):
         settings = LOCAL_DEFAULTS | {"spark.executorEnv.PYTHONPATH": _python_path()} | settings
     jars = os.environ.get("PIPELINE_TUNER_JARS", "")
     if jars and not under_submit:
@@ -122,6 +122,13 @@ def _all_settings(own: dict[str, str], extra: Mapping[str, str], event_log_dir: 
             "spark.eventLog.compress": "false",
         }
     return settings
+
+
+def _master(settings: Mapping[str, str]) -> str:
+    """The master in the settings, else the one that spark-submit (or Glue) was started with."""
+    if "spark.master" not in settings:
+        SparkContext._ensure_initialized()
+    return settings.get("spark.master") or SparkConf().get("spark.master", "local") or "local"
 
 
 def _python_path() -> str:

@@ -1,13 +1,17 @@
 """Redshift's statements: all but COPY are run against PostgreSQL; the Data API's calls go to a stubbed client."""
 
+# ruff: noqa: F811 - a fixture is imported, and named again where a test asks for it
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import boto3
 import psycopg2
 import pytest
 from botocore.stub import ANY, Stubber
+from glue_stubs import BUCKET, aws  # noqa: F401
 
 from pipeline_tuner.operators.redshift import STAGING, Merge, RedshiftMergeOperator
 
@@ -73,11 +77,11 @@ def test_a_failing_post_action_changes_nothing(connection: Any) -> None:
     assert rows(connection) == BEFORE
 
 
-def test_the_batch_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_AWS_REDSHIFT", "aws://key:secret@/?region_name=us-east-1")
+def test_the_batch_is_one_call(aws: str) -> None:
+    boto3.client("s3").put_object(Bucket=BUCKET, Key="staged/CURRENT", Body=b"run-1")
     operator = RedshiftMergeOperator(
         task_id="merge",
-        folder="s3://bucket/run-1",
+        path=f"s3://{BUCKET}/staged",
         table="latest",
         columns=MERGE.columns,
         key=MERGE.key,
@@ -86,11 +90,12 @@ def test_the_batch_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
         database="dev",
         workgroup_name="tuner",
         pre_actions=["SELECT 'before'"],
-        aws_conn_id="aws_redshift",
+        aws_conn_id="aws_test",
         poll_interval_s=0,
     )
-    sqls = MERGE.statements("s3://bucket/run-1", "role", ["SELECT 'before'"])
-    assert sqls[2] == f"COPY {STAGING} FROM 's3://bucket/run-1' IAM_ROLE 'role' FORMAT AS PARQUET"
+    folder = f"s3://{BUCKET}/staged/run-1/"
+    sqls = MERGE.statements(folder, "role", ["SELECT 'before'"])
+    assert sqls[2] == f"COPY {STAGING} FROM '{folder}' IAM_ROLE 'role' FORMAT AS PARQUET"
     asked = {"Sqls": sqls, "Database": "dev", "WorkgroupName": "tuner", "WithEvent": False}
     with Stubber(operator.hook.conn) as stub:
         stub.add_response("batch_execute_statement", {"Id": "batch-1"}, asked)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.amazon.aws.hooks.redshift_data import RedshiftDataHook
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class RedshiftMergeOperator(BaseOperator):
 
     The Data API runs the batch as one transaction. The key's columns must not hold NULL (the job drops such records).
 
-    :param folder: The run's folder, `s3://...`: `details.folder` of the run's measurement.
+    :param path: Where the job stages, `s3://...`: its `target.path`, where `CURRENT` names the last run.
     :param table: Table to merge into; it must exist.
     :param columns: Its columns, as in the Parquet files.
     :param key: Key columns.
@@ -104,13 +105,13 @@ class RedshiftMergeOperator(BaseOperator):
     :param poll_interval_s: Seconds between two looks at the batch.
     """
 
-    template_fields: Sequence[str] = ("folder", "table", "pre_actions", "post_actions")
+    template_fields: Sequence[str] = ("path", "table", "pre_actions", "post_actions")
     ui_color = "#dfeef5"
 
     def __init__(
         self,
         *,
-        folder: str,
+        path: str,
         table: str,
         columns: Sequence[str],
         key: Sequence[str],
@@ -127,7 +128,7 @@ class RedshiftMergeOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.folder = folder
+        self.path = path
         self.table = table
         self.columns = columns
         self.key = key
@@ -152,7 +153,7 @@ class RedshiftMergeOperator(BaseOperator):
         """Run the batch; returns its id. Raises what Redshift says where it fails: nothing has changed then."""
         merge = Merge(self.table, tuple(self.columns), tuple(self.key), tuple(self.order))
         output = self.hook.execute_query(
-            sql=merge.statements(self.folder, self.iam_role, self.pre_actions, self.post_actions),
+            sql=merge.statements(self._current_folder(), self.iam_role, self.pre_actions, self.post_actions),
             database=self.database,
             cluster_identifier=self.cluster_identifier,
             workgroup_name=self.workgroup_name,
@@ -162,6 +163,10 @@ class RedshiftMergeOperator(BaseOperator):
         self._statement_id = output.statement_id
         self.hook.wait_for_results(self._statement_id, poll_interval=self.poll_interval_s)
         return self._statement_id
+
+    def _current_folder(self) -> str:
+        path = self.path.rstrip("/")
+        return f"{path}/{S3Hook(aws_conn_id=self.aws_conn_id).read_key(f'{path}/CURRENT')}/"
 
     def on_kill(self) -> None:
         """Cancel the batch: its transaction is rolled back."""
