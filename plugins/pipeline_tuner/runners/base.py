@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pipeline_tuner.exceptions import InfrastructureError, PipelineTunerError
 from pipeline_tuner.measurement import CONTRACT_VERSION, FailureKind, Measurement, read_measurement
@@ -148,8 +149,6 @@ def kernel_kills() -> int | None:
 
 def secrets_in(environment: Mapping[str, str]) -> tuple[str, ...]:
     """The passwords in a job's variables, as written and decoded, longest first."""
-    from urllib.parse import unquote, urlsplit
-
     passwords = {urlsplit(value).password for value in environment.values() if "://" in value}
     found = {text for password in passwords if password for text in (password, unquote(password))}
     return tuple(sorted(found, key=len, reverse=True))

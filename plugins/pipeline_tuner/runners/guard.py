@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> int:
     try:
         code = _wait(process, has_lifeline="--lifeline" in options)
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         kill_descendants()
     code = 128 - code if code < 0 else code
     _note(pid_file, str(code))
@@ -53,7 +54,6 @@ def main(arguments: list[str]) -> int:
 
 def kill_descendants(grace_s: float = GRACE_S) -> None:
     """End every process below this one: SIGTERM first, SIGKILL to what is left after `grace_s`."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     deadline = time.monotonic() + grace_s
     _signal_all(signal.SIGTERM)
     while _descendants() and time.monotonic() < deadline:
@@ -123,6 +123,8 @@ def _reap() -> None:
 
 
 def _end(_number: int, _frame: FrameType | None) -> NoReturn:
+    # At once: a second signal must not interrupt the killing that the first one starts.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + signal.SIGTERM)
 
 

@@ -31,7 +31,7 @@ from pipeline_tuner.runners.process import GUARD, KILL_AFTER_S, POLL_S, job_envi
 from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
 
 IDLE_TIMEOUT_S = 120
-START_TIMEOUT_S = 90
+START_TIMEOUT_S = 180
 HARMLESS = ("bad_configuration", "check_failed", "infrastructure")
 """Failures after which the kept process is as good as before."""
 BROKEN = 1
@@ -154,9 +154,11 @@ class KeptProcess:
     def stop(self) -> None:
         """End the process and all its descendants; returns when they are gone."""
         deadline = time.monotonic() + KILL_AFTER_S
+        self._signal(signal.SIGTERM)
         while self._is_alive():
-            self._signal(signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
-            time.sleep(0.1)
+            if time.monotonic() > deadline:
+                self._signal(signal.SIGKILL)
+            time.sleep(POLL_S)
 
     def remove(self) -> None:
         """End the process and delete its files."""
@@ -205,6 +207,8 @@ class KeptProcess:
             return False
 
     def _signal(self, number: signal.Signals) -> None:
+        if not self._is_alive():
+            return
         with contextlib.suppress(OSError, ValueError, IndexError):
             os.kill(int(self.pid.read_text(encoding="ascii").split()[0]), number)
 
