@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import psycopg2
@@ -278,3 +279,19 @@ def _sum(case: Case, run_id: str, what: str, condition: str = "true") -> int:
 
 def _database(case: Case) -> str:
     return psycopg2.extensions.parse_dsn(case.target)["dbname"]
+
+
+@pytest.mark.parametrize("method", ["copy", "jdbc"])
+def test_no_password_reaches_spark_s_event_log(numbers: Case, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs: list[str] = []
+
+    def read(folder: str, **_: object) -> dict[str, object]:
+        logs.extend(path.read_text() for path in Path(folder).iterdir())
+        return {"stages": []}
+
+    monkeypatch.setattr("pipeline_jobs.migration.figures.summarise_event_log", read)
+    measurement = numbers.run({"method": method, "partitions": 2}, {"table": "t"}, fraction=0.1)
+    assert passed(measurement)
+    assert "SparkListenerTaskEnd" in logs[0]
+    password = psycopg2.extensions.parse_dsn(numbers.target)["password"]
+    assert password not in logs[0] + measurement.model_dump_json()

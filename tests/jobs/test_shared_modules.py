@@ -103,7 +103,7 @@ def test_each_session_has_its_own_settings_and_leaves_an_event_log(tmp_path: Pat
     assert second.sparkContext.master == "local[1]"
     assert environment()["spark"] == "4.1.3"
     with ResourceMonitor() as monitor:
-        second.range(200_000).selectExpr("id % 100 AS k").groupBy("k").count().collect()
+        second.range(0, 200_000, 1, 4).selectExpr("id % 100 AS k").groupBy("k").count().collect()
         paths = second.sparkContext.parallelize([1], 1).map(lambda _: list(sys.path)).collect()[0]
     close_session(second)
     assert not [path for path in paths if "pyspark.zip" in path or path.endswith(".jar")], "workers read no archives"
