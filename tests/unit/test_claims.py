@@ -35,7 +35,7 @@ def verdict(claim, **options):
         ({"better": {"batch": 1000}, "worse": {"batch": 101}}, "not separable", "method differed too"),
         ({"better": {"partitions": 4}, "worse": {"partitions": 8}}, "not comparable", "no trial had partitions=4"),
         (
-            {"better": {"method": "copy", "batch": 100}, "metric": "duration_s", "value": 7.2},
+            {"better": {**BASE, "method": "copy"}, "metric": "duration_s", "value": 7.2},
             "confirmed",
             "claimed 7.2",
         ),

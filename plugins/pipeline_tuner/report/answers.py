@@ -15,7 +15,7 @@ from pipeline_tuner.report.tables import Row
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.wording import counted, figure, interval_words, listed, metric_unit, number, percent
 
-HEADLINES = {"winner": "use **{}**", "tied": "**{}**, tied with others", "abstained": "no answer yet"}
+HEADLINES = {"winner": "use **{}**", "tied": "**{}**, tied with others"}
 COLUMNS = ("rows_per_s", "peak_rows_per_s", "duration_s", "latency_p95_s", "memory_peak_bytes")
 TITLES = {
     "rows_per_s": "average rows/s",
@@ -35,11 +35,9 @@ def recommended(story: Story) -> str:
 
 
 def _goal_line(answer: Recommendation) -> str:
-    head = HEADLINES[answer.status].format(escaped(answer.label))
-    value = f"{interval_words(answer.estimate, answer.unit)}." if answer.estimate else ""
-    return (
-        f"- {escaped(answer.goal)}: {' '.join([head + '.', *filter(None, [escaped(value)]), escaped(answer.reason)])}"
-    )
+    value = interval_words(answer.estimate, answer.unit) + "." if answer.estimate else ""
+    head = "" if answer.status == "abstained" else HEADLINES[answer.status].format(escaped(answer.label)) + "."
+    return f"- {escaped(answer.goal)}: {' '.join(filter(None, [head, escaped(value), escaped(answer.reason)]))}"
 
 
 def _settings(story: Story) -> str:
@@ -150,7 +148,8 @@ def comparison(story: Story) -> str:
     """All configurations of the sweep, the best first, with the best of earlier sweeps beside them."""
     columns = [name for name in COLUMNS if any(row.median(name) is not None for row in story.rows)]
     header = ["configuration", "trials", *(TITLES[name] for name in columns), "gain over the control", "standing"]
-    rows = [_comparison_row(row, columns) for row in story.rows[:MOST_ROWS]]
+    pick = "best guess" if story.main.status == "abstained" else "recommended"
+    rows = [_comparison_row(row, columns, pick) for row in story.rows[:MOST_ROWS]]
     rows += _earlier_rows(story, columns)
     more = len(story.rows) - MOST_ROWS
     parts = [table(header, rows)]
@@ -160,11 +159,11 @@ def comparison(story: Story) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _comparison_row(row: Row, columns: Sequence[str]) -> list[str]:
+def _comparison_row(row: Row, columns: Sequence[str], pick: str) -> list[str]:
     figures = [figure(value, metric_unit(n)) if (value := row.median(n)) is not None else "" for n in columns]
     gain = row.confirmed if row.confirmed and row.confirmed.low < row.confirmed.high else row.ratio
     label = f"{row.label} (same as {listed(row.same_as)})" if row.same_as else row.label
-    return [label, f"{row.measured}/{row.planned}", *figures, _bounds(gain, row), _standing(row)]
+    return [label, f"{row.measured}/{row.planned}", *figures, _bounds(gain, row), _standing(row, pick)]
 
 
 def _bounds(gain: Interval | None, row: Row) -> str:
@@ -176,9 +175,9 @@ def _bounds(gain: Interval | None, row: Row) -> str:
     return f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f}){fresh}"
 
 
-def _standing(row: Row) -> str:
+def _standing(row: Row, pick: str) -> str:
     words = {
-        "pick": "recommended",
+        "pick": pick,
         "tied": "tied",
         "open": "may be better",
         "worse": "worse",

@@ -70,7 +70,7 @@ def validity(story: Story) -> str:
         (name, f"{number(low)}" if low == high else f"{number(low)} to {number(high)}", _trusted(low, high))
         for name, (low, high) in envelope.ranges.items()
     ]
-    rows += [(name, listed(tuple(map(str, seen))), "the same") for name, seen in envelope.machine.items()]
+    rows += [(name, listed([_shown(name, v) for v in seen]), "the same") for name, seen in envelope.machine.items()]
     rows += [(name, listed(tuple(map(str, seen))), "the same") for name, seen in envelope.versions.items()]
     if not rows:
         return "The job says nothing on its workload and environment, so it can't be said where this holds."
