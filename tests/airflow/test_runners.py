@@ -200,16 +200,3 @@ def test_parameters_fill_the_command(trial):
     runner = ProcessRunner(["sh", "-c", "echo level={level}; exit 1"], modules=settings.jobs_folder())
     with pytest.raises(TrialFailedError, match="level=1"):
         runner.run(trial(), 60)
-
-
-def test_a_guard_that_is_told_to_end_again_and_again_still_ends_everything(trial, tmp_path):
-    run = trial("hang")
-    run.write_config()
-    command = [sys.executable, str(JOB), "--config", str(run.config_path), "--measurement", str(run.measurement_path)]
-    environment = {**os.environ, "PYTHONPATH": str(settings.jobs_folder())}
-    guard = subprocess.Popen([sys.executable, "-I", str(GUARD), "--", *command], env=environment)
-    wait_for(tmp_path / "pids")
-    while guard.poll() is None:
-        guard.terminate()
-        time.sleep(0.001)
-    assert left_over(tmp_path / "pids") == []

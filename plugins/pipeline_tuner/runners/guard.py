@@ -89,7 +89,14 @@ def _wait(process: subprocess.Popen[bytes], *, has_lifeline: bool) -> int:
 
 
 def _descendants() -> list[int]:
-    """Every living process below this one. Without /proc, the group of this process is all that can be known."""
+    """Every living process below this one; none where there is no /proc.
+
+    Looked for twice: a process whose parent dies while /proc is being read is missed the first time.
+    """
+    return _scan() or _scan()
+
+
+def _scan() -> list[int]:
     parents = _parents()
     found: list[int] = []
     generation = {os.getpid()}

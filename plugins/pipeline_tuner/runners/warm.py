@@ -52,6 +52,7 @@ class WarmSparkRunner(Runner):
     def start(self, run: TrialRun) -> None:
         """Hand the trial to the kept process."""
         self._run = run
+        self._is_done = False
         self._kernel_kills = kernel_kills()
         self._kept = self._kept_for(run)
         self._client = self._kept.connect(job_environment({}, self._modules))
