@@ -25,7 +25,7 @@ from pipeline_tuner.recommendation import Interval
 MIN_BLOCKS = 3
 """Below this many blocks of the leader nothing is said."""
 DEFAULT_CAP = 30
-PRIOR_DF_RANGE = (3.0, 12.0)
+PRIOR_DF_RANGE = (3.0, 30.0)
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,9 @@ class Rivals:
         worse_by, factor = np.array([p[2] for p in pairs]), np.array([p[3] for p in pairs])
         prior_df = moderation(squares, shared - 1)
         freedom = np.maximum(shared - 1, 0)
-        spread = (prior_df * 2 * fit.variance + squares) / (prior_df + freedom)
+        # A leader noisier than the rest shows in all of its pairs: then these say what is typical.
+        typical = max(2 * fit.variance, squares.sum() / max(freedom.sum(), 1)) if labels else math.nan
+        spread = (prior_df * typical + squares) / (prior_df + freedom)
         n = np.isfinite(fit.logs).sum(axis=1)[[fit.index[label] for label in labels]] if labels else np.array([])
         # The prior is itself an estimate, from the same residuals: together they can't know more than these.
         df = np.minimum(prior_df + freedom, max(fit.df, 1))
