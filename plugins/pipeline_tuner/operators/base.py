@@ -11,9 +11,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
 from pipeline_tuner import settings
+from pipeline_tuner.connections import job_connections
 from pipeline_tuner.exceptions import InfrastructureError, MeasurementError, StudyError
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.operators.connections import job_connections
 from pipeline_tuner.runners import Runner, TrialFailedError, TrialRun, runner_for
 from pipeline_tuner.study import Study
 from pipeline_tuner.trial import TrialPlan, TrialResult

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from pipeline_tuner import settings
+from pipeline_tuner.connections import job_connections
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.operators.connections import job_connections
 from pipeline_tuner.runners.process import job_environment
 from pipeline_tuner.study import Study
 

@@ -11,10 +11,10 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from pipeline_tuner import settings
+from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError, StudyError
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.checks import check_surroundings
-from pipeline_tuner.operators.connections import open_store
 from pipeline_tuner.operators.trials import known_sweep, run_planned, trial_arguments
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.store.records import SweepRecord

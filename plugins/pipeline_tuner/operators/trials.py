@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.operators.connections import open_store
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.trial import TrialPlan, TrialResult

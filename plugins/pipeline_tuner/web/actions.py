@@ -10,8 +10,8 @@ from airflow.utils.types import DagRunTriggeredByType
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse
 
+from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.operators.connections import open_store
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import sweep_options
 from pipeline_tuner.web.rendering import page_reads, root_of

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
-from pipeline_tuner.operators.connections import open_store
+from pipeline_tuner.connections import open_store
 from pipeline_tuner.store.page_reads import PageReads
 from pipeline_tuner.wording import figure, metric_unit, number
 
