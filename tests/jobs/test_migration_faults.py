@@ -163,7 +163,9 @@ def test_a_rate_limit_holds(numbers: Case, method: str) -> None:
     measurement = numbers.run(configuration, {"table": "t"}, fraction=0.15)
     assert passed(measurement)
     assert measurement.metrics["rows_per_s"] <= limit * 1.1
-    assert limit * 0.4 < measurement.metrics["peak_rows_per_s"] <= limit * 1.25
+    assert measurement.metrics["peak_rows_per_s"] <= limit * 1.25
+    if method == "copy":  # a jdbc range's time holds a Spark job's start, which a busy machine stretches
+        assert measurement.metrics["peak_rows_per_s"] > limit * 0.4
 
 
 @pytest.mark.parametrize("victim", ["job", "jvm"])
