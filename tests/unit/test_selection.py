@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from benchmarks.selection import figures
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline_tuner.analysis.selection import BlockFit, Observation, confirmed_gain, select
@@ -97,6 +97,7 @@ def test_a_single_candidate_wins_by_itself():
 
 
 @settings(max_examples=40, deadline=None)
+@example(1271, 8, 3, 0.890625)
 @given(st.integers(0, 10_000), st.integers(2, 8), st.integers(1, 6), st.floats(0.1, 0.9))
 def test_units_order_and_block_numbers_do_not_matter(seed, count, blocks, share):
     generator = np.random.default_rng(seed)
