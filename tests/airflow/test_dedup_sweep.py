@@ -53,12 +53,12 @@ def results_of(results: str) -> dict[str, Any]:
 
 
 def test_the_study_on_this_machine(run_dag: Any, results: str, study: Any, database: str, tmp_path: Path) -> None:
-    path = study({"seed": {"strategy": "seed", "window_partitions": 4}, "auto": {}})
+    path = study({"seed": {"strategy": "seed", "window_partitions": 20}, "auto": {}})
     assert run_dag(tuning_dag(path)).state == "success"
     found = results_of(results)
     assert [result.reason for result in found.values() if result.status != "measured"] == []
     moved = {label: result.metrics["shuffle_write_bytes"] for label, result in found.items()}
-    assert moved["auto"] < 0.35 * moved["seed"]
+    assert moved["auto"] < 0.5 * moved["seed"]
     assert all(check.passed for check in found["auto"].measurement.checks)
     (report,) = (tmp_path / "reports").rglob("analysis.md")
     assert "### Infrastructure" in report.read_text()

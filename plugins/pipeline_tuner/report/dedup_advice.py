@@ -59,7 +59,7 @@ def code_and_infrastructure(story: Story) -> str:
     from pipeline_tuner import settings
 
     prices = parse_prices(settings.prices_file().read_text(encoding="utf-8"))
-    return advice(story.results, prices, pick=story.main.label)
+    return advice(story.results, prices, pick=story.main.label if story.main.status == "winner" else None)
 
 
 def _measured(results: Sequence[TrialResult]) -> list[Measured]:
