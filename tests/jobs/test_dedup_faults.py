@@ -233,6 +233,7 @@ def test_a_cluster_that_loses_a_worker_ends_right(cluster: Cluster, database: st
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.executor.cores": 1,
+        "spark.pyspark.python": sys.executable,
     }
     from concurrent.futures import ThreadPoolExecutor
 
@@ -242,6 +243,8 @@ def test_a_cluster_that_loses_a_worker_ends_right(cluster: Cluster, database: st
         with ThreadPoolExecutor(1) as pool:
             outcome = pool.submit(run, spark, given)
             eventually(lambda: staging_tables(database) or outcome.done(), "the staging table")
+            if outcome.done():
+                outcome.result()
             with held(database, f"LOCK TABLE {staging_tables(database)[0]} IN SHARE MODE"):
                 eventually(lambda: blocked(database), "a task to copy")
                 cluster.lose_a_worker()
