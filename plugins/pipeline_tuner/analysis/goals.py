@@ -158,6 +158,9 @@ def _check(study: Study, text: str, measured: Sequence[TrialResult]) -> Constrai
     values = [figures(study, result) for result in measured]
     try:
         kept = sum(bool(Expression(text).evaluate(known)) for known in values)
+        if values and Expression(text).names <= set(study.space.parameters):
+            # Nothing measured stands in it: the configuration keeps it or does not, in every run.
+            return ConstraintCheck(text, kept, len(values), 1.0 if kept == len(values) else 0.0)
         margins = [_margin(text, known) for known in values]
     except ValueError as error:
         raise GoalError(f"constraint {error}, which a trial does not have") from None
