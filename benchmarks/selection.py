@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline_tuner.analysis.selection import MIN_BLOCKS, Observation, Selection, confirmed_gain, select
+from pipeline_tuner.analysis.block_fit import MIN_BLOCKS, Observation
+from pipeline_tuner.analysis.selection import Selection, confirmed_gain, select
 
 Generator = np.random.Generator
 ZONE = 0.05

@@ -12,13 +12,14 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from pipeline_tuner.analysis.block_fit import MIN_BLOCKS
 from pipeline_tuner.analysis.estimates import block_cap, finalists
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.goals import goal_unit, goal_value
 from pipeline_tuner.analysis.history import earlier_gains
 from pipeline_tuner.analysis.intervals import exponential, log_interval
 from pipeline_tuner.analysis.preference import by_preference
-from pipeline_tuner.analysis.selection import MIN_BLOCKS, Selection, confirmed_gain, select
+from pipeline_tuner.analysis.selection import Selection, confirmed_gain, select
 from pipeline_tuner.exceptions import NoRecommendationError
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.study import Study

@@ -21,6 +21,7 @@ class Candidate:
 
     @property
     def configuration_id(self) -> str:
+        """Equal for equal configurations, whatever their names."""
         return configuration_id(self.configuration)
 
 
@@ -46,6 +47,7 @@ class TrialPlan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrialPlan:
+        """The inverse of `to_dict`."""
         return cls(**values)
 
 

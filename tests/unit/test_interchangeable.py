@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline_tuner.analysis.selection import Observation, select
+from pipeline_tuner.analysis.block_fit import Observation
+from pipeline_tuner.analysis.selection import select
 
 TRUTH = (1.0, 1.0, 1.05, 1.06, 1.06, 1.06)
 """The last ones are more than the indifference zone worse: no preference may lead to them."""

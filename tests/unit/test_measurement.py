@@ -4,8 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pipeline_jobs.contract import JobError, MeasurementWriter, TrialConfig
 
+from pipeline_jobs.contract import JobError, MeasurementWriter, TrialConfig
 from pipeline_tuner.exceptions import MeasurementError
 from pipeline_tuner.measurement import read_measurement
 from pipeline_tuner.trial import TrialPlan, TrialResult

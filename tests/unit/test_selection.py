@@ -10,7 +10,8 @@ from benchmarks.selection import figures
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline_tuner.analysis.selection import BlockFit, Observation, confirmed_gain, select
+from pipeline_tuner.analysis.block_fit import BlockFit, Observation
+from pipeline_tuner.analysis.selection import confirmed_gain, select
 
 
 def measured(truth: dict[str, float], blocks: int, noise: float = 0.02, seed: int = 0) -> list[Observation]:

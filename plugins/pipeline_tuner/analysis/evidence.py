@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from pipeline_tuner.analysis.block_fit import Observation
 from pipeline_tuner.analysis.goals import ConstraintCheck, GoalError, Scores, check_constraints, goal_scores
-from pipeline_tuner.analysis.selection import Observation
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import Candidate, Phase, TrialResult

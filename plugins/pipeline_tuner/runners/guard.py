@@ -97,24 +97,25 @@ def _descendants() -> list[int]:
 
 
 def _scan() -> list[int]:
-    parents = _parents()
+    processes = _processes()
     found: list[int] = []
     generation = {os.getpid()}
     while generation:
-        generation = {pid for pid, parent in parents.items() if parent in generation}
-        found.extend(generation)
+        # Through the dead as well: a program whose first thread has ended may still have children.
+        generation = {pid for pid, (parent, _) in processes.items() if parent in generation}
+        found.extend(pid for pid in generation if processes[pid][1])
     return found
 
 
-def _parents() -> dict[int, int]:
-    parents = {}
+def _processes() -> dict[int, tuple[int, bool]]:
+    """Every process with its parent, and whether it lives."""
+    processes = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError, IndexError):
             # The name in parentheses may hold spaces: the fields follow the last parenthesis.
             state, parent = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:2]
-            if state not in "ZX":
-                parents[int(stat.parent.name)] = int(parent)
-    return parents
+            processes[int(stat.parent.name)] = int(parent), state not in "ZX"
+    return processes
 
 
 def _signal_all(number: signal.Signals) -> None:

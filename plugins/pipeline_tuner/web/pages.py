@@ -71,11 +71,7 @@ def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", pa
         sweep=row,
         progress=_progress(row),
         recommendations=recommendations,
-        analysis=analysis_html(
-            row["analysis"] or "",
-            page_reads().picture_names(sweep_id),
-            f"{root_of(request)}/sweeps/{sweep_id}/pictures",
-        ),
+        analysis=analysis_html(row["analysis"] or "", page_reads().picture_names(sweep_id), pictures),
         charts={r["goal"]: interval_chart(r["document"].get("evidence", {})) for r in recommendations},
         trials=trials,
         sort=sort if sort in SORTABLE else "planned",
