@@ -12,8 +12,9 @@ import pytest
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.streaming_etl.channel import Channel, Closed
-from pipeline_jobs.streaming_etl.engine import BatchSize, Manager, Pipeline, Settings
+from pipeline_jobs.streaming_etl.engine import Manager, Pipeline
 from pipeline_jobs.streaming_etl.records import Batch, Documents, Piece
+from pipeline_jobs.streaming_etl.settings import BatchSize, Settings
 
 
 class Numbered(Piece):

@@ -17,10 +17,11 @@ from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_u
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
 from pipeline_jobs.streaming_etl import target as target_module
 from pipeline_jobs.streaming_etl.bson_file import BsonFile, DamagedFileError
-from pipeline_jobs.streaming_etl.engine import BatchSize, Settings, Source
+from pipeline_jobs.streaming_etl.engine import Source
 from pipeline_jobs.streaming_etl.load import Target, load
 from pipeline_jobs.streaming_etl.records import Piece
 from pipeline_jobs.streaming_etl.retry import Backoff
+from pipeline_jobs.streaming_etl.settings import BatchSize, Settings
 from pipeline_jobs.streaming_etl.tables import TargetError
 
 MAPPING = users_mapping()

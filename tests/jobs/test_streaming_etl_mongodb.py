@@ -19,11 +19,11 @@ from tests.jobs.test_streaming_etl_load import query
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
 from pipeline_jobs.streaming_etl.changes import ChangeStream
-from pipeline_jobs.streaming_etl.engine import Settings
 from pipeline_jobs.streaming_etl.load import Target, begin, load
 from pipeline_jobs.streaming_etl.mapping import parse_mapping
 from pipeline_jobs.streaming_etl.mongodb import Collection, CollectionRange
 from pipeline_jobs.streaming_etl.retry import Backoff
+from pipeline_jobs.streaming_etl.settings import Settings
 
 MAPPING = users_mapping()
 BACKOFF = Backoff(retries=3, first_s=0.05)

@@ -9,8 +9,8 @@ import pytest
 from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_users, users_mapping, write_bson
 
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
-from pipeline_jobs.streaming_etl.engine import Settings
 from pipeline_jobs.streaming_etl.load import Target, load
+from pipeline_jobs.streaming_etl.settings import Settings
 
 MAPPING = users_mapping()
 

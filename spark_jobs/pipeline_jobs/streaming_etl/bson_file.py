@@ -14,8 +14,8 @@ import numpy as np
 from pipeline_jobs.contract import BadConfigurationError, JobError
 from pipeline_jobs.streaming_etl import kernel
 from pipeline_jobs.streaming_etl.accounts import Range
-from pipeline_jobs.streaming_etl.engine import BatchSize
 from pipeline_jobs.streaming_etl.records import Documents, Piece
+from pipeline_jobs.streaming_etl.settings import BatchSize
 
 PIECE_BYTES = 4 * 1024 * 1024
 

@@ -23,10 +23,10 @@ from pymongo.errors import PyMongoError
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError
 from pipeline_jobs.streaming_etl.accounts import Range
-from pipeline_jobs.streaming_etl.engine import BatchSize
 from pipeline_jobs.streaming_etl.mongodb import RAW, client_of, is_transient
 from pipeline_jobs.streaming_etl.records import Batch, Documents, Piece
 from pipeline_jobs.streaming_etl.retry import Backoff
+from pipeline_jobs.streaming_etl.settings import BatchSize
 from pipeline_jobs.streaming_etl.tables import VERSIONS
 from pipeline_jobs.streaming_etl.target import Landed, TableWorker, Transformed
 

@@ -12,10 +12,11 @@ from typing import Any
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
 from pipeline_jobs.environment import environment
 from pipeline_jobs.resources import ResourceMonitor
-from pipeline_jobs.streaming_etl.engine import Report, Settings
+from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.figures import MemoryTrend, bottleneck, run_metrics, thread_details
 from pipeline_jobs.streaming_etl.memory import MemoryWork
 from pipeline_jobs.streaming_etl.production import run_production
+from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.trial import TablesTrial
 from pipeline_jobs.streaming_etl.workload import Options
 

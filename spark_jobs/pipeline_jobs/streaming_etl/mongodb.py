@@ -24,9 +24,9 @@ from pymongo.errors import AutoReconnect, ConnectionFailure, CursorNotFound, Ope
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
 from pipeline_jobs.streaming_etl import kernel
 from pipeline_jobs.streaming_etl.accounts import Range
-from pipeline_jobs.streaming_etl.engine import BatchSize
 from pipeline_jobs.streaming_etl.records import Documents, Piece
 from pipeline_jobs.streaming_etl.retry import Backoff
+from pipeline_jobs.streaming_etl.settings import BatchSize
 
 RAW = CodecOptions(document_class=RawBSONDocument)
 SAMPLES_A_RANGE = 100

@@ -10,10 +10,11 @@ from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Tri
 from pipeline_jobs.resources import ResourceMonitor
 from pipeline_jobs.streaming_etl.accounts import Accounts, Totals
 from pipeline_jobs.streaming_etl.changes import ChangeStream
-from pipeline_jobs.streaming_etl.engine import Report, Settings
+from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.figures import run_metrics
 from pipeline_jobs.streaming_etl.load import Origin, Target, begin, load
 from pipeline_jobs.streaming_etl.retry import Backoff
+from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.workload import Options, described, make_users, origin_of
 
 
