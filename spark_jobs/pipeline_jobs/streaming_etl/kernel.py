@@ -4,6 +4,9 @@ One pass a document: scan a level, note where each wanted value stands, write th
 tables below. No Python object is made for a value, and the interpreter's lock is not held. A document that
 does not fit leaves no row: what it wrote is taken back and its error is noted. The formats are those of
 bsonspec.org and of PostgreSQL's manual ("COPY", Binary Format; the types' send functions).
+
+One long module on purpose: numba keeps compiled code and notices changes only in the file of the outermost
+function. With its parts in other files, a changed part would go on running as old machine code.
 """
 
 # ruff: noqa: ANN201, ANN202, SIM109, SIM110
