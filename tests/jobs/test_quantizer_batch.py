@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 from pyspark.sql import SparkSession
 from tests.jobs.quantizer_oracle import assert_same, expected_rows
-from tests.jobs.test_quantizer_rollup import random_points
+from tests.jobs.test_quantizer_rollup import random_points, without_tiny
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.quantizer import batch as batch_module
@@ -77,14 +76,12 @@ def add(spark: SparkSession, source: str, points: pa.Table, folder: Path) -> Non
 
 
 def some_points(seed: int = 1, size: int = 4000) -> pa.Table:
-    """Points of three hours, with every kind of odd input. No window mixes sizes beyond what exact.py promises."""
+    """Points of three hours, with every kind of odd input."""
     tables = [random_points(each) for each in range(seed * 1000, seed * 1000 + size // 60)]
     points = pa.concat_tables(tables)
     times = points["wall_timestamp"].cast(pa.int64())
     shifted = [None if time is None else START_US + 1 + time % (3 * HOUR) for time in times.to_pylist()]
-    points = points.set_column(2, "wall_timestamp", pa.array(shifted, pa.int64()).cast(TIME))
-    is_tiny = pc.fill_null(pc.less(pc.abs(points["value"]), 1e-5), False)
-    return points.set_column(3, "value", pc.if_else(is_tiny, 0.0, points["value"]))
+    return without_tiny(points.set_column(2, "wall_timestamp", pa.array(shifted, pa.int64()).cast(TIME)))
 
 
 def table_of(spark: SparkSession, name: str, *, complete: bool = True) -> pd.DataFrame:

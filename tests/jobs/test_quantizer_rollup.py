@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,6 +84,12 @@ def random_points(seed: int) -> pa.Table:
     return table(rows)
 
 
+def without_tiny(points: pa.Table) -> pa.Table:
+    """No window mixes sizes beyond what exact.py and groups.py promise."""
+    is_tiny = pc.fill_null(pc.less(pc.abs(points["value"]), 1e-5), False)
+    return points.set_column(3, "value", pc.if_else(is_tiny, 0.0, points["value"]))
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_rows_equal_the_oracle(seed: int) -> None:
     points = random_points(seed)
@@ -108,7 +115,7 @@ def test_a_cascade_equals_the_direct_rollup() -> None:
     rows = rolled_up(points)
     for resolution in RESOLUTIONS[1:]:
         direct = rolled_up(points, (resolution,))
-        mask = pa.compute.equal(rows["resolution_ms"], resolution)
+        mask = pc.equal(rows["resolution_ms"], resolution)
         assert in_order(rows.filter(mask)).equals(in_order(direct))
 
 

@@ -1,0 +1,138 @@
+"""The job as a trial: measurement and checks, refused settings, engines, upkeep."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from tests.jobs.test_quantizer_batch import (
+    HOUR,
+    START_US,
+    Make,
+    add,
+    make,  # noqa: F401
+    same_table,
+    some_points,
+    spark,  # noqa: F401
+    table_of,
+)
+from tests.jobs.test_quantizer_rollup import in_order, random_points, rolled_up, without_tiny
+
+from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig, read_config
+from pipeline_jobs.quantizer import maintenance, seed_shape
+from pipeline_jobs.quantizer.batch import run_batch
+from pipeline_jobs.quantizer.job import run
+from pipeline_jobs.quantizer.settings import read_settings, read_workload
+
+
+@pytest.mark.parametrize("engine", ["duckdb", "polars"])
+def test_engines_give_the_same_states_to_the_last_bit(engine: str) -> None:
+    for seed in range(0, 120, 3):
+        points = without_tiny(random_points(seed))
+        assert in_order(rolled_up(points, engine=engine)).equals(in_order(rolled_up(points))), seed
+
+
+REFUSED = [
+    ({"spark.driver.extraJavaOptions": "-XX:+UseG1GC -XX:+G1SummarizeConcMark"}, "G1SummarizeConcMark"),
+    ({"write_format": "data"}, "names the file format"),
+    ({"broadcast_partials": True}, "a hint for joins"),
+    ({"spark.executor.memoryOverhead": "25g"}, "no effect with the master local"),
+    ({"spark.shuffle.service.index.cache.size": "2048"}, "a size in bytes"),
+    ({"driver_memory": "9000g"}, "this machine has"),
+    ({"engine": "pandas"}, "must be one of compiled, duckdb, polars"),
+    ({"shape": "cube"}, "must be one of tasks, seed"),
+    ({"format_version": 1}, "must be 2 or 3"),
+]
+
+
+@pytest.mark.parametrize(("configuration", "reason"), REFUSED)
+def test_settings_that_cannot_work_are_refused_with_the_reason(configuration: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BadConfigurationError, match=reason):
+        read_settings(TrialConfig("quantizer", "t", configuration))
+
+
+def test_good_flags_of_java_are_accepted() -> None:
+    options = "-XX:+UseG1GC -XX:InitiatingHeapOccupancyPercent=35 -XX:G1HeapRegionSize=16m"
+    read_settings(TrialConfig("quantizer", "t", {"spark.driver.extraJavaOptions": options}))
+
+
+def test_an_unknown_workload_option_is_named() -> None:
+    with pytest.raises(BadConfigurationError, match="pionts: not known; there are"):
+        read_workload(TrialConfig("quantizer", "t", {}, workload={"pionts": 5}))
+
+
+def test_a_late_duplicate_updates_nothing(spark: SparkSession, make: Make, tmp_path: Path) -> None:  # noqa: F811
+    points = some_points(30, 600)
+    batch = make(points, lateness_ms=10**9)
+    run_batch(spark, batch)
+    before = table_of(spark, batch.target)
+    add(spark, batch.source, points.slice(0, 200), tmp_path)
+    result = run_batch(spark, batch)
+    assert result.counts.late > 0
+    same_table(table_of(spark, batch.target), before)
+
+
+def test_upkeep_changes_no_row_and_keeps_the_position(spark: SparkSession, make: Make) -> None:  # noqa: F811
+    batch = make(some_points(31, 1200))
+    for hour in range(3):
+        run_batch(spark, replace(batch, end_us=START_US + (hour + 1) * HOUR - 7))
+    before = table_of(spark, batch.target)
+    packed = maintenance.rewrite_data_files(spark, batch.target)
+    assert packed["rewritten_files"] > packed["added_files"] > 0
+    maintenance.rewrite_manifests(spark, batch.target)
+    expired = maintenance.expire_snapshots(spark, batch.target, keep_last=1, older_than_s=0)
+    assert expired["deleted_data_files"] > 0
+    maintenance.remove_orphan_files(spark, batch.target, older_than_s=0)
+    same_table(table_of(spark, batch.target), before)
+    assert run_batch(spark, replace(batch, end_us=START_US + 2 * HOUR)).snapshot is None
+    result = run_batch(spark, batch)
+    assert result.snapshot is not None
+    assert table_of(spark, batch.target)["count"].sum() >= before["count"].sum()
+
+
+def test_the_seeds_shape_counts_the_same_points(spark: SparkSession, make: Make) -> None:  # noqa: F811
+    batch = make(some_points(32, 600))
+    ours = run_batch(spark, batch)
+    theirs = replace(batch, target=batch.target + "_seed")
+    seed_shape.create_tables(spark, theirs)
+    shape = seed_shape.Shape(read_partitions=2, write_partitions=2)
+    seed_shape.run_seed_shape(spark, replace(theirs, end_us=START_US + 100 * 60_000_000), shape)
+    seed_shape.run_seed_shape(spark, replace(theirs, start_us=START_US + 100 * 60_000_000), shape)
+    counted = spark.sql(f"SELECT sum(count) FROM {theirs.target} WHERE resolution_ms = 60000").first()
+    assert counted is not None
+    assert counted[0] == ours.counts.points + ours.counts.repeated
+
+
+def test_a_trial_leaves_a_checked_measurement(
+    iceberg_env: dict[str, str],
+    postgres,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CATALOG", postgres.create_database("quantizer_trial"))
+    config = {
+        "contract": 1,
+        "job": "quantizer",
+        "trial_id": "s/1",
+        "configuration": {"shape": "tasks", "shuffle_partitions": 2},
+        "workload": {"name": "small", "points": 40_000, "hours": 2, "warehouse": str(tmp_path / "warehouse")},
+        "connections": {"catalog": "CATALOG"},
+        "warmups": 0,
+    }
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    writer = MeasurementWriter(read_config(path), tmp_path / "measurement.json")
+    run(writer.config, writer)
+    writer.write()
+    measured = json.loads((tmp_path / "measurement.json").read_text())
+    assert measured["status"] == "measured"
+    assert len(measured["checks"]) == 6
+    assert all(check["passed"] for check in measured["checks"]), measured["checks"]
+    assert measured["metrics"]["rows"] > 30_000
+    assert measured["metrics"]["commit_s"] > 0
+    assert measured["details"]["iceberg"]["files"] > 0
+    assert not list((tmp_path / "warehouse").rglob("quantizer_trial_*/**/*.parquet"))
