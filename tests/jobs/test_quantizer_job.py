@@ -126,6 +126,7 @@ def test_a_trial_leaves_a_checked_measurement(
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
     writer = MeasurementWriter(read_config(path), tmp_path / "measurement.json")
+    writer.config.workload["plot"] = str(tmp_path / "series.svg")  # type: ignore[index]
     run(writer.config, writer)
     writer.write()
     measured = json.loads((tmp_path / "measurement.json").read_text())
@@ -133,6 +134,7 @@ def test_a_trial_leaves_a_checked_measurement(
     assert len(measured["checks"]) == 6
     assert all(check["passed"] for check in measured["checks"]), measured["checks"]
     assert measured["metrics"]["rows"] > 30_000
+    assert "<svg" in (tmp_path / "series.svg").read_text()
     assert measured["metrics"]["commit_s"] > 0
     assert measured["details"]["iceberg"]["files"] > 0
     assert not list((tmp_path / "warehouse").rglob("quantizer_trial_*/**/*.parquet"))

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig
 from pipeline_jobs.environment import environment
@@ -22,6 +23,7 @@ from pipeline_jobs.event_log import summarise_event_log
 from pipeline_jobs.quantizer import lake, seed_shape, workload
 from pipeline_jobs.quantizer.batch import Batch, BatchResult, run_batch
 from pipeline_jobs.quantizer.check import Expected, check_rollups, expected_figures
+from pipeline_jobs.quantizer.plot import plot_series
 from pipeline_jobs.quantizer.production import run_production
 from pipeline_jobs.quantizer.rollup import warm_up
 from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us, read_settings, read_workload
@@ -51,6 +53,8 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
             try:
                 since = trial.measure(writer)
                 trial.judge(writer)
+                if work.plot and settings.shape == "tasks":
+                    writer.details["plot"] = trial.draw()
             finally:
                 trial.clean_up()
             ended = time.monotonic()
@@ -136,6 +140,15 @@ class Trial:
             "resolutions_ms": list(self.work.resolutions_ms),
             "batches": self.work.batches,
         }
+
+    def draw(self) -> str:
+        """Draw the busiest series of the last sample, where the workload asks for it."""
+        rows = self.spark.table(self.target).groupBy("org_id", "metric_name").agg(F.sum("count").alias("points"))
+        busiest = rows.orderBy(F.desc("points"), "org_id", "metric_name").first()
+        if busiest is None:
+            return ""
+        names = {"org": busiest["org_id"], "metric": busiest["metric_name"]}
+        return str(plot_series(self.spark, self.source, self.target, Path(self.work.plot), **names))
 
     def clean_up(self) -> None:
         """Drop the trial's tables with their files."""

@@ -89,6 +89,8 @@ class Workload:
     """The time is rolled up in that many batches, whose borders cut windows, so partials are written and read."""
     catalog: str = "jdbc"
     warehouse: str = ""
+    plot: str = ""
+    """Trials only: a file to draw the busiest series' points and rollups to."""
     source: str = ""
     target: str = ""
     """Production: the tables to roll up from and into (lake.db.table); a trial makes its own."""
