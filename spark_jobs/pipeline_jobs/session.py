@@ -149,9 +149,9 @@ def _ensure_jvm(wanted: dict[str, str]) -> None:
 
 
 def _ship_package(context: SparkContext) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        archive = shutil.make_archive(f"{folder}/pipeline_jobs", "zip", PACKAGE_FOLDER.parent, PACKAGE_FOLDER.name)
-        context.addPyFile(archive)
+    """Executors fetch the archive when they start, late ones too: it lies in a folder that Spark removes at its end."""
+    folder = tempfile.mkdtemp(dir=context._temp_dir)
+    context.addPyFile(shutil.make_archive(f"{folder}/pipeline_jobs", "zip", PACKAGE_FOLDER.parent, PACKAGE_FOLDER.name))
 
 
 def _as_text(value: Any) -> str:
