@@ -2,8 +2,8 @@
 
 With the database, documents of a BSON file into the 15 tables with foreign keys, a transaction a batch:
 - `limit`: COPY payloads made before, loaded by two processes, without upsert or books: what PostgreSQL can take;
-- `ours`: the job's load with two workers, upsert and books on; `ours again`: the same documents once more, so that
-  every one replaces what is there;
+- `ours`: the job's load over two connections, upsert and books on, four workers so that one batch is transformed
+  while another loads; `ours again`: the same documents once more, so that every one replaces what is there;
 - `execute_values`: what people write: decode with pymongo, rows as tuples, `execute_values` a table, one process.
 In memory, both records by batch size, workers and pipelines, with making the records counted and not.
 
@@ -116,7 +116,7 @@ class Bench:
             return count / (time.monotonic() - start)
 
     def _load(self, job: str) -> float:
-        settings = Settings(batch_size=BATCH, worker_num=WRITERS, batch_bytes=64 * 1024 * 1024)
+        settings = Settings(batch_size=BATCH, worker_num=2 * WRITERS, pool_size=WRITERS, batch_bytes=64 * 1024 * 1024)
         start = time.monotonic()
         load(BsonFile(self.file), Target(self.uri, self.mapping), settings, job=job)
         seconds = time.monotonic() - start

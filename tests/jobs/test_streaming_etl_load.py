@@ -265,3 +265,17 @@ def test_two_loads_of_the_same_keys_at_once_end_well(target: Target, tmp_path: P
     assert errors == []
     assert query(target.uri, "SELECT count(*) FROM etl_dead_letter") == [(0,)]
     assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, documents)
+
+
+def test_a_batch_that_is_missing_between_others_comes_again_with_all_after_it(target: Target, tmp_path: Path) -> None:
+    """As after a SIGKILL while batch 4 was slow and batches 5 to 9 had committed."""
+    documents = some_users(100)
+    file = write_bson(tmp_path / "users.bson", raws_of(documents))
+    load(BsonFile(file), target, Settings(batch_size=10, worker_num=1))
+    query(target.uri, "DELETE FROM etl_batch WHERE sequence = 4")
+    query(target.uri, "UPDATE etl_range SET is_done = false")
+    for table in reversed(MAPPING.tables):
+        query(target.uri, f"DELETE FROM {table.name} WHERE user_id BETWEEN 41 AND 50")
+    report, totals = load(BsonFile(file), target, Settings(batch_size=7, worker_num=2))
+    assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, documents)
+    assert (report.records, totals.documents, totals.loaded) == (60, 100, 100)
