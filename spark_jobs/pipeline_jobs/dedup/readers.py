@@ -23,7 +23,7 @@ def read_source(spark: SparkSession, source: Source, config: TrialConfig) -> Dat
         records = _read(reader, source, config)
         records.schema  # noqa: B018  Spark resolves a source here, so that a missing one is reported here
     except (AnalysisException, ParseException) as error:
-        raise BadConfigurationError(f"source {source.path}: {str(error).splitlines()[0]}") from None
+        raise BadConfigurationError(f"source {source.path}: {str(error).strip().splitlines()[0]}") from None
     return records
 
 

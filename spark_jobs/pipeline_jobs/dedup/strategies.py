@@ -183,7 +183,7 @@ def _check_condition(records: DataFrame, condition: str) -> None:
     try:
         kind = records.select(F.expr(condition).alias("c")).schema["c"].dataType.simpleString()
     except Exception as error:
-        raise BadConfigurationError(f"deleted_when {condition!r}: {str(error).splitlines()[0]}") from None
+        raise BadConfigurationError(f"deleted_when {condition!r}: {str(error).strip().splitlines()[0]}") from None
     if kind != "boolean":
         raise BadConfigurationError(f"deleted_when {condition!r} is a {kind}, must be true or false")
 
