@@ -258,6 +258,7 @@ def test_a_cluster_that_loses_a_worker_ends_right(cluster: Cluster, database: st
     assert merged.staged == 70
 
 
+@pytest.mark.soak
 def test_no_memory_is_a_measured_failure(spark_env: dict[str, str], tmp_path: Path) -> None:
     """A broadcast of 1.5 million keys does not fit into the smallest driver that Spark starts with."""
     document = {
