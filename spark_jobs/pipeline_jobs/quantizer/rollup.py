@@ -9,7 +9,6 @@ of their own, in order of value. The order of rows in the input never matters. -
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -18,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_jobs.quantizer.exact import PARTS
+from pipeline_jobs.quantizer.exact import PARTS, sum_rows
 from pipeline_jobs.quantizer.kernel import RESET_SUM, States, merge, roll_up, sort_points
 
 LARGEST_VALUE = 1e150
@@ -217,8 +216,8 @@ def increase_of(states: States) -> np.ndarray:
     """
     increase = states.last - states.first
     restarted = np.flatnonzero(states.resets)
-    for row in restarted:
-        increase[row] = math.fsum((states.last[row], -states.first[row], *states.sums[row, RESET_SUM:]))
+    terms = np.column_stack((states.last, -states.first, states.sums[:, RESET_SUM:]))[restarted]
+    increase[restarted] = sum_rows(terms)[:, 0]
     return increase
 
 
