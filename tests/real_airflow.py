@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"])
 PATIENCE_S = 400
 

@@ -94,16 +94,15 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
     page = log_in(chromium, airflow, "ada")
     page.goto("/dags/tune_migration")
     page.get_by_role("button", name="Trigger").first.click()
-    page.get_by_role("dialog").get_by_text("Strategy").first.wait_for()
+    page.get_by_role("dialog").get_by_role("button", name="Trigger").last.wait_for()
     picture(page, "trigger")
     page.get_by_role("dialog").get_by_role("button", name="Trigger").last.click()
     run_id = airflow.until(lambda: newest_run(airflow))
 
     sweep_tab = f"/dags/tune_migration/runs/{run_id}/plugin/pipeline_tuner_sweep"
-    airflow.until(lambda: any(i["task_id"] == "trial" for i in airflow.instances("migration", run_id)))
     page.goto(sweep_tab)
     frame = page.frame_locator("iframe")
-    frame.get_by_role("progressbar").wait_for()
+    frame.get_by_role("progressbar").wait_for(timeout=3 * PATIENCE_MS)
     picture(page, "running")
     assert airflow.finished("migration", run_id) == "success", airflow.logs()
 

@@ -43,4 +43,5 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
 
 
 async def _database_away(request: Request, error: Exception) -> HTMLResponse:
-    return render(request, "problem.html", status_code=503, title="The results database is away", detail=str(error))
+    title = "The results database is away"
+    return render(request, "problem.html", status_code=503, title=title, detail=str(error), is_live=False)

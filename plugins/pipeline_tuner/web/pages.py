@@ -124,9 +124,8 @@ def sweep_of_run(request: Request, user: User, dag_id: str, run_id: str) -> Resp
     require_read(user, dag_id)
     sweep_id = page_reads().sweep_of_run(dag_id, run_id)
     if sweep_id is None:
-        return render(
-            request, "problem.html", title="No sweep here yet", detail="This run has not planned a trial so far."
-        )
+        detail = "This run has not planned a trial so far. The page looks again every few seconds."
+        return render(request, "problem.html", title="No sweep here yet", detail=detail, is_live=True)
     return RedirectResponse(f"{root_of(request)}/sweeps/{sweep_id}", status_code=303)
 
 
