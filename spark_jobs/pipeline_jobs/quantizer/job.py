@@ -40,7 +40,7 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="quantizer-") as folder:
         with _session(config, work, folder) as spark:
-            warm_up()
+            warm_up_workers(spark)
             if work.target:
                 writer.startup_s = time.monotonic() - begun
                 writer.environment = environment()
@@ -60,6 +60,13 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
             ended = time.monotonic()
         writer.teardown_s = time.monotonic() - ended
         record_stages(writer, folder, since)
+
+
+def warm_up_workers(spark: SparkSession) -> None:
+    """Start the Python workers and let each load the compiled hot path, as part of the start-up."""
+    warm_up()
+    workers = spark.sparkContext.defaultParallelism
+    spark.sparkContext.parallelize(range(workers), workers).foreach(lambda _: warm_up())
 
 
 class Trial:
