@@ -7,32 +7,27 @@ speculated or lost with its executor leaves no row behind. One run at a time wri
 
 from __future__ import annotations
 
-import io
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psycopg2
 from psycopg2 import errors
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, DecimalType, StructType
 
 from pipeline_jobs.contract import BadConfigurationError, JobError
+from pipeline_jobs.dedup.csv_copy import APPLICATION, ATTEMPT, copier
 from pipeline_jobs.dedup.options import Rule, Target
 from pipeline_jobs.dedup.strategies import DELETED
 from pipeline_jobs.migration.postgres import connect, identifier, identifiers
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from psycopg2.extensions import cursor as Cursor
 
 BOOKMARKS = "pipeline_tuner_bookmarks"
-ATTEMPT = "_attempt"
-COPY_BUFFER = 1 << 20
 LOCK_TIMEOUT_S = 30
-APPLICATION = "pipeline tuner dedup"
 
 TYPES = {
     "boolean": "boolean",
@@ -90,7 +85,7 @@ class PostgresTarget:
     def stage(self, latest: DataFrame) -> list[int]:
         """Copy the rows into the staging table; returns the task attempts whose rows count."""
         rows = latest.select(*(as_copied(latest, name) for name in self._schema.names), DELETED)
-        copied = rows.mapInArrow(_copier(self._uri, self._staging, rows.columns), "attempt bigint, copied bigint")
+        copied = rows.mapInArrow(copier(self._uri, self._staging, rows.columns), "attempt bigint, copied bigint")
         return [row.attempt for row in copied.where("copied > 0").collect()]
 
     def merge(self, attempts: Sequence[int], newest: str | None) -> Merged:
@@ -246,58 +241,3 @@ def as_copied(rows: DataFrame, name: str) -> Column:
     if postgres_type(kind) == "jsonb":
         return F.to_json(name).alias(name)
     return F.col(name)
-
-
-def _copier(
-    uri: str, staging: str, columns: Sequence[str]
-) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """A function for Spark's tasks: copies a partition into the staging table and commits at its end."""
-    statement = f"COPY {staging} ({identifiers([*columns, ATTEMPT])}) FROM STDIN (FORMAT csv)"
-
-    def copy(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        import pyarrow
-        from pyspark import TaskContext
-
-        attempt = TaskContext.get().taskAttemptId()  # type: ignore[union-attr]
-        rows = _CsvRows(iter(batches), attempt)
-        connection = connect(uri, APPLICATION, autocommit=False)
-        try:
-            with connection.cursor() as cursor:
-                cursor.copy_expert(statement, rows, COPY_BUFFER)
-            connection.commit()
-        except psycopg2.Error as error:
-            raise RuntimeError(f"PostgreSQL refused the rows: {str(error).strip()}") from None
-        finally:
-            connection.close()
-        yield pyarrow.RecordBatch.from_pydict({"attempt": [attempt], "copied": [rows.count]})
-
-    return copy
-
-
-class _CsvRows(io.RawIOBase):
-    """Record batches as a file of CSV lines, each ended by the attempt's number: as much as is asked for, no more."""
-
-    def __init__(self, batches: Iterator[pa.RecordBatch], attempt: int) -> None:
-        self._batches, self._attempt = batches, attempt
-        self._rest = memoryview(b"")
-        self.count = 0
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes, at most `size`; empty at the end."""
-        if not self._rest:
-            self._rest = memoryview(self._next_block())
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(taken)
-
-    def _next_block(self) -> bytes:
-        import pyarrow
-        from pyarrow import csv
-
-        for batch in self._batches:
-            if batch.num_rows:
-                self.count += batch.num_rows
-                numbered = batch.append_column(ATTEMPT, pyarrow.repeat(self._attempt, batch.num_rows))
-                block = io.BytesIO()
-                csv.write_csv(numbered, block, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
-                return block.getvalue()
-        return b""
