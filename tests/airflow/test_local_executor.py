@@ -20,7 +20,7 @@ def airflow(postgres, tmp_path_factory):
     folder = tmp_path_factory.mktemp("airflow")
     write_studies(folder)
     with running_airflow(folder, postgres) as real:
-        real.token = real.rest("/auth/token", {})["access_token"]
+        real.token = real.rest("/auth/token")["access_token"]
         yield real
 
 
