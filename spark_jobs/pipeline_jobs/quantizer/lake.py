@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -28,6 +26,7 @@ CATALOG = "lake"
 PREFIX = f"spark.sql.catalog.{CATALOG}"
 EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 CATALOG_KINDS = ("jdbc", "hadoop", "rest", "glue")
+PASSWORD_FILE = "org.postgresql.pgpassfile"
 FIELD_ID = b"PARQUET:field_id"
 SQL_TYPES = {
     pa.string(): "string",
@@ -80,24 +79,24 @@ def catalog_settings(kind: str, warehouse: str, uri: str | None = None) -> dict[
 
 
 def use_password(spark: SparkSession, uri: str) -> None:
-    """Let the JDBC driver find the catalog's password in a file that only its owner can read, not in a setting."""
+    """Let the JDBC driver find the catalog's password in a file in this process's memory: in no setting, on no disk.
+
+    The file ends with the process, however that ends. The JVM, this process's child or parent, reads it by /proc.
+    """
     parts = urlsplit(uri)
-    fields = (parts.hostname, parts.port or 5432, parts.path.lstrip("/"), *map(unquote, (parts.username or "",)))
+    fields = (parts.hostname, parts.port or 5432, parts.path.lstrip("/"), unquote(parts.username or ""))
     password = unquote(parts.password or "")
-    escaped = (str(each).replace("\\", r"\\").replace(":", r"\:") for each in (*fields, password))
-    folder = Path(tempfile.mkdtemp(prefix="quantizer-"))
-    path = folder / "pgpass"
-    path.touch(mode=0o600)
-    path.write_text(":".join(escaped) + "\n", encoding="utf-8")
-    java(spark).java.lang.System.setProperty("org.postgresql.pgpassfile", str(path))
+    line = ":".join(str(each).replace("\\", r"\\").replace(":", r"\:") for each in (*fields, password))
+    memory = os.memfd_create("pgpass")
+    os.write(memory, f"{line}\n".encode())
+    java(spark).java.lang.System.setProperty(PASSWORD_FILE, f"/proc/{os.getpid()}/fd/{memory}")
 
 
 def forget_password(spark: SparkSession) -> None:
-    """Remove the file that `use_password` made."""
-    path = java(spark).java.lang.System.clearProperty("org.postgresql.pgpassfile")
+    """Give up what `use_password` made."""
+    path = java(spark).java.lang.System.clearProperty(PASSWORD_FILE)
     if path:
-        Path(path).unlink(missing_ok=True)
-        os.rmdir(Path(path).parent)
+        os.close(int(path.rpartition("/")[2]))
 
 
 def java(spark: SparkSession) -> Any:
