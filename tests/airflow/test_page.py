@@ -244,7 +244,7 @@ def test_promotion_and_roll_back_are_recorded(admin, url):
     again = admin.post("/pipeline-tuner/studies/copy_table/roll-back", data={"goal": "throughput", "token": token})
     assert again.status_code == 409
     shown = admin.get("/pipeline-tuner/studies/copy_table").text
-    assert "roll back" in shown
+    assert "rolled back" in shown
     assert "ada" in shown
 
 

@@ -128,7 +128,7 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
         frame.get_by_role("heading", name="Decisions about production").wait_for()
     picture(page, "study")
     frame.get_by_role("button", name="Roll back").first.click()
-    frame.get_by_text("roll back", exact=True).first.wait_for()
+    frame.get_by_text("rolled back", exact=True).first.wait_for()
     decisions = frame.locator("h2:has-text('Decisions') + .scroll tbody tr")
     assert [decisions.nth(n).locator("strong").inner_text() for n in range(3)] == ["copy_2", "copy_8", "copy_2"]
 
