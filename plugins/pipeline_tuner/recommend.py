@@ -206,7 +206,10 @@ class Answer:
         more = self.selection.more_trials
         hint = f"; about {counted(more, 'more trial')} would tell" if more else ""
         open_ones = [s.label for s in self.selection.standings if not s.is_settled and s.label != self.pick]
-        return f"No answer: {self.pick} leads, but {listed(open_ones)} may be better by {zone} or more{hint}."
+        words = f"No answer: {self.pick} leads, but {listed(open_ones)} may be better by {zone} or more{hint}."
+        # Where no single one can be named, what is out is the answer that people can act on.
+        worse = [s.label for s in self.selection.standings if s.is_settled and not s.is_tied]
+        return f"{words} Shown to be worse: {listed(worse)}." if worse else words
 
     def _gain_words(self) -> str:
         if self.pick == self.evidence.control:
