@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -28,6 +29,8 @@ from pipeline_tuner.sweep import sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
 ROOT = Path(__file__).resolve().parents[2]
+WITH_PLUGIN = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
+"""The environment of a second process that imports the plugin."""
 STUDY = parse_study(yaml.safe_dump(COMPRESS))
 
 
@@ -102,7 +105,7 @@ def test_the_schema_goes_down_to_nothing_and_up_again(store, sweep):
 
 def test_several_processes_migrate_at_once(database):
     program = "import sys; from pipeline_tuner.store import migrate; migrate(sys.argv[1])"
-    processes = [subprocess.Popen([sys.executable, "-c", program, database]) for _ in range(4)]
+    processes = [subprocess.Popen([sys.executable, "-c", program, database], env=WITH_PLUGIN) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0] * 4
 
 
@@ -259,7 +262,7 @@ def test_the_lock_of_a_killed_process_is_free_again(store, database):
         "import sys, time; from pipeline_tuner.store import Store\n"
         "with Store(sys.argv[1]).measuring(): print('held', flush=True); time.sleep(60)"
     )
-    holder = subprocess.Popen([sys.executable, "-c", program, database], stdout=subprocess.PIPE)
+    holder = subprocess.Popen([sys.executable, "-c", program, database], stdout=subprocess.PIPE, env=WITH_PLUGIN)
     assert holder.stdout.readline() == b"held\n"
     with pytest.raises(InfrastructureError, match="another trial"), store.measuring(timeout_s=0.2, poll_s=0.05):
         pass
@@ -287,3 +290,8 @@ def test_the_command_line_migrates_the_database_that_the_variable_names(database
     with Store(database) as store:
         assert schema_difference(store) == []
     capsys.readouterr()
+
+
+def test_a_database_without_tables_says_what_makes_them(database):
+    with Store(database) as store, pytest.raises(InfrastructureError, match="no tables yet: the first sweep"):
+        store.sweep("any")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from psycopg2 import errors
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
 from pipeline_tuner.exceptions import InfrastructureError
 
@@ -37,6 +38,10 @@ def clear_errors() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise InfrastructureError(f"the results database can't be used: {_cause(error)}") from None
+    except ProgrammingError as error:
+        if isinstance(error.orig, errors.UndefinedTable | errors.InvalidSchemaName):
+            raise InfrastructureError("the results database has no tables yet: the first sweep makes them") from None
+        raise
     except DBAPIError as error:
         if error.connection_invalidated:
             raise InfrastructureError(f"the results database went away: {_cause(error)}") from None

@@ -43,5 +43,5 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
 
 
 async def _database_away(request: Request, error: Exception) -> HTMLResponse:
-    title = "The results database is away"
-    return render(request, "problem.html", status_code=503, title=title, detail=str(error), is_live=False)
+    title = "No results to show at the moment"
+    return render(request, "problem.html", status_code=503, title=title, detail=str(error), is_live=True)
