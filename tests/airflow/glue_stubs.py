@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,8 @@ def aws() -> Iterator[str]:
         "AWS_ENDPOINT_URL": address,
         "AIRFLOW_CONN_AWS_TEST": json.dumps({"conn_type": "aws", "login": "test", "password": "test", "extra": extra}),
     }
+    # moto keeps its state in this process, beyond the life of a server.
+    urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST"), timeout=10).close()
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     yield address
     os.environ.pop("AWS_ENDPOINT_URL")
