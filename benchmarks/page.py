@@ -89,7 +89,7 @@ def _time_pages(url: str) -> dict[str, list[float]]:
     app.dependency_overrides = dict.fromkeys([security.get_user, security.page_access.dependency], _Reader)
     # The permissions are Airflow's own work and would need its whole server; the page's work is what is timed.
     everything = [f"tune_study_{n}" for n in range(4)]
-    for module in ("pages", "downloads"):
+    for module in ("pages", "sweeps"):
         web = sys.modules[f"pipeline_tuner.web.{module}"]
         web.require_read = lambda user, dag_id: None
     pages = sys.modules["pipeline_tuner.web.pages"]

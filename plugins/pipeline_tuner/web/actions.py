@@ -16,6 +16,7 @@ from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import sweep_options
 from pipeline_tuner.web.rendering import page_reads, root_of
 from pipeline_tuner.web.security import User, require_act
+from pipeline_tuner.web.sweeps import known_sweep
 
 router = APIRouter()
 Field = Annotated[str, Form(max_length=500)]
@@ -26,7 +27,7 @@ def promote(
     request: Request, user: User, sweep_id: str, goal: Field, label: Field, token: Field, note: Field = ""
 ) -> RedirectResponse:
     """Make a configuration of this sweep what production runs with for a goal."""
-    sweep = _sweep(sweep_id)
+    sweep = known_sweep(sweep_id)
     require_act(user, sweep["dag_id"], token)
     if goal not in sweep["study_definition"]["goals"]:
         raise HTTPException(422, "This study has no such goal")
@@ -108,13 +109,6 @@ def _before(decisions: list[dict[str, Any]]) -> dict[str, Any] | None:
             continue
         return next((d for d in decisions[index + 1 :] if d["action"] == "promote"), None)
     return None
-
-
-def _sweep(sweep_id: str) -> dict[str, Any]:
-    row = page_reads().sweep(sweep_id)
-    if row is None:
-        raise HTTPException(404, "No such sweep")
-    return row
 
 
 def _newest_sweep(study: str) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import json
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import PlainTextResponse, Response
 
-from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.web.rendering import page_reads
-from pipeline_tuner.web.security import User, require_read
+from pipeline_tuner.web.security import User
+from pipeline_tuner.web.sweeps import readable_sweep
 
 router = APIRouter()
 COLUMNS = ("trial_id", "phase", "round", "block", "position", "label", "is_control", "status", "failure", "reason")
@@ -21,7 +21,8 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 @router.get("/sweeps/{sweep_id}/trials.csv")
 def trials_csv(user: User, sweep_id: str) -> Response:
     """Every trial with its configuration and metrics, a column each."""
-    trials = _trials(user, sweep_id)
+    readable_sweep(user, sweep_id)
+    trials = page_reads().all_trials(sweep_id)
     parameters = sorted({name for trial in trials for name in trial["configuration"]})
     metrics = sorted({name for trial in trials for name in trial["metrics"]})
     text = io.StringIO()
@@ -38,10 +39,9 @@ def trials_csv(user: User, sweep_id: str) -> Response:
 @router.get("/sweeps/{sweep_id}/sweep.json")
 def sweep_json(user: User, sweep_id: str) -> Response:
     """The sweep, its trials and its recommendations."""
-    trials = _trials(user, sweep_id)
     document = {
-        "sweep": page_reads().sweep(sweep_id),
-        "trials": trials,
+        "sweep": readable_sweep(user, sweep_id),
+        "trials": page_reads().all_trials(sweep_id),
         "recommendations": page_reads().recommendations(sweep_id),
     }
     return _file(json.dumps(document, default=str, indent=1), "application/json", f"{sweep_id}.json")
@@ -50,30 +50,20 @@ def sweep_json(user: User, sweep_id: str) -> Response:
 @router.get("/sweeps/{sweep_id}/analysis.md")
 def analysis(user: User, sweep_id: str) -> Response:
     """The written analysis."""
-    row = page_reads().sweep(sweep_id)
-    if row is None or not row["analysis"]:
+    row = readable_sweep(user, sweep_id)
+    if not row["analysis"]:
         raise HTTPException(404, "No analysis was written for this sweep")
-    require_read(user, row["dag_id"])
     return _file(row["analysis"], "text/markdown", f"{sweep_id}.md")
 
 
 @router.get("/sweeps/{sweep_id}/pictures/{name}.svg")
 def picture(user: User, sweep_id: str, name: str) -> Response:
     """A plot of the written analysis. As a picture of a page it can't run scripts; opened alone, the policy forbids."""
-    row = page_reads().sweep(sweep_id)
+    readable_sweep(user, sweep_id)
     svg = page_reads().picture(sweep_id, name)
-    if row is None or svg is None:
+    if svg is None:
         raise HTTPException(404, "No such picture")
-    require_read(user, row["dag_id"])
     return Response(svg, media_type="image/svg+xml")
-
-
-def _trials(user: User, sweep_id: str) -> list[Row]:
-    row = page_reads().sweep(sweep_id)
-    if row is None:
-        raise HTTPException(404, "No such sweep")
-    require_read(user, row["dag_id"])
-    return page_reads().all_trials(sweep_id)
 
 
 def _plain(value: object) -> object:

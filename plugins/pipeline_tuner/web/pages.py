@@ -15,6 +15,7 @@ from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.charts import interval_chart, polyline
 from pipeline_tuner.web.rendering import analysis_html, page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
+from pipeline_tuner.web.sweeps import readable_sweep
 
 router = APIRouter()
 
@@ -61,7 +62,7 @@ def study(request: Request, user: User, study: str, page: int = 1) -> HTMLRespon
 @router.get("/sweeps/{sweep_id}", response_class=HTMLResponse)
 def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", page: int = 1) -> HTMLResponse:
     """One sweep, live while it runs and as a report after."""
-    row = _readable_sweep(user, sweep_id)
+    row = readable_sweep(user, sweep_id)
     trials, count = page_reads().trials(sweep_id, sort=sort, page=page)
     recommendations = page_reads().recommendations(sweep_id)
     pictures = f"{root_of(request)}/sweeps/{sweep_id}/pictures"
@@ -101,7 +102,7 @@ def trial(request: Request, user: User, trial_id: str) -> HTMLResponse:
 @router.get("/sweeps/{sweep_id}/compare", response_class=HTMLResponse)
 def compare(request: Request, user: User, sweep_id: str, a: str, b: str) -> HTMLResponse:
     """Two configurations of a sweep side by side, metric by metric."""
-    row = _readable_sweep(user, sweep_id)
+    row = readable_sweep(user, sweep_id)
     trials = page_reads().trials_of(sweep_id, [a, b])
     configurations = {t["label"]: t["configuration"] for t in trials}
     if a not in configurations or b not in configurations:
@@ -145,14 +146,6 @@ def _comparisons(first: Sequence[TrialResult], second: Sequence[TrialResult]) ->
     names = sorted({name for result in (*first, *second) for name in result.metrics})
     found = (compare_metric(first, second, name) for name in names)
     return [comparison for comparison in found if comparison is not None]
-
-
-def _readable_sweep(user: Any, sweep_id: str) -> dict[str, Any]:
-    row = page_reads().sweep(sweep_id)
-    if row is None:
-        raise HTTPException(404, "No such sweep")
-    require_read(user, row["dag_id"])
-    return row
 
 
 def _history(study: str, goal: str) -> dict[str, Any]:
