@@ -60,6 +60,17 @@ def test_smaller_is_better_for_a_time():
     assert verdict(claim).verdict == "confirmed"
 
 
+def test_one_block_is_judged_by_the_noise_of_all_trials():
+    claim = {"better": {"method": "copy"}, "worse": {"method": "jdbc"}}
+    study = planted_study(claims=[{"source": "seed", "text": "so it is", **claim}])
+    results = planted_sweep(DURATIONS, CONFIGURATIONS, control="balanced", blocks=4, noise=0.02)
+    once = [r for r in results if r.plan.block == 1 or "copy" not in r.plan.label]
+    found = check_claims(study, planted_options(study), once)[0]
+    assert (found.verdict, found.interval.n) == ("confirmed", 1)
+    alone = [r for r in once if r.plan.block == 1]
+    assert check_claims(study, planted_options(study), alone)[0].verdict == "not separable"
+
+
 def test_noise_is_not_separable():
     study = planted_study(claims=[{"source": "s", "text": "t", "better": {"batch": 101}, "worse": {"batch": 100}}])
     results = planted_sweep(DURATIONS, CONFIGURATIONS, control="balanced", blocks=4, noise=0.3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.unit.planted import planted_study
 
-from pipeline_tuner.analysis.effect_model import Run
+from pipeline_tuner.analysis.effect_design import Run
 from pipeline_tuner.analysis.effects import effects, holm
 
 SPACE = planted_study().space
@@ -90,6 +90,27 @@ def test_parameters_changed_together_are_not_separated():
     found = effects(SPACE, runs(additive, together))
     assert ("batch", "partitions") in found.not_separable
     assert set(by_name(found)) == {"method"}
+
+
+def test_presets_that_moved_everything_together_invent_no_effect():
+    # As hand-written presets are: each method with its own partitions and batches. The method alone matters.
+    slow = [{"partitions": p, "batch": b, "method": "jdbc"} for p, b in ((18, 75), (12, 50), (24, 100), (32, 50))]
+    fast = [{"partitions": p, "batch": 1000, "method": "copy"} for p in (4, 5, 6)]
+    truth = lambda c: 8.0 if c["method"] == "copy" else 1.0  # noqa: E731
+    for seed in range(20):
+        found = effects(SPACE, runs(truth, [*slow, *fast], blocks=2, noise=0.1, seed=seed))
+        assert set(by_name(found)) <= {"partitions"}
+        assert found.not_separable[0] == ("batch", "method")
+
+
+def test_a_parameter_that_is_inactive_elsewhere_does_not_hide_what_switches_it_on():
+    slow = [{"partitions": p, "batch": b, "method": "jdbc"} for p in (8, 16) for b in (10, 100)]
+    fast = [{"partitions": p, "method": "copy"} for p in (8, 16)]
+    truth = lambda c: 8.0 if c["method"] == "copy" else 1.2 if c["batch"] == 100 else 1.0  # noqa: E731
+    found = by_name(effects(SPACE, runs(truth, [*slow, *fast], noise=0.02)))
+    assert found["method"].gain.low < 8 / math.sqrt(1.2) < found["method"].gain.high
+    assert found["batch"].gain.low < 1.2 < found["batch"].gain.high
+    assert not found["partitions"].is_shown
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,11 @@ def test_extrapolation_is_marked_wide_and_ends():
     assert fitted.predict(17) is None
 
 
+def test_what_does_not_grow_is_flat():
+    assert fit_scaling(points(1.0, 0.0, levels=(2, 4, 8, 16))).is_flat
+    assert not fit_scaling(points(0.1, 0.0)).is_flat
+
+
 @pytest.mark.parametrize("crosstalk", [0.0, 0.01])
 def test_extrapolation_covers_the_truth(crosstalk):
     inside = 0

@@ -4,7 +4,7 @@ import math
 
 from tests.unit.planted import planted_study
 
-from pipeline_tuner.analysis.effect_model import Run
+from pipeline_tuner.analysis.effect_design import Run
 from pipeline_tuner.analysis.effects import Effects, effects
 from pipeline_tuner.analysis.side_by_side import contrasts_around
 from pipeline_tuner.analysis.suggestions import suggestions
@@ -21,7 +21,7 @@ def tried(*changes):
 def test_suggestions_are_valid_untried_and_near_what_worked():
     measured = tried({}, {"batch": 1000}, {"partitions": 16}, {"method": "copy"})
     working = [c for c in measured if c["method"] == "jdbc"]
-    found = suggestions(SPACE, measured, BASE, BASE, Effects(), working=working, most=50)
+    found = suggestions(SPACE, measured, BASE, Effects(), working=working, most=50)
     assert found
     assert {configuration_id(s.configuration) for s in found}.isdisjoint(map(configuration_id, measured))
     assert all(SPACE.problem(s.configuration) is None for s in found)
@@ -36,7 +36,7 @@ def test_the_best_prediction_comes_first():
         for block in range(3)
         for i, c in enumerate(measured)
     ]
-    found = suggestions(SPACE, measured, {**BASE, "batch": 100}, BASE, effects(SPACE, runs))
+    found = suggestions(SPACE, measured, {**BASE, "batch": 100}, effects(SPACE, runs))
     assert found[0].configuration["batch"] == 316
     assert found[0].predicted.value > found[-1].predicted.value
 

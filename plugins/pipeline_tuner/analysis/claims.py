@@ -13,18 +13,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pipeline_tuner.analysis.block_fit import BlockFit, Observation
 from pipeline_tuner.analysis.goals import figures, goal_score, larger_is_better
-from pipeline_tuner.analysis.intervals import log_interval
+from pipeline_tuner.analysis.intervals import exponential, log_interval, t_quantile
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommendation import Interval
-from pipeline_tuner.space import Configuration
+from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.study import Claim, Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, interval_words, listed, metric_unit, number, percent, ratio
 
 FEWEST_BLOCKS = 3
+ENOUGH_DF = 5
+"""Degrees of freedom from which the noise of all trials may stand in for that of a pair."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def _advice(study: Study, options: SweepOptions, claim: Claim, measured: list[Tr
     against = _contradiction(options, contexts)
     if against:
         return Verdict(claim, "not separable", against)
-    return _judged_advice(options, claim, _by_block(contexts))
+    return _judged_advice(options, claim, _by_block(contexts), _noise(study, options, claim, measured))
 
 
 def _contradiction(options: SweepOptions, contexts: Sequence[_Context]) -> str:
@@ -93,11 +96,33 @@ def _by_block(contexts: Sequence[_Context]) -> list[float]:
     return [math.fsum(found) / len(found) for found in blocks.values()]
 
 
-def _judged_advice(options: SweepOptions, claim: Claim, differences: list[float]) -> Verdict:
-    gain = log_interval(differences, options.budget.confidence)
+def _noise(study: Study, options: SweepOptions, claim: Claim, measured: Sequence[TrialResult]) -> BlockFit:
+    """What one run varies by, from all trials: few blocks of two configurations can't say it themselves."""
+    blocks = {place: number for number, place in enumerate(dict.fromkeys(_place(r) for r in measured))}
+    scored = ((r, _score(study, options, claim, r)) for r in measured)
+    return BlockFit.of(
+        [
+            Observation(configuration_id(r.plan.configuration), blocks[_place(r)], math.exp(-score))
+            for r, score in scored
+            if score is not None
+        ]
+    )
+
+
+def _gain(differences: list[float], noise: BlockFit, confidence: float) -> Interval:
+    """The mean gain; in fewer than three blocks its interval is by the noise of all trials, where that is known."""
+    if len(differences) >= FEWEST_BLOCKS or noise.df < ENOUGH_DF:
+        return log_interval(differences, confidence)
+    center, n = math.fsum(differences) / len(differences), len(differences)
+    half = t_quantile(confidence, noise.df) * math.sqrt(2 * noise.variance / n)
+    return exponential(Interval(center, center - half, center + half, confidence, n))
+
+
+def _judged_advice(options: SweepOptions, claim: Claim, differences: list[float], noise: BlockFit) -> Verdict:
+    gain = _gain(differences, noise, options.budget.confidence)
     if not claim.comparable:
         return Verdict(claim, "not comparable", f"{claim.note}; here {_gain_words(gain)}", gain)
-    if gain.n < FEWEST_BLOCKS:
+    if not math.isfinite(gain.high):
         return Verdict(claim, "not separable", f"only {counted(gain.n, 'block')} held both", gain)
     zone = 1 + options.budget.indifference
     if gain.low > 1:

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy import special
 
+from pipeline_tuner.analysis.effect_design import Run, columns_of, entry_of, levels_of
 from pipeline_tuner.analysis.intervals import exponential, t_quantile
 from pipeline_tuner.recommendation import Interval
-from pipeline_tuner.space import Configuration, Parameter, Scalar, Space, configuration_id
+from pipeline_tuner.space import Configuration, Scalar, Space, configuration_id
 
 ENOUGH_DF = 2
 """Degrees of freedom without which nothing is said."""
-ALIASED = 0.02
-"""A parameter is not separable where less than this share of its variation is its own."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One trial: its configuration, its block, and its score (a log, larger is better)."""
-
-    configuration: Configuration
-    block: object
-    score: float
+ALIASED = 0.2
+"""A parameter is not separable where less than this share of its variation is its own (a variance inflation above 5):
+the model would have to be exactly right to tell it from the others, and it never is."""
+STEADY = 0.95
+"""The confidence of the interval that an effect must stay in whichever parameter that isn't separable is left out."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Model:
         """The richest model that leaves degrees of freedom: with curvature if the configurations allow it."""
         known = tuple(runs)
         for curved in (True, False):
-            model = cls(space, known, _columns(space, known, pairs, curved), pairs)
+            model = cls(space, known, columns_of(space, known, pairs, curved), pairs)
             if model.configurations - 1 >= len(model.columns) + ENOUGH_DF:
                 break
         return model
@@ -74,11 +69,11 @@ class Model:
 
     def row(self, configuration: Configuration) -> np.ndarray:
         """A configuration as numbers, one a column."""
-        return np.array([_entry(self.space, self._levels, column, configuration) for column in self.columns])
+        return np.array([entry_of(self.space, self._levels, column, configuration) for column in self.columns])
 
     @cached_property
     def _levels(self) -> dict[str, list[Scalar]]:
-        return _levels(self.space, self.runs)
+        return levels_of(self.space, self.runs)
 
     @cached_property
     def _design(self) -> np.ndarray:
@@ -145,6 +140,34 @@ class Model:
                 groups[frozenset({name, *partners})] = None
         return tuple(tuple(sorted(group)) for group in groups if not any(group < other for other in groups))
 
+    @cached_property
+    def entangled(self) -> tuple[str, ...]:
+        """Parameters whose effect rests on how the model shares out those that are not separable.
+
+        Without one of these the effect would be another one, or it is more than the measured configurations differ by.
+        """
+        names = [name for name in self.names if name in self.space.parameters]
+        told = [name for name in names if self._own_share(name) >= ALIASED]
+        others = [self._without(name) for name in names if name not in told]
+        return tuple(name for name in told if not self._is_steady(name, others))
+
+    def _without(self, name: str) -> Model:
+        return replace(self, columns=tuple(column for column in self.columns if column[0] != name))
+
+    def _is_steady(self, name: str, others: Sequence[Model]) -> bool:
+        worst, best = self.extremes(name)
+        reach, half = self._difference(name, best, worst, STEADY)
+        moved = [abs(other._difference(name, best, worst, STEADY)[0] - reach) for other in others]
+        return reach <= self._measured_range and all(distance <= half for distance in moved)
+
+    @cached_property
+    def _measured_range(self) -> float:
+        """The largest difference between configurations, blocks' effects removed; room for the noise of two trials."""
+        x = np.hstack([np.eye(self.configurations)[self._place], self._blocks])
+        means = np.linalg.lstsq(x, np.array([run.score for run in self.runs]), rcond=1e-9)[0][: self.configurations]
+        variance, _ = self._noise
+        return float(np.ptp(means)) + 2 * math.sqrt(max(variance, 0.0))
+
     def _own_share(self, name: str, left_out: Sequence[str] = ()) -> float:
         """The part of a term's variation that the other terms don't explain."""
         mine = self._x[:, self._places([name])]
@@ -160,8 +183,10 @@ class Model:
 
     @cached_property
     def separable(self) -> tuple[str, ...]:
-        """The parameters whose effect can be told from the others'."""
-        return tuple(n for n in self.names if n in self.space.parameters and self._own_share(n) >= ALIASED)
+        """The parameters whose effect can be told from the others', within what was measured."""
+        aliased = (name for name in self.names if self._own_share(name) < ALIASED)
+        left_out = {*aliased, *self.entangled}
+        return tuple(n for n in self.names if n in self.space.parameters and n not in left_out)
 
     def _explained_by(self, names: Sequence[str]) -> float:
         """The sum of squares that is lost when the terms are left out."""
@@ -202,25 +227,30 @@ class Model:
         return min(worth, key=lambda level: worth[level]), max(worth, key=lambda level: worth[level])
 
     def _of_level(self, name: str, level: Scalar) -> np.ndarray:
-        entries = [_entry(self.space, self._levels, c, {name: level}) if c[0] == name else 0.0 for c in self.columns]
+        entries = [entry_of(self.space, self._levels, c, {name: level}) if c[0] == name else 0.0 for c in self.columns]
         return np.array(entries)
 
     def contrast(self, name: str, better: Scalar, worse: Scalar, confidence: float) -> Interval:
         """The gain from one level to another, with an interval that holds for all pairs of levels at once."""
+        center, half = self._difference(name, better, worse, confidence)
+        return exponential(Interval(center, center - half, center + half, confidence, len(self.runs)))
+
+    def _difference(self, name: str, better: Scalar, worse: Scalar, confidence: float) -> tuple[float, float]:
+        """The difference of two levels' scores, and half the width of its Scheffe interval."""
         direction = self._of_level(name, better) - self._of_level(name, worse)
         variance, df = self._noise
         width = len(self._places([name]))
         scheffe = math.sqrt(width * float(special.fdtri(width, df, confidence)))
         center = float(direction @ self.coefficients)
-        half = scheffe * math.sqrt(max(variance * float(direction @ self._inverse @ direction), 0.0))
-        return exponential(Interval(center, center - half, center + half, confidence, len(self.runs)))
+        return center, scheffe * math.sqrt(max(variance * float(direction @ self._inverse @ direction), 0.0))
 
     def predict(self, configuration: Configuration, reference: Configuration, confidence: float) -> Interval | None:
-        """The gain of an untried configuration over a measured one; None outside the measured range of a parameter.
+        """The gain of an untried configuration over a measured one, from the parameters in which they differ.
 
-        The interval is for the configuration's own value: it includes what the model leaves unexplained.
+        None where one of these is not separable, or outside its measured range. The interval is for the
+        configuration's own value: it includes what the model leaves unexplained.
         """
-        if self.df < ENOUGH_DF or not self._is_inside(configuration):
+        if self.df < ENOUGH_DF or not self._is_inside(configuration) or not self._tells(configuration, reference):
             return None
         direction = self.row(configuration) - self.row(reference)
         inside = np.allclose(self._x.T @ self._x @ (self._inverse @ direction), direction, atol=1e-6)
@@ -232,64 +262,19 @@ class Model:
         half = t_quantile(confidence, df) * math.sqrt(spread)
         return exponential(Interval(center, center - half, center + half, confidence, len(self.runs)))
 
+    def _tells(self, configuration: Configuration, reference: Configuration) -> bool:
+        moved = [n for n in self.space.parameters if configuration.get(n) != reference.get(n)]
+        return all(name in self.separable for name in moved)
+
     def _is_inside(self, configuration: Configuration) -> bool:
-        for name, parameter in self.space.parameters.items():
-            value, seen = _value(parameter, name, configuration), self._levels.get(name)
+        for name, value in configuration.items():
+            seen = self._levels.get(name)
             if seen is None:
-                fixed = _value(parameter, name, self.runs[0].configuration)
-                if value != fixed:
+                if any(value != run.configuration[name] for run in self.runs if name in run.configuration):
                     return False
-            elif parameter.is_ordered:
+            elif self.space.parameters[name].is_ordered:
                 if not min(map(float, seen)) <= float(value) <= max(map(float, seen)):
                     return False
             elif value not in seen:
                 return False
         return True
-
-
-def _value(parameter: Parameter, name: str, configuration: Configuration) -> Scalar:
-    return configuration.get(name, parameter.default)
-
-
-def _levels(space: Space, runs: Sequence[Run]) -> dict[str, list[Scalar]]:
-    """The measured levels of each parameter that varied, sorted; an inactive one counts as its default."""
-    levels = {}
-    for name, parameter in space.parameters.items():
-        seen = dict.fromkeys(_value(parameter, name, run.configuration) for run in runs)
-        if len(seen) > 1:
-            levels[name] = sorted(seen, key=lambda v: (float(v) if parameter.is_ordered else 0.0, str(v)))
-    return levels
-
-
-def _columns(
-    space: Space, runs: Sequence[Run], pairs: Sequence[tuple[str, str]], curved: bool
-) -> tuple[tuple[str, int], ...]:
-    columns = []
-    for name, levels in _levels(space, runs).items():
-        ordered = space.parameters[name].is_ordered
-        width = (2 if curved and len(levels) > 2 else 1) if ordered else len(levels) - 1
-        columns += [(name, number) for number in range(width)]
-    widths = {name: sum(c[0] == name for c in columns) for name, _ in columns}
-    linear = {n: 1 if space.parameters[n].is_ordered else widths[n] for n in widths}
-    for first, second in pairs:
-        columns += [(f"{first} x {second}", number) for number in range(linear[first] * linear[second])]
-    return tuple(columns)
-
-
-def _entry(
-    space: Space, levels: dict[str, list[Scalar]], column: tuple[str, int], configuration: Configuration
-) -> float:
-    term, number = column
-    if term not in space.parameters:
-        first, second = term.split(" x ")
-        width = 1 if space.parameters[second].is_ordered else len(levels[second]) - 1
-        left = _entry(space, levels, (first, number // width), configuration)
-        return left * _entry(space, levels, (second, number % width), configuration)
-    parameter = space.parameters[term]
-    value = _value(parameter, term, configuration)
-    if not parameter.is_ordered:
-        return float(value == levels[term][number + 1])
-    position = parameter.position(value) - parameter.position(levels[term][0])
-    span = parameter.position(levels[term][-1]) - parameter.position(levels[term][0])
-    scaled = 2 * position / span - 1
-    return scaled if number == 0 else scaled**2

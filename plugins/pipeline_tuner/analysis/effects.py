@@ -5,7 +5,8 @@ Experimenters*). Ordered parameters act by their position, with curvature where 
 configurations allow it; choices by their levels. Noise is the larger of what repeats and what the model leaves
 unexplained between configurations, so that a model that doesn't fit says so by wide intervals. The interval of
 a parameter holds for every pair of its levels at once (Scheffe), p-values for all parameters together (Holm).
-Parameters that were only ever changed together are named as not separable and get no effect.
+Parameters that were (nearly) always changed together are named as not separable and get no effect; neither do those
+whose effect would be another one if one of these were left out of the model.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from pipeline_tuner.analysis.effect_model import ENOUGH_DF, Model, Run
+from pipeline_tuner.analysis.effect_design import Run
+from pipeline_tuner.analysis.effect_model import ENOUGH_DF, Model
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.space import Scalar, Space
 
@@ -76,7 +78,7 @@ def effects(space: Space, runs: Sequence[Run], *, confidence: float = 0.95) -> E
     return Effects(
         tuple(sorted(found, key=lambda effect: -effect.share)),
         _interactions(space, runs, model, found, confidence),
-        model.aliases,
+        (*model.aliases, *((name,) for name in model.entangled)),
         model.unexplained,
         model=model,
     )

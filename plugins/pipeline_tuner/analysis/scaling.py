@@ -74,6 +74,14 @@ class Scaling:
         """The largest measured level."""
         return self.levels[-1]
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether no level is told from the smallest, or by less than 10%: there is nothing for a law to explain."""
+        return all(
+            point.speedup.low <= 1.0 <= point.speedup.high or abs(point.speedup.value - 1) < WORTHWHILE
+            for point in self.measured
+        )
+
     def speedup(self, level: float) -> float:
         """The law's speed-up against one worker."""
         return float(usl(level, self.contention.value, self.crosstalk.value))

@@ -13,7 +13,7 @@ from pipeline_tuner.space import Configuration, Scalar, Space, configuration_id
 
 @dataclass(frozen=True)
 class Suggestion:
-    """An untried configuration. `predicted` is its gain over the control; None where nothing can be predicted."""
+    """An untried configuration. `predicted` is its gain over the best one; None where nothing can be predicted."""
 
     configuration: Configuration
     predicted: Interval | None
@@ -23,7 +23,6 @@ def suggestions(
     space: Space,
     measured: Sequence[Configuration],
     best: Configuration,
-    control: Configuration,
     found: Effects,
     *,
     working: Sequence[Configuration] = (),
@@ -40,7 +39,7 @@ def suggestions(
     for configuration in _neighbours(space, best, measured, working or measured):
         identity = configuration_id(configuration)
         if identity not in tried and identity not in untried:
-            predicted = found.model.predict(configuration, control, confidence) if found.model else None
+            predicted = found.model.predict(configuration, best, confidence) if found.model else None
             untried[identity] = Suggestion(configuration, predicted)
     ranked = sorted(untried.values(), key=lambda s: -(s.predicted.value if s.predicted else 0.0))
     return tuple(ranked[:most])

@@ -156,28 +156,33 @@ def _processor(facts: Facts) -> Finding | None:
     core_seconds, duration, cores = facts.median("core_seconds"), facts.median("duration_s"), facts.environment("cores")
     if not core_seconds or not duration or not _is_number(cores) or not cores:
         return None
-    share = core_seconds / (duration * cores)
+    share, whole = core_seconds / (duration * cores), _whole_machine(facts, duration * cores)
     text = (
-        f"{number(core_seconds)} core-seconds in {second_words(duration)} on {number(cores)} cores ({percent(share)})"
+        f"{number(core_seconds)} core-seconds of the job in {second_words(duration)} on {number(cores)} cores "
+        f"({percent(share)}{'' if whole is None else f'; the whole machine was {percent(whole)} busy'})"
     )
-    if share < IDLE_CPU:
-        return Finding(
-            "limits", f"The processor waits: {text}. The job is bound by something else (disk, network, locks)."
-        )
-    if share > FULL_CPU:
+    if max(share, whole or 0.0) > FULL_CPU:
         return Finding("limits", f"The processor is the limit: {text}. More parallelism on this machine can't help.")
-    return Finding("works", f"The processor is in use: {text}.")
+    if max(share, whole or 0.0) >= IDLE_CPU:
+        return Finding("works", f"The processor is in use: {text}.")
+    return Finding("limits", f"The processor waits: {text}. The job is bound by something else (disk, network, locks).")
+
+
+def _whole_machine(facts: Facts, available: float) -> float | None:
+    """The part of the machine's core-seconds that were used by anything, a database on the same machine included."""
+    used = facts.median("machine_core_seconds")
+    return None if used is None else min(used / available, 1.0)
 
 
 def _others(facts: Facts) -> Finding | None:
     share = facts.median("other_cpu_fraction")
     if share is None:
         return None
+    text = f"Other processes used {percent(share)} of the machine's processor meanwhile"
     if share > OTHERS_SHARE:
-        return Finding(
-            "limits", f"Others used {percent(share)} of the machine's processor meanwhile: times are that uncertain."
-        )
-    return Finding("works", f"Others used {percent(share)} of the machine's processor meanwhile.")
+        whose = "a database that works for the job here is among them; whatever else ran makes times uncertain"
+        return Finding("limits", f"{text}: {whose}.")
+    return Finding("works", f"{text}.")
 
 
 def _slow_parts(facts: Facts) -> Finding | None:

@@ -73,7 +73,7 @@ def _described(story: Story, goal: str, name: str, fitted: Scaling) -> str:
     header = (name, f"{goal} against {number(first)}", "interval", "of proportional growth")
     words = [f"**{escaped(name)}**: {_law_words(fitted)}", table(header, rows), _end_words(name, fitted)]
     further = fitted.predict(2 * fitted.largest)
-    if further:
+    if further and not fitted.is_flat:
         here = fitted.speedup(fitted.largest)
         value, low, high = further.speedup.value / here, further.speedup.low / here, further.speedup.high / here
         words.append(
@@ -94,6 +94,8 @@ def _of_ideal(point: Prediction, first: float) -> str:
 
 
 def _law_words(fitted: Scaling) -> str:
+    if fitted.is_flat:
+        return "no level is told from the others."
     if fitted.law == "linear":
         return "the rate grows in proportion."
     bounds = f"{percent(fitted.contention.low)} to {percent(fitted.contention.high)}"
@@ -106,6 +108,8 @@ def _law_words(fitted: Scaling) -> str:
 
 def _end_words(name: str, fitted: Scaling) -> str:
     end = fitted.worthwhile
+    if fitted.is_flat:
+        return f"{number(fitted.levels[0])} does as well as {number(fitted.largest)} here: no law is fitted to nothing."
     if not math.isfinite(end.value):
         return f"No end of the gains is in sight up to {counted(int(2 * fitted.largest), escaped(name).rstrip('s'))}."
     high = number(end.high) if math.isfinite(end.high) else f"beyond {number(2 * fitted.largest)}"

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pipeline_tuner import plots
 from pipeline_tuner.analysis.claims import check_claims
 from pipeline_tuner.analysis.effects import Effect, Effects
+from pipeline_tuner.analysis.goals import larger_is_better
 from pipeline_tuner.analysis.pareto import front, knee
 from pipeline_tuner.analysis.suggestions import Suggestion, suggestions
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.findings import findings
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
-from pipeline_tuner.wording import counted, gain_words, listed, percent, ratio
+from pipeline_tuner.wording import counted, gain_words, interval_words, listed, percent, ratio
 
 
 def key_findings(story: Story) -> str:
@@ -64,6 +65,11 @@ def _effect_findings(story: Story) -> list[str]:
         f"({percent(e.share)} of what the parameters explain)."
         for e in shown[:3]
     ]
+    said += [
+        f"{listed(group)} were changed together and differences are theirs: which of them matters isn't told."
+        for group in story.effects.not_separable
+        if len(group) > 1
+    ]
     quiet = [e.parameter for e in story.effects.effects if not e.is_shown and e.parameter not in known]
     return [*said, f"No effect is shown for {listed(quiet)}."] if quiet else said
 
@@ -107,16 +113,19 @@ def what_matters(story: Story) -> str:
         f"{escaped(i.first)} and {escaped(i.second)} act together: the best level of one depends on the other."
         for i in found.interactions
     ]
-    parts += [
-        f"{escaped(listed(group))} were only changed together: which of them matters can't be told from these trials."
-        for group in found.not_separable
-    ]
+    parts += [_not_separable_words(group) for group in found.not_separable]
     if found.unexplained > 0.25:
         parts.append(
             f"{percent(found.unexplained)} of the differences between configurations is left unexplained: "
             "parameters act together in ways that these trials don't resolve, so the intervals are wide."
         )
     return "\n\n".join(part for part in parts if part)
+
+
+def _not_separable_words(group: Sequence[str]) -> str:
+    if len(group) == 1:
+        return f"What {escaped(group[0])} does can't be told: it was mostly changed together with other parameters."
+    return f"{escaped(listed(group))} were changed together: which of them matters can't be told from these trials."
 
 
 def _contrasts_table(story: Story) -> str:
@@ -207,25 +216,26 @@ def next_to_try(story: Story) -> str:
     """Untried neighbours of the best configuration, with what the effects predict; an estimate, and called one."""
     if story.subject is None:
         return ""
-    control = story.study.control_candidate.configuration
     measured = [row.configuration for row in story.rows]
     working = [row.configuration for row in story.rows if row.measured]
     found = story.effects
     level = story.options.budget.confidence
     ideas = suggestions(
-        story.study.space, measured, story.subject.configuration, control, found, working=working, confidence=level
+        story.study.space, measured, story.subject.configuration, found, working=working, confidence=level
     )
     if not ideas:
         return "Every neighbour of the best configuration was tried, or lies where nothing worked."
-    rows = [(_changes(story, idea), _predicted(idea), _worth(story, idea)) for idea in ideas]
+    label = story.subject.label
+    rows = [(_changes(story, idea), _predicted(idea), _expected(story, idea), _worth(story, idea)) for idea in ideas]
+    header = (f"against {label}", f"predicted gain over {label}", f"expected {story.main.goal}", "")
     known = any(idea.predicted for idea in ideas)
     note = (
         f"Predictions are estimates from the effects above and no measurements; the {percent(level)} intervals are for "
         "the configuration's own value."
         if known
-        else f"Nothing can be predicted: {found.problem or 'these levels lie outside what was measured'}."
+        else f"Nothing can be predicted: {found.problem or 'the trials do not tell what these parameters do'}."
     )
-    return f"{table((f'against {story.subject.label}', 'predicted gain over the control', ''), rows)}\n\n{note}"
+    return f"{table(header, rows)}\n\n{note}"
 
 
 def _changes(story: Story, idea: Suggestion) -> str:
@@ -237,14 +247,22 @@ def _predicted(idea: Suggestion) -> str:
     return _factor(idea.predicted) if idea.predicted else "not predicted"
 
 
+def _expected(story: Story, idea: Suggestion) -> str:
+    """The goal's figure that the prediction stands for, from the confirmed value of the configuration it is against."""
+    confirmed, gain = story.main.estimate, idea.predicted
+    if confirmed is None or gain is None or story.study.goals[story.main.goal].balance:
+        return ""
+    power = 1 if larger_is_better(story.study, story.main.goal) else -1
+    value, *ends = (confirmed.value * bound**power for bound in (gain.value, gain.low, gain.high))
+    return interval_words(Interval(value, *sorted(ends), gain.confidence, gain.n), story.main.unit)
+
+
 def _worth(story: Story, idea: Suggestion) -> str:
-    mine = story.subject.ratio if story.subject else None
     if idea.predicted is None:
         return "unknown"
-    best = mine.value if mine else 1.0
-    if idea.predicted.high < best * (1 + story.options.budget.indifference):
+    if idea.predicted.high < 1 + story.options.budget.indifference:
         return "unlikely to be better"
-    return "may be better" if idea.predicted.low < best else "likely better"
+    return "may be better" if idea.predicted.low < 1 else "likely better"
 
 
 def claims(story: Story) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline_tuner.analysis.effect_model import Run
+from pipeline_tuner.analysis.effect_design import Run
 from pipeline_tuner.analysis.effects import Effects, effects
 from pipeline_tuner.analysis.goals import goal_scores
 from pipeline_tuner.analysis.side_by_side import Contrast, contrasts_around

@@ -35,7 +35,7 @@ def peak_rows_per_s(results: Sequence[RangeResult]) -> float:
     times, landed = throughput_curve(results)
     width = round(WINDOW_S / STEP_S)
     if len(times) <= width:
-        return float(landed[-1] / max(times[-1], STEP_S))
+        return float(landed[-1] / max(max(r.ended for r in results) - min(r.started for r in results), 1e-6))
     return float(np.max(landed[width:] - landed[:-width]) / WINDOW_S)
 
 
