@@ -119,6 +119,14 @@ def sweep_params(study: Study) -> dict[str, Param]:
             budget.confirm_blocks, 0, 30, "Confirmation blocks", "Fresh blocks for the finalists."
         ),
         "repeats": _integer(budget.repeats, 1, 100, "Repeats", "Of the work inside one trial."),
+        "min_work_s": Param(
+            budget.min_work_s,
+            type="number",
+            minimum=0,
+            section="How much",
+            title="Seconds of work",
+            description="That a trial measures at least: shorter work is repeated inside it.",
+        ),
         "minutes": Param(
             budget.minutes,
             type=["number", "null"],

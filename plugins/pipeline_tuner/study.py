@@ -59,6 +59,9 @@ class Budget(Frozen):
     trial_timeout_s: float = Field(default=900, gt=0)
     repeats: int = Field(default=1, ge=1, le=100)
     """Repeats of the work inside a trial's process, after the warm-up."""
+    min_work_s: float = Field(default=0.0, ge=0, le=3600)
+    """Seconds of work that a trial measures at least: shorter work is repeated in the same process, up to 100 times,
+    and its figures are the medians. A trial of half a second is mostly noise; one of ten isn't worth a repeat."""
     warmups: int = Field(default=1, ge=0, le=10)
 
 

@@ -24,6 +24,9 @@ from urllib.parse import unquote, urlsplit
 
 CONTRACT_VERSION = 1
 
+MOST_REPEATS = 100
+"""So many samples at most are added for `min_work_s`: a sample without a duration must not go on for ever."""
+
 
 class JobError(Exception):
     """The job can't do what it was asked; the message says what to do. `kind` becomes the failure's kind."""
@@ -56,6 +59,8 @@ class TrialConfig:
     fraction: float = 1.0
     warmups: int = 1
     repeats: int = 1
+    min_work_s: float = 0.0
+    """Short work is repeated beyond `repeats` until the counted repeats add up to so many seconds; 0 = never."""
 
     def uri(self, role: str) -> str:
         """The URI of a connection. Raises BadConfigurationError naming the variable that is not set."""
@@ -114,12 +119,21 @@ class MeasurementWriter:
         self.checks: list[dict[str, Any]] = []
 
     def samples(self) -> Iterator[Sample]:
-        """Yield a Sample for each warm-up and each counted repeat, in order; only the repeats are kept."""
-        for number in range(self.config.warmups + self.config.repeats):
-            sample = Sample(is_warmup=number < self.config.warmups)
+        """Yield a Sample for each warm-up and each counted repeat, in order; only the repeats are kept.
+
+        After `repeats` of them, further ones follow until `min_work_s` seconds were measured.
+        """
+        for _ in range(self.config.warmups):
+            yield Sample(is_warmup=True)
+        while len(self._samples) < self.config.repeats or self._is_too_short:
+            sample = Sample(is_warmup=False)
             yield sample
-            if not sample.is_warmup:
-                self._samples.append(sample)
+            self._samples.append(sample)
+
+    @property
+    def _is_too_short(self) -> bool:
+        work_s = sum(sample.duration_s for sample in self._samples)
+        return work_s < self.config.min_work_s and len(self._samples) < MOST_REPEATS
 
     @property
     def counted_samples(self) -> Sequence[Sample]:

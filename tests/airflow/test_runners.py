@@ -55,6 +55,18 @@ def test_a_good_job_gives_its_measurement(runner, trial):
     assert measurement.metrics["bytes"] > 0
 
 
+def test_short_work_is_repeated_in_the_jobs_process(runner, trial):
+    measurement = runner.run(trial(min_work_s=0.2), 60)
+    worked = [sample.duration_s for sample in measurement.samples]
+    assert sum(worked) >= 0.2 > sum(worked[:-1])
+
+
+def test_a_job_that_knows_no_least_work_is_not_told_of_it(trial):
+    run = trial()
+    run.write_config()
+    assert "min_work_s" not in run.config_path.read_text()
+
+
 def test_a_failed_check_is_left_to_the_measurement(runner, trial):
     assert [check.name for check in runner.run(trial("wrong"), 60).failed_checks] == ["unpacks"]
 

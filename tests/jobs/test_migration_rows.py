@@ -125,6 +125,18 @@ def test_a_trial_of_a_part_takes_the_first_part_of_the_key(case: Case) -> None:
     assert case.sql("target", "SELECT count(*) FROM t") == [(0,)]
 
 
+def test_a_short_trial_repeats_its_work_and_leaves_nothing(case: Case) -> None:
+    case.both("CREATE TABLE t (k int PRIMARY KEY)")
+    case.sql("source", "INSERT INTO t SELECT generate_series(1, 10000)")
+    measurement = case.run({"partitions": 4}, {"table": "t"}, min_work_s=1.5, warmups=1)
+    assert passed(measurement)
+    samples = measurement.samples
+    assert sum(sample.duration_s for sample in samples) >= 1.5
+    assert len(samples) > 1, "10,000 rows in 1.5 s?"
+    assert measurement.metrics["tasks"] == 2, "Spark's figures are those of one repeat"
+    assert case.sql("target", "SELECT count(*) FROM pipeline_migration.run") == [(0,)]
+
+
 def test_a_view_and_a_partitioned_table_are_moved_too(case: Case) -> None:
     case.sql(
         "source",

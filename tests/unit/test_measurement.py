@@ -41,6 +41,22 @@ def test_what_the_job_writes_the_tuner_reads(path):
 
 
 @pytest.mark.parametrize(
+    ("work_s", "counted"),
+    [(0.5, 4), (0.7, 3), (5.0, 1), (0.0, 100)],
+    ids=["short", "just over", "long enough", "no duration given"],
+)
+def test_short_work_is_repeated_until_enough_of_it_was_measured(tmp_path, work_s, counted):
+    config = TrialConfig(job="j", trial_id="t", configuration={}, warmups=2, repeats=1, min_work_s=2.0)
+    writer = MeasurementWriter(config, tmp_path / "m.json")
+    kinds = []
+    for sample in writer.samples():
+        kinds.append(sample.is_warmup)
+        sample.duration_s = work_s
+    assert kinds == [True, True] + [False] * counted
+    assert len(writer.counted_samples) == counted
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"metrics": {"rows_per_s": float("nan")}}, "metrics.rows_per_s: Input should be a finite number"),

@@ -109,6 +109,7 @@ class JobOperator(BaseOperator):
         fraction: float = 1.0,
         warmups: int = 0,
         repeats: int = 1,
+        min_work_s: float = 0.0,
         timeout_s: float = float("inf"),
     ) -> TrialResult:
         """Run the job once under its runner; whatever becomes of it is a result."""
@@ -126,6 +127,7 @@ class JobOperator(BaseOperator):
                     fraction=fraction,
                     warmups=warmups,
                     repeats=repeats,
+                    min_work_s=min_work_s,
                 )
                 return TrialResult.of(plan, self._measure(study, run, timeout_s, plan.sweep_id))
         except TrialFailedError as error:

@@ -82,6 +82,7 @@ def run_planned(operator: JobOperator, plan: TrialPlan, sweep: SweepRecord) -> T
         fraction=plan.fraction * study.workload.sizes[options.size],
         warmups=options.budget.warmups,
         repeats=options.budget.repeats,
+        min_work_s=options.budget.min_work_s,
         timeout_s=options.budget.trial_timeout_s,
     )
 

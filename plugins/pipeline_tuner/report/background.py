@@ -104,6 +104,17 @@ def _shown(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else number(value)
 
 
+def _counted_runs(story: Story) -> str:
+    """How often a trial ran its work: the same for all, or more often where it was short."""
+    budget = story.options.budget
+    if not budget.min_work_s:
+        return counted(budget.repeats, "counted run")
+    found = sorted(len(r.measurement.samples) for r in story.results if r.measurement and r.measurement.samples)
+    fewest = f"{found[0]} to " if found and found[0] < found[-1] else ""
+    runs = f"{fewest}{counted(found[-1], 'counted run')}" if found else "counted runs"
+    return f"{runs}, short work being repeated until {second_words(budget.min_work_s)} of it were measured"
+
+
 def method(story: Story) -> str:
     """How the trials were run and compared, and what the answer promises."""
     options, budget = story.options, story.options.budget
@@ -115,7 +126,7 @@ def method(story: Story) -> str:
         f"{counted(len(phases['search']), 'trial')} in {counted(blocks['search'], 'block')} to search, "
         f"{counted(len(phases['confirm']), 'trial')} in {counted(blocks['confirm'], 'fresh block')} to confirm. "
         "Each block holds the control and runs in random order.",
-        f"Each trial has {counted(budget.warmups, 'warm-up')} and {counted(budget.repeats, 'counted run')}; "
+        f"Each trial has {counted(budget.warmups, 'warm-up')} and {_counted_runs(story)}; "
         "start-up and tear-down are measured apart.",
         f"Differences under {percent(budget.indifference)} count as none. The chance that an answer is declared and is "
         f"worse than the best by that much or more is at most {percent(1 - budget.confidence)}, over all candidates "

@@ -45,6 +45,7 @@ class TrialRun:
     fraction: float = 1.0
     warmups: int = 1
     repeats: int = 1
+    min_work_s: float = 0.0
     not_before: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -75,6 +76,8 @@ class TrialRun:
             "warmups": self.warmups,
             "repeats": self.repeats,
         }
+        if self.min_work_s:  # a job that was written before there was this key need not know it
+            document["min_work_s"] = self.min_work_s
         self.config_path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
     def read_measurement(self) -> Measurement:

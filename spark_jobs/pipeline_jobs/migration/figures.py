@@ -71,7 +71,7 @@ def record_stages(writer: MeasurementWriter, logs: str, counted_from: float) -> 
     """Spark's own figures of the counted repeats, for one repeat, and their stages."""
     summary = summarise_event_log(logs, since=counted_from - 0.001)
     writer.details["stages"] = summary.pop("stages")
-    repeats = max(1, writer.config.repeats)
+    repeats = max(1, len(writer.counted_samples))
     sums = (
         "shuffle_read_bytes",
         "shuffle_write_bytes",

@@ -28,8 +28,8 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     Raises JobError, BadConfigurationError or InfrastructureError.
     """
     settings, workload = read_settings(config), read_workload(config)
-    if workload.run_id and config.repeats != 1:
-        raise BadConfigurationError("a run with a run_id happens once: set repeats to 1")
+    if workload.run_id and (config.repeats != 1 or config.min_work_s):
+        raise BadConfigurationError("a run with a run_id happens once: set repeats to 1 and min_work_s to 0")
     uris = config.uri("source"), config.uri("target")
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="migration-") as logs:

@@ -189,6 +189,13 @@ class Ledger:
                 (state, self.run_id, list(numbers)),
             )
 
+    def forget_all(self, target: Connection) -> None:
+        """Remove every run whose id begins with this one: those of a trial's repeats, however many there were."""
+        with target.cursor() as cursor:
+            cursor.execute(
+                f"DELETE FROM {self.table('run')} WHERE left(run_id, length(%(run)s)) = %(run)s", {"run": self.run_id}
+            )
+
     def forget(self, target: Connection) -> None:
         """Remove the run and all that hangs on it: a trial's, once measured."""
         with target.cursor() as cursor:

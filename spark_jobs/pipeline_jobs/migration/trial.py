@@ -95,8 +95,7 @@ class Trial:
         target, schema = self.ends.target, self.ends.target_table.schema
         with target.cursor() as cursor:
             cursor.execute(f"DROP TABLE IF EXISTS {identifier(schema)}.{identifier(table)}")
-        for number in range(self._config.warmups + self._config.repeats):
-            self._ledger(str(number)).forget(target)
+        self._ledger("").forget_all(target)
 
     def _ledger(self, number: str) -> Ledger:
         return Ledger(self._workload.ledger_schema, f"{self._name} {number}")

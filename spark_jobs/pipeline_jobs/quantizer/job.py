@@ -217,7 +217,7 @@ def _session(config: TrialConfig, work: Workload, folder: str) -> Iterator[Spark
 def record_stages(writer: MeasurementWriter, folder: str, since: float) -> None:
     """Spark's own figures of the counted samples: metrics a sample, and the stages as a detail."""
     summary: Mapping[str, Any] = summarise_event_log(Path(folder) / "events", since=since)
-    samples = max(1, writer.config.repeats)
+    samples = max(1, len(writer.counted_samples))
     per_run = ("task_skew", "peak_execution_memory_bytes")
     for key, value in summary.items():
         if isinstance(value, int | float):

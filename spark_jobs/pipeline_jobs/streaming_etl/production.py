@@ -22,8 +22,8 @@ def run_production(
     config: TrialConfig, options: Options, settings: Settings, writer: MeasurementWriter, cancel: threading.Event
 ) -> None:
     """Load for good under the name `run_id`; started again with the same name, it goes on. Raises JobError."""
-    if config.repeats != 1 or config.warmups:
-        raise BadConfigurationError("a run with a run_id happens once: set repeats to 1 and warmups to 0")
+    if config.repeats != 1 or config.warmups or config.min_work_s:
+        raise BadConfigurationError("a run with a run_id happens once: set repeats to 1, warmups and min_work_s to 0")
     mapping = options.load_mapping()
     made = make_users(options, mapping) if options.documents else None
     origin = origin_of(options, config, made, cancel)
