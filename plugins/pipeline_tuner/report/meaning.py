@@ -122,7 +122,7 @@ def what_matters(story: Story) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _not_separable_words(group: Sequence[str]) -> str:
+def _not_separable_words(group: tuple[str, ...]) -> str:
     if len(group) == 1:
         return f"What {escaped(group[0])} does can't be told: it was mostly changed together with other parameters."
     return f"{escaped(listed(group))} were changed together: which of them matters can't be told from these trials."
@@ -253,8 +253,9 @@ def _expected(story: Story, idea: Suggestion) -> str:
     if confirmed is None or gain is None or story.study.goals[story.main.goal].balance:
         return ""
     power = 1 if larger_is_better(story.study, story.main.goal) else -1
-    value, *ends = (confirmed.value * bound**power for bound in (gain.value, gain.low, gain.high))
-    return interval_words(Interval(value, *sorted(ends), gain.confidence, gain.n), story.main.unit)
+    value = confirmed.value * gain.value**power
+    low, high = sorted((confirmed.value * gain.low**power, confirmed.value * gain.high**power))
+    return interval_words(Interval(value, low, high, gain.confidence, gain.n), story.main.unit)
 
 
 def _worth(story: Story, idea: Suggestion) -> str:
