@@ -54,8 +54,8 @@ class Endpoints:
             "columns": len(shape),
             "columns_hash": hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12],
             "key": list(self.key.names) if self.key else [],
-            "source_version": self.source.server_version,
-            "target_version": self.target.server_version,
+            "source_version": _major(self.source),
+            "target_version": _major(self.target),
         }
         return facts | {"fingerprint": hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}
 
@@ -85,6 +85,11 @@ def open_endpoints(source_uri: str, target_uri: str, workload: Workload, name: s
             key=choose_key(source_table, workload.key, agree),
             snapshot=snapshot,
         )
+
+
+def _major(connection: Connection) -> str:
+    """A text: a version is the same or another, never 10% more. Minor ones don't make a workload another."""
+    return f"PostgreSQL {connection.server_version // 10_000}"
 
 
 def _target_table(target: Connection, source_table: Table, workload: Workload) -> Table:

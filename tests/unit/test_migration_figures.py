@@ -1,0 +1,34 @@
+"""The migration's figures from its ranges' own clocks."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline_jobs.migration.copy_plan import RangeResult
+from pipeline_jobs.migration.ledger import Counts
+from pipeline_jobs.migration.throughput import range_metrics
+
+
+def passed(number: int, started: float, ended: float, rows: int) -> RangeResult:
+    return RangeResult(number, state="PASS", started=started, ended=ended, counts=Counts(rows, rows))
+
+
+def test_the_peak_of_a_run_shorter_than_a_second_is_its_average():
+    ranges = [passed(0, 10.0, 10.42, 1000), passed(1, 10.0, 10.41, 1000)]
+    assert range_metrics(ranges)["peak_rows_per_s"] == pytest.approx(2000 / 0.42)
+
+
+def test_the_peak_is_the_best_second():
+    # A second at 100 rows/s, then one at 900, then one at 100.
+    ranges = [passed(0, 0.0, 1.0, 100), passed(1, 1.0, 2.0, 900), passed(2, 2.0, 3.0, 100)]
+    metrics = range_metrics(ranges)
+    assert metrics["peak_rows_per_s"] == pytest.approx(900, rel=0.05)
+    assert metrics["slow_partitions"] == 0
+    assert (metrics["first_partition_ratio"], metrics["last_partition_ratio"]) == (1.0, 1.0)
+
+
+def test_a_slow_range_and_a_slow_first_one_are_named():
+    ranges = [passed(0, 0.0, 3.0, 100), passed(1, 3.0, 4.0, 100), passed(2, 4.0, 5.0, 100), passed(3, 5.0, 6.0, 100)]
+    metrics = range_metrics(ranges)
+    assert metrics["slow_partitions"] == 1
+    assert metrics["first_partition_ratio"] == pytest.approx(3.0)
