@@ -35,7 +35,7 @@ def peak_rows_per_s(results: Sequence[RangeResult]) -> float:
     span = max(r.ended for r in results) - min(r.started for r in results)
     if span <= WINDOW_S:
         return sum(result.counts.written for result in results) / max(span, 1e-6)
-    times, landed = throughput_curve(results)
+    _, landed = throughput_curve(results)
     width = round(WINDOW_S / STEP_S)
     return float(np.max(landed[width:] - landed[:-width]) / WINDOW_S)
 
