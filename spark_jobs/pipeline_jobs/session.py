@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,11 @@ def open_session(
 
 def close_session(spark: SparkSession) -> None:
     """Stop the session and its context; the JVM stays for the next."""
+    accumulators = vars(spark.sparkContext).pop("_accumulatorServer", None)
     spark.stop()
+    if accumulators is not None:
+        # Spark's own stop waits for it, and it looks only once a second whether it is to end.
+        threading.Thread(target=accumulators.shutdown, daemon=True).start()
 
 
 def stop_jvm() -> None:
