@@ -51,6 +51,8 @@ class Parameter(Frozen):
     help: str = ""
     when: ExpressionText | None = None
     """The parameter exists only in configurations where this holds: `method == 'jdbc'`."""
+    tried: tuple[Scalar, ...] | None = None
+    """The levels that a search chooses among: all by default, none (`[]`) to leave the parameter to presets."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Parameter:
@@ -67,7 +69,26 @@ class Parameter(Frozen):
         problem = self.problem(self.default)
         if problem:
             raise ValueError(f"'default' {problem}")
+        self._check_tried()
         return self
+
+    def _check_tried(self) -> None:
+        for value in self.tried or ():
+            problem = self.problem(value)
+            if problem:
+                raise ValueError(f"'tried' {problem}")
+
+    @property
+    def searched(self) -> Parameter:
+        """The parameter as a search sees it: only the levels that are to be tried."""
+        if self.tried is None:
+            return self
+        return self.model_copy(update={"type": self._listed_type, "values": self.tried or (self.default,)})
+
+    @property
+    def _listed_type(self) -> str:
+        # Both levels of a boolean are tried unless it is listed as a choice.
+        return "choice" if self.type == "boolean" else self.type
 
     @property
     def _bounds(self) -> tuple[float, ...]:
@@ -151,6 +172,11 @@ class Space(Frozen):
         if problem:
             raise ValueError(f"the parameters' defaults break the space: {problem}")
         return self
+
+    @cached_property
+    def searched(self) -> Space:
+        """The space as a search sees it: what is not to be tried stays at its default."""
+        return self.model_copy(update={"parameters": {name: p.searched for name, p in self.parameters.items()}})
 
     @cached_property
     def _constraints(self) -> tuple[Expression, ...]:

@@ -135,7 +135,7 @@ class Study(BaseModel):
     goals: dict[str, Goal] = Field(min_length=1)
     prefer: ExpressionText | None = None
     """Among tied configurations, the one for which this expression is smallest is picked."""
-    strategy: StrategyName = "presets"
+    strategy: StrategyName = "adaptive"
     strategies: dict[str, tuple[dict[str, Scalar], ...]] = {}
     """Named lists of configurations that reproduce a documented experiment."""
     stages: dict[str, tuple[str, ...]] = {}

@@ -40,5 +40,6 @@ COMPRESS: dict[str, Any] = {
     "presets": {"fast": {"level": 1}, "small": {"level": 9}},
     "control": "fast",
     "goals": {"size": {"minimize": "bytes", "unit": "bytes"}},
+    "strategy": "presets",
     "budget": {"trials": 40, "blocks": 3, "rounds": 2, "confirm_blocks": 2, "warmups": 0, "trial_timeout_s": 60},
 }

@@ -39,6 +39,7 @@ def study(tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch, spark_
             "generator": {"rows": ROWS, "duplicates": 5},
             "folder": str(tmp_path / "data"),
         }
+        document["strategy"] = "presets"
         document["budget"] |= {"blocks": 1, "confirm_blocks": 0, "rounds": 1, "warmups": 0, "trial_timeout_s": 600}
         path = tmp_path / "dedup.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))

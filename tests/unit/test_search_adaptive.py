@@ -229,3 +229,11 @@ def test_importing_search_and_analysis_is_quick():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONPATH": "plugins"}
     )
     assert float(found.stdout) < 1.0
+
+
+def test_the_first_round_holds_every_preset_however_small_a_batch_is(study):
+    names = {f"partitions_{n}": {"partitions": n} for n in (3, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 17)}
+    many = study.model_copy(update={"presets": {**study.presets, **names}})
+    options = sweep_options(many, "night-1", {"batch": 4})
+    labels = {plan.label for plan in plan_round(many, options, [], 1)}
+    assert labels == set(many.presets)

@@ -94,3 +94,24 @@ def test_levels_span_the_range(count, log):
     levels = parameter.levels(count)
     assert (levels[0], levels[-1]) == (1, 1000)
     assert list(levels) == sorted(set(levels))
+
+
+def test_a_search_sees_only_the_levels_that_are_to_be_tried():
+    space = Space.model_validate({
+        "parameters": {
+            "tasks": {"type": "integer", "low": 1, "high": 1000, "default": 8, "tried": [1, 4, 16]},
+            "heap": {"type": "choice", "values": ["1g", "2g"], "default": "2g", "tried": []},
+            "fast": {"type": "boolean", "default": False, "tried": [True]},
+            "codec": {"type": "choice", "values": ["zstd", "gzip"], "default": "zstd"},
+        },
+    })  # fmt: skip
+    seen = {name: parameter.levels() for name, parameter in space.searched.parameters.items()}
+    assert seen == {"tasks": (1, 4, 16), "heap": ("2g",), "fast": (True,), "codec": ("zstd", "gzip")}
+    assert space.checked({"tasks": 999, "heap": "1g"})["tasks"] == 999
+
+
+def test_a_level_to_try_must_be_in_the_range():
+    with pytest.raises(ValueError, match="'tried' is 9, must be from 1 to 8"):
+        Space.model_validate({
+            "parameters": {"tasks": {"type": "integer", "low": 1, "high": 8, "default": 2, "tried": [4, 9]}}
+        })  # fmt: skip

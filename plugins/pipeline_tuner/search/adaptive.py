@@ -49,8 +49,9 @@ class Adaptive(Strategy):
 
     def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
         """The next batch: presets in the first round, then what the runs recommend."""
-        count = _batch(sweep)
-        presets = _presets(sweep)[: max(count, 0)]
+        presets = _presets(sweep)
+        count = _batch(sweep, len(presets))
+        presets = presets[:count]
         if count <= len(presets):
             return tuple(presets)
         lessons = Lessons.of(sweep)
@@ -75,7 +76,7 @@ class Adaptive(Strategy):
     def _unseen(self, sweep: SweepSoFar, lessons: Lessons) -> list[Configuration]:
         generator = sweep.generator(4)
         leaders = lessons.leaders(LEADERS)
-        rows = list(self.rows) or pool(sweep.study.space, leaders, generator)
+        rows = list(self.rows) or pool(sweep.study.space.searched, leaders, generator)
         planned = [*sweep.candidates.values(), *sweep.study.preset_candidates]
         known = {frozenset(candidate.configuration.items()) for candidate in planned}
         rows = [row for row in rows if frozenset(row.items()) not in known]
@@ -123,8 +124,11 @@ def _likely_best(sweep: SweepSoFar, lessons: Lessons, configurations: Sequence[C
     return chosen
 
 
-def _batch(sweep: SweepSoFar) -> int:
-    """How many new configurations this round can take: none once the rest of the budget is needed for repeats."""
+def _batch(sweep: SweepSoFar, presets: int) -> int:
+    """How many new configurations this round can take: none once the rest of the budget is needed for repeats.
+
+    The first round takes all presets, however many they are.
+    """
     budget = sweep.options.budget
     if repeated(sweep.earlier):
         return 0
@@ -132,7 +136,8 @@ def _batch(sweep: SweepSoFar) -> int:
         return 0
     kept = math.ceil(REPEAT_SHARE * search_trials(sweep.options)) if budget.rounds > 1 else 0
     room = sweep.room - kept if sweep.round_number > 1 else sweep.room
-    return max(0, min(budget.batch, room - 1 - len(sweep.retries)))
+    wanted = max(budget.batch, presets) if sweep.round_number == 1 else budget.batch
+    return max(0, min(wanted, room - 1 - len(sweep.retries)))
 
 
 def _presets(sweep: SweepSoFar) -> list[Candidate]:

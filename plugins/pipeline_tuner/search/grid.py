@@ -26,8 +26,9 @@ class Grid(Strategy):
         if sweep.round_number > 1:
             return ()
         room = max(sweep.room - 1, 0)
-        levels = finest_grid(sweep.study.space, room)
-        configurations = list(grid_in_random_order(sweep.study.space, levels, sweep.generator(1), room))
+        space = sweep.study.space.searched
+        levels = finest_grid(space, room)
+        configurations = list(grid_in_random_order(space, levels, sweep.generator(1), room))
         return sweep.fresh(configurations, room)
 
 

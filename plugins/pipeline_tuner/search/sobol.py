@@ -24,7 +24,7 @@ class Sobol(Strategy):
             return ()
         count = max(sweep.room // 2 - 1, 0)
         seed = int(sweep.generator(2).integers(2**31))
-        return sweep.fresh(sobol_points(sweep.study.space, OVERSAMPLE * count, seed), count)
+        return sweep.fresh(sobol_points(sweep.study.space.searched, OVERSAMPLE * count, seed), count)
 
 
 def sobol_points(space: Space, count: int, seed: int) -> Iterator[Configuration]:

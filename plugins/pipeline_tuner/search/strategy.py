@@ -116,9 +116,21 @@ class SweepSoFar:
         return tuple(found)
 
     def label_of(self, configuration: Configuration) -> str:
-        """What a configuration changes against the control where that is short, its identity otherwise."""
+        """What a configuration changes against the control; where that is long, against the nearest preset.
+
+        `partitions=8`, or `copy_8 with partitions=16`; the identity where both are long.
+        """
         changes = difference(configuration, self.control.configuration)
-        return changes if len(changes) <= READABLE_LABEL else f"c{configuration_id(configuration)}"
+        if len(changes) <= READABLE_LABEL:
+            return changes
+        nearest = min(self.study.preset_candidates, key=lambda preset: _distance(configuration, preset.configuration))
+        label = f"{nearest.label} with {difference(configuration, nearest.configuration)}"
+        return label if len(label) <= READABLE_LABEL else f"c{configuration_id(configuration)}"
+
+
+def _distance(configuration: Configuration, other: Configuration) -> int:
+    """The parameters in which two configurations differ, those that only one of them has among them."""
+    return sum(configuration.get(name) != other.get(name) for name in {*configuration, *other})
 
 
 def trials_in_time(options: SweepOptions, results: Sequence[TrialResult]) -> int:
