@@ -15,14 +15,18 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"])
+PROGRAMS = {
+    "api-server": ["api-server"],
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+}
 PATIENCE_S = 400
 
 
@@ -33,7 +37,22 @@ class RealAirflow:
     url: str
     results: str
     folder: Path
+    environment: dict[str, str]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     token: str = ""
+
+    def start(self, program: str) -> None:
+        """Start one of Airflow's programs."""
+        self.processes[program] = start(PROGRAMS[program], self.folder, self.environment)
+
+    def kill(self, program: str) -> None:
+        """SIGKILL one of Airflow's programs and every process that it started, as a machine that dies would."""
+        process = self.processes.pop(program)
+        family = [process.pid, *(child.pid for child in psutil.Process(process.pid).children(recursive=True))]
+        for pid in family:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
 
     def rest(self, path: str, body: Any = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
@@ -81,15 +100,16 @@ def running_airflow(folder: Path, postgres: Any, **changes: Any) -> Iterator[Rea
     environment = settings_of(folder, postgres) | {name: str(value) for name, value in changes.items()}
     migrate = [sys.executable, "-m", "airflow", "db", "migrate"]
     subprocess.run(migrate, env=environment, check=True, capture_output=True, timeout=PATIENCE_S)
-    processes = [start(arguments, folder, environment) for arguments in PROGRAMS]
     real = RealAirflow(
-        environment["AIRFLOW__API__BASE_URL"], environment["AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT"], folder
+        environment["AIRFLOW__API__BASE_URL"], environment["AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT"], folder, environment
     )
     try:
+        for program in PROGRAMS:
+            real.start(program)
         real.until(lambda: is_healthy(real))
         yield real
     finally:
-        for process in processes:
+        for process in real.processes.values():
             stop(process)
 
 
@@ -132,7 +152,7 @@ def settings_of(folder, postgres):
 
 
 def start(arguments, folder, environment):
-    with (folder / f"{arguments[0]}.out").open("wb") as output:
+    with (folder / f"{arguments[0]}.out").open("ab") as output:
         command = [sys.executable, "-m", "airflow", *arguments]
         return subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
 

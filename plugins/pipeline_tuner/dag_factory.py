@@ -8,7 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-from airflow.sdk import DAG, Param, TriggerRule, chain
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TriggerRule, chain
+from croniter import croniter
 
 from pipeline_tuner import settings
 from pipeline_tuner.dag_docs import production_doc, tuning_doc
@@ -16,6 +17,7 @@ from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.choice import operator_for
 from pipeline_tuner.operators.sweep import CheckOperator, PlanOperator, PrepareOperator, RecommendOperator
+from pipeline_tuner.operators.tidy import TidyOperator
 from pipeline_tuner.study import StrategyName, Study
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -23,20 +25,26 @@ RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=5), "retry_exponential
 """For what is around a trial (a database away); a failed trial is a result and is not retried."""
 
 
-def tuning_dag(study: str, *, dag_id: str | None = None) -> DAG:
+def tuning_dag(
+    study: str, *, dag_id: str | None = None, start_date: datetime | None = None, catchup: bool = False
+) -> DAG:
     """The DAG of a study's sweeps, `tune_<study>`: check, prepare, rounds of plan and trials, confirm, recommend.
+
+    A scheduled run is a night (docs/nightly.md), any other run a whole sweep.
 
     :param study: Name of a study in the studies' folder, or the path of a study file.
     :param dag_id: Another name for the DAG.
+    :param start_date: From when on there are nights; by default from when the DAG is switched on.
+    :param catchup: Whether Airflow makes up for missed nights; they then measure today's machine under an old date.
     """
     known = settings.load_named_study(study)
     with DAG(
         dag_id or f"tune_{known.study}",
         description=f"Measure configurations of {known.study} and recommend one for each goal",
         doc_md=tuning_doc(known),
-        schedule=known.schedule,
-        start_date=START,
-        catchup=False,
+        schedule=_nights(known),
+        start_date=start_date,
+        catchup=catchup,
         max_active_runs=1,
         default_args={"owner": known.owner, **RETRIES},
         params=sweep_params(known),
@@ -146,6 +154,13 @@ def sweep_params(study: Study) -> dict[str, Param]:
     }
 
 
+def _nights(study: Study) -> Any:
+    """The schedule of a study's nights. A DAG that is switched on at noon waits for the night that comes."""
+    if study.schedule is None or not croniter.is_valid(study.schedule):
+        return study.schedule
+    return CronTriggerTimetable(study.schedule, timezone="UTC", run_immediately=timedelta(0))
+
+
 def _integer(default: int, low: int, high: int, title: str, description: str) -> Param:
     return Param(
         default, type="integer", minimum=low, maximum=high, section="How much", title=title, description=description
@@ -156,6 +171,8 @@ def _sweep_tasks(name: str, study: Study) -> None:
     check = CheckOperator(task_id="check", study=name)
     prepare = PrepareOperator(task_id="prepare", study=name, pool=settings.POOL)
     chain(check, prepare)
+    # Beside the sweep, not after it: whatever becomes of the sweep decides the run's state alone.
+    check >> TidyOperator(task_id="tidy", study=name)
     before: Any = prepare
     for number in range(1, study.budget.rounds + 1):
         suffix = "" if number == 1 else f"_{number}"

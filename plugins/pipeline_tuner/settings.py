@@ -72,6 +72,11 @@ def valid_days() -> float | None:
     return days or None
 
 
+def notify() -> str | None:
+    """What nights of studies without a notifier of their own call: option `notify`, `package.module.function`."""
+    return _option("notify") or None
+
+
 def _folder(option: str, checkout: Path, packaged: Path) -> Path:
     named = _option(option)
     if named:

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipeline_tuner.exceptions import ConfigurationError, StudyError
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.measurement import first_problem
+from pipeline_tuner.nights import Nights
 from pipeline_tuner.space import Configuration, ExpressionText, Frozen, Scalar, Space
 from pipeline_tuner.trial import Candidate
 
-StrategyName = Literal["adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged"]
+StrategyName = Literal["adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged", "nightly"]
 
 
 class Goal(Frozen):
@@ -142,6 +143,8 @@ class Study(BaseModel):
     """For the staged strategy: names of stages in order, and the parameters that each may change."""
     budget: Budget = Budget()
     schedule: str | None = None
+    """When the nights are, as cron (`0 1 * * *`, UTC): a scheduled run is a night, any other run a whole sweep."""
+    nights: Nights = Nights()
     prices: dict[str, float] = {}
     claims: tuple[Claim, ...] = ()
 
@@ -166,6 +169,9 @@ class Study(BaseModel):
             unknown = set(goal.balance) - set(self.goals)
             if unknown:
                 raise ValueError(f"goals.{name}.balance: {', '.join(sorted(unknown))} is no goal of this study")
+        strangers = set(self.nights.goals) - set(self.goals)
+        if strangers:
+            raise ValueError(f"nights.goals: {', '.join(sorted(strangers))} is no goal of this study")
         return self
 
     def preset(self, name: str) -> Candidate:

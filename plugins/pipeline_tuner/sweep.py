@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError
 
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.measurement import first_problem
-from pipeline_tuner.space import Frozen
+from pipeline_tuner.nights import NIGHTLY, Champion
+from pipeline_tuner.space import Frozen, configuration_id
 from pipeline_tuner.study import Budget, Study
 
 
@@ -24,6 +25,13 @@ class SweepOptions(Frozen):
     """The workload's size, one of the study's `workload.sizes`."""
     seed: int = 0
     budget: Budget
+    champions: dict[str, Champion] = {}
+    """In a night: what production ran with for each goal when it began."""
+
+    @property
+    def is_night(self) -> bool:
+        """Whether this sweep watches over production rather than searches."""
+        return self.strategy == NIGHTLY
 
     @property
     def primary_goal(self) -> str:
@@ -64,3 +72,26 @@ def _refuse(study: Study, given: Mapping[str, Any], key: str, known: Mapping[str
     for value in [values] if isinstance(values, str) else values:
         if value not in known:
             raise StudyError(f"option {key} is {value!r}, study {study.study} has {', '.join(known)}")
+
+
+def night_options(study: Study, sweep_id: str, champions: Mapping[str, Champion]) -> SweepOptions:
+    """A night's options: the study's `nights`, with room for the control, the champions and the challengers."""
+    nights, goals = study.nights, study.nights.goals or tuple(study.goals)
+    watched = {goal: champions[goal] for goal in goals if goal in champions}
+    members = {configuration_id(champion.configuration) for champion in watched.values()}
+    count = len(members | {study.control_candidate.configuration_id}) + nights.challengers
+    changes = {
+        "trials": min(count * (nights.blocks + nights.confirm_blocks), 1000),
+        "rounds": 1,
+        "blocks": nights.blocks,
+        "confirm_blocks": nights.confirm_blocks,
+        "minutes": nights.minutes,
+    }
+    return SweepOptions(
+        sweep_id=sweep_id,
+        strategy=NIGHTLY,
+        goals=goals,
+        size=study.workload.default_size,
+        budget=study.budget.model_copy(update=changes),
+        champions=watched,
+    )

@@ -25,7 +25,10 @@ AIRFLOW = {"airflow"}
 SPARK = {"pyspark"}
 DATABASES = {"psycopg2", "sqlalchemy", "alembic", "pymongo", "duckdb"}
 
-NOUNS = ("study", "space", "trial", "measurement", "sweep", "recommendation", "expression", "exceptions", "wording")
+NOUNS = (
+    *("study", "space", "trial", "measurement", "sweep", "nights"),
+    *("recommendation", "expression", "exceptions", "wording"),
+)
 PURE = (*NOUNS, "search", "analysis", "recommend")
 ALLOWED = {
     **{noun: {*NOUNS} for noun in NOUNS},

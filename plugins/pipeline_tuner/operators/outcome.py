@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,20 @@ def conclude(store: Store, sweep: SweepRecord, results: Sequence[TrialResult], c
     store.record_recommendations(sweep.sweep_id, sweep.study, recommendations, valid_days=settings.valid_days())
     has_answer = any(item.status != "abstained" for item in recommendations)
     store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "abstained", recommendations[0].reason)
-    analysis = _write_analysis(store, sweep, results, recommendations, history)
+    analysis = write_analysis(store, sweep, results, recommendations, history)
     for item in changed:
-        _tell_other_dags(sweep, item, context)
+        event = {"label": item.label, "configuration": dict(item.configuration or {})}
+        tell_other_dags(sweep, item.goal, event, context)
+    return summarized(sweep, results, recommendations, analysis)
+
+
+def summarized(
+    sweep: SweepRecord,
+    results: Sequence[TrialResult],
+    recommendations: Sequence[Recommendation],
+    analysis: Path | None,
+) -> dict[str, Any]:
+    """What goes into XCom, and in short into the log."""
     for item in recommendations:
         log.info("%s: %s. %s", item.goal, item.status, item.reason)
     return {
@@ -59,23 +70,20 @@ def _is_news(store: Store, sweep: SweepRecord, item: Recommendation) -> bool:
     return configuration_id(before.configuration) != configuration_id(item.configuration)
 
 
-def _tell_other_dags(sweep: SweepRecord, item: Recommendation, context: Context) -> None:
-    asset = Asset(name=f"{sweep.study}_{item.goal}", uri=f"pipeline-tuner://{sweep.study}/{item.goal}")
-    event: dict[str, Any] = {
-        "sweep_id": sweep.sweep_id,
-        "label": item.label,
-        "configuration": dict(item.configuration or {}),
-    }
-    context["outlet_events"][changed_alias(sweep.study)].add(asset, extra=event)
+def tell_other_dags(sweep: SweepRecord, goal: str, event: Mapping[str, Any], context: Context) -> None:
+    """Emit the event of a goal's asset when this task succeeds."""
+    asset = Asset(name=f"{sweep.study}_{goal}", uri=f"pipeline-tuner://{sweep.study}/{goal}")
+    context["outlet_events"][changed_alias(sweep.study)].add(asset, extra={"sweep_id": sweep.sweep_id, **event})
 
 
-def _write_analysis(
+def write_analysis(
     store: Store,
     sweep: SweepRecord,
     results: Sequence[TrialResult],
     recommendations: Sequence[Recommendation],
     history: Sequence[TrialResult],
 ) -> Path | None:
+    """Write and store the analysis; a fault in it is logged and returns None."""
     try:
         from pipeline_tuner.report import write_report
 

@@ -15,10 +15,12 @@ from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError, StudyError
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.checks import check_surroundings
+from pipeline_tuner.operators.night_start import begin_night, is_night, was_missed
 from pipeline_tuner.operators.trials import known_sweep, run_planned, trial_arguments
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.store.records import SweepRecord
-from pipeline_tuner.sweep import sweep_options
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions, sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
 if TYPE_CHECKING:
@@ -60,14 +62,10 @@ class CheckOperator(SweepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns the sweep's options. Raises AirflowFailException for what a retry won't mend."""
-        try:
-            study = settings.load_named_study(self.study)
-            options = sweep_options(study, self.sweep_id(context), context["params"])
-        except StudyError as error:
-            raise AirflowFailException(str(error)) from None
         run = context["dag_run"]
         with self.open_store() as store:
             migrate(store.engine)
+            study, options = self._options(store, context)
             user = getattr(run, "triggering_user_name", None)
             store.start_sweep(study, options, dag_id=run.dag_id, run_id=run.run_id, triggered_by=user)
             try:
@@ -76,6 +74,16 @@ class CheckOperator(SweepOperator):
                 store.end_sweep(options.sweep_id, "failed", str(error))
                 raise
         return options.model_dump(mode="json")
+
+    def _options(self, store: Store, context: Context) -> tuple[Study, SweepOptions]:
+        """The study with a night's options for a scheduled run, with those of the form for any other."""
+        try:
+            study = settings.load_named_study(self.study)
+            if is_night(context):
+                return study, begin_night(store, study, self.sweep_id(context), context)
+            return study, sweep_options(study, self.sweep_id(context), context["params"])
+        except StudyError as error:
+            raise AirflowFailException(str(error)) from None
 
 
 class PrepareOperator(JobOperator):
@@ -171,9 +179,12 @@ class RecommendOperator(SweepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns counts and the recommendation of each goal. Raises AirflowFailException where there is none."""
+        from pipeline_tuner.operators.night import conclude_night
         from pipeline_tuner.operators.outcome import conclude
 
         sweep_id = self.sweep_id(context)
+        if was_missed(context):
+            raise AirflowSkipException("This night was missed: see task 'check'")
         with self.open_store() as store:
             sweep = store.sweep(sweep_id)
             if sweep is None:
@@ -184,7 +195,7 @@ class RecommendOperator(SweepOperator):
             if not results:
                 raise AirflowFailException(f"Nothing was measured: {sweep.reason or 'nothing was planned'}")
             try:
-                return conclude(store, sweep, results, context)
+                return (conclude_night if sweep.options.is_night else conclude)(store, sweep, results, context)
             except NoRecommendationError as error:
                 store.end_sweep(sweep_id, "failed", str(error))
                 raise AirflowFailException(f"Nothing can be recommended: {error}") from None

@@ -16,6 +16,7 @@ from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.search.adaptive import Adaptive
 from pipeline_tuner.search.grid import Grid
+from pipeline_tuner.search.nightly import Nightly
 from pipeline_tuner.search.one_at_a_time import OneAtATime
 from pipeline_tuner.search.presets import NamedList, Presets
 from pipeline_tuner.search.sobol import Sobol
@@ -38,6 +39,7 @@ def strategy_of(study: Study, options: SweepOptions) -> Strategy:
         "grid": Grid(),
         "sobol": Sobol(),
         "staged": Staged(),
+        "nightly": Nightly(),
     }
     if options.strategy in known:
         return known[options.strategy]
@@ -138,7 +140,7 @@ def plan_confirmation(
     """
     sweep = SweepSoFar.before(study, options, results, options.budget.rounds + 1, history)
     finalists = _finalists(sweep)
-    left = min(options.budget.trials - len(sweep.earlier), trials_in_time(options, sweep.earlier))
+    left = min(options.budget.trials - len(sweep.earlier), trials_in_time(options, sweep.earlier, history))
     while len(finalists) > 1 and left // (len(finalists) + 1) < min(3, options.budget.confirm_blocks):
         finalists.pop()
     count = min(options.budget.confirm_blocks, left // (len(finalists) + 1))
@@ -149,13 +151,15 @@ def plan_confirmation(
 
 
 def _finalists(sweep: SweepSoFar) -> list[Candidate]:
-    picks = {goal: _pick(sweep, goal) for goal in sweep.options.goals}
-    labels = dict.fromkeys(pick for pick in picks.values() if pick not in (None, sweep.control.label))
-    return [sweep.candidates[label] for label in labels if label]
+    selections = {
+        goal: search_selection(sweep.study, sweep.options, goal, sweep.earlier) for goal in sweep.options.goals
+    }
+    picks = {goal: _pick(sweep, selection) for goal, selection in selections.items()}
+    labels = strategy_of(sweep.study, sweep.options).finals(sweep, selections, picks)
+    return [sweep.candidates[label] for label in labels if label in sweep.candidates]
 
 
-def _pick(sweep: SweepSoFar, goal: str) -> str | None:
-    selection = search_selection(sweep.study, sweep.options, goal, sweep.earlier)
+def _pick(sweep: SweepSoFar, selection: Selection) -> str | None:
     if selection.status == "abstained":
         return selection.best
     return by_preference(sweep.study, [sweep.candidates[label] for label in selection.interchangeable])[0].label

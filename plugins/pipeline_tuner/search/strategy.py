@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from pipeline_tuner.analysis.estimates import search_trials
+from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.space import Configuration, configuration_id, difference
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -93,7 +94,7 @@ class SweepSoFar:
     @cached_property
     def room(self) -> int:
         """The trials that this and later rounds may still plan, by the budget of trials and of minutes."""
-        in_time = trials_in_time(self.options, self.earlier)
+        in_time = trials_in_time(self.options, self.earlier, self.history)
         confirming = min(2 * self.options.budget.confirm_blocks, math.ceil(in_time / 2))
         return max(0, min(search_trials(self.options) - len(self.earlier), in_time - confirming))
 
@@ -133,17 +134,25 @@ def _distance(configuration: Configuration, other: Configuration) -> int:
     return sum(configuration.get(name) != other.get(name) for name in {*configuration, *other})
 
 
-def trials_in_time(options: SweepOptions, results: Sequence[TrialResult]) -> int:
-    """How many more trials of the usual length the budget of minutes allows; no limit before the first is measured."""
+def trials_in_time(options: SweepOptions, results: Sequence[TrialResult], history: Sequence[TrialResult] = ()) -> int:
+    """How many more trials of the usual length the budget of minutes allows.
+
+    Before the first is measured, earlier sweeps tell the usual length; without them there is no limit yet.
+    """
     if options.budget.minutes is None:
         return UNLIMITED
-    measurements = [r.measurement for r in results if r.measurement is not None]
-    lengths = [(m.ended_at - m.started_at).total_seconds() for m in measurements]
-    timeouts = sum(r.failure == "timeout" and r.measurement is None for r in results)
-    spent_s = sum(lengths) + timeouts * options.budget.trial_timeout_s
-    usual_s = spent_s / max(len(lengths) + timeouts, 1)
+    lengths = _seconds(options, results)
+    spent_s, usual = sum(lengths), lengths or _seconds(options, history)
+    usual_s = sum(usual) / max(len(usual), 1)
     left_s = options.budget.minutes * 60 - spent_s
     return UNLIMITED if usual_s == 0 else math.floor(max(left_s, 0) / usual_s)
+
+
+def _seconds(options: SweepOptions, results: Sequence[TrialResult]) -> list[float]:
+    """What each trial took; one that was ended without a measurement took all the time that it may."""
+    measured = [r.measurement for r in results if r.measurement is not None]
+    timeouts = sum(r.failure == "timeout" and r.measurement is None for r in results)
+    return [(m.ended_at - m.started_at).total_seconds() for m in measured] + timeouts * [options.budget.trial_timeout_s]
 
 
 class Strategy(ABC):
@@ -159,3 +168,9 @@ class Strategy(ABC):
     def finalists(self, sweep: SweepSoFar) -> tuple[str, ...]:
         """The labels that the repeats choose among; none to leave it to `analysis.estimates.finalists`."""
         return ()
+
+    def finals(
+        self, sweep: SweepSoFar, selections: Mapping[str, Selection], picks: Mapping[str, str | None]
+    ) -> list[str]:
+        """The labels that the confirmation measures beside the control: each goal's pick, unless it is the control."""
+        return list(dict.fromkeys(pick for pick in picks.values() if pick not in (None, sweep.control.label)))  # type: ignore[misc]

@@ -51,11 +51,11 @@ class PageReads:
         return self._rows(query)
 
     def newest_recommendations(self, studies: Collection[str]) -> list[Row]:
-        """The newest recommendation of each study and goal, whatever it says."""
+        """The newest recommendation of each study and goal, whatever it says; a night's only where it is followed."""
         query = (
             select(recommendation)
             .distinct(recommendation.c.study, recommendation.c.goal)
-            .where(recommendation.c.study.in_(studies))
+            .where(recommendation.c.study.in_(studies), recommendation.c.is_followed)
             .order_by(recommendation.c.study, recommendation.c.goal, recommendation.c.created_at.desc())
         )
         return self._rows(query)
@@ -127,7 +127,7 @@ class PageReads:
         """The last recommendations for a goal, oldest first."""
         query = (
             select(recommendation)
-            .where(recommendation.c.study == study, recommendation.c.goal == goal)
+            .where(recommendation.c.study == study, recommendation.c.goal == goal, recommendation.c.is_followed)
             .order_by(recommendation.c.created_at.desc())
             .limit(limit)
         )

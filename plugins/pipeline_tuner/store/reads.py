@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, and_, select
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.store.records import ProductionConfiguration, SweepRecord
+from pipeline_tuner.store.rows import FOLLOWED
 from pipeline_tuner.store.schema import promotion, recommendation, sweep, trial
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -103,8 +104,7 @@ class Reads:
             .where(
                 recommendation.c.study == study,
                 recommendation.c.goal == goal,
-                recommendation.c.status.in_(("winner", "tied")),
-                recommendation.c.configuration.is_not(None),
+                *FOLLOWED,
             )
             .order_by(recommendation.c.created_at.desc())
             .limit(1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from pipeline_tuner.nights import NightFigure
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -55,3 +56,19 @@ class ProductionConfiguration:
     def has_expired(self, now: datetime) -> bool:
         """Whether the recommendation's time is over; a promotion has no end."""
         return self.valid_until is not None and self.valid_until <= now
+
+
+@dataclass(frozen=True)
+class NightRecord:
+    """One row of table `night` with its figures."""
+
+    night_id: str
+    study: str
+    due_at: datetime
+    status: Literal["running", "quiet", "news", "failed", "missed"]
+    summary: str
+    environment: Mapping[str, Any] | None
+    workload: Mapping[str, Any] | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    figures: tuple[NightFigure, ...] = ()

@@ -118,6 +118,13 @@ recommendation = Table(
     Column("environment_fingerprint", Text, comment="The machine and versions that it is valid for"),
     Column("created_at", TIME, nullable=False, comment="When it was written"),
     Column("valid_until", TIME, comment="After this, production falls back; empty: no end"),
+    Column(
+        "is_followed",
+        Boolean,
+        nullable=False,
+        server_default="true",
+        comment="Whether production may follow it: a night's only where it confirmed a gain over production",
+    ),
     Index(None, "study", "goal", "created_at"),
     comment="What a sweep recommends for one goal",
 )
@@ -172,4 +179,55 @@ picture = Table(
     Column("name", Text, primary_key=True, comment="Name of the plot as the analysis uses it; -dark ends a dark one"),
     Column("svg", Text, nullable=False, comment="The plot, SVG"),
     comment="Plots of the written analysis, for the page: the folder of the analysis may be on another machine",
+)
+
+night = Table(
+    "night",
+    metadata,
+    Column("night_id", Text, primary_key=True, comment="The night's sweep; study and time for a missed night"),
+    Column("study", Text, nullable=False, comment="Name of the study"),
+    Column("due_at", TIME, nullable=False, comment="When the schedule wanted it to start"),
+    Column("status", Text, nullable=False, comment="running, quiet, news, failed or missed"),
+    Column("summary", Text, nullable=False, server_default="", comment="What happened, for people"),
+    Column("environment", JSONB, comment="Machine and versions that it was measured on"),
+    Column("workload", JSONB, comment="The workload's figures: rows, bytes, shape"),
+    Column("measured", Integer, nullable=False, server_default="0", comment="Trials with a valid measurement"),
+    Column("failed", Integer, nullable=False, server_default="0", comment="Trials that failed or were lost"),
+    Column("started_at", TIME, comment="When it started; empty for a missed night"),
+    Column("ended_at", TIME, comment="When it ended"),
+    Index(None, "study", "due_at"),
+    comment="A scheduled sweep that watches over production, kept when its trials are removed",
+)
+
+night_figure = Table(
+    "night_figure",
+    metadata,
+    Column("night_id", Text, ForeignKey(night.c.night_id, ondelete="CASCADE"), primary_key=True, comment="Its night"),
+    Column("goal", Text, primary_key=True, comment="Name of the goal"),
+    Column("configuration_id", Text, primary_key=True, comment="Equal for equal configurations"),
+    Column("label", Text, nullable=False, comment="Name of the configuration in this night"),
+    Column("role", Text, nullable=False, comment="champion (production ran with it), control or challenger"),
+    Column("figure", Float, nullable=False, comment="Median of the goal's figure"),
+    Column("trials", Integer, nullable=False, comment="Trials behind it"),
+    comment="One configuration's figure for one goal in one night",
+)
+
+news = Table(
+    "news",
+    metadata,
+    Column("night_id", Text, ForeignKey(night.c.night_id, ondelete="CASCADE"), primary_key=True, comment="Its night"),
+    Column("goal", Text, primary_key=True, comment="Name of the goal; empty: the whole study"),
+    Column(
+        "kind",
+        Text,
+        primary_key=True,
+        comment="promoted, rolled_back, withdrawn, better, worse, change (of level) or machine",
+    ),
+    Column("study", Text, nullable=False, comment="Name of the study"),
+    Column("words", Text, nullable=False, comment="What happened, for people"),
+    Column("details", JSONB, nullable=False, server_default="{}", comment="Its figures"),
+    Column("created_at", TIME, nullable=False, comment="When it was confirmed"),
+    Column("told_at", TIME, comment="When the study's notifier was called; empty: not yet"),
+    Index(None, "study", "created_at"),
+    comment="What nights confirmed, once each",
 )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.store.reads import plan_of
 from pipeline_tuner.store.records import SweepStatus
-from pipeline_tuner.store.schema import observation, picture, promotion, recommendation, sweep, trial
+from pipeline_tuner.store.rows import now, upsert
+from pipeline_tuner.store.schema import night, observation, picture, promotion, recommendation, sweep, trial
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialPlan, TrialResult
@@ -42,11 +43,11 @@ class Writes:
             "reason": "",
             "options": options.model_dump(mode="json"),
             "study_definition": study.model_dump(mode="json"),
-            "started_at": _now(),
+            "started_at": now(),
             "ended_at": None,
         }
         with self.transaction() as connection:
-            _upsert(connection, sweep, [values])
+            upsert(connection, sweep, [values])
 
     def record_workload(self, sweep_id: str, workload: Mapping[str, Any], fingerprint: str | None) -> None:
         """Record what data the sweep runs on."""
@@ -80,7 +81,12 @@ class Writes:
                 "failed": ("failed",),
             }.items()
         }
-        self._update_sweep(sweep_id, status=status, reason=reason, ended_at=_now(), **counts)
+        values = {"status": status, "reason": reason, "ended_at": now(), **counts}
+        with self.transaction() as connection:
+            connection.execute(update(sweep).where(sweep.c.sweep_id == sweep_id).values(values))
+            if status == "failed":
+                of_night = {"status": status, "summary": reason, "ended_at": now()}
+                connection.execute(update(night).where(night.c.night_id == sweep_id).values(of_night))
 
     def plan_trials(self, sweep_id: str, study: str, plans: Sequence[TrialPlan], *, phase: str, round: int) -> None:
         """Write a round's plan as rows `planned`, replacing an earlier plan of the round.
@@ -133,7 +139,7 @@ class Writes:
                     task_id=task_id,
                     map_index=map_index,
                     try_number=try_number,
-                    started_at=_now(),
+                    started_at=now(),
                     ended_at=None,
                 )
             )
@@ -148,7 +154,7 @@ class Writes:
             "reason": result.reason,
             "metrics": dict(result.metrics),
             "measurement": measurement.model_dump(mode="json") if measurement else None,
-            "ended_at": _now(),
+            "ended_at": now(),
         }
         with self.transaction() as connection:
             connection.execute(update(trial).where(trial.c.trial_id == result.plan.trial_id).values(values))
@@ -160,17 +166,23 @@ class Writes:
                 update(trial)
                 .where(trial.c.sweep_id == sweep_id, trial.c.status.in_(("planned", "running")))
                 .values(
-                    status="failed", failure="lost", reason="its task ended without leaving a result", ended_at=_now()
+                    status="failed", failure="lost", reason="its task ended without leaving a result", ended_at=now()
                 )
             )
         return lost.rowcount
 
     def record_recommendations(
-        self, sweep_id: str, study: str, recommendations: Iterable[Recommendation], *, valid_days: float | None = None
+        self,
+        sweep_id: str,
+        study: str,
+        recommendations: Iterable[Recommendation],
+        *,
+        valid_days: float | None = None,
+        followed: Container[str] | None = None,
     ) -> None:
-        """Replace what a sweep recommends."""
-        now = _now()
-        until = now + timedelta(days=valid_days) if valid_days else None
+        """Replace what a sweep recommends. Production may follow the goals in `followed`, by default all."""
+        created = now()
+        until = created + timedelta(days=valid_days) if valid_days else None
         of_sweep = recommendation.c.sweep_id == sweep_id
         with self.transaction() as connection:
             fingerprints = connection.execute(
@@ -182,11 +194,14 @@ class Writes:
                 **fingerprints._mapping,
                 "sweep_id": sweep_id,
                 "study": study,
-                "created_at": now,
+                "created_at": created,
                 "valid_until": until,
             }
             connection.execute(delete(recommendation).where(of_sweep))
-            rows = [shared | _recommendation_row(item) for item in recommendations]
+            rows = [
+                shared | _recommendation_row(item) | {"is_followed": followed is None or item.goal in followed}
+                for item in recommendations
+            ]
             if rows:
                 connection.execute(insert(recommendation), rows)
 
@@ -213,7 +228,7 @@ class Writes:
             "sweep_id": sweep_id,
             "actor": actor,
             "note": note,
-            "created_at": _now(),
+            "created_at": now(),
         }
         with self.transaction() as connection:
             connection.execute(insert(promotion).values(values))
@@ -221,18 +236,11 @@ class Writes:
     def record_observation(self, observation_id: str, values: Mapping[str, Any]) -> None:
         """Record a production run; `values` are the columns of table `observation`."""
         with self.transaction() as connection:
-            _upsert(connection, observation, [{"observation_id": observation_id, "ended_at": _now(), **values}])
+            upsert(connection, observation, [{"observation_id": observation_id, "ended_at": now(), **values}])
 
     def _update_sweep(self, sweep_id: str, **values: Any) -> None:
         with self.transaction() as connection:
             connection.execute(update(sweep).where(sweep.c.sweep_id == sweep_id).values(values))
-
-
-def _upsert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    statement = postgres_insert(table).values(rows)
-    keys = [column.name for column in table.primary_key]
-    changes = {name: statement.excluded[name] for name in rows[0] if name not in keys}
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changes))
 
 
 def _planned_row(plan: TrialPlan, study: str) -> dict[str, Any]:
@@ -245,7 +253,7 @@ def _planned_row(plan: TrialPlan, study: str) -> dict[str, Any]:
         "status": "planned",
         "reason": "",
         "metrics": {},
-        "planned_at": _now(),
+        "planned_at": now(),
     }
 
 
@@ -273,7 +281,3 @@ def _bounds(name: str, item: Recommendation) -> dict[str, float | None]:
         f"{name}_low": interval.low if interval else None,
         f"{name}_high": interval.high if interval else None,
     }
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -29,6 +29,8 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
 
 
 def go_wrong(mode: str, config: TrialConfig) -> None:
+    if (slow := config.workload.get("slow_while")) and Path(slow).exists():
+        time.sleep(3)
     if mode == "crash":
         raise RuntimeError(f"can't connect to {os.environ.get(next(iter(config.connections.values()), ''), 'nothing')}")
     if mode == "exit":

@@ -1,0 +1,90 @@
+"""What a study says of its nights, and what a night has to tell. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline_tuner.space import Configuration, Frozen, Scalar
+
+NIGHTLY = "nightly"
+"""The strategy of scheduled runs."""
+
+
+class Notify(Frozen):
+    """Whom to call when a night has news: a function, or an Airflow notifier's class with its arguments."""
+
+    call: str = Field(pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$")
+    """`package.module.name`. A function is called with `message`, `news` and the task's `context`; a notifier finds
+    `message` and `news` in its templates."""
+    arguments: dict[str, Any] = {}
+
+
+class Nights(Frozen):
+    """What a scheduled run of the study does. Its `schedule` says when."""
+
+    goals: tuple[str, ...] = ()
+    """The goals to watch; all by default."""
+    challengers: int = Field(default=2, ge=0, le=20)
+    """Configurations beside the control and what production runs with: the best known one, and the one that was not
+    looked at for longest, in turn."""
+    blocks: int = Field(default=3, ge=1, le=30)
+    confirm_blocks: int = Field(default=5, ge=0, le=30)
+    """Fresh blocks where the first ones point at news; none on a quiet night."""
+    minutes: float = Field(default=30, gt=0)
+    """What a night may take: fewer challengers, then fewer blocks are measured where it would take longer."""
+    latest_start_hours: float = Field(default=4, gt=0)
+    """A night that can't start within this time is missed: it would measure beside the day's work."""
+    promote: bool = False
+    """Whether a night may promote what it confirmed to be better, and roll back what it confirmed to be worse."""
+    notify: Notify | None = None
+    """By default the option `notify` in `[pipeline_tuner]` of Airflow's configuration."""
+    keep_days: int | None = Field(default=400, ge=1)
+    """Sweeps and production runs are removed when they are older, except what production follows; null keeps all.
+    The figures of the nights stay."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_notify(cls, values: Any) -> Any:
+        """`notify: package.module.function` is short for a call without arguments."""
+        if isinstance(values, dict) and isinstance(values.get("notify"), str):
+            return {**values, "notify": {"call": values["notify"]}}
+        return values
+
+
+class Champion(Frozen):
+    """What production ran with for a goal when the night began."""
+
+    label: str
+    configuration: dict[str, Scalar]
+    source: str
+    """promoted, recommended or fallback."""
+
+
+NewsKind = Literal["promoted", "rolled_back", "withdrawn", "better", "worse", "change", "machine"]
+
+
+@dataclass(frozen=True)
+class News:
+    """One thing that a night confirmed, for one goal (or for the whole study: no goal)."""
+
+    kind: NewsKind
+    words: str
+    goal: str = ""
+    promotes: tuple[str, Configuration] | None = None
+    """Label and configuration that production is to run with from now on."""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NightFigure:
+    """One configuration's median figure for one goal in one night."""
+
+    goal: str
+    label: str
+    configuration_id: str
+    role: Literal["champion", "control", "challenger"]
+    figure: float
+    trials: int

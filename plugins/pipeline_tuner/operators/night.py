@@ -1,0 +1,198 @@
+"""How a night ends: what it confirmed, what that changes for production, and whom it tells. Mostly: nothing, nobody."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pipeline_tuner import settings
+from pipeline_tuner.analysis.goals import larger_is_better
+from pipeline_tuner.analysis.nights import change_words, changes_of, differences, night_figures
+from pipeline_tuner.analysis.promotion import Decision, decide
+from pipeline_tuner.nights import Champion, News, NightFigure
+from pipeline_tuner.operators.night_start import champions
+from pipeline_tuner.operators.notify import notify
+from pipeline_tuner.operators.outcome import summarized, tell_other_dags, write_analysis
+from pipeline_tuner.recommend import recommend
+from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.space import configuration_id
+from pipeline_tuner.store import Store
+from pipeline_tuner.store.records import NightRecord, SweepRecord
+from pipeline_tuner.trial import TrialResult
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+def conclude_night(
+    store: Store, sweep: SweepRecord, results: Sequence[TrialResult], context: Context
+) -> dict[str, Any]:
+    """Store a night and carry out what it confirmed; returns what goes into XCom. Raises NoRecommendationError.
+
+    Repeating it (a retry) changes nothing: what a night confirms is recorded and carried out once.
+    """
+    history = store.history_of(sweep)
+    recommendations = recommend(sweep.study_definition, sweep.options, results, history)
+    night = Night(store, sweep, tuple(results), recommendations)
+    news = list(night.news())
+    untold = store.record_news(sweep, news)
+    store.record_recommendations(
+        sweep.sweep_id, sweep.study, recommendations, valid_days=settings.valid_days(), followed=night.followed
+    )
+    night.renew()
+    summary = " ".join(item.words for item in news) or "Nothing new."
+    has_answer = any(item.status != "abstained" for item in recommendations)
+    store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "abstained", f"Night: {summary}")
+    store.end_night(sweep, "news" if news else "quiet", summary, night.figures)
+    analysis = write_analysis(store, sweep, results, recommendations, history) if news else None
+    for item in news:
+        if item.goal:
+            tell_other_dags(sweep, item.goal, {"kind": item.kind, "words": item.words, **item.details}, context)
+    if untold and notify(sweep.study_definition, untold, context):
+        store.mark_told(sweep.sweep_id)
+    log.info("%s", summary)
+    return summarized(sweep, results, recommendations, analysis) | {"news": [item.words for item in news]}
+
+
+@dataclass
+class Night:
+    """One night's results, held against production and the nights before."""
+
+    store: Store
+    sweep: SweepRecord
+    results: tuple[TrialResult, ...]
+    recommendations: tuple[Recommendation, ...]
+
+    @cached_property
+    def figures(self) -> tuple[NightFigure, ...]:
+        """What the night adds to the history."""
+        return night_figures(self.sweep.study_definition, self.sweep.options, self.results)
+
+    @cached_property
+    def earlier(self) -> tuple[NightRecord, ...]:
+        """The measured nights before this one."""
+        known = self.store.night(self.sweep.sweep_id)
+        return self.store.nights(self.sweep.study, known.due_at if known else self.sweep.started_at)
+
+    @cached_property
+    def machine(self) -> str:
+        """How this night's machine, versions or data differ from the last night's; empty where they don't."""
+        return "; ".join(self._differences(self.earlier[-1])) if self.earlier else ""
+
+    def _differences(self, night: NightRecord) -> tuple[str, ...]:
+        return differences(self.results, night.environment or {}, night.workload or {})
+
+    @cached_property
+    def decisions(self) -> dict[str, tuple[Recommendation, Champion, Decision]]:
+        """What to do with production, by goal; nothing on a machine that the night before did not run on."""
+        already = {goal for goal, _ in self.store.news_of(self.sweep.sweep_id)}
+        now = champions(self.store, self.sweep.study_definition)
+        found = {}
+        for item in self.recommendations:
+            champion = self.sweep.options.champions[item.goal]
+            decision = decide(item, champion.configuration, champion_gain=_gain_of(item, champion))
+            if decision.action != "keep" and self.machine:
+                decision = Decision("keep", f"{decision.reason}, but the machine differs from the last night's")
+            elif item.goal not in already and not _is_same(now[item.goal], champion):
+                decision = Decision("keep", "production was changed while the night ran")
+            found[item.goal] = (item, champion, decision)
+            log.info("%s: %s, %s", item.goal, decision.action, decision.reason)
+        return found
+
+    @property
+    def followed(self) -> set[str]:
+        """The goals whose recommendation production may follow from now on."""
+        return {goal for goal, (_, _, decision) in self.decisions.items() if decision.action == "promote"}
+
+    def renew(self) -> None:
+        """What production follows and this night found no fault with stays valid."""
+        measured = {configuration_id(r.plan.configuration) for r in self.results if r.status == "measured"}
+        for goal, (_, champion, decision) in self.decisions.items():
+            is_measured = configuration_id(champion.configuration) in measured
+            if decision.action == "keep" and champion.source == "recommended" and is_measured and not self.machine:
+                self.store.renew(self.sweep.study, goal, valid_days=settings.valid_days())
+
+    def news(self) -> Iterator[News]:
+        """Everything that the night confirmed."""
+        if self.machine:
+            yield News("machine", f"Machine, versions or data differ from the last night's: {self.machine}.")
+        for goal, (item, champion, decision) in self.decisions.items():
+            if decision.action == "promote":
+                yield self._gain(item, champion, decision)
+            if decision.action == "roll_back":
+                yield self._loss(item, champion, decision)
+            yield from self._change(goal, champion)
+
+    def _gain(self, item: Recommendation, champion: Champion, decision: Decision) -> News:
+        configuration = dict(item.configuration or {})
+        details = {"label": item.label, "configuration": configuration, "before": champion.label}
+        words = f"{item.goal}: {decision.reason}."
+        if self.sweep.study_definition.nights.promote:
+            return News(
+                "promoted",
+                f"{words} It is promoted, in place of {champion.label}.",
+                item.goal,
+                (item.label or "", configuration),
+                details,
+            )
+        if champion.source == "promoted":
+            words += (
+                f" Production stays at {champion.label}, which somebody promoted: promote the better one on the page."
+            )
+        else:
+            words += f" Production follows it from now on, in place of {champion.label}."
+        return News("better", words, item.goal, details=details)
+
+    def _loss(self, item: Recommendation, champion: Champion, decision: Decision) -> News:
+        study = self.sweep.study_definition
+        words = f"{item.goal}: {decision.reason} against the control."
+        if champion.source == "recommended":
+            preset = study.fallback or study.control
+            details = {"label": preset, "configuration": dict(study.preset(preset).configuration)}
+            words += f" The recommendation is withdrawn: production falls back to preset {preset}."
+            return News("withdrawn", words, item.goal, details=details | {"before": champion.label})
+        if champion.source == "promoted" and study.nights.promote:
+            label, configuration = self._best(item)
+            details = {"label": label, "configuration": configuration, "before": champion.label}
+            words += f" It is rolled back to {label}."
+            return News("rolled_back", words, item.goal, (label, configuration), details)
+        words += f" Production stays at {champion.label}: roll it back on the page, or choose another fallback."
+        return News("worse", words, item.goal, details={"label": champion.label})
+
+    def _best(self, item: Recommendation) -> tuple[str, dict[str, Any]]:
+        """The pick where its gain is confirmed, else the control: what this night showed to be better."""
+        if item.status != "abstained" and item.gain is not None and item.gain.low > 1.0 and item.configuration:
+            return item.label or "", dict(item.configuration)
+        control = self.sweep.study_definition.control_candidate
+        return control.label, dict(control.configuration)
+
+    def _change(self, goal: str, champion: Champion) -> Iterator[News]:
+        """A change of level that can be told since tonight."""
+        study = self.sweep.study_definition
+        if study.goals[goal].balance:
+            return
+        nights = [night.figures for night in self.earlier if not self._differences(night)]
+        found = changes_of(study, goal, configuration_id(champion.configuration), [*nights, self.figures])
+        for change in found:
+            if change.noticed == len(nights):
+                words = change_words(change, larger_is_better=larger_is_better(study, goal))
+                yield News("change", f"{goal}: {champion.label}. {words}.", goal, details={"label": champion.label})
+
+
+def _gain_of(item: Recommendation, champion: Champion) -> Interval | None:
+    """The champion against the control in the fresh blocks, where it took part."""
+    identity = configuration_id(champion.configuration)
+    for entry in item.evidence.values():
+        confirmed = entry.get("confirmed")
+        if confirmed and configuration_id(entry["configuration"]) == identity:
+            return Interval(**confirmed)
+    return None
+
+
+def _is_same(one: Champion, other: Champion) -> bool:
+    return configuration_id(one.configuration) == configuration_id(other.configuration)

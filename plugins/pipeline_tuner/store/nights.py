@@ -1,0 +1,229 @@
+"""The nights in the results database: what each measured, what it confirmed, and the removal of old trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+
+from pipeline_tuner.nights import News, NightFigure
+from pipeline_tuner.space import configuration_id
+from pipeline_tuner.store.records import NightRecord, SweepRecord
+from pipeline_tuner.store.rows import FOLLOWED, now, upsert
+from pipeline_tuner.store.schema import news, night, night_figure, observation, promotion, recommendation, sweep
+
+ACTOR = "the nightly sweep"
+"""Who promotes and rolls back where a study lets its nights do so."""
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What `tidy` removed, or would remove."""
+
+    sweeps: int
+    observations: int
+
+
+class Nights:
+    """The nights' part of the Store."""
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """One transaction, committed at the end."""
+        raise NotImplementedError
+
+    def start_night(self, night_id: str, study: str, due_at: datetime, *, missed: Iterable[datetime] = ()) -> None:
+        """Record that a night begins, or begins again, and the nights before it that never did."""
+        begun = {"night_id": night_id, "study": study, "due_at": due_at, "status": "running", "summary": ""}
+        with self.transaction() as connection:
+            for due in missed:
+                _miss(connection, study, due, "the scheduler started no run")
+            connection.execute(_never_ended(study, night_id))
+            upsert(connection, night, [begun | {"started_at": now(), "ended_at": None}])
+
+    def miss_night(self, study: str, due_at: datetime, reason: str) -> None:
+        """Record a night that was not measured."""
+        with self.transaction() as connection:
+            _miss(connection, study, due_at, reason)
+
+    def end_night(self, record: SweepRecord, status: str, summary: str, figures: Sequence[NightFigure] = ()) -> None:
+        """Replace what a night measured. Its sweep must have ended: the counts come from it."""
+        values = {
+            "status": status,
+            "summary": summary,
+            "environment": record.environment,
+            "workload": record.workload,
+            "ended_at": now(),
+            "measured": select(sweep.c.measured).where(sweep.c.sweep_id == record.sweep_id).scalar_subquery(),
+            "failed": select(sweep.c.failed).where(sweep.c.sweep_id == record.sweep_id).scalar_subquery(),
+        }
+        with self.transaction() as connection:
+            connection.execute(update(night).where(night.c.night_id == record.sweep_id).values(values))
+            connection.execute(delete(night_figure).where(night_figure.c.night_id == record.sweep_id))
+            if figures:
+                rows = [{"night_id": record.sweep_id, **asdict(figure)} for figure in figures]
+                connection.execute(insert(night_figure), rows)
+
+    def night(self, night_id: str) -> NightRecord | None:
+        """One night, without its figures."""
+        with self.transaction() as connection:
+            row = connection.execute(select(night).where(night.c.night_id == night_id)).first()
+        return _night_of(row._mapping, ()) if row else None
+
+    def last_night(self, study: str, before: datetime) -> NightRecord | None:
+        """The newest night, missed or not, that was due before a time."""
+        earlier = (night.c.study == study, night.c.due_at < before)
+        with self.transaction() as connection:
+            row = connection.execute(select(night).where(*earlier).order_by(night.c.due_at.desc()).limit(1)).first()
+        return _night_of(row._mapping, ()) if row else None
+
+    def nights(self, study: str, before: datetime, limit: int = 180) -> tuple[NightRecord, ...]:
+        """The last measured nights of a study that were due before a time, oldest first."""
+        measured = (night.c.study == study, night.c.due_at < before, night.c.status.in_(("quiet", "news")))
+        query = select(night).where(*measured).order_by(night.c.due_at.desc()).limit(limit)
+        with self.transaction() as connection:
+            rows = list(connection.execute(query).mappings())[::-1]
+            wanted = night_figure.c.night_id.in_([row["night_id"] for row in rows])
+            figures: dict[str, list[NightFigure]] = {}
+            for found in connection.execute(select(night_figure).where(wanted)).mappings():
+                values = {name: found[name] for name in NightFigure.__dataclass_fields__}
+                figures.setdefault(found["night_id"], []).append(NightFigure(**values))
+        return tuple(_night_of(row, tuple(figures.get(row["night_id"], ()))) for row in rows)
+
+    def record_news(self, record: SweepRecord, found: Sequence[News]) -> list[str]:
+        """Record what a night confirmed, each thing once however often it is said; returns the words not yet told.
+
+        What promotes or rolls back does so together with its first record.
+        """
+        with self.transaction() as connection:
+            for item in found:
+                if _is_new(connection, record, item):
+                    _carry_out(connection, record, item)
+            untold = (news.c.night_id == record.sweep_id, news.c.told_at.is_(None))
+            return list(connection.execute(select(news.c.words).where(*untold).order_by(news.c.goal)).scalars())
+
+    def news_of(self, night_id: str) -> set[tuple[str, str]]:
+        """Goal and kind of what a night confirmed so far."""
+        with self.transaction() as connection:
+            rows = connection.execute(select(news.c.goal, news.c.kind).where(news.c.night_id == night_id))
+            return {(row.goal, row.kind) for row in rows}
+
+    def mark_told(self, night_id: str) -> None:
+        """Record that the notifier was called with a night's news."""
+        with self.transaction() as connection:
+            connection.execute(
+                update(news).where(news.c.night_id == night_id, news.c.told_at.is_(None)).values(told_at=now())
+            )
+
+    def renew(self, study: str, goal: str, *, valid_days: float | None) -> None:
+        """A night confirmed what production follows: it is valid for `valid_days` from now."""
+        until = now() + timedelta(days=valid_days) if valid_days else None
+        with self.transaction() as connection:
+            connection.execute(_of_followed(study, goal).values(valid_until=until))
+
+    def tidy(self, study: str, days: int, *, dry_run: bool = False) -> Removed:
+        """Remove sweeps (trials, analyses, pictures) and production runs that are older than `days`.
+
+        Kept: what is behind the newest decision and the newest followed recommendation of each goal; the nights.
+        """
+        before = now() - timedelta(days=days)
+        old_sweeps = (sweep.c.study == study, sweep.c.started_at < before, sweep.c.sweep_id.not_in(_in_use(study)))
+        old_runs = (observation.c.study == study, observation.c.ended_at < before)
+        with self.transaction() as connection:
+            if dry_run:
+                counts = [
+                    connection.scalar(select(func.count()).select_from(table).where(*old))
+                    for table, old in ((sweep, old_sweeps), (observation, old_runs))
+                ]
+                return Removed(*(count or 0 for count in counts))
+            return Removed(
+                connection.execute(delete(sweep).where(*old_sweeps)).rowcount,
+                connection.execute(delete(observation).where(*old_runs)).rowcount,
+            )
+
+
+def _never_ended(study: str, night_id: str) -> Any:
+    """An update of the nights that were cut off: a study has one active run, so none of them is still running."""
+    others = (night.c.study == study, night.c.status == "running", night.c.night_id != night_id)
+    return update(night).where(*others).values(status="failed", summary="it did not come to its end")
+
+
+def _miss(connection: Connection, study: str, due_at: datetime, reason: str) -> None:
+    row = {"night_id": f"{study}-{due_at:%Y%m%dT%H%M%S}-missed", "study": study, "due_at": due_at}
+    statement = postgres_insert(night).values(row | {"status": "missed", "summary": reason})
+    connection.execute(statement.on_conflict_do_nothing())
+
+
+def _night_of(row: Any, figures: tuple[NightFigure, ...]) -> NightRecord:
+    names = [name for name in NightRecord.__dataclass_fields__ if name != "figures"]
+    return NightRecord(**{name: row[name] for name in names}, figures=figures)
+
+
+def _is_new(connection: Connection, record: SweepRecord, item: News) -> bool:
+    row = {
+        "night_id": record.sweep_id,
+        "goal": item.goal,
+        "kind": item.kind,
+        "study": record.study,
+        "words": item.words,
+        "details": item.details,
+        "created_at": now(),
+    }
+    return bool(connection.execute(postgres_insert(news).values(row).on_conflict_do_nothing()).rowcount)
+
+
+def _carry_out(connection: Connection, record: SweepRecord, item: News) -> None:
+    if item.kind == "withdrawn":
+        connection.execute(_of_followed(record.study, item.goal).values(valid_until=now()))
+    if item.promotes is None:
+        return
+    label, configuration = item.promotes
+    row = {
+        "study": record.study,
+        "goal": item.goal,
+        "action": "roll_back" if item.kind == "rolled_back" else "promote",
+        "label": label,
+        "configuration_id": configuration_id(configuration),
+        "configuration": dict(configuration),
+        "sweep_id": record.sweep_id,
+        "actor": ACTOR,
+        "note": item.words,
+        "created_at": now(),
+    }
+    connection.execute(insert(promotion).values(row))
+
+
+def _of_followed(study: str, goal: str) -> Any:
+    """An update of the recommendation that production follows where nobody promoted anything."""
+    newest = (
+        select(recommendation.c.sweep_id)
+        .where(recommendation.c.study == study, recommendation.c.goal == goal, *FOLLOWED)
+        .order_by(recommendation.c.created_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return update(recommendation).where(recommendation.c.sweep_id == newest, recommendation.c.goal == goal)
+
+
+def _in_use(study: str) -> Any:
+    """The sweeps behind what production runs with."""
+    decided = (
+        select(promotion.c.sweep_id)
+        .distinct(promotion.c.goal)
+        .where(promotion.c.study == study)
+        .order_by(promotion.c.goal, promotion.c.promotion_id.desc())
+        .subquery()
+    )
+    followed = (
+        select(recommendation.c.sweep_id)
+        .distinct(recommendation.c.goal)
+        .where(recommendation.c.study == study, *FOLLOWED)
+        .order_by(recommendation.c.goal, recommendation.c.created_at.desc())
+        .subquery()
+    )
+    used = or_(sweep.c.sweep_id.in_(select(decided.c.sweep_id)), sweep.c.sweep_id.in_(select(followed.c.sweep_id)))
+    return select(sweep.c.sweep_id).where(used)

@@ -1,0 +1,266 @@
+"""Nights: what they confirm, what that changes for production, whom they tell, and what they leave out."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+
+import night_watch
+import pytest
+from compress_study import COMPRESS
+
+from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.nights import Champion, News
+from pipeline_tuner.operators.night import conclude_night
+from pipeline_tuner.operators.night_start import champions, missed_before
+from pipeline_tuner.search.rounds import plan_confirmation, plan_round
+from pipeline_tuner.store import Store
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import night_options
+from pipeline_tuner.trial import TrialResult
+
+NIGHTS = {"challengers": 1, "blocks": 3, "confirm_blocks": 3, "notify": "night_watch.tell"}
+MACHINE = {"cores": 2, "python": "3.11"}
+
+
+def rows(url, table, order):
+    with Store(url) as store, store.transaction() as connection:
+        return connection.exec_driver_sql(f"SELECT * FROM pipeline_tuner.{table} ORDER BY {order}").mappings().all()
+
+
+def test_a_night_finds_a_better_one_and_the_next_keeps_silent(run_dag, compress, results, tmp_path):
+    from pipeline_tuner.dag_factory import tuning_dag
+
+    dag = tuning_dag(compress(nights=NIGHTS))
+    night_watch.told.clear()
+    assert run_dag(dag, {"strategy": "nightly"}).state == "success"
+    (first,) = rows(results, "night", "due_at")
+    assert first["status"] == "news"
+    assert "Production follows it from now on, in place of fast" in first["summary"]
+    assert night_watch.told == [f"Pipeline Tuner, compress:\n{first['summary']}"]
+    (entry,) = rows(results, "news", "goal")
+    assert (entry["kind"], entry["goal"], entry["told_at"] is None) == ("better", "size", False)
+    with Store(results) as store:
+        assert store.production("compress", "size").configuration["level"] == 9
+
+    assert run_dag(dag, {"strategy": "nightly"}).state == "success"
+    assert [row["status"] for row in rows(results, "night", "due_at")] == ["news", "quiet"]
+    assert len(night_watch.told) == len(rows(results, "news", "goal")) == 1
+    assert len(list((tmp_path / "reports").glob("*/analysis.md"))) == 1
+    with Store(results) as store:
+        assert store.production("compress", "size").label == "small"
+        roles = {f.label: f.role for f in store.nights("compress", datetime.now(UTC))[-1].figures}
+    assert roles == {"fast": "control", "small": "champion"}
+
+
+class Outlets(defaultdict):
+    """Stands for Airflow's outlet events: keeps what is added."""
+
+    def __init__(self):
+        super().__init__(lambda: self)
+        self.added = []
+
+    def add(self, asset, extra):
+        self.added.append((asset.name, extra["kind"]))
+
+
+@pytest.fixture
+def store(results):
+    with Store(results) as store:
+        yield store
+
+
+@pytest.fixture
+def night(store, compress, results, tmp_path):
+    """A function that takes a study through a night in which `sizes` are measured, and returns the night's row."""
+    count = iter(range(100))
+
+    def run(sizes=lambda level: 1000.0 - 50 * level, machine=MACHINE, *, again=False, **changes):
+        changes = {"nights": NIGHTS, **changes}
+        study = Study.model_validate({**COMPRESS, **changes})
+        compress(**changes)
+        number = next(count)
+        night_id = f"n{number}"
+        options = night_options(study, night_id, champions(store, study))
+        store.start_sweep(study, options, dag_id="tune_compress", run_id=night_id)
+        store.start_night(night_id, "compress", datetime(2026, 3, 1, 1, tzinfo=UTC) + timedelta(days=number))
+        store.record_environment(night_id, machine, None)
+        results_of_night = []
+        for plan_more, phase in ((plan_round, "search"), (plan_confirmation, "confirm")):
+            extra = (1,) if phase == "search" else ()
+            plans = plan_more(study, options, results_of_night, *extra)
+            store.plan_trials(night_id, "compress", plans, phase=phase, round=1 if phase == "search" else 2)
+            results_of_night += [measured(plan, sizes(plan.configuration["level"]), machine) for plan in plans]
+        for result in results_of_night:
+            store.record_result(result)
+        outlets = Outlets()
+        for _ in range(2 if again else 1):
+            conclude_night(store, store.sweep(night_id), results_of_night, {"outlet_events": outlets, "ti": Task()})
+        return rows(results, "night", "due_at")[-1] | {"assets": outlets.added}
+
+    night_watch.told.clear()
+    return run
+
+
+class Task:
+    """Stands for the task instance that a notifier is told of."""
+
+    task_id = "recommend"
+
+
+def measured(plan, size, machine):
+    now = datetime.now(UTC).isoformat()
+    document = {
+        "contract": 1, "job": "compress", "trial_id": plan.trial_id, "status": "measured", "started_at": now,
+        "ended_at": now, "samples": [{"duration_s": 1.0}], "metrics": {"bytes": size}, "environment": machine,
+    }  # fmt: skip
+    return TrialResult.of(plan, Measurement.model_validate(document))
+
+
+def in_production(store):
+    return store.production("compress", "size")
+
+
+def test_what_somebody_promoted_stays_unless_the_study_lets_its_nights_promote(night, store, results):
+    store.promote("compress", "size", "by hand", {"level": 4, "mode": "good"}, actor="ada")
+    row = night()
+    assert "which somebody promoted: promote the better one on the page" in row["summary"]
+    assert in_production(store).label == "by hand"
+    row = night(nights={**NIGHTS, "promote": True}, again=True)
+    assert "It is promoted, in place of by hand" in row["summary"]
+    assert ("compress_size", "promoted") in row["assets"]
+    decisions = [(d["actor"], d["action"], d["label"]) for d in rows(results, "promotion", "promotion_id")]
+    assert decisions == [("ada", "promote", "by hand"), ("the nightly sweep", "promote", "small")]
+    assert len(night_watch.told) == 2
+
+
+def larger_is_worse(level):
+    return 100.0 + 50 * level
+
+
+def test_what_became_worse_than_the_control_is_rolled_back(night, store, results):
+    store.promote("compress", "size", "old hero", {"level": 5, "mode": "good"}, actor="ada")
+    row = night(larger_is_worse)
+    assert "Production stays at old hero: roll it back on the page" in row["summary"]
+    row = night(larger_is_worse, nights={**NIGHTS, "promote": True}, again=True)
+    assert "It is rolled back to fast" in row["summary"]
+    assert (in_production(store).label, in_production(store).configuration["level"]) == ("fast", 1)
+    assert [d["action"] for d in rows(results, "promotion", "promotion_id")] == ["promote", "roll_back"]
+
+
+def test_a_recommendation_that_turned_out_a_loss_is_withdrawn(night, store):
+    night()
+    assert in_production(store).label == "small"
+    row = night(larger_is_worse)
+    assert "withdrawn: production falls back to preset fast" in row["summary"]
+    assert in_production(store).has_expired(datetime.now(UTC))
+
+
+def test_a_quiet_night_renews_what_production_follows(night, store):
+    night()
+    with store.transaction() as connection:
+        connection.exec_driver_sql("UPDATE pipeline_tuner.recommendation SET valid_until = now() + interval '1 hour'")
+    assert night()["status"] == "quiet"
+    assert in_production(store).valid_until > datetime.now(UTC) + timedelta(days=20)
+
+
+def test_on_another_machine_nothing_is_decided_at_first(night, store):
+    night(lambda level: 500.0)
+    row = night(machine={"cores": 8, "python": "3.11"})
+    assert row["summary"].startswith(
+        "Machine, versions or data differ from the last night's: cores is 2, measured on 8"
+    )
+    assert in_production(store) is None
+    row = night(machine={"cores": 8, "python": "3.11"})
+    assert "Machine" not in row["summary"]
+    assert in_production(store).label == "small"
+
+
+def test_a_loss_of_level_is_told_once_when_it_is_sure(night):
+    store_nights = [night(lambda level: 900.0) for _ in range(14)]
+    assert {row["status"] for row in store_nights} == {"quiet"}
+    later = [night(lambda level: 1200.0) for _ in range(4)]
+    found = [row["summary"] for row in later if row["status"] == "news"]
+    assert len(found) == len(night_watch.told) == 1
+    assert "size: fast. Worse by 33%" in found[0]
+
+
+def test_what_was_changed_while_the_night_ran_is_left_alone(night, store, monkeypatch):
+    store.promote("compress", "size", "by hand", {"level": 4, "mode": "good"}, actor="ada")
+
+    def promote_meanwhile(level):
+        if level == 9 and in_production(store).label == "by hand":
+            store.promote("compress", "size", "newer", {"level": 6, "mode": "good"}, actor="bob")
+        return 1000.0 - 50 * level
+
+    assert night(promote_meanwhile, nights={**NIGHTS, "promote": True})["status"] == "quiet"
+    assert in_production(store).label == "newer"
+
+
+def test_an_airflow_notifier_is_rendered_and_a_broken_one_fails_no_night(night, results):
+    template = "{{ news | length }}: {{ message }}"
+    row = night(nights={**NIGHTS, "notify": {"call": "night_watch.Watch", "arguments": {"text": template}}})
+    assert night_watch.told == [f"1: Pipeline Tuner, compress:\n{row['summary']}"]
+    row = night(larger_is_worse, nights={**NIGHTS, "notify": "night_watch.fail"})
+    assert row["status"] == "news"
+    assert rows(results, "news", "created_at")[-1]["told_at"] is None
+
+
+@pytest.fixture
+def a_night(store):
+    """A function that stores a night with its sweep, and returns the sweep's record."""
+    study = Study.model_validate(COMPRESS)
+
+    def make(night_id, due_at):
+        champion = Champion(label="fast", configuration={"level": 1, "mode": "good"}, source="fallback")
+        options = night_options(study, night_id, {"size": champion})
+        store.start_sweep(study, options, dag_id="tune_compress", run_id=night_id)
+        store.start_night(night_id, "compress", due_at)
+        return store.sweep(night_id)
+
+    return make
+
+
+def test_the_same_news_counts_and_promotes_once(store, a_night, results):
+    record = a_night("n1", datetime.now(UTC))
+    news = [News("promoted", "better", "size", ("small", {"level": 9, "mode": "good"}))]
+    assert store.record_news(record, news) == ["better"]
+    assert store.record_news(record, news) == ["better"]  # not yet told
+    store.mark_told("n1")
+    assert store.record_news(record, news) == []
+    assert len(rows(results, "promotion", "promotion_id")) == 1
+
+
+def test_nights_without_a_run_and_cut_off_nights_are_shown(store, a_night, results):
+    first = datetime(2026, 3, 1, 1, 0, tzinfo=UTC)
+    a_night("n1", first)
+    study = Study.model_validate({**COMPRESS, "schedule": "0 1 * * *"})
+    due = first + timedelta(days=4)
+    missed = missed_before(store, study, due)
+    assert missed == [first + timedelta(days=n) for n in (1, 2, 3)]
+    for _ in range(2):
+        store.start_night("n5", "compress", due, missed=missed)
+    found = [(row["due_at"].day, row["status"]) for row in rows(results, "night", "due_at")]
+    assert found == [(1, "failed"), (2, "missed"), (3, "missed"), (4, "missed"), (5, "running")]
+
+
+def test_a_failed_sweep_is_a_failed_night(store, a_night, results):
+    a_night("n1", datetime.now(UTC))
+    store.end_sweep("n1", "failed", "the database of the job is away")
+    (row,) = rows(results, "night", "due_at")
+    assert (row["status"], row["summary"]) == ("failed", "the database of the job is away")
+
+
+def test_what_is_old_goes_except_what_production_follows(store, a_night, results):
+    for name in ("old", "used", "new"):
+        a_night(name, datetime.now(UTC))
+    store.promote("compress", "size", "small", {"level": 9}, actor="ada", sweep_id="used")
+    with store.transaction() as connection:
+        query = "UPDATE pipeline_tuner.sweep SET started_at = now() - interval '40 days' WHERE sweep_id <> 'new'"
+        connection.exec_driver_sql(query)
+    assert store.tidy("compress", 30, dry_run=True).sweeps == 1
+    assert len(rows(results, "sweep", "sweep_id")) == 3
+    assert store.tidy("compress", 30).sweeps == 1
+    assert [row["sweep_id"] for row in rows(results, "sweep", "sweep_id")] == ["new", "used"]
+    assert len(rows(results, "night", "due_at")) == 3
+    assert store.tidy("other", 30).sweeps == 0
