@@ -96,7 +96,7 @@ def night(store, compress, results, tmp_path):
         outlets = Outlets()
         for _ in range(2 if again else 1):
             conclude_night(store, store.sweep(night_id), results_of_night, {"outlet_events": outlets, "ti": Task()})
-        return rows(results, "night", "due_at")[-1] | {"assets": outlets.added}
+        return {**rows(results, "night", "due_at")[-1], "assets": outlets.added}
 
     night_watch.told.clear()
     return run
@@ -182,7 +182,7 @@ def test_a_loss_of_level_is_told_once_when_it_is_sure(night):
     later = [night(lambda level: 1200.0) for _ in range(4)]
     found = [row["summary"] for row in later if row["status"] == "news"]
     assert len(found) == len(night_watch.told) == 1
-    assert "size: fast. Worse by 33%" in found[0]
+    assert "size: fast. Worse by 33.3%" in found[0]
 
 
 def test_what_was_changed_while_the_night_ran_is_left_alone(night, store, monkeypatch):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -28,6 +28,18 @@ def scaling(story: Story) -> str:
         return ""
     parts = [_of_parameter(story, goal, name) for name in story.study.space.parameters if _is_parallel(story, name)]
     return "\n\n".join(part for part in parts if part)
+
+
+def levels_of(story: Story) -> Iterator[tuple[str, str, dict[float, list[float]]]]:
+    """Parameter, goal and its figures by level, for what was measured at three levels or more, all else equal."""
+    goal = next((a.goal for a in story.recommendations if story.study.goals[a.goal].maximize), None)
+    for name in story.study.space.parameters if goal else ():
+        if goal and _is_parallel(story, name):
+            levels: dict[float, list[float]] = defaultdict(list)
+            for point in _largest_series(story, goal, name):
+                levels[point.level].append(point.rate)
+            if levels:
+                yield name, goal, levels
 
 
 def _is_parallel(story: Story, name: str) -> bool:

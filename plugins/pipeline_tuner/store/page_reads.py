@@ -11,7 +11,17 @@ from typing import Any
 from sqlalchemy import Select, desc, func, select
 
 from pipeline_tuner.store.reads import PLAN_COLUMNS
-from pipeline_tuner.store.schema import observation, picture, promotion, recommendation, sweep, trial
+from pipeline_tuner.store.schema import (
+    news,
+    night,
+    night_figure,
+    observation,
+    picture,
+    promotion,
+    recommendation,
+    sweep,
+    trial,
+)
 from pipeline_tuner.store.store import Store
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
@@ -133,6 +143,33 @@ class PageReads:
         )
         return self._rows(query)[::-1]
 
+    def nights(self, study: str, limit: int = 90) -> list[Row]:
+        """The last nights, missed ones too, oldest first."""
+        columns = [column for column in night.columns if column.name not in ("environment", "workload")]
+        return self._rows(select(*columns).where(night.c.study == study).order_by(night.c.due_at.desc()).limit(limit))[
+            ::-1
+        ]
+
+    def newest_nights(self, studies: Collection[str]) -> list[Row]:
+        """The newest night of each study that was measured or missed."""
+        query = (
+            select(night.c.study, night.c.due_at, night.c.status, night.c.summary)
+            .distinct(night.c.study)
+            .where(night.c.study.in_(studies))
+            .order_by(night.c.study, night.c.due_at.desc())
+        )
+        return self._rows(query)
+
+    def night_figures(self, night_ids: Sequence[str]) -> list[Row]:
+        """The figures of control and champion in some nights."""
+        wanted = (night_figure.c.night_id.in_(night_ids), night_figure.c.role.in_(("champion", "control")))
+        return self._rows(select(night_figure).where(*wanted))
+
+    def news(self, study: str, limit: int = PAGE_SIZE) -> list[Row]:
+        """What the nights confirmed, newest first."""
+        query = select(news, night.c.due_at).join(night, night.c.night_id == news.c.night_id)
+        return self._rows(query.where(news.c.study == study).order_by(news.c.created_at.desc()).limit(limit))
+
     def trials(self, sweep_id: str, *, sort: str = "planned", page: int = 1) -> tuple[list[Row], int]:
         """One page of a sweep's trials without their measurements, and how many there are."""
         condition = trial.c.sweep_id == sweep_id
@@ -172,6 +209,10 @@ class PageReads:
             plan = TrialPlan(**{name: row[name] for name in PLAN_COLUMNS})
             grouped.setdefault(plan.label, []).append(TrialResult(plan, row["status"], metrics=row["metrics"]))
         return grouped
+
+    def results_of_sweep(self, sweep_id: str) -> tuple[TrialResult, ...]:
+        """Every planned trial of a sweep with its whole measurement."""
+        return self._store.results(sweep_id)
 
     def labels(self, sweep_id: str) -> list[str]:
         """The names of the configurations in a sweep."""

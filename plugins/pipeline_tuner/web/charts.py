@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline_tuner.measurement import is_usable
+from pipeline_tuner.recommendation import Interval
+from pipeline_tuner.wording import number
 
 ROW_HEIGHT = 26
 CHART_WIDTH = 760
@@ -65,6 +67,101 @@ def interval_chart(evidence: Mapping[str, Mapping[str, Any]]) -> IntervalChart |
     )
     ticks = tuple((x(tick), f"{tick:g} x") for tick in _ticks(low, high))
     return IntervalChart(bars, ticks, x(1.0), ROW_HEIGHT * len(bars) + MARGIN)
+
+
+@dataclass(frozen=True)
+class EffectChart:
+    """What each parameter is worth, all else equal: the chart of intervals with the parameters as rows."""
+
+    bars: tuple[Bar, ...]
+    ticks: tuple[tuple[float, str], ...]
+    control_x: float
+    height: float
+    width: float = CHART_WIDTH
+
+
+def effect_chart(rows: Sequence[tuple[str, Interval, bool]]) -> EffectChart | None:
+    """Rows of (parameter with its levels, gain from worst to best, whether it is shown); None without any."""
+    evidence = {
+        label: {"ratio": {"value": gain.value, "low": gain.low, "high": gain.high}, "standing": "pick" if shown else ""}
+        for label, gain, shown in rows
+    }
+    chart = interval_chart(evidence)
+    return EffectChart(chart.bars, chart.ticks, chart.control_x, chart.height) if chart else None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a chart, in the chart's units."""
+
+    x: float
+    y: float
+    kind: str
+    label: str
+    words: str
+    is_named: bool
+
+
+@dataclass(frozen=True)
+class PointChart:
+    """Points with a line through some of them: a Pareto front, or a figure by the level of a parameter."""
+
+    points: tuple[Point, ...]
+    line: str
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    x_name: str
+    y_name: str
+    width: float = CHART_WIDTH
+    height: float = 300
+    left: float = 70
+    floor: float = 256
+
+
+def point_chart(
+    rows: Sequence[tuple[str, float, float, str]], *, x_name: str, y_name: str,
+    line: Sequence[tuple[float, float]] = (), suffix: str = "", from_zero: bool = False,
+) -> PointChart | None:  # fmt: skip
+    """Rows of (label, x, y, kind) on linear axes; None where a figure can't be drawn."""
+    if not rows or not all(math.isfinite(x) and math.isfinite(y) for _, x, y, _ in rows):
+        return None
+    x_low, x_high = _padded([x for _, x, _, _ in rows], from_zero=False)
+    y_low, y_high = _padded([y for _, _, y, _ in rows], from_zero=from_zero)
+    frame = PointChart((), "", (), (), x_name, y_name)
+
+    def place_x(value: float) -> float:
+        return frame.left + (frame.width - frame.left - MARGIN) * (value - x_low) / (x_high - x_low)
+
+    def place_y(value: float) -> float:
+        return frame.floor - (frame.floor - 26) * (value - y_low) / (y_high - y_low)
+
+    points, taken = [], []
+    for label, x, y, kind in sorted(rows, key=lambda row: row[3] == ""):
+        place = (place_x(x), place_y(y))
+        is_named = kind != "" and all(abs(place[0] - a) > 90 or abs(place[1] - b) > 14 for a, b in taken)
+        taken += [place] * is_named
+        words = f"{label} {number(x)}{suffix}, {number(y)}{suffix}"
+        points.append(Point(*place, kind, label, words, is_named))
+    return replace(
+        frame,
+        points=tuple(points),
+        line=" ".join(f"{place_x(x):.1f},{place_y(y):.1f}" for x, y in line) if len(line) > 1 else "",
+        x_ticks=tuple((place_x(tick), f"{number(tick)}{suffix}") for tick in round_ticks(x_low, x_high)),
+        y_ticks=tuple((place_y(tick), f"{number(tick)}{suffix}") for tick in round_ticks(y_low, y_high)),
+    )
+
+
+def _padded(values: Sequence[float], *, from_zero: bool) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    margin = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
+    return (0.0 if from_zero and low >= 0 else low - margin), high + margin
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Three to seven round figures between the bounds."""
+    size = 10 ** math.floor(math.log10((high - low) / 3))
+    step = next(size * k for k in (1, 2, 5, 10) if (high - low) / (size * k) <= 7)
+    return [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _is_drawable(ratio: Mapping[str, float]) -> bool:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline_tuner.analysis.comparison import MetricComparison
 from pipeline_tuner.analysis.comparison import compare as compare_metric
-from pipeline_tuner.store.page_reads import PAGE_SIZE, SORTABLE
+from pipeline_tuner.store.page_reads import PAGE_SIZE, SORTABLE, Row
+from pipeline_tuner.study import StrategyName
 from pipeline_tuner.trial import TrialResult
-from pipeline_tuner.web.charts import interval_chart, polyline
+from pipeline_tuner.web.charts import polyline
+from pipeline_tuner.web.insights import insights_of
+from pipeline_tuner.web.night_chart import NightChart, night_chart
 from pipeline_tuner.web.rendering import analysis_html, page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
 from pipeline_tuner.web.sweeps import readable_sweep
+from pipeline_tuner.web.trial_charts import span_chart, throughput_chart
 
 router = APIRouter()
 
@@ -31,6 +35,7 @@ def studies(request: Request, user: User) -> HTMLResponse:
         sweeps=sweeps,
         recommendations=_by_study(page_reads().newest_recommendations(names)),
         promotions=_by_study_and_goal(page_reads().newest_promotions(names)),
+        nights={row["study"]: row for row in page_reads().newest_nights(names)},
         progress={row["sweep_id"]: _progress(row) for row in sweeps if row["status"] == "running"},
     )
 
@@ -42,6 +47,7 @@ def study(request: Request, user: User, study: str, page: int = 1) -> HTMLRespon
     if not sweeps:
         raise HTTPException(404, "No sweep of this study that you may see")
     recommendations = page_reads().newest_recommendations([study])
+    nights, news = page_reads().nights(study), page_reads().news(study)
     return render(
         request,
         "study.html",
@@ -54,7 +60,12 @@ def study(request: Request, user: User, study: str, page: int = 1) -> HTMLRespon
         promotions=page_reads().promotions(study),
         in_production=_by_study_and_goal(page_reads().newest_promotions([study])),
         observations=page_reads().observations(study),
+        nights=nights,
+        news=news,
+        night_charts=_night_charts(nights, news, {row["goal"]: row["unit"] for row in recommendations}),
+        progress={row["sweep_id"]: _progress(row) for row in sweeps if row["status"] == "running"},
         can_act=may_trigger(user, sweeps[0]["dag_id"]),
+        form=_start_form(study),
         token=form_token(user),
     )
 
@@ -64,16 +75,21 @@ def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", pa
     """One sweep, live while it runs and as a report after."""
     row = readable_sweep(user, sweep_id)
     trials, count = page_reads().trials(sweep_id, sort=sort, page=page)
-    recommendations = page_reads().recommendations(sweep_id)
+    goals = list((row["options"] or {}).get("goals", ()))
+    recommendations = sorted(
+        page_reads().recommendations(sweep_id),
+        key=lambda r: goals.index(r["goal"]) if r["goal"] in goals else len(goals),
+    )
+    progress = _progress(row)
     pictures = f"{root_of(request)}/sweeps/{sweep_id}/pictures"
     return render(
         request,
         "sweep.html",
         sweep=row,
-        progress=_progress(row),
+        progress=progress,
         recommendations=recommendations,
+        insights=insights_of(row, recommendations, progress),
         analysis=analysis_html(row["analysis"] or "", page_reads().picture_names(sweep_id), pictures),
-        charts={r["goal"]: interval_chart(r["document"].get("evidence", {})) for r in recommendations},
         trials=trials,
         sort=sort if sort in SORTABLE else "planned",
         page=page,
@@ -93,9 +109,14 @@ def trial(request: Request, user: User, trial_id: str) -> HTMLResponse:
     require_read(user, row["dag_id"])
     measurement = row["measurement"] or {}
     details = measurement.get("details") or {}
-    rates = [float(value) for value in details.get("throughput_rows_per_s") or () if isinstance(value, int | float)]
     return render(
-        request, "trial.html", trial=row, measurement=measurement, details=details, rates=rates, line=polyline(rates)
+        request,
+        "trial.html",
+        trial=row,
+        measurement=measurement,
+        details=details,
+        throughput=throughput_chart(details),
+        spans=span_chart(details),
     )
 
 
@@ -151,6 +172,30 @@ def _comparisons(first: Sequence[TrialResult], second: Sequence[TrialResult]) ->
 def _history(study: str, goal: str) -> dict[str, Any]:
     rows = [row for row in page_reads().history(study, goal) if row["estimate"]]
     return {"rows": rows, "line": polyline([row["estimate"] for row in rows])}
+
+
+def _start_form(study: str) -> dict[str, Any]:
+    """The choices of the form that starts a sweep, with those of the study's newest sweep picked."""
+    row = page_reads().newest_sweep(study) or {}
+    definition, options = row.get("study_definition") or {}, row.get("options") or {}
+    named = definition.get("strategies") or {}
+    known = [name for name in get_args(StrategyName) if name != "staged" or definition.get("stages")]
+    workload = definition.get("workload") or {}
+    return {
+        "strategies": [*known, *named],
+        "strategy": definition.get("strategy", ""),
+        "sizes": list(workload.get("sizes") or ()),
+        "size": options.get("size", ""),
+        "trials": (definition.get("budget") or {}).get("trials", ""),
+    }
+
+
+def _night_charts(nights: Sequence[Row], news: Sequence[Row], units: Mapping[str, str]) -> dict[str, NightChart]:
+    """A chart for each goal that the nights have figures of."""
+    figures = page_reads().night_figures([night["night_id"] for night in nights])
+    goals = dict.fromkeys(figure["goal"] for figure in figures)
+    charts = {goal: night_chart(goal, units.get(goal, ""), nights, figures, news) for goal in sorted(goals)}
+    return {goal: chart for goal, chart in charts.items() if chart is not None}
 
 
 def _progress(row: dict[str, Any]) -> dict[str, Any]:

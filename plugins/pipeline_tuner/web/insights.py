@@ -1,0 +1,144 @@
+"""What a sweep's trials say so far, as charts that the page draws itself: intervals, trade-offs, effects, scaling."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipeline_tuner.analysis.evidence import settled
+from pipeline_tuner.analysis.goals import GoalError, goal_unit
+from pipeline_tuner.analysis.pareto import front
+from pipeline_tuner.exceptions import PipelineTunerError
+from pipeline_tuner.recommend import recommend
+from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.report.growth import levels_of
+from pipeline_tuner.report.story import Story
+from pipeline_tuner.store.page_reads import Row
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions
+from pipeline_tuner.trial import TrialResult
+from pipeline_tuner.web.charts import EffectChart, IntervalChart, PointChart, effect_chart, interval_chart, point_chart
+from pipeline_tuner.web.rendering import page_reads
+
+MOST_TRIALS = 2000
+"""Sweeps with more trials show what their last task stored; reading all of them would make the page slow."""
+
+
+@dataclass(frozen=True)
+class Insights:
+    """The charts of one sweep; empty parts are not drawn. `answers` are provisional while the sweep runs."""
+
+    answers: tuple[Recommendation, ...] = ()
+    intervals: Mapping[str, IntervalChart] = field(default_factory=dict)
+    trade_off: PointChart | None = None
+    effects: EffectChart | None = None
+    scaling: tuple[tuple[str, PointChart], ...] = ()
+
+
+def insights_of(sweep: Row, stored: Sequence[Row], progress: Mapping[str, Any]) -> Insights:
+    """The charts of a sweep: from what it recommends, or from its trials as they are now while it runs."""
+    if not progress["done"] or progress["done"] > MOST_TRIALS:
+        return Insights()
+    documents = tuple(Recommendation.from_dict(row["document"]) for row in stored if row["document"].get("reason"))
+    key = (sweep["sweep_id"], progress["done"], sweep["status"], sweep["ended_at"])
+    return _computed(key, _Inputs(sweep, documents))
+
+
+class _Inputs:
+    """Carries what is computed from past the cache's key: the key alone says whether it changed."""
+
+    def __init__(self, sweep: Row, answers: tuple[Recommendation, ...]) -> None:
+        self.sweep, self.answers = sweep, answers
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Inputs)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=64)
+def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
+    try:
+        study = Study.model_validate(inputs.sweep["study_definition"])
+        options = SweepOptions.model_validate(inputs.sweep["options"])
+    except ValueError:
+        # A sweep of an older version of the plugin: its tables and stored analysis still show.
+        return Insights()
+    results = settled(page_reads().results_of_sweep(key[0]))
+    answers = inputs.answers or _answers(study, options, results)
+    if not answers:
+        return Insights()
+    story = Story(study, options, results, answers, (), {}, {}, Path())
+    return Insights(
+        answers,
+        {a.goal: chart for a in answers if (chart := interval_chart(a.evidence)) is not None},
+        _trade_off(study, answers),
+        _effects(story),
+        tuple(_scaling(story)),
+    )
+
+
+def _answers(study: Study, options: SweepOptions, results: Sequence[TrialResult]) -> tuple[Recommendation, ...]:
+    try:
+        return recommend(study, options, results)
+    except (PipelineTunerError, ValueError):
+        return ()
+
+
+def _trade_off(study: Study, answers: Sequence[Recommendation]) -> PointChart | None:
+    """The first two goals with a figure of their own against each other, the control at (1, 1)."""
+    own = [answer for answer in answers if not study.goals[answer.goal].balance]
+    if len(own) < 2:
+        return None
+    first, second = own[:2]
+    points = {}
+    for label, entry in first.evidence.items():
+        ratios = (entry.get("ratio"), second.evidence.get(label, {}).get("ratio"))
+        if all(ratios) and not entry.get("why_out"):
+            points[label] = (ratios[0]["value"], ratios[1]["value"], entry.get("standing", ""))  # type: ignore[index]
+    if len(points) < 3:
+        return None
+    edge = front({label: [math.log(x), math.log(y)] for label, (x, y, _) in points.items()})
+    return point_chart(
+        [(label, x, y, "pick" if label in edge else "") for label, (x, y, _) in points.items()],
+        x_name=f"{first.goal}, gain over the control",
+        y_name=f"{second.goal}, gain over the control",
+        line=sorted(points[label][:2] for label in edge),
+        suffix=" x",
+    )
+
+
+def _effects(story: Story) -> EffectChart | None:
+    try:
+        found = story.effects.effects
+    except (ValueError, ArithmeticError):
+        return None
+    rows = [(f"{e.parameter}: {e.worst} to {e.best}", e.gain, e.is_shown) for e in found]
+    return effect_chart(rows)
+
+
+def _scaling(story: Story) -> list[tuple[str, PointChart]]:
+    """The goal's median figure by level of each parallelism parameter that was measured at three levels or more."""
+    charts = []
+    for name, goal, levels in levels_of(story):
+        try:
+            unit = goal_unit(story.study, goal)
+        except GoalError:
+            continue
+        points = [(str(level), level, statistics.median(rates), "") for level, rates in sorted(levels.items())]
+        chart = point_chart(
+            [(f"{label}: ", x, y, kind) for label, x, y, kind in points],
+            x_name=name,
+            y_name=f"{goal} ({unit})" if unit else goal,
+            line=[(x, y) for _, x, y, _ in points],
+            from_zero=True,
+        )
+        if chart is not None:
+            charts.append((name, chart))
+    return charts
