@@ -264,3 +264,17 @@ def test_what_is_old_goes_except_what_production_follows(store, a_night, results
     assert [row["sweep_id"] for row in rows(results, "sweep", "sweep_id")] == ["new", "used"]
     assert len(rows(results, "night", "due_at")) == 3
     assert store.tidy("other", 30).sweeps == 0
+
+
+def test_old_trials_are_removed_by_hand_too(store, a_night, results, monkeypatch, capsys):
+    from pipeline_tuner.store.__main__ import main
+
+    monkeypatch.setenv("PIPELINE_TUNER_URL", results)
+    a_night("old", datetime.now(UTC))
+    with store.transaction() as connection:
+        connection.exec_driver_sql("UPDATE pipeline_tuner.sweep SET started_at = now() - interval '40 days'")
+    assert main(["tidy", "--study", "compress", "--days", "30", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "1 sweep and 0 production runs of compress would be removed.\n"
+    assert main(["tidy", "--study", "compress", "--days", "30"]) == 0
+    assert rows(results, "sweep", "sweep_id") == []
+    assert main(["tidy", "--study", "compress", "--days", "0"]) == 1

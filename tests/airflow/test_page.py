@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.nights import Champion, News, NightFigure
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.study import parse_study
-from pipeline_tuner.sweep import sweep_options
+from pipeline_tuner.sweep import night_options, sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
 SCRIPT = "<script>alert(1)</script>"
@@ -69,7 +70,29 @@ def sweep_id(url):
         store.record_pictures("sweep-1", {"p": "<svg/>", "p-dark": "<svg/>"})
         store.record_recommendations("sweep-1", study.study, [recommendation])
         store.end_sweep("sweep-1", "recommended")
+        _add_nights(store, study)
     return "sweep-1"
+
+
+def _add_nights(store, study):
+    """Two nights, one of them missed, with hostile words."""
+    due = datetime(2026, 3, 2, 1, tzinfo=UTC)
+    champion = Champion(label=SCRIPT, configuration=study.preset(SCRIPT).configuration, source="promoted")
+    store.start_sweep(
+        study, night_options(study, "night-1", {"throughput": champion}), dag_id="tune_migration", run_id="s"
+    )
+    store.start_night("night-1", study.study, due, missed=[due - timedelta(days=1)])
+    record = store.sweep("night-1")
+    store.record_news(record, [News("change", SCRIPT, "throughput")])
+    figures = [
+        NightFigure("throughput", SCRIPT, "c1", "champion", 5e4, 3),
+        NightFigure("throughput", "plain", "c2", "control", 3e4, 3),
+    ]
+    store.end_night(record, "news", SCRIPT, figures)
+    with store.transaction() as connection:
+        connection.exec_driver_sql(
+            "UPDATE pipeline_tuner.sweep SET started_at = '2026-03-02' WHERE sweep_id = 'night-1'"
+        )
 
 
 def _result(plan: TrialPlan, number: int) -> TrialResult:
@@ -145,6 +168,7 @@ PAGES = [
     "/pipeline-tuner/studies/copy_table",
     "/pipeline-tuner/sweeps/sweep-1",
     "/pipeline-tuner/sweeps/sweep-1?sort=rate&page=1",
+    "/pipeline-tuner/sweeps/night-1",
     "/pipeline-tuner/trials/t1-p",
     "/pipeline-tuner/sweeps/sweep-1/compare?a=plain&b=%3Cscript%3Ealert(1)%3C/script%3E",
     "/pipeline-tuner/sweeps/sweep-1/trials.csv",
@@ -152,7 +176,7 @@ PAGES = [
     "/pipeline-tuner/sweeps/sweep-1/analysis.md",
     "/pipeline-tuner/sweeps/sweep-1/pictures/p-dark.svg",
 ]
-READ_AS_HTML = PAGES[:6]
+READ_AS_HTML = [*PAGES[:4], *PAGES[5:7]]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -267,3 +291,102 @@ def test_downloads_hold_every_trial(admin):
     document = admin.get("/pipeline-tuner/sweeps/sweep-1/sweep.json").json()
     assert len(document["trials"]) == 6
     assert document["recommendations"][0]["label"] == SCRIPT
+
+
+def test_the_study_shows_its_nights(admin):
+    text = admin.get("/pipeline-tuner/studies/copy_table").text
+    assert 'class="dot champion"' in text
+    assert "missed" in text
+    assert "2026-03-02 champion" in text
+
+
+ACTIONS = {
+    "/pipeline-tuner/sweeps/sweep-1/promote": ("goal", "label", "note", "token"),
+    "/pipeline-tuner/studies/copy_table/roll-back": ("goal", "note", "token"),
+    "/pipeline-tuner/studies/copy_table/start": ("strategy", "size", "trials", "token"),
+}
+
+
+def fields_of(action, token):
+    values = {
+        "goal": "throughput",
+        "label": "plain",
+        "note": "n",
+        "token": token,
+        "strategy": "presets",
+        "size": "full",
+    }
+    return {name: values.get(name, "") for name in ACTIONS[action]}
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_nobody_acts_without_a_login_a_right_and_a_form_of_their_own(api_server, admin, viewer, action, url):
+    before = promotions(url)
+    token, theirs = token_of(admin), re.sub(".", "x", token_of(admin))
+    assert client(api_server).post(action, data=fields_of(action, token)).status_code == 401
+    assert viewer.post(action, data=fields_of(action, token)).status_code == 403
+    assert admin.post(action, data=fields_of(action, theirs)).status_code == 403
+    assert admin.post(action, data={**fields_of(action, token), "token": ""}).status_code in (403, 422)
+    assert admin.get(action).status_code in (404, 405)
+    assert promotions(url) == before
+
+
+def promotions(url):
+    with Store(url) as store, store.transaction() as connection:
+        return connection.exec_driver_sql("SELECT count(*) FROM pipeline_tuner.promotion").scalar()
+
+
+@pytest.mark.parametrize(("action", "field"), [(a, f) for a, fields in ACTIONS.items() for f in fields])
+@pytest.mark.parametrize("hostile", [SQL, SCRIPT, "x" * 501], ids=["sql", "script", "long"])
+def test_hostile_text_in_any_field_is_refused_or_only_text(admin, url, action, field, hostile):
+    known = fields_of(action, token_of(admin))
+    if (action.rsplit("/", 1)[-1], field) in {("start", "trials"), ("roll-back", "note")}:
+        known["token"] = "forged"  # the text itself is harmless there: only the refusal of the form is left to see
+    answer = admin.post(action, data={**known, field: hostile})
+    assert answer.status_code in (303, 403, 404, 409, 422)
+    assert "<script>alert" not in answer.text
+    with Store(url) as store:
+        assert len(store.results("sweep-1")) == 6
+    assert "<script>alert" not in admin.get("/pipeline-tuner/studies/copy_table").text
+
+
+@pytest.mark.parametrize("hostile", [SQL, SCRIPT])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/pipeline-tuner/studies/copy_table?page={}",
+        "/pipeline-tuner/sweeps/sweep-1?page={}",
+        "/pipeline-tuner/sweeps/sweep-1?sort={}",
+        "/pipeline-tuner/sweeps/sweep-1/compare?a=plain&b={}",
+        "/pipeline-tuner/sweeps/{}/trials.csv",
+        "/pipeline-tuner/sweeps/{}/sweep.json",
+        "/pipeline-tuner/sweeps/sweep-1/pictures/{}.svg",
+        "/pipeline-tuner/runs/tune_migration/{}",
+        "/pipeline-tuner/runs/{}/manual__1",
+        "/pipeline-tuner/tasks/tune_migration/{}/0/manual__1",
+        "/pipeline-tuner/tasks/tune_migration/trial/{}/manual__1",
+    ],
+)
+def test_hostile_text_in_any_address_is_only_text(admin, address, hostile):
+    from urllib.parse import quote
+
+    answer = admin.get(address.format(quote(hostile, safe="")))
+    assert answer.status_code in (200, 303, 404, 422)
+    assert "<script>alert" not in answer.text or answer.headers["content-type"].startswith("application/json")
+    assert admin.get("/pipeline-tuner/trials/t1-p").status_code == 200
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "1e9", "10000000000000000000"])
+def test_a_page_that_cannot_be_is_refused(admin, page):
+    assert admin.get(f"/pipeline-tuner/sweeps/sweep-1?page={page}").status_code == 422
+
+
+@pytest.mark.parametrize("page", PAGES[1:])
+def test_who_may_not_read_the_studys_dag_sees_nothing_of_it(admin, page, monkeypatch):
+    from airflow.api_fastapi.app import get_auth_manager
+
+    manager = get_auth_manager()
+    monkeypatch.setattr(manager, "is_authorized_dag", lambda **_: False)
+    monkeypatch.setattr(manager, "get_authorized_dag_ids", lambda **_: {"another_dag"})
+    assert admin.get(page).status_code in (403, 404)
+    assert "copy_table" not in admin.get("/pipeline-tuner/").text

@@ -284,7 +284,7 @@ def test_the_command_line_migrates_the_database_that_the_variable_names(database
     from pipeline_tuner.store.__main__ import main
 
     monkeypatch.delenv("PIPELINE_TUNER_URL", raising=False)
-    assert main(["migrate"]) == 2
+    assert main(["migrate"]) == 1
     monkeypatch.setenv("PIPELINE_TUNER_URL", database)
     assert main(["migrate"]) == 0
     with Store(database) as store:

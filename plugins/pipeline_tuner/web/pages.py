@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline_tuner.analysis.comparison import MetricComparison
@@ -22,6 +22,7 @@ from pipeline_tuner.web.sweeps import readable_sweep
 from pipeline_tuner.web.trial_charts import span_chart, throughput_chart
 
 router = APIRouter()
+Page = Annotated[int, Query(ge=1, le=1_000_000)]
 
 
 @router.get("/", response_class=HTMLResponse)
@@ -41,7 +42,7 @@ def studies(request: Request, user: User) -> HTMLResponse:
 
 
 @router.get("/studies/{study}", response_class=HTMLResponse)
-def study(request: Request, user: User, study: str, page: int = 1) -> HTMLResponse:
+def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLResponse:
     """One study: what runs in production, its sweeps, its history, its decisions."""
     sweeps, count = page_reads().sweeps(study, readable_dags(user), page)
     if not sweeps:
@@ -71,7 +72,7 @@ def study(request: Request, user: User, study: str, page: int = 1) -> HTMLRespon
 
 
 @router.get("/sweeps/{sweep_id}", response_class=HTMLResponse)
-def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", page: int = 1) -> HTMLResponse:
+def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", page: Page = 1) -> HTMLResponse:
     """One sweep, live while it runs and as a report after."""
     row = readable_sweep(user, sweep_id)
     trials, count = page_reads().trials(sweep_id, sort=sort, page=page)
