@@ -16,6 +16,7 @@ from pipeline_tuner.dag_docs import production_doc, tuning_doc
 from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.choice import operator_for
+from pipeline_tuner.operators.failures import tell_failure
 from pipeline_tuner.operators.sweep import CheckOperator, PlanOperator, PrepareOperator, RecommendOperator
 from pipeline_tuner.operators.tidy import TidyOperator
 from pipeline_tuner.study import StrategyName, Study
@@ -46,7 +47,7 @@ def tuning_dag(
         start_date=start_date,
         catchup=catchup,
         max_active_runs=1,
-        default_args={"owner": known.owner, **RETRIES},
+        default_args={"owner": known.owner, "on_failure_callback": tell_failure, **RETRIES},
         params=sweep_params(known),
         tags=["pipeline-tuner", "tuning", known.job, *known.tags],
     ) as dag:
@@ -79,7 +80,7 @@ def production_dag(
         start_date=START,
         catchup=False,
         max_active_runs=1,
-        default_args={"owner": known.owner},
+        default_args={"owner": known.owner, "on_failure_callback": tell_failure},
         tags=["pipeline-tuner", "production", known.job, *known.tags],
     ) as dag:
         operator_for(known.job)(

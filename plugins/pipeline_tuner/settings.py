@@ -20,6 +20,10 @@ CHECKOUT = PACKAGE.parents[1]
 RESULTS_CONN_ID = "pipeline_tuner_default"
 """The Airflow connection to the results database."""
 
+PAGE = "Pipeline Tuner"
+PAGE_PREFIX = "/pipeline-tuner"
+"""Name and place of the page in Airflow's web server."""
+
 POOL = "pipeline_tuner"
 """The pool of one slot that trials run in; the plugin makes it when the scheduler starts."""
 

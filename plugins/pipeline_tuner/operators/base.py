@@ -14,6 +14,7 @@ from pipeline_tuner import settings
 from pipeline_tuner.connections import job_connections
 from pipeline_tuner.exceptions import InfrastructureError, MeasurementError, StudyError
 from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.operators.links import EngineLink, PageLink
 from pipeline_tuner.runners import Runner, TrialFailedError, TrialRun, runner_for
 from pipeline_tuner.study import Study
 from pipeline_tuner.trial import TrialPlan, TrialResult
@@ -50,6 +51,7 @@ class JobOperator(BaseOperator):
         "workload": "json",
     }
     ui_color = "#dfeef5"
+    operator_extra_links = (PageLink(), EngineLink())
 
     def __init__(
         self,
@@ -86,6 +88,11 @@ class JobOperator(BaseOperator):
         self._is_killed = True
         if self._runner is not None:
             self._runner.cancel()
+
+    @property
+    def engine_link(self) -> str:
+        """The page of Spark or Glue on the run; empty where there is none."""
+        return self._runner.link if self._runner is not None else ""
 
     def load_study(self) -> Study:
         """The study. Raises StudyError where it is wrong or of another job."""

@@ -104,6 +104,11 @@ class Runner(ABC):
     def cancel(self) -> None:
         """Leave no process of the job behind, on this machine or elsewhere."""
 
+    @property
+    def link(self) -> str:
+        """The engine's own page on the run, for people; empty where there is none."""
+        return ""
+
     def end_of_sweep(self) -> None:  # noqa: B027 - most runners keep nothing between trials
         """End what was kept between the trials of a sweep."""
 

@@ -86,6 +86,15 @@ class GlueRunner(Runner):
         self._run_id: str | None = None
         self._state: dict[str, Any] = {}
 
+    @property
+    def link(self) -> str:
+        """The run in the console of AWS; empty before it started."""
+        if "Id" not in self._state:
+            return ""
+        region = self._hook.conn_region_name or "us-east-1"
+        place = f"#/job/{self._hook.job_name}/run/{self._state['Id']}"
+        return f"https://{region}.console.aws.amazon.com/gluestudio/home?region={region}{place}"
+
     def start(self, run: TrialRun) -> None:
         """Upload what isn't there, and start the run. Raises InfrastructureError where AWS refuses."""
         self._run = run

@@ -40,6 +40,11 @@ class SparkSubmitRunner(ProcessRunner):
         self._conn_id = conn_id or DEFAULT_CONN_ID
         self._options = dict(options or {})
 
+    @property
+    def link(self) -> str:
+        """`ui_url` in the extra of the Spark connection: the master's or the history server's page."""
+        return str(BaseHook.get_connection(self._conn_id).extra_dejson.get("ui_url", ""))
+
     def command(self, run: TrialRun) -> list[str]:
         """The spark-submit command for one trial."""
         files = ["--config", str(run.config_path), "--measurement", str(run.measurement_path)]

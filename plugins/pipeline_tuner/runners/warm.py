@@ -49,6 +49,11 @@ class WarmSparkRunner(Runner):
         self._client: socket.socket | None = None
         self._is_done = False
 
+    @property
+    def link(self) -> str:
+        """The page that the Spark connection names."""
+        return self._submit.link
+
     def start(self, run: TrialRun) -> None:
         """Hand the trial to the kept process."""
         self._run = run

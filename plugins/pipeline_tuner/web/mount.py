@@ -8,8 +8,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-URL_PREFIX = "/pipeline-tuner"
-NAME = "Pipeline Tuner"
+from pipeline_tuner import settings
+
+URL_PREFIX = settings.PAGE_PREFIX
+NAME = settings.PAGE
 
 
 class LazyPage:
