@@ -23,7 +23,7 @@ def on_files(files: Files, config: Any, **_: Any) -> Files:
 
 
 def _page(study: Study) -> str:
-    heading, *rest = tuning_doc(study).split("\n\n")
+    _heading, *rest = tuning_doc(study).split("\n\n")
     presets = "\n".join(f"- `{name}`: {_settings(values)}" for name, values in study.presets.items())
     nights = f"Nights: `{study.schedule}` UTC, {study.nights.minutes:g} minutes at most." if study.schedule else ""
     # The last part of a DAG's text says where Airflow keeps the answer: of no use here.

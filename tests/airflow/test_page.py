@@ -342,7 +342,7 @@ def test_hostile_text_in_any_field_is_refused_or_only_text(admin, url, action, f
     known = fields_of(action, token_of(admin))
     if (action.rsplit("/", 1)[-1], field) in {("start", "trials"), ("roll-back", "note")}:
         known["token"] = "forged"  # the text itself is harmless there: only the refusal of the form is left to see
-    answer = admin.post(action, data={**known, field: hostile})
+    answer = admin.post(action, data={**known, field: hostile}, headers={"Accept": "text/html"})
     assert answer.status_code in (303, 403, 404, 409, 422)
     assert "<script>alert" not in answer.text
     with Store(url) as store:
@@ -374,6 +374,13 @@ def test_hostile_text_in_any_address_is_only_text(admin, address, hostile):
     assert answer.status_code in (200, 303, 404, 422)
     assert "<script>alert" not in answer.text or answer.headers["content-type"].startswith("application/json")
     assert admin.get("/pipeline-tuner/trials/t1-p").status_code == 200
+
+
+def test_a_refusal_is_a_page_for_people_and_json_for_programs(admin, viewer):
+    address = "/pipeline-tuner/sweeps/none"
+    assert admin.get(address).json() == {"detail": "No such sweep"}
+    shown = admin.get(address, headers={"Accept": "text/html"})
+    assert (shown.status_code, "<h1>Not here</h1>" in shown.text) == (404, True)
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "1e9", "10000000000000000000"])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from airflow.api.common.trigger_dag import trigger_dag
+from airflow.exceptions import AirflowException
 from airflow.utils.types import DagRunTriggeredByType
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse
 
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.study import Study
+from pipeline_tuner.study import StrategyName, Study
 from pipeline_tuner.sweep import sweep_options
 from pipeline_tuner.web.rendering import page_reads, root_of
 from pipeline_tuner.web.security import User, require_act
@@ -83,15 +84,21 @@ def start(
     conf: dict[str, Any] = {"strategy": strategy, "size": size, "trials": int(trials) if trials.isdigit() else None}
     conf = {key: value for key, value in conf.items() if value}
     try:
-        sweep_options(Study.model_validate(newest["study_definition"]), "check", conf)
-    except StudyError as error:
+        definition = Study.model_validate(newest["study_definition"])
+        sweep_options(definition, "check", conf)
+    except (StudyError, ValueError) as error:
         raise HTTPException(422, str(error)) from None
-    run = trigger_dag(
-        newest["dag_id"],
-        triggered_by=DagRunTriggeredByType.UI,
-        triggering_user_name=user.get_name(),
-        conf=json.dumps(conf),
-    )
+    if strategy and strategy not in (*get_args(StrategyName), *definition.strategies):
+        raise HTTPException(422, "This study has no such strategy")
+    try:
+        run = trigger_dag(
+            newest["dag_id"],
+            triggered_by=DagRunTriggeredByType.UI,
+            triggering_user_name=user.get_name(),
+            conf=json.dumps(conf),
+        )
+    except (AirflowException, ValueError) as error:
+        raise HTTPException(409, f"Airflow did not start the run: {error}") from None
     if run is None:
         raise HTTPException(409, "Airflow did not start the run: is the DAG paused or gone?")
     return _to_study(request, study)

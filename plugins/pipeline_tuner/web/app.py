@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.web import actions, downloads, pages
@@ -27,6 +29,7 @@ def create_app() -> FastAPI:
     for part in (pages, actions, downloads):
         app.include_router(part.router)
     app.add_exception_handler(InfrastructureError, _database_away)
+    app.add_exception_handler(HTTPException, _refused)
     app.middleware("http")(_guard)
     return app
 
@@ -40,6 +43,22 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
     if not request.url.path.startswith(f"{root_of(request)}/static"):
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """A refusal as a page for people at a browser, as FastAPI's JSON for programs."""
+    if not isinstance(error, HTTPException):
+        raise error
+    if "text/html" not in request.headers.get("accept", ""):
+        return await http_exception_handler(request, error)
+    title = {401: "Log in first", 403: "You may not do this", 404: "Not here"}.get(
+        error.status_code, "This can't be done"
+    )
+    page = render(
+        request, "problem.html", status_code=error.status_code, title=title, detail=str(error.detail), is_live=False
+    )
+    page.headers.update(error.headers or {})
+    return page
 
 
 async def _database_away(request: Request, error: Exception) -> HTMLResponse:
