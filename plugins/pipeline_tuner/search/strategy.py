@@ -173,4 +173,4 @@ class Strategy(ABC):
         self, sweep: SweepSoFar, selections: Mapping[str, Selection], picks: Mapping[str, str | None]
     ) -> list[str]:
         """The labels that the confirmation measures beside the control: each goal's pick, unless it is the control."""
-        return list(dict.fromkeys(pick for pick in picks.values() if pick not in (None, sweep.control.label)))  # type: ignore[misc]
+        return list(dict.fromkeys(pick for pick in picks.values() if pick not in (None, sweep.control.label)))

@@ -135,7 +135,8 @@ def point_chart(
     def place_y(value: float) -> float:
         return frame.floor - (frame.floor - 26) * (value - y_low) / (y_high - y_low)
 
-    points, taken = [], []
+    points: list[Point] = []
+    taken: list[tuple[float, float]] = []
     for label, x, y, kind in sorted(rows, key=lambda row: row[3] == ""):
         place = (place_x(x), place_y(y))
         is_named = kind != "" and all(abs(place[0] - a) > 90 or abs(place[1] - b) > 14 for a, b in taken)

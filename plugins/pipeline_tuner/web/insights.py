@@ -101,7 +101,7 @@ def _trade_off(study: Study, answers: Sequence[Recommendation]) -> PointChart | 
     for label, entry in first.evidence.items():
         ratios = (entry.get("ratio"), second.evidence.get(label, {}).get("ratio"))
         if all(ratios) and not entry.get("why_out"):
-            points[label] = (ratios[0]["value"], ratios[1]["value"], entry.get("standing", ""))  # type: ignore[index]
+            points[label] = (ratios[0]["value"], ratios[1]["value"], entry.get("standing", ""))
     if len(points) < 3:
         return None
     edge = front({label: [math.log(x), math.log(y)] for label, (x, y, _) in points.items()})
