@@ -5,10 +5,12 @@ Parsing a DAG reads the study and nothing else; the same study gives the same DA
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-from airflow.sdk import DAG, CronTriggerTimetable, Param, TriggerRule, chain
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
 from croniter import croniter
 
 from pipeline_tuner import settings
@@ -17,7 +19,7 @@ from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.choice import operator_for
 from pipeline_tuner.operators.failures import tell_failure
-from pipeline_tuner.operators.sweep import CheckOperator, PlanOperator, PrepareOperator, RecommendOperator
+from pipeline_tuner.operators.sweep import ALSO, CheckOperator, PlanOperator, PrepareOperator, RecommendOperator
 from pipeline_tuner.operators.tidy import TidyOperator
 from pipeline_tuner.study import StrategyName, Study
 
@@ -27,18 +29,26 @@ RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=5), "retry_exponential
 
 
 def tuning_dag(
-    study: str, *, dag_id: str | None = None, start_date: datetime | None = None, catchup: bool = False
+    study: str,
+    *,
+    companions: Sequence[str] = (),
+    dag_id: str | None = None,
+    start_date: datetime | None = None,
+    catchup: bool = False,
 ) -> DAG:
     """The DAG of a study's sweeps, `tune_<study>`: check, prepare, rounds of plan and trials, confirm, recommend.
 
     A scheduled run is a night (docs/nightly.md), any other run a whole sweep.
 
     :param study: Name of a study in the studies' folder, or the path of a study file.
+    :param companions: Studies of which each run makes a sweep too, afterwards, with their own budgets. The form's
+        field `also` leaves some out; a named strategy and the seed are handed on to those that have it.
     :param dag_id: Another name for the DAG.
     :param start_date: From when on there are nights; by default from when the DAG is switched on.
     :param catchup: Whether Airflow makes up for missed nights; they then measure today's machine under an old date.
     """
     known = settings.load_named_study(study)
+    others = {name: settings.load_named_study(name) for name in companions}
     with DAG(
         dag_id or f"tune_{known.study}",
         description=f"Measure configurations of {known.study} and recommend one for each goal",
@@ -48,10 +58,12 @@ def tuning_dag(
         catchup=catchup,
         max_active_runs=1,
         default_args={"owner": known.owner, "on_failure_callback": tell_failure, **RETRIES},
-        params=sweep_params(known),
+        params=sweep_params(known) | also_param([other.study for other in others.values()]),
         tags=["pipeline-tuner", "tuning", known.job, *known.tags],
     ) as dag:
-        _sweep_tasks(study, known)
+        _, answer = _sweep_tasks(study, known)
+        if others:
+            _companion_tasks(answer, others)
     return dag
 
 
@@ -162,14 +174,45 @@ def _nights(study: Study) -> Any:
     return CronTriggerTimetable(study.schedule, timezone="UTC", run_immediately=timedelta(0))
 
 
+def also_param(studies: Sequence[str]) -> dict[str, Param]:
+    """The form's field for the studies that a run sweeps too; none where there are no such studies."""
+    if not studies:
+        return {}
+    names = list(studies)
+    return {
+        ALSO: Param(
+            names,
+            type=["array", "null"],
+            items={"type": "string", "enum": names},
+            examples=names,
+            section="What",
+            title="Then also",
+            description="Studies that this run sweeps afterwards, each with its own budget.",
+        )
+    }
+
+
 def _integer(default: int, low: int, high: int, title: str, description: str) -> Param:
     return Param(
         default, type="integer", minimum=low, maximum=high, section="How much", title=title, description=description
     )
 
 
-def _sweep_tasks(name: str, study: Study) -> None:
-    check = CheckOperator(task_id="check", study=name)
+def _companion_tasks(before: RecommendOperator, others: Mapping[str, Study]) -> None:
+    """A group of tasks a companion, one after the other; the last task has failed where an answer is missing."""
+    answers = [before]
+    for name, study in others.items():
+        with TaskGroup(study.study, tooltip=study.description):
+            check, answer = _sweep_tasks(name, study, is_companion=True)
+        answers[-1] >> check
+        answers.append(answer)
+    answers >> EmptyOperator(task_id="answered", trigger_rule=TriggerRule.NONE_FAILED)
+
+
+def _sweep_tasks(name: str, study: Study, *, is_companion: bool = False) -> tuple[CheckOperator, RecommendOperator]:
+    """The tasks of one sweep; returns the first and the last."""
+    rule = TriggerRule.ALL_DONE if is_companion else TriggerRule.ALL_SUCCESS
+    check = CheckOperator(task_id="check", study=name, is_companion=is_companion, trigger_rule=rule)
     prepare = PrepareOperator(task_id="prepare", study=name, pool=settings.POOL)
     chain(check, prepare)
     # Beside the sweep, not after it: whatever becomes of the sweep decides the run's state alone.
@@ -185,9 +228,14 @@ def _sweep_tasks(name: str, study: Study) -> None:
     plan = PlanOperator(task_id="plan_confirm", study=name, round_number=None, trigger_rule=TriggerRule.ALL_DONE)
     before >> plan
     recommend = RecommendOperator(
-        task_id="recommend", study=name, trigger_rule=TriggerRule.ALL_DONE, outlets=[changed_alias(study.study)]
+        task_id="recommend",
+        study=name,
+        is_companion=is_companion,
+        trigger_rule=TriggerRule.ALL_DONE,
+        outlets=[changed_alias(study.study)],
     )
     _trials("confirm", name, study, plan) >> recommend
+    return check, recommend
 
 
 def _trials(task_id: str, name: str, study: Study, plan: PlanOperator) -> Any:

@@ -113,8 +113,8 @@ class Answer:
 
     @cached_property
     def gain(self) -> Interval | None:
-        """The pick against the control, from the confirmation."""
-        return self._confirmed(self.pick) if self.pick else None
+        """The pick against the control, from the confirmation; None where the goal is not about the control's kind."""
+        return self._confirmed(self.pick) if self.pick and not self.evidence.is_control_of_another_kind else None
 
     def _confirmed(self, label: str) -> Interval | None:
         control = self.evidence.control
@@ -214,6 +214,8 @@ class Answer:
     def _gain_words(self) -> str:
         if self.pick == self.evidence.control:
             return "It is the control: nothing needs to change."
+        if self.evidence.is_control_of_another_kind:
+            return f"The control {self.evidence.control} is no candidate for this goal: no gain over it is stated."
         if self.gain is None:
             return "It was not confirmed in fresh blocks, so no gain is stated."
         return f"Confirmed at {gain_words(self.gain)} in {counted(self.gain.n, 'fresh block')}."

@@ -89,7 +89,8 @@ class Runner(Frozen):
     kind: Literal["process", "spark_submit", "glue"] = "spark_submit"
     conn_id: str | None = None
     warm: bool = False
-    """Keep the JVM between trials (each still gets a Spark context of its own): many short trials, one machine."""
+    """Keep the job's process between trials (Spark's JVM with it; each trial gets a Spark context of its own): many
+    short trials, one machine. Not with `command` and not on Glue."""
     command: tuple[str, ...] = ()
     """For a job of one's own: the program and its arguments; `{config}` and `{measurement}` are filled in."""
     connections: dict[str, str] = {}
@@ -137,8 +138,8 @@ class Study(BaseModel):
     prefer: ExpressionText | None = None
     """Among tied configurations, the one for which this expression is smallest is picked."""
     strategy: StrategyName = "adaptive"
-    strategies: dict[str, tuple[dict[str, Scalar], ...]] = {}
-    """Named lists of configurations that reproduce a documented experiment."""
+    strategies: dict[str, tuple[dict[str, Scalar] | str, ...]] = {}
+    """Named lists of configurations, or of presets' names, that reproduce a documented experiment."""
     stages: dict[str, tuple[str, ...]] = {}
     """For the staged strategy: names of stages in order, and the parameters that each may change."""
     budget: Budget = Budget()
@@ -162,9 +163,9 @@ class Study(BaseModel):
                 raise ValueError(f"{key}: is {preset!r}, must be a preset: {', '.join(self.presets)}")
         for name, partial in self.presets.items():
             _checked(self.space, f"presets.{name}", partial)
-        for name, partials in self.strategies.items():
-            for partial in partials:
-                _checked(self.space, f"strategies.{name}", partial)
+        for name, entries in self.strategies.items():
+            for entry in entries:
+                self._check_entry(f"strategies.{name}", entry)
         for name, goal in self.goals.items():
             unknown = set(goal.balance) - set(self.goals)
             if unknown:
@@ -173,6 +174,12 @@ class Study(BaseModel):
         if strangers:
             raise ValueError(f"nights.goals: {', '.join(sorted(strangers))} is no goal of this study")
         return self
+
+    def _check_entry(self, key: str, entry: Configuration | str) -> None:
+        if not isinstance(entry, str):
+            _checked(self.space, key, entry)
+        elif entry not in self.presets:
+            raise ValueError(f"{key}: {entry!r} is no preset; there are {', '.join(self.presets)}")
 
     def preset(self, name: str) -> Candidate:
         """A preset as a whole configuration. Raises ConfigurationError naming those that exist."""

@@ -63,6 +63,17 @@ def test_a_sweep_is_check_prepare_rounds_confirm_recommend(dag):
     assert dag.max_active_runs == 1
 
 
+def test_a_companion_is_swept_after_the_study_itself(airflow_env, compress):
+    from pipeline_tuner.dag_factory import tuning_dag
+
+    dag = tuning_dag(compress(), companions=[compress(study="squeeze")])
+    order = [task.task_id for task in dag.topological_sort()]
+    assert order.index("recommend") < order.index("squeeze.check")
+    assert order[-2:] == ["squeeze.recommend", "answered"]
+    assert dag.get_task("squeeze.check").trigger_rule.value == "all_done"
+    assert dag.params.dump()["also"] == ["squeeze"]
+
+
 def test_trials_run_one_at_a_time_in_the_pool_of_one(dag):
     for task_id in ("trial", "trial_2", "confirm"):
         task = dag.get_task(task_id)

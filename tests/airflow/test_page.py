@@ -285,6 +285,20 @@ def test_airflows_run_and_task_lead_to_sweep_and_trial(admin):
     assert "not planned a trial" in admin.get("/pipeline-tuner/runs/tune_migration/manual__2").text
 
 
+def test_a_run_of_several_sweeps_leads_to_the_running_one_then_to_the_first(admin, url):
+    with Store(url) as store:
+        for name in ("copy_table_own", "copy_table_companion"):
+            study = parse_study(STUDY.replace("study: copy_table", f"study: {name}"))
+            store.start_sweep(study, sweep_options(study, name), dag_id="tune_migration", run_id="manual__3")
+        store.end_sweep("copy_table_own", "recommended")
+        where = admin.get("/pipeline-tuner/runs/tune_migration/manual__3").headers["location"]
+        assert where == "/pipeline-tuner/sweeps/copy_table_companion"
+        store.end_sweep("copy_table_companion", "recommended")
+    where = admin.get("/pipeline-tuner/runs/tune_migration/manual__3").headers["location"]
+    assert where == "/pipeline-tuner/sweeps/copy_table_own"
+    assert 'sweeps/copy_table_companion">copy_table_companion</a> too' in admin.get(where).text
+
+
 def test_downloads_hold_every_trial(admin):
     lines = admin.get("/pipeline-tuner/sweeps/sweep-1/trials.csv").text.strip().splitlines()
     assert len(lines) == 7

@@ -14,7 +14,7 @@ from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.runners import TrialFailedError, TrialRun
 from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
-from pipeline_tuner.runners.warm import WarmSparkRunner, kept_folder
+from pipeline_tuner.runners.warm import WarmRunner, kept_folder
 
 CONNECTION = '{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}'
 
@@ -28,7 +28,7 @@ def submit(airflow_env, spark_env, monkeypatch):
 
 @pytest.fixture
 def warm(submit):
-    runner = WarmSparkRunner("migration", submit, modules=settings.jobs_folder(), sweep_id=f"test-{os.getpid()}")
+    runner = WarmRunner("migration", submit, modules=settings.jobs_folder(), sweep_id=f"test-{os.getpid()}")
     yield runner
     runner.cancel()
     runner.end_of_sweep()

@@ -185,3 +185,26 @@ def test_a_missing_connection_fails_the_check_with_its_name(tune):
     assert trials == ()
     assert state[("check", -1)] == "failed"
     assert state[("recommend", -1)] == "failed"
+
+
+@pytest.mark.parametrize("also", [True, False])
+def test_a_companion_has_a_sweep_of_its_own_in_the_same_run(run_dag, compress, results, also):
+    from pipeline_tuner.dag_factory import tuning_dag
+
+    more = {"study": "squeeze", "strategies": {"two": [{"level": 1}, {"level": 3}]}, "budget": {"confirm_blocks": 0}}
+    dag = tuning_dag(compress(strategies={"two": [{"level": 1}, {"level": 2}]}), companions=[compress(**more)])
+    dag_run = run_dag(dag, {"strategy": "two", "seed": 3, "blocks": 1} | ({} if also else {"also": None}))
+    assert dag_run.state == "success"
+    assert states(dag_run)["answered", -1] == "success"
+    with Store(results) as store:
+        own = store.sweep(sweep_of(dag_run))
+        other = store.sweep(sweep_of(dag_run).replace("compress", "squeeze"))
+        assert own.options.strategy == "two"
+        if not also:
+            assert other is None
+            assert states(dag_run)["squeeze.recommend", -1] == "skipped"
+            return
+        assert (other.status, other.options.strategy, other.options.seed) == ("recommended", "two", 3)
+        assert other.options.budget.blocks == 3
+        levels = {trial.plan.configuration["level"] for trial in store.results(other.sweep_id)}
+        assert levels == {1, 3}

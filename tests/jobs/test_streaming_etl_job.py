@@ -10,19 +10,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import bson
+import psutil
 import psycopg2
 import pytest
+from pymongo import MongoClient
 from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_users, users_mapping, write_bson
 from tests.jobs.test_streaming_etl_load import query
+from tests.jobs.test_streaming_etl_mongodb import Shop, change_everything
 
 from pipeline_jobs.contract import MeasurementWriter, TrialConfig, measure
 from pipeline_jobs.streaming_etl.job import run
 from pipeline_jobs.streaming_etl.trial import SCHEMA
+from pipeline_tuner.local.mongodb import MongodbServer
 from pipeline_tuner.measurement import Measurement
 
 MAPPING = users_mapping()
@@ -172,8 +176,6 @@ def test_a_target_away_is_infrastructure_and_its_password_stays_secret(
 def test_production_loads_follows_and_goes_on(
     target: str, mongodb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pymongo import MongoClient
-
     uri = mongodb.uri("production")
     monkeypatch.setenv("ETL_SOURCE", uri)
     documents = some_users(50)
@@ -191,13 +193,18 @@ def test_production_loads_follows_and_goes_on(
 
 
 class Run:
-    """The job's program on a BSON file in production, killed and started again."""
+    """The job's program in production, killed and started again. `source` is a BSON file or a MongoDB URI."""
 
-    def __init__(self, folder: Path, uri: str, raws: list[bytes], **configuration: Any) -> None:
+    def __init__(
+        self, folder: Path, uri: str, source: Path | str, *, follow_s: float = -1, **configuration: Any
+    ) -> None:
         self.folder, self.uri = folder, uri
-        path = write_bson(folder / "users.bson", raws)
-        self.config = config_file(folder, configuration=configuration, workload={"run_id": "killed", "path": str(path)})
-        self.environment = {**os.environ, "ETL_TARGET": uri, "PYTHONPATH": str(ROOT / "spark_jobs")}
+        place = {"path": str(source)} if isinstance(source, Path) else {"source": "mongodb"}
+        workload = {"run_id": "killed", "follow_s": follow_s, **place}
+        self.config = config_file(folder, configuration=configuration, workload=workload)
+        self.environment = {
+            **os.environ, "ETL_SOURCE": str(source), "ETL_TARGET": uri, "PYTHONPATH": str(ROOT / "spark_jobs"),
+        }  # fmt: skip
 
     def start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(ROOT / "spark_jobs" / "streaming_etl.py"), "--config", str(self.config)]
@@ -224,13 +231,18 @@ class Run:
         return Measurement.model_validate_json((self.folder / "m.json").read_bytes())
 
 
+def bson_of(folder: Path, documents: list[dict[str, Any]]) -> Path:
+    return write_bson(folder / "users.bson", [bson.encode(document) for document in documents])
+
+
 def killed_again_and_again(
     folder: Path, uri: str, kills: int, count: int, *, meanwhile: Callable[[], None] = lambda: None
 ) -> None:
     rng = random.Random(kills)
     documents = some_users(count)
     made = list(damaged(documents, 100, rng))
-    etl = Run(folder, uri, [raw for raw, _ in made], batch_size=10, worker_num=3, manager_worker_num=2)
+    file = write_bson(folder / "users.bson", [raw for raw, _ in made])
+    etl = Run(folder, uri, file, batch_size=10, worker_num=3, manager_worker_num=2)
     for _ in range(kills):
         process = etl.start()
         etl.started_moving(process)
@@ -260,7 +272,7 @@ def test_killed_at_twenty_random_moments(database: str, tmp_path: Path) -> None:
 
 def test_sigterm_drains_and_says_that_it_was_cancelled(database: str, tmp_path: Path) -> None:
     documents = some_users(1500)
-    etl = Run(tmp_path, database, [bson.encode(document) for document in documents], batch_size=10, worker_num=2)
+    etl = Run(tmp_path, database, bson_of(tmp_path, documents), batch_size=10, worker_num=2)
     process = etl.start()
     etl.started_moving(process)
     process.terminate()
@@ -280,7 +292,7 @@ def test_the_database_restarted_under_a_load(tmp_path: Path, work_folder: Path) 
     try:
         server.start()
         uri = server.create_database("etl")
-        etl = Run(tmp_path, uri, [bson.encode(document) for document in documents], batch_size=10, worker_num=2)
+        etl = Run(tmp_path, uri, bson_of(tmp_path, documents), batch_size=10, worker_num=2)
         process = etl.start()
         etl.started_moving(process)
         server.stop()
@@ -294,12 +306,113 @@ def test_the_database_restarted_under_a_load(tmp_path: Path, work_folder: Path) 
         server.remove()
 
 
+@pytest.fixture
+def own_mongodb(work_folder: Path) -> Iterator[MongodbServer]:
+    """A MongoDB-compatible server that a test may kill."""
+    server = MongodbServer(work_folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def kill(server: MongodbServer) -> None:
+    process = psutil.Process(int((server.folder / "secantusdb.pid").read_text().split()[0]))
+    for member in (*process.children(recursive=True), process):
+        member.kill()
+    process.wait()
+    assert not server.is_running()
+
+
+def source_killed_again_and_again(folder: Path, uri: str, server: MongodbServer, kills: int, count: int) -> None:
+    documents = some_users(count)
+    with MongoClient(server.uri("shop")) as client:
+        client.get_default_database()["users"].insert_many(documents)
+    etl = Run(folder, uri, server.uri("shop"), batch_size=10, worker_num=2)
+    process = etl.start()
+    rng = random.Random(kills)
+    for _ in range(kills):
+        etl.started_moving(process)
+        time.sleep(rng.uniform(0, 0.1))
+        kill(server)
+        time.sleep(rng.uniform(0, 2))
+        server.start()
+    assert process.poll() is None, "the kills came too late to say anything"
+    assert process.wait(timeout=300) == 0
+    measurement = Measurement.model_validate_json((folder / "m.json").read_bytes())
+    assert (measurement.status, measurement.failed_checks) == ("measured", ()), measurement.failure
+    assert measurement.metrics["records"] == count
+    assert rows_in(uri, MAPPING) == rows_of(MAPPING, documents)
+
+
+def test_the_source_killed_under_a_load_and_started_again(
+    database: str, tmp_path: Path, own_mongodb: MongodbServer
+) -> None:
+    source_killed_again_and_again(tmp_path, database, own_mongodb, kills=1, count=1500)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_the_source_killed_ten_times(database: str, tmp_path: Path, own_mongodb: MongodbServer) -> None:
+    source_killed_again_and_again(tmp_path, database, own_mongodb, kills=10, count=10_000)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_source_that_stays_away_fails_the_run_and_the_next_one_goes_on(
+    database: str, tmp_path: Path, own_mongodb: MongodbServer
+) -> None:
+    documents = some_users(1500)
+    with MongoClient(own_mongodb.uri("shop")) as client:
+        client.get_default_database()["users"].insert_many(documents)
+    etl = Run(tmp_path, database, own_mongodb.uri("shop"), batch_size=10, worker_num=2)
+    process = etl.start()
+    etl.started_moving(process)
+    kill(own_mongodb)
+    assert process.wait(timeout=300) == 0
+    failure = Measurement.model_validate_json((tmp_path / "m.json").read_bytes()).failure
+    assert failure is not None
+    assert failure.kind == "infrastructure"
+    assert "start again to go on" in failure.reason
+    assert own_mongodb.password not in (tmp_path / "m.json").read_text()
+    assert rows_in(database, MAPPING) == rows_of(MAPPING, documents[: etl.committed()])
+    own_mongodb.start()
+    assert etl.finish().metrics["records_in_all_runs"] == 1500
+    assert rows_in(database, MAPPING) == rows_of(MAPPING, documents)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_the_source_killed_while_its_changes_are_followed(
+    database: str, tmp_path: Path, own_mongodb: MongodbServer
+) -> None:
+    documents, rng = some_users(300), random.Random(5)
+    with MongoClient(own_mongodb.uri("shop")) as client:
+        shop = Shop(own_mongodb.uri("shop"), client.get_default_database()["users"])
+        shop.users.insert_many(documents)
+        etl = Run(tmp_path, database, shop.uri, follow_s=15, batch_size=10, timeout_s=0.1)
+        process = etl.start()
+        for _ in range(3):
+            etl.started_moving(process)
+            documents = change_everything(shop, documents, rng)
+            time.sleep(rng.uniform(0, 0.5))
+            kill(own_mongodb)
+            time.sleep(rng.uniform(0, 2))
+            own_mongodb.start()
+            documents = change_everything(shop, documents, rng)
+        assert process.wait(timeout=300) == 0
+    measurement = Measurement.model_validate_json((tmp_path / "m.json").read_bytes())
+    assert measurement.status == "measured", measurement.failure
+    assert rows_in(database, MAPPING) == rows_of(MAPPING, documents)
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_hundred_thousand_documents_with_five_hundred_damaged_ones(database: str, tmp_path: Path) -> None:
     documents = some_users(100_000)
     made = list(damaged(documents, 200, random.Random(1)))
-    etl = Run(tmp_path, database, [raw for raw, _ in made], batch_size=500, worker_num=2)
+    etl = Run(tmp_path, database, write_bson(tmp_path / "users.bson", [raw for raw, _ in made]), worker_num=2)
     measurement = etl.finish()
     assert (measurement.metrics["records"], measurement.metrics["errors"]) == (100_000, 500)
     good = [document for document, (_, reason) in zip(documents, made, strict=True) if reason is None]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import random
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_u
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
 from pipeline_jobs.streaming_etl import target as target_module
+from pipeline_jobs.streaming_etl.accounts import Accounts
 from pipeline_jobs.streaming_etl.bson_file import BsonFile, DamagedFileError
 from pipeline_jobs.streaming_etl.engine import Source
-from pipeline_jobs.streaming_etl.load import Target, load
+from pipeline_jobs.streaming_etl.load import Hooks, Target, load
 from pipeline_jobs.streaming_etl.records import Piece
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import BatchSize, Settings
@@ -78,6 +81,53 @@ def test_a_finished_load_started_again_does_nothing(target: Target, tmp_path: Pa
     load(BsonFile(file), target, Settings(batch_size=20))
     report, totals = load(BsonFile(file), target, Settings(batch_size=20))
     assert (report.records, totals.documents) == (0, 50)
+
+
+def test_hooks_run_once_in_the_life_of_a_load(target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    query(target.uri, "CREATE TABLE told (moment text, users bigint)")
+    hooks = Hooks("INSERT INTO told SELECT 'before', count(*) FROM users",
+                  "INSERT INTO told SELECT 'after', count(*) FROM users; ANALYZE users")  # fmt: skip
+    hooked = replace(target, hooks=hooks)
+    file = write_bson(tmp_path / "users.bson", raws_of(some_users(300)))
+    with monkeypatch.context() as patch:
+        patch.setattr(Accounts, "finish", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            load(BsonFile(file), hooked, Settings(batch_size=20, manager_worker_num=3))
+    assert query(target.uri, "SELECT * FROM told") == [("before", 0)]
+    for _ in range(2):
+        load(BsonFile(file), hooked, Settings(batch_size=20))
+        assert query(target.uri, "SELECT * FROM told") == [("before", 0), ("after", 300)]
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_hook_that_fails_leaves_no_trace_and_names_its_option(target: Target, tmp_path: Path) -> None:
+    file = write_bson(tmp_path / "users.bson", raws_of(some_users(30)))
+    wrong = replace(target, hooks=Hooks(after="CREATE TABLE half (n integer); REFRESH MATERIALIZED VIEW nowhere"))
+    with pytest.raises(TargetError, match=r"after_sql failed: .*nowhere.* does not exist"):
+        load(BsonFile(file), wrong, Settings())
+    assert query(target.uri, "SELECT to_regclass('half'), count(*) FROM etl_hook") == [(None, 0)]
+    load(BsonFile(file), replace(target, hooks=Hooks(after="CREATE TABLE whole (n integer)")), Settings())
+    assert query(target.uri, "SELECT to_regclass('whole') IS NULL") == [(False,)]
+
+
+def test_tables_of_ones_own_keep_what_the_mapping_does_not_know(target: Target, tmp_path: Path) -> None:
+    """Made before the load: other column order, further columns with defaults, keys and indexes of their own."""
+    query(target.uri, "CREATE TABLE users (loaded_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz, "
+          "created_at timestamptz NOT NULL, score double precision, is_active boolean, phone varchar(40), "
+          "age smallint, last_name varchar(100), first_name varchar(100), email varchar(200), username varchar(60), "
+          "user_id bigint PRIMARY KEY, note text DEFAULT 'none')")  # fmt: skip
+    query(target.uri, "CREATE TABLE preferences (user_id bigint PRIMARY KEY REFERENCES users ON DELETE CASCADE, "
+          "language varchar(20), timezone varchar(60), theme varchar(20), notify_email boolean, notify_push boolean, "
+          "digest_hour smallint)")  # fmt: skip
+    documents = some_users(40)
+    for seed in (1, 2):
+        documents = some_users(40, seed=seed)
+        load(BsonFile(write_bson(tmp_path / f"{seed}.bson", raws_of(documents))), target, Settings(), job=f"{seed}")
+    assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, documents)
+    assert query(target.uri, "SELECT count(*), count(loaded_at), min(note) FROM users") == [(40, 40, "none")]
 
 
 def test_a_name_that_stands_for_another_source_is_refused(target: Target, tmp_path: Path) -> None:
@@ -145,6 +195,29 @@ def test_a_file_that_is_cut_off_loads_its_whole_documents_and_then_fails(target:
     with pytest.raises(DamagedFileError):
         load(BsonFile(file), target, Settings(batch_size=10, worker_num=1))
     assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, documents[:30])
+
+
+@pytest.mark.parametrize(("content", "advice"), [
+    (gzip.compress(bson.encode({"_id": 1})), "gunzip"), (b"\x6d\xe2\x99\x81" + b"x" * 90, "mongodump --archive"),
+    (b'{"_id": 1, "username": "ann"}\n', "mongoimport"), (b'[{"_id": 1}]', "--jsonArray"),
+])  # fmt: skip
+def test_what_people_have_instead_of_a_bson_file_is_recognised(
+    target: Target, tmp_path: Path, content: bytes, advice: str
+) -> None:
+    path = tmp_path / "users.bson"
+    path.write_bytes(content)
+    with pytest.raises(BadConfigurationError, match=f"users.bson is no BSON file: .*{advice}"):
+        load(BsonFile(path), target, Settings())
+
+
+def test_a_document_that_begins_like_json_is_one(target: Target, tmp_path: Path) -> None:
+    [document] = some_users(1)
+    document["filler"] = ""
+    document["filler"] = "x" * (0x10000 + 0x227B - len(bson.encode(document)))
+    raw = bson.encode(document)
+    assert raw.startswith(b'{"')
+    load(BsonFile(write_bson(tmp_path / "users.bson", [raw])), target, Settings())
+    assert query(target.uri, "SELECT count(*) FROM users") == [(1,)]
 
 
 def test_tables_that_do_not_fit_are_refused_by_name(target: Target, tmp_path: Path) -> None:

@@ -176,6 +176,15 @@ def change_everything(shop: Shop, documents: list[dict[str, Any]], rng: random.R
 
 
 def test_changes_are_followed_and_a_replay_changes_nothing(shop: Shop, target: Target) -> None:
+    follow_and_replay(shop, target, replays=3)
+
+
+@pytest.mark.soak
+def test_a_replay_from_every_token_changes_nothing(shop: Shop, target: Target) -> None:
+    follow_and_replay(shop, target, replays=1000)
+
+
+def follow_and_replay(shop: Shop, target: Target, replays: int) -> None:
     documents = some_users(40)
     shop.users.insert_many(documents)
     begin(shop.changes(), target, Settings(), job="follow", cancel=threading.Event())
@@ -191,7 +200,8 @@ def test_changes_are_followed_and_a_replay_changes_nothing(shop: Shop, target: T
         row[0] for row in query(target.uri, "SELECT position FROM etl_batch WHERE job = 'follow' ORDER BY sequence")
     ]
     assert all("_data" in json_util.loads(token) for token in tokens)
-    for sequence in (0, len(tokens) // 2, len(tokens) - 2):
+    step = max(1, (len(tokens) - 1) // replays)
+    for sequence in range(0, len(tokens) - 1, step):
         query(target.uri, f"DELETE FROM etl_batch WHERE job = 'follow' AND sequence >= {sequence}")
         rows_seen = watch_rows(target.uri)
         report, _ = load(shop.changes(), target, settings, job="follow")

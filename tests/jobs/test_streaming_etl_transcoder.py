@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import bson
@@ -17,7 +18,8 @@ from bson import Binary, Decimal128, Int64, ObjectId
 from tests.jobs.streaming_etl_reference import DAMAGES, rows_in, rows_of, some_users, users_mapping
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.streaming_etl.mapping import parse_mapping
+from pipeline_jobs.streaming_etl.mapping import load_mapping, parse_mapping
+from pipeline_jobs.streaming_etl.plan import make_plan
 from pipeline_jobs.streaming_etl.records import Documents
 from pipeline_jobs.streaming_etl.tables import create_tables
 from pipeline_jobs.streaming_etl.target import _Stream
@@ -191,12 +193,54 @@ def test_random_bytes_never_reach_outside_the_document() -> None:
         ({"from": "x"}, "no from, ordinal or parent"),
         ({"key": {"column": "id", "type": "date"}}, "type must be one of"),
         ({"colums": {}}, "no such key: colums"),
+        ({"columns": ["a"]}, r"tables.t.columns: is \['a'\], must be names with values"),
+        ({"columns": {True: "text"}}, "the name True is no text: put it in quotes"),
+        ({"columns": {"a": {"path": "x", "type": "text"}, "b": {"path": "x", "type": "text"}}},
+         "mapping of c: tables.t: the field 'x' is mapped twice"),
+        ({"columns": {"a": {"path": ".".join("abcdefghijklmnop"), "type": "text"}}}, "14 levels deep"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_mapping_says_what_is_wrong(change: dict[str, Any], message: str) -> None:
     table = {"key": {"column": "id", "type": "bigint"}, "columns": {}} | change
     with pytest.raises(BadConfigurationError, match=message):
-        parse_mapping({"collection": "c", "tables": {"t": table}})
+        make_plan(parse_mapping({"collection": "c", "tables": {"t": table}}))
+
+
+def test_a_bad_mapping_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "orders.yaml"
+    path.write_text("collection: orders\ntables: [orders]\n")
+    with pytest.raises(BadConfigurationError, match=r"^orders.yaml: tables: is \['orders'\], must be names"):
+        load_mapping(path)
+    with pytest.raises(BadConfigurationError, match=r"the mapping .*nowhere.yaml can't be read: No such file"):
+        load_mapping(tmp_path / "nowhere.yaml")
+
+
+def test_the_mapping_of_the_documentation_is_a_mapping(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "streaming-etl.md").read_text()
+    path = tmp_path / "orders.yaml"
+    path.write_text(text.split("```yaml\n", 1)[1].split("```", 1)[0])
+    mapping = load_mapping(path)
+    make_plan(mapping)
+    assert [table.name for table in mapping.tables] == ["orders", "lines", "discounts", "notes", "delivery"]
+
+
+def nested(levels: int) -> bytes:
+    """A document in a document, `levels` deep; pymongo's own encoder gives up at a hundred."""
+    head = np.zeros((levels, 7), np.uint8)
+    head[:, :4] = (5 + 8 * np.arange(levels, 0, -1)).astype("<i4").view(np.uint8).reshape(-1, 4)
+    head[:, 4:6] = 3, ord("a")
+    return head.tobytes() + bytes([5, 0, 0, 0, 0]) + b"\0" * levels
+
+
+@pytest.mark.parametrize(("name", "reasons"), [("username", ["wrong_type"]), ("elsewhere", [])])
+def test_sixteen_megabytes_two_million_levels_deep(name: str, reasons: list[str]) -> None:
+    assert bson.decode(nested(3)) == {"a": {"a": {"a": {}}}}
+    fields = bson.encode({key: value for key, value in some_users(1)[0].items() if key != name})[4:-1]
+    raw = fields + b"\x03" + name.encode() + b"\0" + nested(2_000_000) + b"\0"
+    documents = Documents.of([(len(raw) + 4).to_bytes(4, "little") + raw])
+    found = Transcoder(users_mapping()).encode(documents)
+    assert [rejected.reason for rejected in found.rejected] == reasons
+    assert found.rows[0] == 1 - len(reasons)
 
 
 def test_room_is_found_for_a_table_that_needs_more_than_the_others(database: str) -> None:

@@ -64,7 +64,7 @@ def test_time_left_follows_the_pace_so_far():
 
 def test_each_finished_trial_is_told_once():
     out = io.StringIO()
-    follower = Follower(Console(file=out, width=200), _NoProgress(), lambda begun: "sweep")
+    follower = Follower(Console(file=out, width=200), _NoProgress(), lambda begun: ["sweep"])
     store = _Rows([_result(0, measured=True), _result(1)])
     follower.look(store, BEGIN)
     store.rows[1] = TrialResult(store.rows[1].plan, "failed", failure="timeout", reason="took too long\nstack")

@@ -125,6 +125,19 @@ def test_constraint_that_is_not_shown_to_hold_puts_it_out():
     assert "duration_s > 8" in answer.evidence["copy"]["why_out"]
 
 
+def test_a_control_that_the_goal_is_not_about_is_no_baseline():
+    """The control runs by jdbc and is faster than any copy; the goal is about copies."""
+    goal = {"maximize": "rows / duration_s", "constraints": ["method == 'copy'"]}
+    study = planted_study(goals={"throughput": goal})
+    copies = {**CONFIGURATIONS, "copy wide": {**CONFIGURATIONS["copy"], "partitions": 32}}
+    durations = {"balanced": 2.0, "copy": 7.0, "copy wide": 10.0}
+    results = sweep(durations, copies, confirmed=("balanced", "copy"))
+    answer = throughput(results, study, planted_options(study))
+    assert (answer.status, answer.label, answer.gain) == ("winner", "copy", None)
+    assert "no gain over it is stated" in answer.reason
+    assert answer.estimate.value == pytest.approx(100_000 / 7, rel=0.1)
+
+
 def test_what_was_only_explored_has_a_gain_and_no_place_in_the_final():
     options = planted_options(STUDY, strategy="adaptive")
     results = [r for r in sweep(blocks=6) if r.plan.label != "wide" or r.plan.block == 0]

@@ -67,7 +67,7 @@ def _advice(study: Study, options: SweepOptions, claim: Claim, measured: list[Tr
     worse = [r for r in measured if _matches(study, r.plan.configuration, claim.worse)]
     if not better or not worse:
         missing = claim.worse if better else claim.better
-        return Verdict(claim, "not comparable", f"no trial had {_settings(missing)}")
+        return Verdict(claim, "not comparable", f"no trial had {_settings(missing)}{_where_measured(study, claim)}")
     named = set(claim.better) | set(claim.worse)
     contexts = _paired_scores(study, options, claim, better, worse, named)
     if not contexts:
@@ -224,7 +224,9 @@ def _figure(study: Study, options: SweepOptions, claim: Claim, measured: list[Tr
                 return Verdict(claim, "not comparable", f"{error}, which was not measured")
     logs = [math.log(value) for value in values if value is not None]
     if not logs:
-        reason = f"no trial had {_settings(claim.better)}" if claim.better else f"{metric} was not measured"
+        reason = f"{metric} was not measured"
+        if claim.better:
+            reason = f"no trial had {_settings(claim.better)}{_where_measured(study, claim)}"
         return Verdict(claim, "not comparable", "; ".join(filter(None, [claim.note, reason])))
     found = log_interval(logs, options.budget.confidence)
     said = f"measured {interval_words(found, metric_unit(metric))} in {counted(found.n, 'trial')}"
@@ -242,6 +244,16 @@ def _judged_figure(options: SweepOptions, claim: Claim, found: Interval, said: s
     if found.low <= high * zone and found.high >= low / zone:
         return Verdict(claim, "confirmed", f"{said}, claimed {claimed}", found)
     return Verdict(claim, "refuted", f"{said}, claimed {claimed}", found)
+
+
+def _where_measured(study: Study, claim: Claim) -> str:
+    """The first of the study's named strategies whose configurations settle the claim, in words."""
+    parts = [part for part in (claim.better, claim.worse) if part]
+    for name, entries in study.strategies.items():
+        found = [study.presets[entry] if isinstance(entry, str) else entry for entry in entries]
+        if all(any(_matches(study, configuration, part) for configuration in found) for part in parts):
+            return f": the strategy {name} measures it"
+    return ""
 
 
 def _settings(part: Configuration) -> str:

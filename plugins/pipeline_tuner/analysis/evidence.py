@@ -14,11 +14,13 @@ from functools import cached_property
 
 from pipeline_tuner.analysis.block_fit import Observation
 from pipeline_tuner.analysis.goals import ConstraintCheck, GoalError, Scores, check_constraints, goal_scores
+from pipeline_tuner.expression import Expression
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import Candidate, Phase, TrialResult
 from pipeline_tuner.wording import counted
 
+BROKEN = "a constraint isn't shown to hold"
 FAILURE_WORDS: Mapping[str | None, str] = {
     "out_of_memory": "ran out of memory",
     "timeout": "ran out of time",
@@ -65,6 +67,15 @@ class Evidence:
         """Each label with the first label of the same configuration: two names of one thing are one candidate."""
         first: dict[str, str] = {}
         return {label: first.setdefault(c.configuration_id, label) for label, c in self.candidates.items()}
+
+    @cached_property
+    def is_control_of_another_kind(self) -> bool:
+        """Whether the control's own parameters put it outside the goal, whatever is measured: no baseline for it."""
+        if self.control is None:
+            return False
+        configuration = self.candidates[self.control].configuration
+        rules = [Expression(text) for text in self.study.goals[self.goal].constraints]
+        return any(not rule.evaluate(configuration) for rule in rules if rule.names <= set(configuration))
 
     def names_of(self, label: str) -> tuple[str, ...]:
         """All labels of the label's configuration, itself among them."""
@@ -113,7 +124,7 @@ class Evidence:
         if not scored:
             return self._why_unmeasured(trials)
         broken = [str(check) for check in self.constraints(label) if not check.holds(self.options.budget.confidence)]
-        return f"a constraint isn't shown to hold: {'; '.join(broken)}" if broken else ""
+        return f"{BROKEN}: {'; '.join(broken)}" if broken else ""
 
     def _why_unmeasured(self, trials: Sequence[TrialResult]) -> str:
         problems = [self.scores.problems[r.plan.trial_id] for r in trials if r.plan.trial_id in self.scores.problems]

@@ -1,4 +1,7 @@
-"""`make demo`: start what is needed, run one sweep as `airflow dags test` does, show it live, print its answer."""
+"""`make demo`: start what is needed, run a DAG as `airflow dags test` does, show it live, print its answers.
+
+A run makes a sweep of the job's study, and of those that its DAG names as companions.
+"""
 
 from __future__ import annotations
 
@@ -57,9 +60,11 @@ class Demo:
         self._step("PostgreSQL, the data and Spark's jars", lambda: self.airflow.services.start(needs))
         self._step("Airflow's metadata and the results' tables", self.airflow.migrate)
         with Store(self._postgres.uri("tuner")) as store:
-            sweep_id, exit_code = self._sweep(store)
+            sweep_ids, exit_code = self._sweeps(store)
             self.console.print(f"{_minutes(time.monotonic() - begin)} in all\n")
-            return self._answer(store, sweep_id) or exit_code
+            codes = [self._answer(store, sweep_id) for sweep_id in sweep_ids or [None]]
+            self.console.print("\nThe page:   make ui     The end:   make stop", markup=False)
+            return max(codes) or exit_code
 
     @property
     def _postgres(self) -> PostgresServer:
@@ -71,17 +76,17 @@ class Demo:
             work()
         self.console.print(f"{name}: {time.monotonic() - begin:.1f} s")
 
-    def _sweep(self, store: Store) -> tuple[str | None, int]:
-        """Run the DAG and follow its rows; returns the sweep's id, None where it never started, and the exit code."""
+    def _sweeps(self, store: Store) -> tuple[list[str], int]:
+        """Run the DAG and follow its rows; returns its sweeps, none where it never started, and the exit code."""
         begun = datetime.now(UTC)
         self.airflow.home.mkdir(parents=True, exist_ok=True)
         with self._log.open("w", encoding="utf-8") as log, self._running(log) as process, self._progress() as progress:
-            follower = Follower(self.console, progress, self._find_sweep)
+            follower = Follower(self.console, progress, self._find_sweeps)
             while process.poll() is None:
                 follower.look(store, begun)
                 time.sleep(POLL_S)
             follower.look(store, begun)
-        return follower.sweep_id, process.returncode
+        return follower.sweep_ids, process.returncode
 
     def _answer(self, store: Store, sweep_id: str | None) -> int:
         record = store.sweep(sweep_id) if sweep_id else None
@@ -89,12 +94,11 @@ class Demo:
             reason = record.reason if record else self._log_end()
             self.console.print(f"The sweep recommends nothing: {reason}\nWhat happened: {self._log}", markup=False)
             return 1
+        self.console.print(f"\n{record.study}", style="bold", markup=False)
         self.console.print(summary(recommendations, store.results(record.sweep_id)), markup=False)
         query = QUERY.format(sweep_id=record.sweep_id)
         self.console.print(
-            f"\nThe written analysis: {record.analysis_path}\n"
-            f'The rows:   eval "$(make -s env)" && psql -c "{query}"\n'
-            "The page:   make ui     The end:   make stop",
+            f'\nThe written analysis: {record.analysis_path}\nThe rows:   eval "$(make -s env)" && psql -c "{query}"',
             markup=False,
         )
         return 0
@@ -129,24 +133,23 @@ class Demo:
         columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()]
         return Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal)
 
-    def _find_sweep(self, begun: datetime) -> str | None:
+    def _find_sweeps(self, begun: datetime) -> list[str]:
         with self._postgres.cursor("tuner") as cursor:
             cursor.execute(
-                "SELECT sweep_id FROM pipeline_tuner.sweep WHERE dag_id = %s AND started_at >= %s",
+                "SELECT sweep_id FROM pipeline_tuner.sweep WHERE dag_id = %s AND started_at >= %s ORDER BY started_at",
                 (f"tune_{self.job}", begun),
             )
-            row = cursor.fetchone()
-        return row[0] if row else None
+            return [row[0] for row in cursor.fetchall()]
 
 
 @dataclass
 class Follower:
-    """Shows a sweep's rows as they come: a line a finished trial, and a bar with the time left."""
+    """Shows the rows of a run's sweeps as they come: a line a finished trial, and a bar with the sweep's time left."""
 
     console: Console
     progress: Progress
-    find_sweep: Callable[[datetime], str | None]
-    sweep_id: str | None = None
+    find_sweeps: Callable[[datetime], list[str]]
+    sweep_ids: list[str] = field(default_factory=list)
     shown: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -154,15 +157,19 @@ class Follower:
 
     def look(self, store: Store, begun: datetime) -> None:
         """Show what is new."""
-        self.sweep_id = self.sweep_id or self.find_sweep(begun)
-        if self.sweep_id is None:
-            return
-        results = store.results(self.sweep_id)
+        before, self.sweep_ids = self.sweep_ids, self.find_sweeps(begun)
+        # The last trials of a sweep may have ended in the second in which the next one began.
+        for sweep_id in dict.fromkeys([*before[-1:], *self.sweep_ids[-1:]]):
+            self._show(store.results(sweep_id))
+
+    def _show(self, results: Sequence[TrialResult]) -> None:
         finished = [result for result in results if result.status in ("measured", "failed")]
+        number = sum(result.plan.trial_id in self.shown for result in finished)
         for result in finished:
             if result.plan.trial_id not in self.shown:
                 self.shown.add(result.plan.trial_id)
-                self.console.print(_line(result, len(self.shown), len(results)), markup=False)
+                number += 1
+                self.console.print(_line(result, number, len(results)), markup=False)
         left = time_left_s(results)
         text = f"about {_minutes(left)} left" if left is not None else "preparing the workload"
         self.progress.update(self.bar, description=text, completed=len(finished), total=len(results) or None)

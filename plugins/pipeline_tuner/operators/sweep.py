@@ -28,6 +28,16 @@ if TYPE_CHECKING:
 
 MAX_PLAN = 1000
 """Airflow refuses to map over more than 1,024 items (core.max_map_length)."""
+ALSO = "also"
+"""The run's parameter that names the companions: studies that it sweeps beside the DAG's own."""
+
+
+def sweep_id_of(study: str, context: Context) -> str:
+    """The sweep of a study in a DAG run: equal for every attempt of every task of it."""
+    run = context["dag_run"]
+    name = settings.load_named_study(study).study
+    code = hashlib.sha256(f"{run.dag_id} {run.run_id}".encode()).hexdigest()[:6]
+    return f"{name}-{run.run_after:%Y%m%dT%H%M%S}-{code}"
 
 
 class SweepOperator(BaseOperator):
@@ -35,26 +45,48 @@ class SweepOperator(BaseOperator):
 
     :param study: Name of the study, or the path of its file.
     :param results_conn_id: Airflow connection to the results database.
+    :param is_companion: Whether the DAG is another study's, whose runs make a sweep of this one too.
     """
 
     template_fields: Sequence[str] = ("study",)
     ui_color = "#e9e4f5"
 
-    def __init__(self, *, study: str, results_conn_id: str = settings.RESULTS_CONN_ID, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        study: str,
+        results_conn_id: str = settings.RESULTS_CONN_ID,
+        is_companion: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.study = study
         self.results_conn_id = results_conn_id
+        self.is_companion = is_companion
 
     def open_store(self) -> Store:
         """The results database."""
         return open_store(self.results_conn_id)
 
     def sweep_id(self, context: Context) -> str:
-        """The sweep of this DAG run: equal for every attempt of every task of it."""
-        run = context["dag_run"]
+        """The study's sweep of this DAG run."""
+        return sweep_id_of(self.study, context)
+
+    def skip_where_left_out(self, context: Context) -> None:
+        """Raises AirflowSkipException for a companion that this run does not name; its nights are its own DAG's."""
         name = settings.load_named_study(self.study).study
-        code = hashlib.sha256(f"{run.dag_id} {run.run_id}".encode()).hexdigest()[:6]
-        return f"{name}-{run.run_after:%Y%m%dT%H%M%S}-{code}"
+        if self.is_companion and is_night(context):
+            raise AirflowSkipException(f"this is a night of another study: {name} has nights of its own")
+        if self.is_companion and name not in (context["params"].get(ALSO) or ()):
+            raise AirflowSkipException(f"this run leaves {name} out: its parameter {ALSO!r} does not name it")
+
+    def chosen(self, study: Study, context: Context) -> dict[str, Any]:
+        """What this run's parameters say on the study's sweep; of another study's, what is meant for all."""
+        given = {key: value for key, value in context["params"].items() if key != ALSO}
+        if not self.is_companion:
+            return given
+        shared = {"seed"} | ({"strategy"} if given.get("strategy") in study.strategies else set())
+        return {key: value for key, value in given.items() if key in shared}
 
 
 class CheckOperator(SweepOperator):
@@ -62,6 +94,7 @@ class CheckOperator(SweepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns the sweep's options. Raises AirflowFailException for what a retry won't mend."""
+        self.skip_where_left_out(context)
         run = context["dag_run"]
         with self.open_store() as store:
             migrate(store.engine)
@@ -81,7 +114,7 @@ class CheckOperator(SweepOperator):
             study = settings.load_named_study(self.study)
             if is_night(context):
                 return study, begin_night(store, study, self.sweep_id(context), context)
-            return study, sweep_options(study, self.sweep_id(context), context["params"])
+            return study, sweep_options(study, self.sweep_id(context), self.chosen(study, context))
         except StudyError as error:
             raise AirflowFailException(str(error)) from None
 
@@ -99,7 +132,7 @@ class PrepareOperator(JobOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns workload and environment. Raises AirflowFailException where the job does not work at all."""
-        sweep_id = context["ti"].xcom_pull(task_ids="check")["sweep_id"]
+        sweep_id = sweep_id_of(self.study, context)
         with open_store(self.results_conn_id) as store, store.measuring():
             sweep = known_sweep(store, sweep_id)
             result = run_planned(self, _first_run(sweep), sweep)
@@ -182,6 +215,7 @@ class RecommendOperator(SweepOperator):
         from pipeline_tuner.operators.night import conclude_night
         from pipeline_tuner.operators.outcome import conclude
 
+        self.skip_where_left_out(context)
         sweep_id = self.sweep_id(context)
         if was_missed(context):
             raise AirflowSkipException("This night was missed: see task 'check'")

@@ -185,6 +185,21 @@ def _others(facts: Facts) -> Finding | None:
     return Finding("works", f"{text}.")
 
 
+def _bottleneck(facts: Facts) -> Finding | None:
+    """The stage that the job itself names, from the time that its threads were busy and waited."""
+    named = [str(m.details["bottleneck"]) for m in facts.measurements if m.details.get("bottleneck")]
+    if not named:
+        return None
+    stage = max(sorted(set(named)), key=named.count)
+    busy, blocked, idle = (facts.median(name) or 0.0 for name in (f"{stage}_busy_s", "extract_wait_s", "worker_wait_s"))
+    return Finding(
+        "limits",
+        f"The bottleneck is {stage}, in {named.count(stage)} of {counted(len(named), 'trial')}: busy for "
+        f"{second_words(busy)}, while the source was held up for {second_words(blocked)} and the workers waited for "
+        f"{second_words(idle)}.",
+    )
+
+
 def _slow_parts(facts: Facts) -> Finding | None:
     parts = [part for m in facts.measurements for part in partition_times(m.details)]
     if len(parts) < 3:
@@ -239,6 +254,6 @@ def _is_number(value: Any) -> bool:
 
 
 RULES: Sequence[Callable[[Facts], Finding | None]] = (
-    _errors, _correctness, _rate_limits, _memory, _spill, _garbage, _processor, _others,
+    _errors, _correctness, _rate_limits, _memory, _spill, _garbage, _bottleneck, _processor, _others,
     _startup, _peak, _slow_parts, _skew, _executors,
 )  # fmt: skip

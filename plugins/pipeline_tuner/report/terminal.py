@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline_tuner.analysis.evidence import described_failures, settled
+from pipeline_tuner.analysis.evidence import BROKEN, described_failures, settled
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.tables import Row, rows_of, text_table
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, interval_words, percent
 
+FEW = 5
+"""Configurations outside the first goal that are still shown one by one."""
 WORDS = {"winner": "use", "tied": "tied, use", "abstained": "no answer yet; best guess"}
 
 
@@ -18,8 +20,7 @@ def summary(recommendations: Sequence[Recommendation], results: Sequence[TrialRe
     whole = settled(results)
     parts = ["\n".join(_goal_lines(recommendation)) for recommendation in recommendations]
     if recommendations:
-        first = recommendations[0]
-        parts.append(text_table(_header(first.goal), [_cells(row) for row in rows_of(first, whole)]))
+        parts.append(_table(recommendations[0], whole))
     return "\n\n".join([*parts, _counts(whole)])
 
 
@@ -32,6 +33,17 @@ def _goal_lines(answer: Recommendation) -> list[str]:
     if answer.configuration:
         lines.append(f"  with    {' '.join(f'{name}={value}' for name, value in answer.configuration.items())}")
     return [*lines, f"  because {answer.reason}"]
+
+
+def _table(first: Recommendation, whole: Sequence[TrialResult]) -> str:
+    """The configurations by the first goal; many that break its constraints are only counted: they are for others."""
+    rows = rows_of(first, whole)
+    kept = [row for row in rows if not row.why_out.startswith(BROKEN)]
+    hidden = len(rows) - len(kept)
+    if hidden <= FEW:
+        return text_table(_header(first.goal), [_cells(row) for row in rows])
+    words = f"{hidden} more configurations break a constraint of {first.goal}: the written analysis has them."
+    return f"{text_table(_header(first.goal), [_cells(row) for row in kept])}\n{words}"
 
 
 def _header(goal: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline_tuner.analysis.evidence import settled
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.report import answers, background, growth, meaning, nights, stages
+from pipeline_tuner.report import answers, background, growth, meaning, nights, stages, streaming
 from pipeline_tuner.report.dedup_advice import code_and_infrastructure
 from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.report.story import Story
@@ -26,6 +26,8 @@ SECTIONS = (
     ("What works and what limits", meaning.works_and_limits),
     ("What matters", meaning.what_matters),
     ("Scaling", growth.scaling),
+    ("Where the time goes", streaming.where_the_time_goes),
+    ("Workers, volume, pipelines and batches", streaming.workers_volume_batches),
     ("Trade-offs", meaning.trade_offs),
     ("Next configurations to try", meaning.next_to_try),
     ("Code and infrastructure", code_and_infrastructure),

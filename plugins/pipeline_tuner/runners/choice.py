@@ -22,6 +22,10 @@ def runner_for(study: Study, *, sweep_id: str | None = None) -> Runner:
         return _glue_runner(study)
     if study.runner.kind == "spark_submit":
         return _spark_runner(study, sweep_id)
+    if study.runner.warm and sweep_id and not study.runner.command:
+        from pipeline_tuner.runners.warm import PlainPython, WarmRunner
+
+        return WarmRunner(study.job, PlainPython(), modules=settings.jobs_folder(), sweep_id=sweep_id)
     from pipeline_tuner.runners.process import ProcessRunner
 
     patterns = study.runner.options.get("metrics")
@@ -38,7 +42,7 @@ def runner_for(study: Study, *, sweep_id: str | None = None) -> Runner:
 def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
     # Imported here: the Spark provider takes half a second, which no DAG parse should pay.
     from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
-    from pipeline_tuner.runners.warm import WarmSparkRunner
+    from pipeline_tuner.runners.warm import WarmRunner
 
     submit = SparkSubmitRunner(
         _script(study),
@@ -48,7 +52,7 @@ def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
         folder=settings.project_folder(),
     )
     if study.runner.warm and sweep_id:
-        return WarmSparkRunner(study.job, submit, modules=settings.jobs_folder(), sweep_id=sweep_id)
+        return WarmRunner(study.job, submit, modules=settings.jobs_folder(), sweep_id=sweep_id)
     return submit
 
 

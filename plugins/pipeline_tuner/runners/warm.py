@@ -1,9 +1,9 @@
-"""Trials in a kept job process: one JVM for many trials, each with a Spark context of its own.
+"""Trials in a kept job process: one Python for many trials, with one JVM where the job has Spark.
 
 The kept process (pipeline_jobs/serve.py) listens on a Unix socket in a folder that only this user can open.
-It is shared by all tasks of a sweep on this machine that need the same JVM: same driver memory and JVM flags.
+It is shared by all tasks of a sweep on this machine whose trials need the same process: same driver memory, JVM flags.
 It ends when it is idle, when the task that uses it lets go of the socket, or at the end of the sweep; its
-guard then ends what Spark left running.
+guard then ends what the job left running.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.runners.base import Runner, TrialRun, kernel_kills, measurement_of
 from pipeline_tuner.runners.output import JobOutput
 from pipeline_tuner.runners.process import GUARD, KILL_AFTER_S, POLL_S, job_environment
-from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
+from pipeline_tuner.space import Configuration
 
 IDLE_TIMEOUT_S = 120
 START_TIMEOUT_S = 180
@@ -38,13 +39,29 @@ BROKEN = 1
 """The exit code of a kept process that went away without saying how."""
 
 
-class WarmSparkRunner(Runner):
-    """Runs trials in a kept process that spark-submit started; starts one where there is none."""
+class Launcher(Protocol):
+    """Makes the command line of a kept process."""
 
-    def __init__(self, job: str, submit: SparkSubmitRunner, *, modules: Path, sweep_id: str) -> None:
+    def submit_command(self, configuration: Configuration, script: Path, arguments: Sequence[str]) -> list[str]:
+        """The command that runs a Python script; equal commands share a process."""
+        ...
+
+
+class PlainPython:
+    """A process of this Python, whatever the configuration."""
+
+    def submit_command(self, configuration: Configuration, script: Path, arguments: Sequence[str]) -> list[str]:
+        """The command that runs a Python script."""
+        return [sys.executable, str(script), *arguments]
+
+
+class WarmRunner(Runner):
+    """Runs trials in a kept process; starts one where there is none."""
+
+    def __init__(self, job: str, launcher: Launcher, *, modules: Path, sweep_id: str) -> None:
         self._job = job
         self._sweep_id = sweep_id
-        self._submit = submit
+        self._launcher = launcher
         self._modules = modules
         self._client: socket.socket | None = None
         self._is_done = False
@@ -122,7 +139,7 @@ class WarmSparkRunner(Runner):
 
     def _kept_for(self, run: TrialRun) -> KeptProcess:
         serve = self._modules / "pipeline_jobs" / "serve.py"
-        plain = self._submit.submit_command(run.configuration, serve, [])
+        plain = self._launcher.submit_command(run.configuration, serve, [])
         base = kept_folder() / f"{self._key()}-{_short_hash(json.dumps(plain))}"
         return KeptProcess(
             base, [*plain, "--socket", str(base.with_suffix(".sock")), "--idle-timeout", str(IDLE_TIMEOUT_S)]
@@ -155,7 +172,7 @@ class KeptProcess:
             time.sleep(POLL_S)
         tail = JobOutput(self.log).tail()
         self.stop()
-        raise InfrastructureError(f"the kept Spark process did not start:\n{tail}")
+        raise InfrastructureError(f"the kept process did not start:\n{tail}")
 
     def stop(self) -> None:
         """End the process and all its descendants; returns when they are gone."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar
+from pipeline_tuner.space import Configuration
 from pipeline_tuner.trial import Candidate
 
 
@@ -33,9 +34,16 @@ class NamedList(Strategy):
             return ()
         labels: dict[str, int] = {}
         found = []
-        for partial in sweep.study.strategies[self.name]:
-            configuration = sweep.study.space.checked(partial)
-            label = sweep.label_of(configuration)
+        for entry in sweep.study.strategies[self.name]:
+            candidate = _candidate(sweep, entry)
+            label = candidate.label
             labels[label] = labels.get(label, 0) + 1
-            found.append(Candidate(label if labels[label] == 1 else f"{label} #{labels[label]}", configuration))
+            found.append(candidate if labels[label] == 1 else replace(candidate, label=f"{label} #{labels[label]}"))
         return tuple(found)[: max(sweep.room - 1, 0)]
+
+
+def _candidate(sweep: SweepSoFar, entry: Configuration | str) -> Candidate:
+    if isinstance(entry, str):
+        return sweep.study.preset(entry)
+    configuration = sweep.study.space.checked(entry)
+    return Candidate(sweep.label_of(configuration), configuration)

@@ -107,14 +107,15 @@ class PageReads:
         """The whole row of a study's newest sweep."""
         return self._first(select(sweep).where(sweep.c.study == study).order_by(sweep.c.started_at.desc()))
 
-    def sweep_of_run(self, dag_id: str, run_id: str) -> str | None:
-        """The sweep that a DAG run is."""
-        row = self._first(select(sweep.c.sweep_id).where(sweep.c.dag_id == dag_id, sweep.c.run_id == run_id))
-        return row["sweep_id"] if row else None
+    def sweeps_of_run(self, dag_id: str, run_id: str) -> list[Row]:
+        """The sweeps that a DAG run made, one a study, in their order: `sweep_id`, `study` and `status`."""
+        columns = (sweep.c.sweep_id, sweep.c.study, sweep.c.status)
+        query = select(*columns).where(sweep.c.dag_id == dag_id, sweep.c.run_id == run_id)
+        return self._rows(query.order_by(sweep.c.started_at))
 
-    def trial_of_task(self, sweep_id: str, task_id: str, map_index: int) -> str | None:
+    def trial_of_task(self, sweep_ids: Collection[str], task_id: str, map_index: int) -> str | None:
         """The trial that a mapped task instance took."""
-        condition = (trial.c.sweep_id == sweep_id, trial.c.task_id == task_id, trial.c.map_index == map_index)
+        condition = (trial.c.sweep_id.in_(sweep_ids), trial.c.task_id == task_id, trial.c.map_index == map_index)
         row = self._first(select(trial.c.trial_id).where(*condition).limit(1))
         return row["trial_id"] if row else None
 

@@ -88,6 +88,7 @@ def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", pa
         "sweep.html",
         sweep=row,
         progress=progress,
+        same_run=[s for s in page_reads().sweeps_of_run(row["dag_id"], row["run_id"]) if s["sweep_id"] != sweep_id],
         recommendations=recommendations,
         insights=insights_of(row, recommendations, progress),
         analysis=analysis_html(row["analysis"] or "", page_reads().picture_names(sweep_id), pictures),
@@ -143,21 +144,22 @@ def compare(request: Request, user: User, sweep_id: str, a: str, b: str) -> HTML
 
 @router.get("/runs/{dag_id}/{run_id:path}", response_class=HTMLResponse)
 def sweep_of_run(request: Request, user: User, dag_id: str, run_id: str) -> Response:
-    """The sweep behind an Airflow DAG run, or a word that there is none yet."""
+    """The sweep behind an Airflow DAG run, of several the running one, else the first; or a word that there is none."""
     require_read(user, dag_id)
-    sweep_id = page_reads().sweep_of_run(dag_id, run_id)
-    if sweep_id is None:
+    sweeps = page_reads().sweeps_of_run(dag_id, run_id)
+    if not sweeps:
         detail = "This run has not planned a trial so far. The page looks again every few seconds."
         return render(request, "problem.html", title="No sweep here yet", detail=detail, is_live=True)
-    return RedirectResponse(f"{root_of(request)}/sweeps/{sweep_id}", status_code=303)
+    shown = next((one for one in sweeps if one["status"] == "running"), sweeps[0])
+    return RedirectResponse(f"{root_of(request)}/sweeps/{shown['sweep_id']}", status_code=303)
 
 
 @router.get("/tasks/{dag_id}/{task_id}/{map_index}/{run_id:path}", response_class=HTMLResponse)
 def trial_of_task(request: Request, user: User, dag_id: str, task_id: str, map_index: int, run_id: str) -> Response:
     """The trial that a task instance took, or its sweep."""
     require_read(user, dag_id)
-    sweep_id = page_reads().sweep_of_run(dag_id, run_id)
-    trial_id = page_reads().trial_of_task(sweep_id, task_id, map_index) if sweep_id else None
+    sweep_ids = [one["sweep_id"] for one in page_reads().sweeps_of_run(dag_id, run_id)]
+    trial_id = page_reads().trial_of_task(sweep_ids, task_id, map_index)
     if trial_id is None:
         return sweep_of_run(request, user, dag_id, run_id)
     return RedirectResponse(f"{root_of(request)}/trials/{trial_id}", status_code=303)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg2
 from psycopg2 import sql
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.streaming_etl.tables import BATCHES, DEAD_LETTERS, RANGES
+from pipeline_jobs.streaming_etl.tables import BATCHES, DEAD_LETTERS, HOOKS, RANGES, TargetError
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,33 @@ class Accounts:
             cursor.execute(
                 self._sql("UPDATE {} SET is_done = true WHERE job = %s AND number = %s", RANGES), (self._job, number)
             )
+
+    def run_once(self, moment: str, statements: str) -> None:
+        """Run a hook's SQL, unless an earlier run of the job has: the SQL and its record commit together.
+
+        Raises TargetError where the database refuses it.
+        """
+        if not statements:
+            return
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(
+                self._sql("INSERT INTO {} (job, moment) VALUES (%s, %s) ON CONFLICT DO NOTHING", HOOKS),
+                (self._job, moment),
+            )
+            if not cursor.rowcount:
+                return
+            cursor.execute(sql.SQL("SET LOCAL search_path TO {}, public").format(sql.Identifier(self._schema)))
+            try:
+                cursor.execute(statements)
+            except (psycopg2.ProgrammingError, psycopg2.DataError, psycopg2.IntegrityError) as error:
+                raise TargetError(f"workload.options.{moment}_sql failed: {str(error).strip()}") from error
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every range is loaded to its end."""
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(self._sql("SELECT bool_and(is_done) FROM {} WHERE job = %s", RANGES), (self._job,))
+            return bool(cursor.fetchone()[0])
 
     def totals(self) -> Totals:
         """The sums over all batches."""

@@ -18,6 +18,14 @@ from pipeline_jobs.streaming_etl.records import Documents, Piece
 from pipeline_jobs.streaming_etl.settings import BatchSize
 
 PIECE_BYTES = 4 * 1024 * 1024
+OTHER_FORMATS = {
+    b"\x1f\x8b": "it is compressed, unpack it with gunzip",
+    b"\x6d\xe2\x99\x81": "it is an archive (mongodump --archive), dump to a folder instead",
+    b"{": "it is JSON, import it with mongoimport and read the collection",
+    b"[": "it is JSON, import it with mongoimport --jsonArray and read the collection",
+}
+"""What people have instead of a BSON file, by its first bytes. A document may begin with these as well: they are looked
+at only where there is no document."""
 
 
 class DamagedFileError(JobError):
@@ -56,12 +64,18 @@ class FileRange:
             if found:
                 yield FilePiece(Documents(self._data, starts[:found], stops[:found]))
             if count < 0 or after == at:
+                if after == 0 and (advice := self._other_format()):
+                    raise BadConfigurationError(f"the source {self._path} is no BSON file: {advice}")
                 left = self._last - after
                 raise DamagedFileError(
                     f"{self._path}: at byte {after} there is no whole document, {left} bytes are left: all before it "
                     "is loaded. The file is cut off or damaged: take the dump again, or cut it there"
                 )
             at = after
+
+    def _other_format(self) -> str:
+        beginning = self._data[:8].tobytes()
+        return next((advice for first, advice in OTHER_FORMATS.items() if beginning.startswith(first)), "")
 
 
 class BsonFile:
@@ -114,8 +128,11 @@ def _document_ends(data: np.ndarray, wanted: list[int]) -> list[int]:
 def _mapped(path: Path) -> np.ndarray:
     if _stat(path).st_size == 0:
         return np.empty(0, np.uint8)
-    with path.open("rb") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    try:
+        with path.open("rb") as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except OSError as error:
+        raise BadConfigurationError(f"the source {path} can't be read: {error.strerror}") from None
 
 
 def _stat(path: Path) -> os.stat_result:

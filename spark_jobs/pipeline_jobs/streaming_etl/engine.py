@@ -43,12 +43,13 @@ class Worker(Protocol):
 
 @dataclass
 class Usage:
-    """What a thread did: seconds busy by stage, seconds waiting, CPU seconds."""
+    """What a thread did: seconds busy by stage, seconds waiting, CPU seconds, seconds that it lived."""
 
     name: str
     busy_s: dict[str, float] = field(default_factory=dict)
     wait_s: float = 0.0
     cpu_s: float = 0.0
+    alive_s: float = 0.0
 
     def timed(self, stage: str, action: Callable[[], Any]) -> Any:
         """Run an action as part of a stage."""
@@ -140,7 +141,7 @@ class Pipeline:
     def _guarded(self, work: Callable[[Usage], None], on_error: Callable[[], None]) -> None:
         """Run a thread's work. A source that fails still has what was read drained; a worker that fails stops all."""
         usage = Usage(threading.current_thread().name)
-        cpu_before_s = time.thread_time()
+        cpu_before_s, start = time.thread_time(), time.monotonic()
         try:
             work(usage)
         except Closed:
@@ -149,7 +150,7 @@ class Pipeline:
             with self._lock:
                 self._errors.append(error)
             on_error()
-        usage.cpu_s = time.thread_time() - cpu_before_s
+        usage.cpu_s, usage.alive_s = time.thread_time() - cpu_before_s, time.monotonic() - start
         with self._lock:
             self._report.usages.append(usage)
 

@@ -78,7 +78,7 @@ def run_metrics(report: Report, duration_s: float, pipelines: int) -> dict[str, 
         "latency_p99_s": p99,
         "batches": float(len(report.batches)),
         "mean_batch_records": report.records / max(len(report.batches), 1),
-        **stage_metrics(report.usages, duration_s),
+        **stage_metrics(report.usages),
     }
 
 
@@ -93,8 +93,8 @@ def peak_rows_per_s(batches: Sequence[Done], duration_s: float) -> float:
     return float(np.max(landed[1:] - landed[first]) / WINDOW_S)
 
 
-def stage_metrics(usages: Sequence[Usage], duration_s: float) -> dict[str, float]:
-    """Busy and waiting seconds by stage over all threads, and CPU a worker as a part of one core."""
+def stage_metrics(usages: Sequence[Usage]) -> dict[str, float]:
+    """Busy and waiting seconds by stage over all threads, and a worker's CPU while it lived, as a part of a core."""
     busy = {stage: sum(usage.busy_s.get(stage, 0.0) for usage in usages) for stage in STAGES}
     extractors, workers = _split(usages)
     return {
@@ -103,7 +103,7 @@ def stage_metrics(usages: Sequence[Usage], duration_s: float) -> dict[str, float
         "worker_wait_s": sum(usage.wait_s for usage in workers),
         "extract_cpu_s": sum(usage.cpu_s for usage in extractors),
         "worker_cpu_s": sum(usage.cpu_s for usage in workers),
-        "cpu_per_worker": sum(usage.cpu_s for usage in workers) / max(len(workers), 1) / duration_s,
+        "cpu_per_worker": sum(usage.cpu_s for usage in workers) / max(sum(u.alive_s for u in workers), 1e-9),
     }
 
 

@@ -43,6 +43,14 @@ class Origin(Protocol):
 
 
 @dataclass(frozen=True)
+class Hooks:
+    """SQL that runs exactly once in the life of a load, however often it is started: before and after all batches."""
+
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
 class Target:
     """Where the rows go and how."""
 
@@ -53,6 +61,8 @@ class Target:
     """`during`: checked row by row as they come. `after`: made at the end, which checks all. `none`."""
     async_commit: bool = False
     """Commit without waiting for the disk: a crash of the server costs the last batches, which come again."""
+    hooks: Hooks = Hooks()
+    """Those of a full load; a change stream has none."""
     backoff: Backoff = field(default_factory=Backoff)
 
     def connect(self) -> Any:
@@ -123,14 +133,20 @@ def begin(
     def plan() -> tuple[Range, ...]:
         with closing(target.connect()) as connection:
             create_tables(connection, target.mapping, target.schema, foreign_keys=target.foreign_keys == "during")
-            planned = origin.ranges(settings.manager_worker_num)
-            return Accounts(connection, target.schema, job).begin(origin.name, planned)
+            accounts = Accounts(connection, target.schema, job)
+            parts = accounts.begin(origin.name, origin.ranges(settings.manager_worker_num))
+            if not origin.is_endless:
+                accounts.run_once("before", target.hooks.before)
+            return parts
 
     return tuple(part for part in _patiently(target, cancel, plan) if not part.is_done)
 
 
 def finish(target: Target, ended: Sequence[Range], *, job: str, cancel: threading.Event) -> Totals:
-    """Record which ranges are loaded to their end, and make foreign keys that were put off. Returns the books."""
+    """Record which ranges are loaded to their end; after the last one foreign keys that were put off, and the hook.
+
+    Returns the books.
+    """
 
     def end() -> Totals:
         with closing(target.connect()) as connection:
@@ -139,6 +155,8 @@ def finish(target: Target, ended: Sequence[Range], *, job: str, cancel: threadin
                 add_foreign_keys(connection, target.mapping, target.schema)
             for part in ended:
                 accounts.finish(part.number)
+            if accounts.is_complete:
+                accounts.run_once("after", target.hooks.after)
             return accounts.totals()
 
     return _patiently(target, cancel, end)

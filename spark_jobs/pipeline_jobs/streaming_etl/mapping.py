@@ -113,20 +113,31 @@ def load_mapping(path: str | Path) -> Mapping:
 
 
 def parse_mapping(document: Any) -> Mapping:
-    """A mapping from its YAML document. Raises BadConfigurationError."""
+    """A mapping from its YAML document. Raises BadConfigurationError naming the key, its value and what is right."""
     if not isinstance(document, dict) or not document.get("collection") or not document.get("tables"):
         raise BadConfigurationError("a mapping has the keys 'collection' and 'tables'")
     tables: dict[str, Table] = {}
-    for name, spec in document["tables"].items():
-        tables[name] = _table(name, spec or {}, tables)
+    for name, spec in _named("tables", document["tables"]).items():
+        tables[name] = _table(name, _named(f"tables.{name}", spec or {}), tables)
     return Mapping(str(document["collection"]), tuple(tables.values()))
+
+
+def _named(where: str, found: Any) -> MappingType[str, Any]:
+    """Keys with values. Raises BadConfigurationError for anything else."""
+    if not isinstance(found, dict):
+        raise BadConfigurationError(f"{where}: is {found!r}, must be names with values, `name: ...`")
+    for name in found:
+        if not isinstance(name, str):
+            raise BadConfigurationError(f"{where}: the name {name!r} is no text: put it in quotes")
+    return found
 
 
 def _table(name: str, spec: MappingType[str, Any], above: MappingType[str, Table]) -> Table:
     unknown = set(spec) - {"key", "columns", "from", "parent", "ordinal"}
     if unknown:
         raise BadConfigurationError(f"tables.{name}: no such key: {', '.join(sorted(unknown))}")
-    columns = tuple(_column(f"tables.{name}.{c}", c, text) for c, text in (spec.get("columns") or {}).items())
+    listed = _named(f"tables.{name}.columns", spec.get("columns") or {})
+    columns = tuple(_column(f"tables.{name}.{c}", c, text) for c, text in listed.items())
     table = _child(name, spec, above, columns) if above else _root(name, spec, columns)
     taken = [*(c.name for c in table.columns), table.ordinal or ""]
     for identifier in (name, *filter(None, taken)):

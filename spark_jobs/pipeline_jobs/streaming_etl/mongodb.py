@@ -19,7 +19,7 @@ from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from bson.raw_bson import RawBSONDocument
 from pymongo import MongoClient
-from pymongo.errors import AutoReconnect, ConnectionFailure, CursorNotFound, OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, ConnectionFailure, CursorNotFound, InvalidURI, OperationFailure, PyMongoError
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
 from pipeline_jobs.streaming_etl import kernel
@@ -35,8 +35,14 @@ NOT_WORTH_A_RETRY = (13, 18, 8000, 2, 9, 59)
 
 
 def client_of(uri: str) -> MongoClient[dict[str, Any]]:
-    """A client that gives up finding a server after 5 s; retries are the load's."""
-    return MongoClient(uri, serverSelectionTimeoutMS=5000, connectTimeoutMS=5000, appname="pipeline-tuner")
+    """A client that gives up finding a server after 5 s; retries are the load's.
+
+    Raises BadConfigurationError where the URI is none.
+    """
+    try:
+        return MongoClient(uri, serverSelectionTimeoutMS=5000, connectTimeoutMS=5000, appname="pipeline-tuner")
+    except (ValueError, InvalidURI) as error:
+        raise BadConfigurationError(f"the source's URI is not mongodb://user:password@host/DATABASE: {error}") from None
 
 
 def is_transient(error: BaseException) -> bool:

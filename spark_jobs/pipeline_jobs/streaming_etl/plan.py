@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.streaming_etl.mapping import ITEM, TYPES, Column, Mapping, Table, tables_below
 
 COLUMN, OBJECT, TABLE = 0, 1, 2
@@ -48,12 +49,12 @@ class _Level:
             return
         found = self.entries.setdefault(name, (OBJECT, _Level()))[1]
         if not isinstance(found, _Level):
-            raise ValueError(f"{name!r} is mapped as a value and as a document")
+            raise BadConfigurationError(f"the field {name!r} is mapped as a value and as a document")
         found.put(tuple(rest), kind, ref)
 
     def _set(self, name: str, entry: tuple[int, int]) -> None:
         if name in self.entries:
-            raise ValueError(f"the field {name!r} is mapped twice")
+            raise BadConfigurationError(f"the field {name!r} is mapped twice: one column takes it, make others in SQL")
         self.entries[name] = entry
 
 
@@ -81,15 +82,18 @@ class _Arrays:
 
 
 def make_plan(mapping: Mapping) -> Plan:
-    """The plan of a mapping. Raises ValueError where a field is mapped twice or paths go too deep."""
+    """The plan of a mapping. Raises BadConfigurationError where a field is mapped twice or paths go too deep."""
     first_column = np.cumsum([0, *(len(table.columns) for table in mapping.tables)]).tolist()
     number = {table.name: index for index, table in enumerate(mapping.tables)}
     arrays = _Arrays()
     tables: list[tuple[int, ...]] = []
     children: list[int] = []
     for table, first in zip(mapping.tables, first_column, strict=False):
-        _check_depth(mapping, table)
-        node = arrays.add(_level(mapping, table, first, number))
+        try:
+            _check_depth(mapping, table)
+            node = arrays.add(_level(mapping, table, first, number))
+        except BadConfigurationError as error:
+            raise BadConfigurationError(f"mapping of {mapping.collection}: tables.{table.name}: {error}") from None
         item = next((first + n for n, column in enumerate(table.columns) if column.path == (ITEM,)), -1)
         below = [number[child.name] for child in tables_below(mapping, table)]
         fields = len(mapping.column_names(table))
@@ -126,4 +130,4 @@ def _level(mapping: Mapping, table: Table, first_column: int, number: dict[str, 
 def _check_depth(mapping: Mapping, table: Table) -> None:
     deepest = max(len(path) for path in (table.path, *(column.path for column in table.columns)))
     if max(deepest, len(mapping.ancestors(table))) + 1 >= MAX_DEPTH:
-        raise ValueError(f"{table.name}: paths and tables may go {MAX_DEPTH - 2} levels deep")
+        raise BadConfigurationError(f"paths and tables may go {MAX_DEPTH - 2} levels deep")

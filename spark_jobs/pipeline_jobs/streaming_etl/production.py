@@ -15,7 +15,7 @@ from pipeline_jobs.streaming_etl.figures import run_metrics
 from pipeline_jobs.streaming_etl.load import Origin, Target, begin, load
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import Settings
-from pipeline_jobs.streaming_etl.workload import Options, described, make_users, origin_of
+from pipeline_jobs.streaming_etl.workload import Options, described, make_users, origin_of, target_of
 
 
 def run_production(
@@ -27,13 +27,7 @@ def run_production(
     mapping = options.load_mapping()
     made = make_users(options, mapping) if options.documents else None
     origin = origin_of(options, config, made, cancel)
-    target = Target(
-        config.uri("target"),
-        mapping,
-        schema=options.schema or "public",
-        foreign_keys=str(config.configuration.get("foreign_keys", "during")),
-        async_commit=bool(config.configuration.get("async_commit", False)),
-    )
+    target = target_of(options, config, mapping, "public")
     writer.workload = dict(described(options, mapping, origin, made))
     changes = _changes(config, options, cancel) if options.follow_s >= 0 else None
     if changes is not None:

@@ -11,6 +11,7 @@ from pipeline_jobs.contract import BadConfigurationError, JobError
 from pipeline_jobs.streaming_etl.mapping import Mapping, Table
 
 BATCHES, DEAD_LETTERS, RANGES, VERSIONS = "etl_batch", "etl_dead_letter", "etl_range", "etl_version"
+HOOKS = "etl_hook"
 ACCOUNTS = f"""
 CREATE TABLE IF NOT EXISTS {{schema}}.{RANGES} (
     job text, number integer, source text NOT NULL, first text, last text, is_done boolean NOT NULL DEFAULT false,
@@ -27,6 +28,9 @@ CREATE TABLE IF NOT EXISTS {{schema}}.{DEAD_LETTERS} (
 CREATE TABLE IF NOT EXISTS {{schema}}.{VERSIONS} (
     job text, key text, seconds bigint NOT NULL, increment bigint NOT NULL,
     PRIMARY KEY (job, key));
+CREATE TABLE IF NOT EXISTS {{schema}}.{HOOKS} (
+    job text, moment text, ran_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (job, moment));
 """
 ORDINARY = {"varchar": "character varying", "timestamptz": "timestamp with time zone", "text[]": "ARRAY"}
 
@@ -67,7 +71,7 @@ def drop_foreign_keys(connection: Any, mapping: Mapping, schema: str) -> None:
 
 def empty_tables(connection: Any, mapping: Mapping, schema: str) -> None:
     """Delete all rows of the mapping's tables and of the accounts: for trials on tables of their own."""
-    names = [table.name for table in mapping.tables] + [BATCHES, DEAD_LETTERS, RANGES, VERSIONS]
+    names = [table.name for table in mapping.tables] + [BATCHES, DEAD_LETTERS, RANGES, VERSIONS, HOOKS]
     with connection, connection.cursor() as cursor:
         joined = sql.SQL(", ").join(sql.Identifier(schema, name) for name in names)
         cursor.execute(sql.SQL("TRUNCATE {}").format(joined))

@@ -205,13 +205,14 @@ class TableWorker:
     def _merge_root(self, cursor: Any, encoded: Encoded) -> None:
         root = self._mapping.root
         names = self._mapping.column_names(root)
+        listed = sql.SQL(", ").join(map(sql.Identifier, names))
         cursor.execute(
-            sql.SQL("CREATE TEMP TABLE IF NOT EXISTS etl_root (LIKE {}) ON COMMIT DELETE ROWS").format(
-                sql.Identifier(self._schema, root.name)
-            )
+            # The mapping's columns alone: others are the owner's, with defaults that a copy would not have.
+            sql.SQL(
+                "CREATE TEMP TABLE IF NOT EXISTS etl_root ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA"
+            ).format(listed, sql.Identifier(self._schema, root.name))
         )
         self._copy(cursor, sql.Identifier("pg_temp", "etl_root"), names, encoded.payloads[0])
-        listed = sql.SQL(", ").join(map(sql.Identifier, names))
         changed = [
             sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name))
             for name in names

@@ -13,14 +13,22 @@ import psycopg2
 from pipeline_jobs.contract import InfrastructureError, TrialConfig
 from pipeline_jobs.streaming_etl.accounts import Totals
 from pipeline_jobs.streaming_etl.engine import Report
-from pipeline_jobs.streaming_etl.load import Target, load
+from pipeline_jobs.streaming_etl.load import load
 from pipeline_jobs.streaming_etl.mapping import Mapping
 from pipeline_jobs.streaming_etl.mongodb import split_documents
 from pipeline_jobs.streaming_etl.part import part_of
 from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.tables import create_tables, drop_foreign_keys, empty_tables
 from pipeline_jobs.streaming_etl.transcoder import Transcoder
-from pipeline_jobs.streaming_etl.workload import Expected, Options, described, found_sql, make_users, origin_of
+from pipeline_jobs.streaming_etl.workload import (
+    Expected,
+    Options,
+    described,
+    found_sql,
+    make_users,
+    origin_of,
+    target_of,
+)
 
 SCHEMA = "streaming_etl_trial"
 
@@ -41,13 +49,7 @@ class TablesTrial:
         whole = origin_of(options, config, self._made, cancel)
         self._described = described(options, self.mapping, whole, self._made)
         self._origin = whole if self._whole else part_of(whole, config.fraction)
-        self._target = Target(
-            config.uri("target"),
-            self.mapping,
-            schema=options.schema or SCHEMA,
-            foreign_keys=str(config.configuration.get("foreign_keys", "during")),
-            async_commit=bool(config.configuration.get("async_commit", False)),
-        )
+        self._target = target_of(options, config, self.mapping, SCHEMA)
         self.totals = Totals(0, 0, 0, 0, 0, 0)
         _load_compiled_code(self.mapping)
         try:

@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, TrialConfig, write_json
 from pipeline_jobs.streaming_etl import users
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
-from pipeline_jobs.streaming_etl.load import Origin
+from pipeline_jobs.streaming_etl.load import Hooks, Origin, Target
 from pipeline_jobs.streaming_etl.mapping import ITEM, Mapping, Table, load_mapping, tables_below
 from pipeline_jobs.streaming_etl.mongodb import Collection, client_of
 from pipeline_jobs.streaming_etl.retry import Backoff
@@ -48,6 +48,10 @@ class Options:
     """Where made files are kept."""
     schema: str = ""
     """The target's schema; `streaming_etl_trial` in trials, `public` in production."""
+    before_sql: str = ""
+    """SQL that runs once before the first batch, in the schema."""
+    after_sql: str = ""
+    """SQL that runs once after the last batch: ANALYZE, a refresh of a view."""
     run_id: str = ""
     """A production run's name: it goes on where an earlier attempt stopped. Empty for a trial."""
     follow_s: float = -1.0
@@ -160,6 +164,18 @@ def found_sql(mapping: Mapping, table: Table, schema: str) -> str:
     return (
         f"SELECT count(*), coalesce(sum({' + '.join(texts) or '0'}), 0)::bigint, "  # noqa: S608
         f'coalesce(sum({" + ".join(whole) or "0"}), 0)::bigint FROM "{schema}"."{table.name}"'
+    )
+
+
+def target_of(options: Options, config: TrialConfig, mapping: Mapping, schema: str) -> Target:
+    """Where the rows go; `schema` where the options name none."""
+    return Target(
+        config.uri("target"),
+        mapping,
+        schema=options.schema or schema,
+        foreign_keys=str(config.configuration.get("foreign_keys", "during")),
+        async_commit=bool(config.configuration.get("async_commit", False)),
+        hooks=Hooks(options.before_sql, options.after_sql),
     )
 
 
