@@ -29,7 +29,7 @@ class Series:
     @property
     def levels(self) -> list[Scalar]:
         """The measured levels, the smallest first."""
-        return sorted(self.trials, key=lambda level: (isinstance(level, str), level))
+        return sorted(self.trials, key=_order)
 
     def median(self, level: Scalar, metric: str) -> float:
         """The median of a metric at a level; nan where it was not measured."""
@@ -115,6 +115,10 @@ def _takes_more(one: TrialResult, other: TrialResult, resources: Sequence[str]) 
 
 def _rest(configuration: Configuration, resources: Sequence[str]) -> Configuration:
     return {name: value for name, value in configuration.items() if name not in resources}
+
+
+def _order(level: Scalar) -> tuple[float, str]:
+    return (math.inf, level) if isinstance(level, str) else (float(level), "")
 
 
 def _without(configuration: Configuration, parameter: str) -> Configuration:

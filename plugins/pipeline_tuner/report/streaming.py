@@ -12,6 +12,7 @@ from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
+from pipeline_tuner.space import Scalar
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import byte_words, number, percent, ratio, second_words
 
@@ -83,12 +84,13 @@ def _workers(story: Story) -> list[str]:
 
 def _speedups(story: Story, series: Series) -> str:
     levels = series.levels
-    rows, end = [], None
+    rows: list[tuple[str, ...]] = []
+    end: Scalar | None = None
     for before, level in zip([None, *levels], levels, strict=False):
         against_first = series.ratio(level, levels[0], RATE, _confidence(story))
         step = series.ratio(level, before, RATE, _confidence(story)) if before is not None else None
         rows.append((number(float(level)), number(series.median(level, RATE)), _gain(against_first), _gain(step)))
-        if step is not None and end is None and step.value < 1 + _per_worker(before, level):
+        if before is not None and step is not None and end is None and step.value < 1 + _per_worker(before, level):
             end = before
     header = ("workers", "records/s", f"against {number(float(levels[0]))}", "against the row before")
     last = (
@@ -99,9 +101,9 @@ def _speedups(story: Story, series: Series) -> str:
     return f"{table(header, rows)}\n\n{last}"
 
 
-def _per_worker(before: object, level: object) -> float:
+def _per_worker(before: Scalar, level: Scalar) -> float:
     """What a step must bring to be worth it: 5% for each doubling."""
-    return 0.05 * math.log2(float(level) / float(before))  # type: ignore[arg-type]
+    return 0.05 * math.log2(float(level) / float(before))
 
 
 def _volume(story: Story) -> list[str]:
@@ -227,7 +229,7 @@ def _equal(story: Story) -> str:
 
 def _name(pair: Series) -> str:
     settings = (pair.rest["batch_size"], pair.rest["worker_num"])
-    return {ORIGINAL: "original: ", OPTIMISED: "optimised: "}.get(settings, "")  # type: ignore[call-overload,no-any-return]
+    return "original: " if settings == ORIGINAL else "optimised: " if settings == OPTIMISED else ""
 
 
 def _rates(trials: Sequence[TrialResult]) -> str:
