@@ -75,16 +75,17 @@ class RealAirflow:
         except urllib.error.HTTPError:
             return False
 
-    def finished(self, study: str, run_id: str) -> str:
+    def finished(self, study: str, run_id: str, patience_s: float = PATIENCE_S) -> str:
         path = f"/api/v2/dags/tune_{study}/dagRuns/{run_id}"
-        return self.until(lambda: self.rest(path)["state"] if self.rest(path)["state"] in ("success", "failed") else "")
+        ends = ("success", "failed")
+        return self.until(lambda: state if (state := self.rest(path)["state"]) in ends else "", patience_s)
 
     def instances(self, study: str, run_id: str) -> list[dict[str, Any]]:
         path = f"/api/v2/dags/tune_{study}/dagRuns/{run_id}/taskInstances?limit=100"
         return self.rest(path)["task_instances"]
 
-    def until(self, condition: Any) -> Any:
-        deadline = time.monotonic() + PATIENCE_S
+    def until(self, condition: Any, patience_s: float = PATIENCE_S) -> Any:
+        deadline = time.monotonic() + patience_s
         while not (value := condition()):
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.5)
