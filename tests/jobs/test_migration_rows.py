@@ -42,6 +42,16 @@ INSERT INTO "Odd ""Table" ("Id") SELECT generate_series(4, 300)
 """
 
 
+FIGURES = {
+    *("rows", "duration_s", "rows_per_s", "peak_rows_per_s", "latency_p50_s", "latency_p95_s", "latency_p99_s"),
+    *("partitions", "partitions_passed", "partitions_failed", "partitions_per_core", "slow_partitions"),
+    *("first_partition_ratio", "last_partition_ratio", "startup_fraction", "teardown_fraction", "rate_limit_binds"),
+    *("errors", "connection_errors", "skipped_rows", "rejected_rows", "memory_peak_bytes", "swap_bytes", "bytes"),
+    *("core_seconds", "other_cpu_fraction", "gc_s", "spill_bytes", "shuffle_read_bytes", "executor_cpu_s", "task_skew"),
+}
+"""What the measurement of a migration has to hold: what a person would ask about a run, with units in the names."""
+
+
 @pytest.mark.parametrize("method", ["copy", "jdbc"])
 def test_every_kind_of_value_arrives(case: Case, method: str) -> None:
     case.both(ODD)
@@ -134,6 +144,7 @@ def test_a_short_trial_repeats_its_work_and_leaves_nothing(case: Case) -> None:
     assert sum(sample.duration_s for sample in samples) >= 1.5
     assert len(samples) > 1, "10,000 rows in 1.5 s?"
     assert measurement.metrics["tasks"] == 2, "Spark's figures are those of one repeat"
+    assert measurement.metrics.keys() >= FIGURES
     assert case.sql("target", "SELECT count(*) FROM pipeline_migration.run") == [(0,)]
 
 

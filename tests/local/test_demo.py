@@ -12,10 +12,12 @@ from rich.console import Console
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.airflow import Airflow, shell_lines
-from pipeline_tuner.local.demo import Demo, Follower, time_left_s
+from pipeline_tuner.local.demo import OPTIONS, Demo, Follower, time_left_s
 from pipeline_tuner.local.layout import Layout
 from pipeline_tuner.local.services import Needs, Services
 from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.study import load_study
+from pipeline_tuner.sweep import sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,6 +53,12 @@ def test_a_study_that_does_not_exist_is_named(airflow: Airflow):
     (dags / "tune_migration.py").touch()
     with pytest.raises(InfrastructureError, match="no study 'compost': choose JOB=migration"):
         Demo(airflow, "compost").run()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_demos_options_are_options_of_the_study(name: str):
+    study = load_study(Layout.default().root / "include" / "configs" / f"{name}.yaml")
+    assert sweep_options(study, "s", OPTIONS[name]).budget.trials >= len(study.presets)
 
 
 def test_time_left_follows_the_pace_so_far():
