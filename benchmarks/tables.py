@@ -235,4 +235,68 @@ def rough() -> Table:
     return _made("rough", space, seconds)
 
 
-KINDS: tuple[Callable[[], Table], ...] = (interactions, cliffs, failing, plateaus, conditional, many, rough)
+def options() -> Table:
+    """A program's on/off options: most do next to nothing, a few matter, some only together, one pair is harmful."""
+    generator = np.random.default_rng(21)
+    names = ("cache", "compress", "encrypt", "index", "sync", "vacuum", "verify", "log", "trace", "defer")
+    space: dict[str, dict] = {name: {"type": "boolean", "default": False} for name in names}
+    space["level"] = _choice("low", "mid", "high")
+    small = dict(zip(names, generator.normal(0, 0.012, len(names)), strict=True))
+
+    def seconds(c: dict) -> float:
+        effect = sum(small[name] * c[name] for name in names)
+        effect += 0.55 * c["encrypt"] - 0.25 * c["cache"] + 0.3 * c["log"] - 0.12 * c["defer"]
+        effect += {"low": 0.18, "mid": 0.0, "high": 0.1}[c["level"]]
+        effect += 0.45 * (c["cache"] and c["sync"]) - 0.3 * (c["index"] and c["defer"]) + 0.25 * c["index"]
+        effect -= 0.2 * (c["compress"] and c["level"] == "high")
+        return 20 * math.exp(effect)
+
+    return _made("options", space, seconds)
+
+
+def spread() -> Table:
+    """Figures over two orders of magnitude, most of it from how the parameters meet: a long tail of bad ones."""
+    generator = np.random.default_rng(5)
+    space = {
+        "spouts": _levels(1, 3, 9, 27),
+        "splitters": _levels(1, 2, 3, 6, 12),
+        "counters": _levels(1, 3, 6, 9, 12, 18),
+        "buffer": _levels(1000, 10000, 100000, 1000000),
+        "ack": {"type": "boolean", "default": True},
+        "heap": _choice("small", "large"),
+    }
+
+    def seconds(c: dict) -> float:
+        rate = min(c["spouts"] * 9.0, c["splitters"] * 7.0, c["counters"] * 3.1) ** 0.9
+        load = (c["spouts"] + c["splitters"] + c["counters"]) / (14 if c["heap"] == "large" else 9)
+        crowd = 1 + max(load - 1, 0) ** 2 * 2
+        wait = 1 + 0.35 * abs(math.log10(c["buffer"] / (30000 if c["ack"] else 300000)))
+        return 900 / rate * crowd * wait * (1.15 if c["ack"] else 1.0) * math.exp(generator.normal(0, 0.03))
+
+    return _made("spread", space, seconds)
+
+
+def ties() -> Table:
+    """Few distinct figures: many configurations are exactly equal, and one good region is small."""
+    space = {
+        "mode": _choice("sync", "async", "batch", "bulk", "none"),
+        "threads": _levels(1, 2, 4, 8, 16, 32),
+        "page": _levels(1, 4, 16, 64, 256),
+        "direct": {"type": "boolean", "default": False},
+        "group": {"type": "boolean", "default": False},
+        "prefetch": _levels(0, 1, 2, 3),
+    }
+
+    def seconds(c: dict) -> float:
+        width = min(c["threads"], {"sync": 1, "async": 8, "batch": 4, "bulk": 4, "none": 2}[c["mode"]])
+        base = 24 - 5 * math.log2(width) / 3 * 2 - 3 * (c["page"] >= 64) - 2 * (c["group"] and c["mode"] == "batch")
+        base -= 4 * (c["mode"] == "bulk" and c["page"] >= 16 and c["direct"]) - 2 * (c["threads"] > 8)
+        return float(round(base - (c["prefetch"] == 2 and not c["direct"])))
+
+    return _made("ties", space, seconds)
+
+
+KINDS: tuple[Callable[[], Table], ...] = (
+    interactions, cliffs, failing, plateaus, conditional, many, rough, options, spread, ties,
+)  # fmt: skip
+"""The last three were made after the search was, to see how it does on what it was not made for."""

@@ -20,6 +20,7 @@ from pipeline_tuner.analysis.history import earlier_gains
 from pipeline_tuner.analysis.intervals import exponential, log_interval
 from pipeline_tuner.analysis.preference import by_preference
 from pipeline_tuner.analysis.selection import Selection, confirmed_gain, select
+from pipeline_tuner.analysis.validity import measured_envelope
 from pipeline_tuner.exceptions import NoRecommendationError
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.study import Study
@@ -78,9 +79,12 @@ class Answer:
         """The goal's answer. It abstains where nothing is in the running."""
         evidence, goal = self.evidence, self.evidence.goal
         unit = goal_unit(evidence.study, goal)
+        validity = measured_envelope(evidence.results).to_dict()
         if not evidence.running or self.pick is None:
             reason = f"Nothing to recommend: {'; '.join(f'{k}: {v}' for k, v in evidence.out.items()) or 'no trials'}."
-            return Recommendation(goal, "abstained", None, None, unit=unit, reason=reason, evidence=self._by_label())
+            return Recommendation(
+                goal, "abstained", None, None, unit=unit, reason=reason, evidence=self._by_label(), validity=validity
+            )
         return Recommendation(
             goal=goal,
             status=self.status,
@@ -95,6 +99,7 @@ class Answer:
             more_trials=self.selection.more_trials if self.status != "winner" else None,
             reason=self.reason,
             evidence=self._by_label(),
+            validity=validity,
         )
 
     @cached_property

@@ -48,6 +48,8 @@ class Recommendation:
     """One sentence for people."""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     """By label: trials, blocks, ratio to the control with its interval, why it is out."""
+    validity: Mapping[str, Any] = field(default_factory=dict)
+    """The data, machine and versions that it was measured on: `analysis.validity.Envelope.from_dict` reads it."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form, for XCom and the database."""

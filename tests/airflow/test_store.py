@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -208,9 +209,12 @@ def test_recommendations_are_replaced_and_the_newest_confident_one_holds(store, 
 
 
 def test_a_promotion_goes_before_and_a_roll_back_before_that(store, sweep):
-    store.record_recommendations(sweep, "compress", [recommendation()])
+    validity = {"ranges": {"rows": [100.0, 200.0]}}
+    store.record_recommendations(sweep, "compress", [replace(recommendation(), validity=validity)])
+    assert store.production("compress", "size").validity == validity
     store.promote("compress", "size", "fast", {"level": 1}, actor="ada", sweep_id=sweep)
     assert store.production("compress", "size").configuration == {"level": 1}
+    assert store.production("compress", "size").validity == validity
     store.promote("compress", "size", "middle", {"level": 5}, actor="ada", action="roll_back", note="too large")
     assert (store.production("compress", "size").label, store.production("compress", "speed")) == ("middle", None)
 

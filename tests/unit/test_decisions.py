@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -94,3 +95,14 @@ def test_promotion_and_roll_back_need_confirmed_evidence(recommendation, champio
 def test_a_real_sweep_promotes_its_confirmed_winner():
     recommendation = recommend(STUDY, planted_options(STUDY), sweep())[0]
     assert decide(recommendation, None).action == "promote"
+
+
+def test_a_recommendation_says_where_it_holds():
+    results = sweep()
+    small = [replace(r, plan=replace(r.plan, fraction=0.1, trial_id=f"{r.plan.trial_id}s")) for r in results[:3]]
+    item = recommend(STUDY, planted_options(STUDY), [*results, *small])[0]
+    kept = Recommendation.from_dict(json.loads(json.dumps(item.to_dict())))
+    envelope = Envelope.from_dict(kept.validity)
+    assert envelope == measured_envelope(results)
+    assert envelope.problems({"rows": 100_000}, {"cores": 2}) == ()
+    assert "rows is 300,000" in envelope.problems({"rows": 300_000}, {"cores": 2})[0]

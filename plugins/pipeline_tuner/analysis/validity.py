@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.trial import TrialResult
 
 SIZE_REACH = 2.0
@@ -28,7 +29,9 @@ class Envelope:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form, for the database."""
-        return asdict(self)
+        groups = {"ranges": self.ranges, "machine": self.machine, "versions": self.versions}
+        listed = {key: {name: list(seen) for name, seen in group.items()} for key, group in groups.items()}
+        return {**listed, "measured_at": self.measured_at}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Envelope:
@@ -49,6 +52,10 @@ class Envelope:
         versions = (_version_problem(name, seen, now.get(name)) for name, seen in self.versions.items())
         return tuple(problem for problem in (*sizes, *machine, *versions) if problem)
 
+    def problems_of(self, measurement: Measurement) -> tuple[str, ...]:
+        """`problems` of the data and the machine that a production run measured."""
+        return self.problems(measurement.workload, measurement.environment)
+
     def age_problem(self, now: datetime, most_days: float) -> str | None:
         """Whether the measurement is too old; None where it isn't, or where its time isn't known."""
         if not self.measured_at:
@@ -58,8 +65,9 @@ class Envelope:
 
 
 def measured_envelope(results: Sequence[TrialResult]) -> Envelope:
-    """The envelope of a sweep's measured trials."""
-    records = [r.measurement for r in results if r.status == "measured" and r.measurement is not None]
+    """The envelope of a sweep's measured trials on the whole workload."""
+    whole = [r for r in results if r.status == "measured" and r.plan.fraction == 1.0]
+    records = [r.measurement for r in whole if r.measurement is not None]
     workloads = [record.workload for record in records]
     names = {name for workload in workloads for name, value in workload.items() if _is_figure(value)}
     ranges = {name: _range([w[name] for w in workloads if _is_figure(w.get(name))]) for name in sorted(names)}

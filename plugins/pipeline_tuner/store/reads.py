@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -83,7 +84,10 @@ class Reads:
         with self.transaction() as connection:
             row = connection.execute(query).first()
         if row:
-            return ProductionConfiguration("promoted", row.label, row.configuration, row.created_at, None, row.sweep_id)
+            validity = self._validity(row.sweep_id, goal)
+            return ProductionConfiguration(
+                "promoted", row.label, row.configuration, row.created_at, None, row.sweep_id, validity=validity
+            )
         row = self._latest_recommendation_row(study, goal, None)
         if row is None:
             return None
@@ -96,7 +100,17 @@ class Reads:
             row.sweep_id,
             row.workload_fingerprint,
             row.environment_fingerprint,
+            row.document.get("validity", {}),
         )
+
+    def _validity(self, sweep_id: str | None, goal: str) -> Mapping[str, Any]:
+        """What a sweep measured, as far as it recommended something for the goal; empty where it isn't known."""
+        query = select(recommendation.c.document).where(
+            recommendation.c.sweep_id == sweep_id, recommendation.c.goal == goal
+        )
+        with self.transaction() as connection:
+            document = connection.execute(query).scalar()
+        return document.get("validity", {}) if document else {}
 
     def _latest_recommendation_row(self, study: str, goal: str, before_sweep: str | None) -> Row[Any] | None:
         query = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -52,6 +52,8 @@ class ProductionConfiguration:
     sweep_id: str | None
     workload_fingerprint: str | None = None
     environment_fingerprint: str | None = None
+    validity: Mapping[str, Any] = field(default_factory=dict)
+    """What it was measured on, for `analysis.validity.Envelope.from_dict`; empty where that isn't known."""
 
     def has_expired(self, now: datetime) -> bool:
         """Whether the recommendation's time is over; a promotion has no end."""
