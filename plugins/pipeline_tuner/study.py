@@ -57,6 +57,9 @@ class Budget(Frozen):
     indifference: float = Field(default=0.05, gt=0, lt=1)
     """Differences below this fraction don't matter to the user."""
     confidence: float = Field(default=0.95, ge=0.5, lt=1)
+    payback_runs: int | None = Field(default=None, ge=1)
+    """Runs in production that a sweep should have paid for itself in: it stops where the next trials cost more time
+    than they are expected to save in so many runs. By default it uses its whole budget."""
     trial_timeout_s: float = Field(default=900, gt=0)
     repeats: int = Field(default=1, ge=1, le=100)
     """Repeats of the work inside a trial's process, after the warm-up."""
@@ -73,6 +76,10 @@ class Workload(Frozen):
     sizes: dict[str, float] = {"full": 1.0}
     """Named fractions of the workload that a sweep can run on."""
     default_size: str = "full"
+    screening: str | None = None
+    """A smaller size that is believed to rank configurations as the whole does. The adaptive search then explores on
+    it, checks the belief on configurations measured at both sizes, and drops it where they disagree; finalists run in
+    full."""
     options: dict[str, Any] = {}
     help: str = ""
 
@@ -80,6 +87,8 @@ class Workload(Frozen):
     def _default_exists(self) -> Workload:
         if self.default_size not in self.sizes:
             raise ValueError(f"'default_size' is {self.default_size!r}, must be one of {', '.join(self.sizes)}")
+        if self.screening is not None and self.screening not in self.sizes:
+            raise ValueError(f"'screening' is {self.screening!r}, must be one of {', '.join(self.sizes)}")
         return self
 
 

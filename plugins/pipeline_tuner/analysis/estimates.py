@@ -37,8 +37,12 @@ def finalists(options: SweepOptions, labels: Sequence[str], results: Sequence[Tr
 
 
 def repeated(results: Sequence[TrialResult]) -> set[str]:
-    """The labels that were planned again after there was evidence on them; the control only where others were too."""
+    """The labels that were planned again after there was evidence on them; the control only where others were too.
+
+    Trials on a part of the workload don't count.
+    """
     last: dict[str, int] = {}
+    results = [r for r in results if r.plan.fraction == 1.0]
     for r in results:
         if r.plan.phase == "search":
             last[r.plan.label] = max(last.get(r.plan.label, 0), r.plan.block)

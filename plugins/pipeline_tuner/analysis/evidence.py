@@ -131,7 +131,9 @@ class Evidence:
         if problems:
             return problems[0]
         failed = [r for r in trials if r.status == "failed"]
-        return f"never measured: {described_failures(failed, of=len(trials))}" if failed else "never measured in full"
+        if failed:
+            return f"never measured: {described_failures(failed, of=len(trials))}"
+        return "explored on a part of the data only"
 
     def constraints(self, label: str) -> tuple[ConstraintCheck, ...]:
         """The goal's constraints against all full trials of the configuration, under any of its names."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtr, stdtr, stdtrit
 
 from pipeline_tuner.analysis.block_fit import MIN_BLOCKS, BlockFit, Observation, Rivals
 from pipeline_tuner.recommendation import Interval
@@ -66,6 +66,8 @@ class Selection:
     """The smallest error bound at which the procedure would speak now (1 where it never would)."""
     regret_bound: float
     """The leader is at most this fraction worse than the best, at the wanted confidence."""
+    expected_loss: float
+    """The fraction of the figure that is expected to be lost by stopping at the leader now; infinite where unknown."""
     noise: float
     """The typical standard deviation of one run on the log scale, block effects removed (nan where unknown)."""
     more_blocks: int | None
@@ -120,7 +122,7 @@ def select(
 
 
 def _nothing(competing: tuple[str, ...]) -> Selection:
-    return Selection("abstained", None, (), (), 1.0, math.inf, math.nan, None, None, competing)
+    return Selection("abstained", None, (), (), 1.0, math.inf, math.inf, math.nan, None, None, competing)
 
 
 def _answer(
@@ -150,6 +152,7 @@ def _answer(
         standings=standings,
         error_probability=error,
         regret_bound=_regret_bound(rivals, alpha / count),
+        expected_loss=_expected_loss(rivals) if ready else math.inf,
         noise=math.sqrt(fit.variance) if fit.df > 0 else math.nan,
         more_blocks=blocks,
         more_trials=None if blocks is None else blocks * width,
@@ -185,6 +188,16 @@ def _regret_bound(rivals: Rivals, level: float) -> float:
     if np.isnan(bounds).any():
         return math.inf
     return math.expm1(max(float(bounds.max(initial=0.0)), 0.0))
+
+
+def _expected_loss(rivals: Rivals) -> float:
+    """The mean of what each rival may turn out better by, summed (a bound): the linear loss of a normal difference."""
+    if not np.isfinite(rivals.se).all():
+        return math.inf
+    se = np.maximum(rivals.se, 1e-12)
+    z = rivals.worse_by / se
+    losses = se * (np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi) - z * ndtr(-z))
+    return math.expm1(float(np.maximum(losses, 0.0).sum()))
 
 
 def _blocks_to_settle(rivals: Rivals, p_values: np.ndarray, bars: np.ndarray) -> int | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline_tuner.analysis.evidence import FAILURE_WORDS, shortened
+from pipeline_tuner.analysis.fidelity import Agreement, agreement, screening_fraction
 from pipeline_tuner.analysis.payback import payback as weigh
 from pipeline_tuner.analysis.validity import SIZE_REACH, measured_envelope
 from pipeline_tuner.report.markdown import escaped, table
@@ -115,6 +116,34 @@ def _counted_runs(story: Story) -> str:
     return f"{runs}, short work being repeated until {second_words(budget.min_work_s)} of it were measured"
 
 
+def _economy(story: Story) -> list[str]:
+    """What the study saved trials by, in words."""
+    budget, lines = story.options.budget, []
+    part = screening_fraction(story.study, story.options)
+    if part < 1.0:
+        lines.append(_screening_words(part, agreement(story.study, story.options, story.results)))
+    if budget.payback_runs is not None:
+        stopped = "used" if len(story.results) >= budget.trials else "stopped after"
+        lines.append(
+            f"It {stopped} {len(story.results)} of the {counted(budget.trials, 'trial')} that it may: it ends where "
+            f"more cost more time than they are expected to save in {counted(budget.payback_runs, 'run')}."
+        )
+    return lines
+
+
+def _screening_words(part: float, check: Agreement | None) -> str:
+    size = f"{percent(part)} of the data"
+    if check is None:
+        return f"Whether {size} rank the configurations as all of it do could not be checked, so all of it was used."
+    said = (
+        f"the ranks of {counted(check.n, 'configuration')} measured at both sizes correlate by {check.correlation:.2f} "
+        f"(at least {check.low:.2f}, 95% sure)"
+    )
+    if check.holds:
+        return f"It explored on {size}, which predict the whole: {said}. The finalists ran on all of it."
+    return f"It explored on {size} at first and stopped, because they do not predict the whole: {said}."
+
+
 def method(story: Story) -> str:
     """How the trials were run and compared, and what the answer promises."""
     options, budget = story.options, story.options.budget
@@ -133,5 +162,6 @@ def method(story: Story) -> str:
         "and looks.",
         "The stated gain and value come from the confirmation alone, not from the runs that chose the winner.",
         "A trial whose output fails a check can't win; lost trials are counted and decide nothing.",
+        *_economy(story),
     ]
     return "\n".join(f"- {line}" for line in lines)

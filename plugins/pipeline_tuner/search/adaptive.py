@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from pipeline_tuner.analysis.estimates import repeated, search_trials
+from pipeline_tuner.analysis.payback import pays
 from pipeline_tuner.search.design import from_the_centre, pool
 from pipeline_tuner.search.encoding import Encoding
 from pipeline_tuner.search.gaussian_process import Process, Runs
@@ -34,6 +35,8 @@ MOST_ROWS = 4000
 LIKELY_FAILURE = 0.4
 LIKELY_IN = 0.95
 LEAST_FINALISTS, MOST_FINALISTS = 3, 6
+OTHER_GOALS_LEADERS = 2
+"""So many with the best figures for each further goal are finalists too."""
 MOST_FINALISTS_FROM = 40
 """The finalists are chosen among so many with the best means."""
 
@@ -71,7 +74,11 @@ class Adaptive(Strategy):
         if lessons.works.sum() < ENOUGH_RUNS or len(candidates) <= LEAST_FINALISTS:
             return ()
         chosen = _likely_best(sweep, lessons, [candidate.configuration for candidate in candidates])
-        return (sweep.control.label, *(candidates[i].label for i in chosen))
+        labels = [sweep.control.label, *(candidates[i].label for i in chosen)]
+        for goal in sweep.options.goals[1:]:
+            leaders = Lessons.of(sweep, goal).leaders(OTHER_GOALS_LEADERS)
+            labels += [measured[i].label for i in map(configuration_id, leaders) if i in measured]
+        return tuple(dict.fromkeys(labels))
 
     def _unseen(self, sweep: SweepSoFar, lessons: Lessons) -> list[Configuration]:
         generator = sweep.generator(4)
@@ -99,7 +106,9 @@ class Adaptive(Strategy):
             return from_the_centre(free, np.concatenate([known, points[len(rows) + len(known) :]]), count)
         search = Improvement.of(lessons, known, free, encoding.groups, sweep.generator(5))
         chosen = search.batch(count)
-        return chosen if search.gain(chosen) >= self.worth or sweep.round_number <= 2 else []
+        gain = search.gain(chosen)
+        is_worth_it = gain >= self.worth or sweep.round_number <= 2
+        return chosen if is_worth_it and pays(sweep.options, sweep.earlier, gain, count + 1) else []
 
 
 def _likely_best(sweep: SweepSoFar, lessons: Lessons, configurations: Sequence[Configuration]) -> list[int]:

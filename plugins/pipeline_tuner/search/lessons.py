@@ -17,6 +17,7 @@ MOST_HISTORY = 60
 """Runs of earlier sweeps that are looked at, the latest."""
 HISTORY_NOISE = 4.0
 """A run of an earlier sweep counts as this many times noisier (plus one) than one of this sweep."""
+SCREENING_NOISE = 1.0
 
 
 @dataclass(frozen=True)
@@ -32,22 +33,22 @@ class Lessons:
     larger_is_better: bool
 
     @classmethod
-    def of(cls, sweep: SweepSoFar) -> Lessons:
-        """Everything known before the round."""
+    def of(cls, sweep: SweepSoFar, goal: str | None = None) -> Lessons:
+        """Everything known before the round, on the first goal by default."""
         past = [
             r for r in sweep.history if r.is_evidence and set(r.plan.configuration) <= set(sweep.study.space.parameters)
         ]
         here = [r for r in sweep.earlier if r.is_evidence]
         past = past[-MOST_HISTORY:]
         results = past + here
-        goal = sweep.options.primary_goal
+        goal = goal or sweep.options.primary_goal
         numbers: dict[tuple[str, int], int] = {}
         blocks = [numbers.setdefault((r.plan.sweep_id, r.plan.block), len(numbers)) for r in results]
         return cls(
             tuple(r.plan.configuration for r in results),
             _scores(sweep, goal, results),
             np.array(blocks, dtype=int),
-            np.array([HISTORY_NOISE] * len(past) + [0.0] * len(here)),
+            np.array([HISTORY_NOISE] * len(past) + [_extra_noise(sweep, r) for r in here]),
             larger_is_better(sweep.study, goal),
         )
 
@@ -74,11 +75,18 @@ class Lessons:
         return [dict(key) for key in best[:count]]
 
 
+def _extra_noise(sweep: SweepSoFar, result: TrialResult) -> float:
+    """A run on a part of the workload counts as an earlier sweep's once that part is found to mislead."""
+    if result.plan.fraction == 1.0:
+        return 0.0
+    return SCREENING_NOISE if sweep.fraction < 1.0 else HISTORY_NOISE
+
+
 def _scores(sweep: SweepSoFar, goal: str, results: Sequence[TrialResult]) -> np.ndarray:
-    """Scores against the control's mean of the same sweep, so that sweeps of other sizes can be compared."""
+    """Scores against the control's mean of the same sweep and size, so that other sizes can be compared."""
     by_trial = goal_scores(sweep.study, goal, results).by_trial
     raw = np.array([by_trial.get(r.plan.trial_id, np.nan) for r in results])
-    sweeps = np.array([r.plan.sweep_id for r in results])
+    sweeps = np.array([f"{r.plan.sweep_id} {r.plan.fraction}" for r in results])
     control = np.array([r.plan.is_control for r in results], dtype=bool)
     for name in np.unique(sweeps):
         here = sweeps == name

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from pipeline_tuner.analysis.estimates import search_selection
 from pipeline_tuner.analysis.evidence import Evidence, settled
+from pipeline_tuner.analysis.fidelity import CHECKED
+from pipeline_tuner.analysis.payback import pays
 from pipeline_tuner.analysis.preference import by_preference
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import StudyError
@@ -73,7 +75,12 @@ def plan_round(
     else:
         blocks = _blocks_of_repeats(sweep, strategy.finalists(sweep))
     first = 1 + max((r.plan.block for r in sweep.earlier), default=0)
-    return _planned(sweep, blocks, first, "search", with_control=sweep.control.label not in sweep.failed)
+    with_control = sweep.control.label not in sweep.failed
+    if not fresh or sweep.fraction == 1.0:
+        return _planned(sweep, blocks, first, "search", with_control=with_control)
+    explored = _planned(sweep, blocks[:1], first, "search", with_control=with_control, fraction=sweep.fraction)
+    checked = [fresh[: CHECKED - 1]] if round_number == 1 else []
+    return (*explored, *_planned(sweep, checked, first + 1, "search", with_control=True))
 
 
 def _blocks_of_all(sweep: SweepSoFar, fresh: Sequence[Candidate]) -> list[list[Candidate]]:
@@ -88,33 +95,60 @@ def _lost(sweep: SweepSoFar) -> list[Candidate]:
 
 
 def _blocks_of_repeats(sweep: SweepSoFar, among: Sequence[str]) -> list[list[Candidate]]:
-    selection = search_selection(sweep.study, sweep.options, sweep.options.primary_goal, sweep.earlier, among)
     again = _lost(sweep)
-    repeats = [c for c in _worth_repeating(sweep, selection) if c.label != sweep.control.label]
+    repeats, wanted = _open_questions(sweep, among)
     if not repeats:
         return [again[: sweep.room - 1]] if again else []
-    wanted = _blocks_wanted(sweep, selection)
     members = repeats[: max(1, sweep.room // wanted - 1)]
     spare = max(0, sweep.room - wanted * (len(members) + 1))
     return [[*members, *again[:spare]], *[members] * (wanted - 1)]
 
 
-def _worth_repeating(sweep: SweepSoFar, selection: Selection) -> list[Candidate]:
+def _open_questions(sweep: SweepSoFar, among: Sequence[str]) -> tuple[list[Candidate], int]:
+    """What to repeat beside the control, the neediest first, and in how many blocks.
+
+    The first goal decides; what the other goals leave open is repeated until it has the study's number of blocks.
+    """
+    if among and not all(sweep.in_full(label) for label in among):
+        wanted = min(sweep.options.budget.blocks, max(1, sweep.room // 2))
+        return [sweep.candidates[label] for label in among if label != sweep.control.label], wanted
+    repeats: dict[str, Candidate] = {}
+    wanted = 0
+    for goal in sweep.options.goals:
+        selection = search_selection(sweep.study, sweep.options, goal, sweep.earlier, among)
+        found = [c for c in _worth_repeating(sweep, goal, selection) if c.label != sweep.control.label]
+        if goal != sweep.options.primary_goal:
+            found = [c for c in found if _full_blocks(sweep, c.label) < sweep.options.budget.blocks]
+        if found:
+            wanted = wanted or _blocks_wanted(sweep, selection)
+            repeats |= {c.label: c for c in found if c.label not in repeats}
+    return list(repeats.values()), max(wanted, 1)
+
+
+def _full_blocks(sweep: SweepSoFar, label: str) -> int:
+    return sum(r.plan.label == label and r.plan.fraction == 1.0 and r.is_evidence for r in sweep.earlier)
+
+
+def _worth_repeating(sweep: SweepSoFar, goal: str, selection: Selection) -> list[Candidate]:
     """The leader and those that may still beat it, the likeliest first.
 
-    Once the leader is certified, none; itself as long as a constraint of the goal is not shown to hold for it.
+    Once the leader is certified, or where going on costs more than it is expected to save, none; itself as long as a
+    constraint of the goal is not shown to hold for it.
     """
     if selection.best is None:
         return []
-    if selection.status != "abstained" and selection.standing(selection.best).n >= sweep.options.budget.blocks:
-        return sweep.twins(selection.best) if _may_break_a_constraint(sweep, selection.best) else []
+    has_blocks = selection.standing(selection.best).n >= sweep.options.budget.blocks
+    if selection.status != "abstained" and has_blocks:
+        return sweep.twins(selection.best) if _may_break_a_constraint(sweep, goal, selection.best) else []
+    if has_blocks and not pays(sweep.options, sweep.earlier, selection.expected_loss, len(selection.next_labels) + 1):
+        return []
     noise_is_known = not math.isnan(selection.noise)
     hopeful = (label for label in selection.next_labels if noise_is_known or _is_near(selection, label))
     return [twin for label in hopeful for twin in sweep.twins(label)]
 
 
-def _may_break_a_constraint(sweep: SweepSoFar, label: str) -> bool:
-    evidence = Evidence(sweep.study, sweep.options, sweep.options.primary_goal, settled(sweep.earlier))
+def _may_break_a_constraint(sweep: SweepSoFar, goal: str, label: str) -> bool:
+    evidence = Evidence(sweep.study, sweep.options, goal, settled(sweep.earlier))
     return not all(check.holds(sweep.options.budget.confidence) for check in evidence.constraints(label))
 
 
@@ -166,7 +200,13 @@ def _pick(sweep: SweepSoFar, selection: Selection) -> str | None:
 
 
 def _planned(
-    sweep: SweepSoFar, blocks: Iterable[Sequence[Candidate]], first: int, phase: Phase, *, with_control: bool
+    sweep: SweepSoFar,
+    blocks: Iterable[Sequence[Candidate]],
+    first: int,
+    phase: Phase,
+    *,
+    with_control: bool,
+    fraction: float = 1.0,
 ) -> tuple[TrialPlan, ...]:
     plans = []
     for block, members in enumerate(blocks, start=first):
@@ -174,11 +214,13 @@ def _planned(
         together = [*control, *(c for c in members if c.label != sweep.control.label)]
         order = sweep.generator(3, block).permutation(len(together))
         for position, index in enumerate(order, start=1):
-            plans.append(_trial(sweep, phase, block, position, together[index]))
+            plans.append(_trial(sweep, phase, block, position, together[index], fraction))
     return tuple(plans)
 
 
-def _trial(sweep: SweepSoFar, phase: Phase, block: int, position: int, candidate: Candidate) -> TrialPlan:
+def _trial(
+    sweep: SweepSoFar, phase: Phase, block: int, position: int, candidate: Candidate, fraction: float
+) -> TrialPlan:
     return TrialPlan(
         trial_id=f"{sweep.options.sweep_id}.r{sweep.round_number:02d}.b{block:02d}.p{position:02d}",
         sweep_id=sweep.options.sweep_id,
@@ -189,4 +231,5 @@ def _trial(sweep: SweepSoFar, phase: Phase, block: int, position: int, candidate
         label=candidate.label,
         configuration=dict(candidate.configuration),
         is_control=candidate.label == sweep.control.label,
+        fraction=fraction,
     )

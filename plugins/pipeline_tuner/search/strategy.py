@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline_tuner.analysis.estimates import search_trials
 from pipeline_tuner.analysis.selection import Selection
+from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
 from pipeline_tuner.space import Configuration, configuration_id, difference
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -85,6 +86,19 @@ class SweepSoFar:
     def failed(self) -> frozenset[str]:
         """Labels with a failure that is evidence: they are not asked again."""
         return frozenset(r.plan.label for r in self.earlier if r.status == "failed" and r.is_evidence)
+
+    @cached_property
+    def fraction(self) -> float:
+        """The part of the workload to explore on: all of it, unless a smaller one is seen to rank as the whole does."""
+        part = screening_fraction(self.study, self.options)
+        if part == 1.0 or self.round_number == 1:
+            return part
+        check = agreement(self.study, self.options, self.earlier)
+        return part if check is not None and check.holds else 1.0
+
+    def in_full(self, label: str) -> bool:
+        """Whether a candidate has evidence on the whole workload."""
+        return any(r.plan.label == label and r.plan.fraction == 1.0 and r.is_evidence for r in self.earlier)
 
     @property
     def rounds_left(self) -> int:
