@@ -68,7 +68,7 @@ class Demo:
         with Store(self._postgres.uri("tuner")) as store:
             sweep_ids, exit_code = self._sweeps(store)
             self.console.print(f"{_minutes(time.monotonic() - begin)} in all\n")
-            codes = [self._answer(store, sweep_id) for sweep_id in sweep_ids or [None]]
+            codes = [self._answer(store, sweep_id) for sweep_id in sweep_ids] or [self._answer(store, None)]
             self.console.print("\nThe page:   make ui     The end:   make stop", markup=False)
             return max(codes) or exit_code
 

@@ -42,6 +42,11 @@ BROKEN = 1
 class Launcher(Protocol):
     """Makes the command line of a kept process."""
 
+    @property
+    def link(self) -> str:
+        """A page that shows the process at work; empty where there is none."""
+        ...
+
     def submit_command(self, configuration: Configuration, script: Path, arguments: Sequence[str]) -> list[str]:
         """The command that runs a Python script; equal commands share a process."""
         ...
@@ -49,6 +54,8 @@ class Launcher(Protocol):
 
 class PlainPython:
     """A process of this Python, whatever the configuration."""
+
+    link = ""
 
     def submit_command(self, configuration: Configuration, script: Path, arguments: Sequence[str]) -> list[str]:
         """The command that runs a Python script."""
@@ -68,8 +75,8 @@ class WarmRunner(Runner):
 
     @property
     def link(self) -> str:
-        """The page that the Spark connection names."""
-        return self._submit.link
+        """The launcher's page."""
+        return self._launcher.link
 
     def start(self, run: TrialRun) -> None:
         """Hand the trial to the kept process."""
