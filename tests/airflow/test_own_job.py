@@ -35,7 +35,7 @@ def newest(url):
     with Store(url) as store:
         from pipeline_tuner.store.page_reads import PageReads
 
-        sweep = PageReads(store).studies(["tune_dump_table", "tune_compress_file"])[0]
+        sweep = PageReads(store).studies(["tune_dump_table", "tune_dump_gzip"])[0]
         return store.results(sweep["sweep_id"]), store.recommendations(sweep["sweep_id"])
 
 
@@ -50,14 +50,30 @@ def test_a_program_that_writes_its_measurement_is_tuned(run_dag, own_job):
     assert size.gain is None or size.gain.value == pytest.approx(1.0)
 
 
-def test_a_program_that_cannot_be_changed_is_timed_from_outside(run_dag, own_job):
-    assert tune(run_dag, "compress_file", {"trials": 10, "confirm_blocks": 2}).state == "success"
-    trials, _ = newest(own_job)
-    measured = [trial for trial in trials if trial.status == "measured"]
-    assert len(measured) == len(trials)
-    used = [(trial.metrics["core_seconds"], trial.metrics["duration_s"]) for trial in measured]
-    assert all(0 < core_s <= 2 * duration_s for core_s, duration_s in used), used
-    assert all(0 < trial.metrics["first_run_ms"] < 1000 * trial.metrics["duration_s"] for trial in measured)
+def test_programs_that_cannot_be_changed_are_timed_from_outside(run_dag, own_job):
+    assert tune(run_dag, "dump_gzip", {"trials": 12, "confirm_blocks": 0, "rounds": 1}).state == "success"
+    trials, recommendations = newest(own_job)
+    assert {trial.status for trial in trials} == {"measured"}
+    used = [(trial.metrics["core_seconds"], trial.metrics["duration_s"]) for trial in trials]
+    assert all(0 < core_s <= 4 * duration_s for core_s, duration_s in used), used
+    assert trials[0].measurement.environment["cores"] >= 1
+    sizes = {trial.plan.label: trial.metrics["dump_bytes"] for trial in trials}
+    assert sizes["smallest"] < sizes["today"] < sizes["middle"] < sizes["fastest"]
+    assert next(r for r in recommendations if r.goal == "size").label in ("smallest", "today")
+
+
+def observed(tmp_path, command, **options):
+    from pipeline_tuner.runners.base import TrialRun
+    from pipeline_tuner.runners.observed import ObservedRunner
+
+    run = TrialRun("own", "t1", {"level": 1}, tmp_path, {}, {}, {})
+    return ObservedRunner(command, modules=ROOT / "spark_jobs", **options).run(run, 30)
+
+
+def test_what_is_not_printed_is_a_failed_check(tmp_path):
+    checks = {"whole": "^complete$", "rows": r"\d+ rows"}
+    measurement = observed(tmp_path, ["echo", "complete"], patterns={}, checks=checks)
+    assert [(check.name, check.passed) for check in measurement.checks] == [("whole", True), ("rows", False)]
 
 
 @pytest.mark.parametrize(("pattern", "message"), [("took (", "no regular expression"), ("took", "one group")])
@@ -66,3 +82,5 @@ def test_a_wrong_pattern_is_refused(pattern, message):
 
     with pytest.raises(StudyError, match=message):
         ObservedRunner(["true"], patterns={"time_s": pattern}, modules=ROOT)
+    with pytest.raises(StudyError, match=r"checks\.whole"):
+        ObservedRunner(["true"], patterns={}, checks={"whole": "("}, modules=ROOT)

@@ -64,8 +64,12 @@ class Airflow:
 
     @property
     def path(self) -> list[str]:
-        """The folders that go before PATH: this environment's programs (spark-submit needs them), then Java's."""
-        return [str(Path(sys.executable).parent), str(Path(self.environment["JAVA_HOME"]) / "bin")]
+        """The folders that go before PATH: this environment's programs (spark-submit needs them), PostgreSQL's, Java's.
+
+        psql and pg_dump must be those of the server: older ones refuse to dump it.
+        """
+        programs = Path(sys.executable).parent
+        return [str(programs), str(self.services.postgres.programs), str(Path(self.environment["JAVA_HOME"]) / "bin")]
 
     def process_environment(self) -> dict[str, str]:
         """The environment of a program that uses Airflow."""

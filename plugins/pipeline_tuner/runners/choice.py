@@ -28,12 +28,16 @@ def runner_for(study: Study, *, sweep_id: str | None = None) -> Runner:
         return WarmRunner(study.job, PlainPython(), modules=settings.jobs_folder(), sweep_id=sweep_id)
     from pipeline_tuner.runners.process import ProcessRunner
 
-    patterns = study.runner.options.get("metrics")
-    if patterns is not None:
+    patterns, checks = (study.runner.options.get(name) for name in ("metrics", "checks"))
+    if patterns is not None or checks is not None:
         from pipeline_tuner.runners.observed import ObservedRunner
 
         return ObservedRunner(
-            study.runner.command, patterns=patterns, modules=settings.jobs_folder(), folder=settings.project_folder()
+            study.runner.command,
+            patterns=patterns or {},
+            checks=checks or {},
+            modules=settings.jobs_folder(),
+            folder=settings.project_folder(),
         )
     command = study.runner.command or (sys.executable, str(_script(study)), *FILES)
     return ProcessRunner(command, modules=settings.jobs_folder(), folder=settings.project_folder())

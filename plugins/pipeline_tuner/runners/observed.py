@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import resource
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from pipeline_tuner.exceptions import MeasurementError, StudyError
 from pipeline_tuner.measurement import CONTRACT_VERSION, Measurement, validated
@@ -18,16 +24,24 @@ from pipeline_tuner.runners.process import ProcessRunner
 class ObservedRunner(ProcessRunner):
     """Runs a command once a trial and makes the measurement itself.
 
-    `patterns` are regular expressions by metric; the last match's group 1 is the figure. `duration_s` is the
+    `patterns` are regular expressions by metric; the last match's group 1 is the figure. `checks` are regular
+    expressions by check: what the program prints must match, else its output counts as wrong. `duration_s` is the
     whole process's time, start-up included; `core_seconds` the processor time of it and the children it waited for.
     Raises StudyError for a pattern that is none, or has no group.
     """
 
     def __init__(
-        self, command: Sequence[str], *, patterns: Mapping[str, str], modules: Path, folder: Path | None = None
+        self,
+        command: Sequence[str],
+        *,
+        patterns: Mapping[str, str],
+        modules: Path,
+        checks: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         super().__init__(command, modules=modules, folder=folder)
-        self._patterns = {name: _compiled(name, pattern) for name, pattern in patterns.items()}
+        self._patterns = {name: _figure_pattern(name, pattern) for name, pattern in patterns.items()}
+        self._checks = {name: _compiled(f"checks.{name}", pattern) for name, pattern in (checks or {}).items()}
 
     def start(self, run: TrialRun) -> None:
         """Start the command and the clock."""
@@ -55,8 +69,21 @@ class ObservedRunner(ProcessRunner):
             "ended_at": datetime.now(UTC),
             "samples": [{"duration_s": self._duration_s}],
             "metrics": metrics,
+            "checks": self._checked(),
+            "environment": _machine(),
         }
         return validated(document)
+
+    def _checked(self) -> list[dict[str, Any]]:
+        text = self._run.output.text()
+        return [
+            {
+                "name": name,
+                "passed": bool(pattern.search(text)),
+                "detail": f"looked for {pattern.pattern!r} in what the program printed",
+            }
+            for name, pattern in self._checks.items()
+        ]
 
     def _printed(self) -> dict[str, float]:
         text = self._run.output.text()
@@ -70,14 +97,27 @@ class ObservedRunner(ProcessRunner):
             raise MeasurementError(f"what the program printed is no number: {error}") from None
 
 
-def _compiled(name: str, pattern: str) -> re.Pattern[str]:
-    try:
-        compiled = re.compile(pattern, re.MULTILINE)
-    except re.error as error:
-        raise StudyError(f"runner.options.metrics.{name}: {pattern!r} is no regular expression: {error}") from None
+def _figure_pattern(name: str, pattern: str) -> re.Pattern[str]:
+    compiled = _compiled(f"metrics.{name}", pattern)
     if compiled.groups != 1:
         raise StudyError(f"runner.options.metrics.{name}: {pattern!r} must have one group (...) around the number")
     return compiled
+
+
+def _compiled(key: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern, re.MULTILINE)
+    except re.error as error:
+        raise StudyError(f"runner.options.{key}: {pattern!r} is no regular expression: {error}") from None
+
+
+def _machine() -> dict[str, Any]:
+    """What a recommendation for the program is valid for, as far as it can be told from outside."""
+    return {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "memory_bytes": psutil.virtual_memory().total,
+        "host": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
+    }
 
 
 def _children_cpu_s() -> float:
