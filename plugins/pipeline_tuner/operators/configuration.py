@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from pipeline_tuner.analysis.validity import Envelope
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.store import Store
-from pipeline_tuner.store.records import ProductionConfiguration
+from pipeline_tuner.store.records import ProductionConfiguration, Surroundings
 from pipeline_tuner.study import Study
 
 log = logging.getLogger(__name__)
@@ -57,14 +58,14 @@ def _recommended(study: Study, goal: str, fallback: str | None, open_store: Call
     preset = study.preset(fallback or study.fallback or study.control)
     try:
         with open_store() as store:
-            found = store.production(study.study, goal)
-        return _checked(study, goal, found)
+            found, seen = store.production(study.study, goal), store.surroundings(study.study)
+        return _checked(study, goal, found, seen)
     except (InfrastructureError, ConfigurationError) as error:
         log.warning("Falling back to preset %s: %s", preset.label, error)
         return Choice(preset.label, preset.configuration, "fallback", str(error), goal)
 
 
-def _checked(study: Study, goal: str, found: ProductionConfiguration | None) -> Choice:
+def _checked(study: Study, goal: str, found: ProductionConfiguration | None, seen: Surroundings) -> Choice:
     if found is None:
         raise ConfigurationError(f"no sweep of study {study.study} has recommended anything for {goal} yet")
     if found.has_expired(datetime.now(UTC)):
@@ -75,4 +76,13 @@ def _checked(study: Study, goal: str, found: ProductionConfiguration | None) -> 
         configuration = study.space.checked(found.configuration)
     except ConfigurationError as error:
         raise ConfigurationError(f"the {found.source} {found.label} does not fit the study any more: {error}") from None
-    return Choice(found.label, configuration, found.source, f"{found.source} on {found.since:%F %T} UTC", goal)
+    reason = f"{found.source} on {found.since:%F %T} UTC"
+    problems = "; ".join(Envelope.from_dict(found.validity).problems(seen.workload, seen.environment))
+    if problems and found.source == "recommended":
+        raise ConfigurationError(
+            f"the recommendation of {found.since:%F} for {goal} does not hold any more: {problems}"
+        )
+    # A promotion is somebody's decision: it is followed, and what speaks against it is said.
+    return Choice(
+        found.label, configuration, found.source, f"{reason}, although {problems}" if problems else reason, goal
+    )

@@ -61,6 +61,14 @@ class ProductionConfiguration:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What a study's data and machine were like when a job of it last ran; empty where nobody knows."""
+
+    workload: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class NightRecord:
     """One row of table `night` with its figures."""
 

@@ -10,7 +10,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline_tuner.analysis.comparison import MetricComparison
 from pipeline_tuner.analysis.comparison import compare as compare_metric
+from pipeline_tuner.analysis.validity import Envelope
 from pipeline_tuner.store.page_reads import PAGE_SIZE, SORTABLE, Row
+from pipeline_tuner.store.records import Surroundings
 from pipeline_tuner.study import StrategyName
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.charts import polyline
@@ -34,7 +36,7 @@ def studies(request: Request, user: User) -> HTMLResponse:
         request,
         "studies.html",
         sweeps=sweeps,
-        recommendations=_by_study(page_reads().newest_recommendations(names)),
+        recommendations=_by_study(_held(page_reads().newest_recommendations(names))),
         promotions=_by_study_and_goal(page_reads().newest_promotions(names)),
         nights={row["study"]: row for row in page_reads().newest_nights(names)},
         progress={row["sweep_id"]: _progress(row) for row in sweeps if row["status"] == "running"},
@@ -47,7 +49,7 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
     sweeps, count = page_reads().sweeps(study, readable_dags(user), page)
     if not sweeps:
         raise HTTPException(404, "No sweep of this study that you may see")
-    recommendations = page_reads().newest_recommendations([study])
+    recommendations = _held(page_reads().newest_recommendations([study]))
     nights, news = page_reads().nights(study), page_reads().news(study)
     return render(
         request,
@@ -78,7 +80,7 @@ def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", pa
     trials, count = page_reads().trials(sweep_id, sort=sort, page=page)
     goals = list((row["options"] or {}).get("goals", ()))
     recommendations = sorted(
-        page_reads().recommendations(sweep_id),
+        _held(page_reads().recommendations(sweep_id)),
         key=lambda r: goals.index(r["goal"]) if r["goal"] in goals else len(goals),
     )
     progress = _progress(row)
@@ -175,6 +177,16 @@ def _comparisons(first: Sequence[TrialResult], second: Sequence[TrialResult]) ->
 def _history(study: str, goal: str) -> dict[str, Any]:
     rows = [row for row in page_reads().history(study, goal) if row["estimate"]]
     return {"rows": rows, "line": polyline([row["estimate"] for row in rows])}
+
+
+def _held(rows: Sequence[Row]) -> list[Row]:
+    """Recommendations with why they do not hold for data and machine as they are now; empty where they do."""
+    seen = {study: page_reads().surroundings(study) for study in {row["study"] for row in rows}}
+    return [row | {"problems": _problems(row["document"], seen[row["study"]])} for row in rows]
+
+
+def _problems(document: Mapping[str, Any], seen: Surroundings) -> tuple[str, ...]:
+    return Envelope.from_dict(document.get("validity") or {}).problems(seen.workload, seen.environment)
 
 
 def _start_form(study: str) -> dict[str, Any]:

@@ -89,7 +89,9 @@ def span_chart(details: Mapping[str, Any]) -> SpanChart | None:
 
 
 def _is_placed(row: Mapping[str, Any]) -> bool:
-    return isinstance(row.get("start_s"), int | float) and (is_usable(row.get("duration_s")) or row["duration_s"] == 0)
+    return isinstance(row.get("start_s"), int | float) and (
+        is_usable(row.get("duration_s")) or row.get("duration_s") == 0
+    )
 
 
 def _kind(row: Mapping[str, Any], usual: float) -> str:
