@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Select, desc, func, select
 
 from pipeline_tuner.store.reads import PLAN_COLUMNS
-from pipeline_tuner.store.records import Surroundings
+from pipeline_tuner.store.records import ProductionConfiguration, Surroundings
 from pipeline_tuner.store.schema import (
     news,
     night,
@@ -148,6 +148,10 @@ class PageReads:
     def surroundings(self, study: str) -> Surroundings:
         """What the study's data and machine were like when a job of it last ran."""
         return self._store.surroundings(study)
+
+    def production(self, study: str, goal: str) -> ProductionConfiguration | None:
+        """What production is told to run with."""
+        return self._store.production(study, goal)
 
     def nights(self, study: str, limit: int = 90) -> list[Row]:
         """The last nights, missed ones too, oldest first."""

@@ -18,6 +18,7 @@ from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.charts import polyline
 from pipeline_tuner.web.insights import insights_of
 from pipeline_tuner.web.night_chart import NightChart, night_chart
+from pipeline_tuner.web.production import InProduction, in_production
 from pipeline_tuner.web.rendering import analysis_html, page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
 from pipeline_tuner.web.sweeps import readable_sweep
@@ -32,11 +33,16 @@ def studies(request: Request, user: User) -> HTMLResponse:
     """All studies at a glance."""
     sweeps = page_reads().studies(readable_dags(user))
     names = [row["study"] for row in sweeps]
+    recommendations = _by_study(_held(page_reads().newest_recommendations(names)))
+    running: dict[tuple[str, str], InProduction] = {}
+    for name, rows in recommendations.items():
+        running |= in_production(name, [row["goal"] for row in rows])
     return render(
         request,
         "studies.html",
         sweeps=sweeps,
-        recommendations=_by_study(_held(page_reads().newest_recommendations(names))),
+        recommendations=recommendations,
+        running=running,
         promotions=_by_study_and_goal(page_reads().newest_promotions(names)),
         nights={row["study"]: row for row in page_reads().newest_nights(names)},
         progress={row["sweep_id"]: _progress(row) for row in sweeps if row["status"] == "running"},
@@ -62,6 +68,7 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         histories={row["goal"]: _history(study, row["goal"]) for row in recommendations},
         promotions=page_reads().promotions(study),
         in_production=_by_study_and_goal(page_reads().newest_promotions([study])),
+        running=in_production(study, [row["goal"] for row in recommendations]),
         observations=page_reads().observations(study),
         nights=nights,
         news=news,
@@ -218,8 +225,12 @@ def _progress(row: dict[str, Any]) -> dict[str, Any]:
     counts = dict(page_reads().progress(row["sweep_id"]))
     done = (counts.get("measured") or 0) + (counts.get("failed") or 0)
     planned = counts.get("planned") or 0
-    left = (planned - done) * float(counts.get("trial_s") or 0)
-    return counts | {"done": done, "fraction": done / planned if planned else 0.0, "left_s": left}
+    trial_s = float(counts.get("trial_s") or 0)
+    budget = (row.get("options") or {}).get("budget") or {}
+    more = max(0, int(budget.get("trials") or 0) - planned)
+    fraction = done / planned if planned else 0.0
+    left = {"left_s": (planned - done) * trial_s, "more": more, "most_left_s": (planned - done + more) * trial_s}
+    return counts | {"done": done, "fraction": fraction, **left}
 
 
 def _pages(count: int) -> int:

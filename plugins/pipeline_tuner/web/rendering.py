@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.store.page_reads import PageReads
-from pipeline_tuner.wording import figure, metric_unit, number
+from pipeline_tuner.wording import figure, metric_unit, number, second_words
 
 
 @cache
@@ -47,7 +47,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, metric=_metric, when=_when, settings=_settings, json=_json)
+    environment.filters.update(
+        number=number, metric=_metric, when=_when, seconds=second_words, settings=_settings, json=_json
+    )
     return environment
 
 
