@@ -12,7 +12,7 @@ import yaml
 from compress_study import COMPRESS
 from tests.real_airflow import ROOT, running_airflow
 
-from pipeline_tuner.store import Store
+from pipeline_tuner.store import Store, migrate
 
 SETTINGS = {
     "PYTHONPATH": f"{ROOT / 'plugins'}:{Path(__file__).parent}",
@@ -63,6 +63,7 @@ class Nights:
 
     def __init__(self, real):
         self.real = real
+        migrate(real.results)
 
     def rows(self, query):
         with Store(self.real.results) as store, store.transaction() as connection:

@@ -29,13 +29,13 @@ def produce(run_dag, compress, results):
 def recommended(results, compress):
     """A function that stores a recommendation for goal `size`."""
 
-    def store_one(configuration, *, valid_days=None, status="winner"):
+    def store_one(configuration, *, valid_days=None, status="winner", validity=None):
         from pipeline_tuner import settings
 
         study = settings.load_named_study(compress())
         with Store(results) as store:
             store.start_sweep(study, sweep_options(study, "s1"), dag_id="tune_compress", run_id="r")
-            item = Recommendation("size", status, "small", configuration, confidence=0.95)
+            item = Recommendation("size", status, "small", configuration, confidence=0.95, validity=validity or {})
             store.record_recommendations("s1", "compress", [item], valid_days=valid_days)
 
     return store_one
@@ -83,6 +83,23 @@ def test_what_is_not_valid_is_not_followed(produce, recommended, configuration, 
     _, seen = produce()
     assert (seen.source, seen.label) == ("fallback", "fast")
     assert why in seen.source_reason
+
+
+MEASURED = {"ranges": {"rows": [1000, 2000]}, "machine": {}, "versions": {}, "measured_at": ""}
+
+
+def test_a_recommendation_for_other_data_is_not_followed_and_a_promotion_is_with_a_word(produce, recommended, results):
+    recommended({"level": 7, "mode": "good"}, validity=MEASURED)
+    first = produce()[1]
+    assert first.source == "recommended"  # nobody knows the data yet: this run tells
+    later = produce()[1]
+    assert (later.source, later.label) == ("fallback", "fast")
+    assert "does not hold any more: rows is 20,000, measured from 1,000 to 2,000" in later.source_reason
+    with Store(results) as store:
+        store.promote("compress", "size", "mine", {"level": 3}, actor="ada", sweep_id="s1")
+    promoted = produce()[1]
+    assert (promoted.source, promoted.configuration["level"]) == ("promoted", 3)
+    assert "although rows is 20,000" in promoted.source_reason
 
 
 def test_the_results_database_being_away_stops_no_production_run(produce, monkeypatch):

@@ -12,8 +12,8 @@ from functools import cached_property
 import numpy as np
 
 from pipeline_tuner.analysis.estimates import search_trials
-from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
+from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.space import Configuration, configuration_id, difference
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
