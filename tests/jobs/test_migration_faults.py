@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ import pytest
 from tests.jobs.migration_case import Case, passed
 
 from pipeline_jobs.migration.ledger import Ledger
+from pipeline_jobs.migration.leftovers import claim_table
 
 ROWS = 60_000
 LEDGER = "pipeline_migration"
@@ -177,6 +179,15 @@ def test_killed_and_started_again(numbers: Case, victim: str, method: str) -> No
     for part in (0.15, 0.6):
         _kill_at(numbers, method, victim, part)
     _finish(numbers, method)
+
+
+def test_a_trial_removes_what_killed_ones_left_but_not_what_others_hold(numbers: Case) -> None:
+    numbers.sql("target", "CREATE TABLE t__trial_dead ()", "CREATE TABLE t__trial_busy ()", "CREATE TABLE t__tri ()")
+    with closing(psycopg2.connect(numbers.target)) as other:
+        claim_table(other, "t__trial_busy")
+        assert passed(numbers.run({"partitions": 2}, {"table": "t"}, fraction=0.1))
+    names = numbers.sql("target", "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+    assert [name for (name,) in names] == ["t", "t__tri", "t__trial_busy"]
 
 
 @pytest.mark.soak

@@ -14,6 +14,7 @@ from pipeline_jobs.migration.copy_plan import RangeResult
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.figures import record_sample, record_totals
 from pipeline_jobs.migration.ledger import Ledger
+from pipeline_jobs.migration.leftovers import claim_table, remove_orphans
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.postgres import identifier
@@ -43,8 +44,11 @@ class Trial:
         """The trial's table made and its ranges planned; both gone at the end."""
         model, target = self.ends.target_table, self.ends.target
         suffix = hashlib.sha256(self._name.encode()).hexdigest()[:8]
-        name = f"{model.name[:40]}__trial_{suffix}"
+        prefix = f"{model.name[:40]}__trial_"
+        name = f"{prefix}{suffix}"
         self._ledger("").create_tables(target)
+        remove_orphans(target, model.schema, prefix)
+        claim_table(target, name)
         self._forget(name)
         create_trial_table(target, model, name)
         try:
