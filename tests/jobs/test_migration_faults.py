@@ -181,7 +181,7 @@ def test_killed_and_started_again(numbers: Case, victim: str, method: str) -> No
     _finish(numbers, method)
 
 
-def test_a_trial_removes_what_killed_ones_left_but_not_what_others_hold(numbers: Case) -> None:
+def test_a_short_trial_removes_what_killed_ones_left_but_not_what_others_hold(numbers: Case) -> None:
     numbers.sql("target", "CREATE TABLE t__trial_dead ()", "CREATE TABLE t__trial_busy ()", "CREATE TABLE t__tri ()")
     with closing(psycopg2.connect(numbers.target)) as other:
         claim_table(other, "t__trial_busy")
