@@ -6,7 +6,7 @@ slows down slows both sides. Start-up is left out on all sides; indexes, transac
 The job's own books (a transaction and two state changes a range) are part of its time.
 
 JDBC takes ten times as long as COPY, so not every round runs all of it: the first one all presets, the third and
-fifth only those that came close to the fastest. All of them stand in the table, with the rounds that they were run in.
+fifth only the two fastest. All of them stand in the table, with the rounds that they were run in.
 
 Options: --rounds N (5), --copies N of the 336,776 flights (3), --only NAME... of the ways.
 """
@@ -59,8 +59,8 @@ PRESETS = {
 """The seeds' presets with this machine's cores and one driver memory, and three more for a fair rival."""
 
 PLAIN = "plain Spark JDBC"
-CLOSE = 1.15
-"""A preset that took this many times as long as the fastest of the first round is no rival: it isn't run again."""
+RIVALS = 2
+"""So many JDBC presets, the fastest of the first round, are run in further ones."""
 
 WARMUP_FRACTION = 0.05
 
@@ -164,9 +164,8 @@ def _rounds(ways: dict[str, Way], count: int) -> Seconds:
 
 def _is_wanted(name: str, number: int, seconds: Seconds) -> bool:
     """Whether a later round runs the way: COPY always, JDBC every other time and where it has a chance."""
-    first = {preset: seconds[preset][1] for preset in PRESETS if preset in seconds}
-    is_close = name == PLAIN or name not in first or first[name] <= CLOSE * min(first.values())
-    return is_close and (number % 2 == 1 or not (name == PLAIN or name in PRESETS))
+    presets = sorted((preset for preset in PRESETS if preset in seconds), key=lambda preset: seconds[preset][1])
+    return name not in {PLAIN, *PRESETS} or (number % 2 == 1 and name in {PLAIN, *presets[:RIVALS]})
 
 
 def _report(seconds: Seconds, rows: int) -> None:
