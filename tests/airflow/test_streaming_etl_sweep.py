@@ -25,7 +25,7 @@ def study(tmp_path: Path) -> Any:
         document["control"], document["fallback"] = presets[0], presets[0]
         document["workload"]["options"] |= options
         document["strategy"], document["strategies"] = "presets", {}
-        document["budget"] |= {"blocks": 1, "confirm_blocks": 0, "rounds": 1}
+        document["budget"] |= {"blocks": 1, "confirm_blocks": 0, "rounds": 1, "min_work_s": 0}
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))
         return str(path)
