@@ -3,22 +3,20 @@
 Each night is one figure of production and one of the control, with independent noise of 5%. Figures, by noise:
 `drift.false_alarm_rate` (60 quiet nights), `drift.nights_to_detect` (median for a loss of 10%, by the nights known
 before) and `drift.machine_called_job` (a slower machine that is reported as a slower job). Rates have their Wilson
-interval. `python -m benchmarks.drift`; figures go to build/bench/drift.jsonl, one JSON object a line.
+interval. `python -m benchmarks.drift`; figures go to build/bench/drift.jsonl.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from benchmarks.record import Figures
 
 from pipeline_tuner.analysis.drift import Change, changes
 
-OUTPUT = Path("build/bench/drift.jsonl")
 NOISE, LOSS, QUIET, PATIENCE = 0.05, 0.10, 60, 14
 KNOWN_NIGHTS = (20, 30, 45, 60)
 
@@ -54,43 +52,26 @@ def _changes(
     return changes(np.exp(production).tolist(), np.exp(control).tolist())
 
 
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95% interval of a rate (Wilson, 1927)."""
-    z, rate = 1.96, hits / n
-    center, half = rate + z * z / (2 * n), z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return max(0.0, (center - half) / (1 + z * z / n)), (center + half) / (1 + z * z / n)
-
-
-def figures(histories: int) -> list[dict[str, object]]:
+def take(figures: Figures, histories: int) -> Iterator[dict[str, object]]:
     """All figures, each with its interval."""
-    lines = []
     for name, noise in NOISES.items():
-        lines.append(_rate("drift.false_alarm_rate", quiet_alarms(noise, histories), noise=name, nights=QUIET))
+        yield figures.rate("false_alarm_rate", quiet_alarms(noise, histories), table=name, noise=NOISE, nights=QUIET)
         for known in KNOWN_NIGHTS:
             nights = [wait for wait, _ in waits(noise, known, histories, machine=False)]
-            low, high = np.percentile(nights, [25, 75])
-            value = {"value": float(np.median(nights)), "unit": "nights", "low": low, "high": high, "n": histories}
-            lines.append({"name": "drift.nights_to_detect", **value, "noise": name, "known": known})
+            low, median, high = (float(value) for value in np.percentile(nights, [25, 50, 75]))
+            about = {"unit": "nights", "table": name, "noise": NOISE, "known": known}
+            yield figures.put("nights_to_detect", median, low=low, high=high, n=histories, **about)
         told = [change for _, change in waits(noise, 30, histories, machine=True) if change]
-        lines.append(_rate("drift.machine_called_job", [c.cause == "job" for c in told], noise=name, known=30))
-    return lines
-
-
-def _rate(name: str, hits: list[bool], **where: object) -> dict[str, object]:
-    low, high = wilson(sum(hits), len(hits))
-    return {"name": name, "value": sum(hits) / len(hits), "unit": "", "low": low, "high": high, "n": len(hits), **where}
+        yield figures.rate("machine_called_job", [c.cause == "job" for c in told], table=name, noise=NOISE, known=30)
 
 
 def main() -> None:
     """Simulate, print and leave the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--histories", type=int, default=1000)
-    lines = figures(parser.parse_args().histories)
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
-    for line in lines:
-        where = " ".join(f"{key}={line[key]}" for key in ("noise", "known", "nights") if key in line)
-        print(f"{line['name']:26} {where:24} {line['value']:.3f} ({line['low']:.3f} to {line['high']:.3f})")
+    for line in take(Figures("drift"), parser.parse_args().histories):
+        where = " ".join(f"{key}={line[key]}" for key in ("table", "known", "nights") if key in line)
+        print(f"{line['name']:26} {where:24} {line['value']:.3f} ({line['low']:.3f} to {line['high']:.3f})", flush=True)
 
 
 if __name__ == "__main__":

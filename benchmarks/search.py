@@ -5,20 +5,19 @@
 Tables of configurations play the machine (benchmarks/tables.py): their figures are the truth, to which noise, block
 drift, lost trials and the tables' own failures are added. Everybody works in batches of 8 and sees the same noise; in
 ours, one of the 8 is the control. Ours is driven through `plan_round`, as a sweep is.
-Figures go to build/bench/search.jsonl, one JSON object a line.
+Figures go to build/bench/search.jsonl; those of other tables and noises stay.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
+from benchmarks.record import Figures
 from benchmarks.tables import Table, tables
 
 from pipeline_tuner.search.adaptive import Adaptive
@@ -32,7 +31,6 @@ from pipeline_tuner.trial import TrialPlan, TrialResult
 BATCH = 8
 CAP = 200
 DRIFT = 0.03
-OUTPUT = Path("build/bench/search.jsonl")
 
 
 @dataclass
@@ -207,8 +205,10 @@ def shown(value: float) -> str:
     return f">{CAP}" if math.isinf(value) else f"{value:.0f}"
 
 
-def compare(table: Table, noise: float, lost: float, tails: bool, methods: list[str], seeds: int) -> Iterator[dict]:
-    """The figures of one table and noise."""
+def compare(
+    figures: Figures, table: Table, noise: float, lost: float, tails: bool, methods: list[str], seeds: int
+) -> None:
+    """Take the figures of one table and noise."""
     found = {}
     for method in methods:
         found[method], seconds = trials_needed(method, table, noise, lost, tails, seeds)
@@ -218,19 +218,16 @@ def compare(table: Table, noise: float, lost: float, tails: bool, methods: list[
             f"never {np.isinf(found[method]).mean():4.0%}  {seconds / seeds:.2f} s a seed",
             flush=True,
         )
-    where = {"table": table.name, "noise": noise, "lost": lost, "tails": tails, "seeds": seeds, "batch": BATCH}
+    where = {"table": table.name, "noise": noise, "lost": lost, "tails": tails, "batch": BATCH}
     for method, trials in found.items():
-        yield {
-            "name": f"search.trials.{method}",
-            **where,
-            "median": quantile(trials, 0.5),
-            "p90": quantile(trials, 0.9),
-        }
+        median, p90 = (min(quantile(trials, share), CAP) for share in (0.5, 0.9))
+        low = float(trials.min()) if np.isfinite(trials).any() else CAP
+        figures.put(f"trials.{method}", median, low=low, high=p90, n=seeds, unit="trials", **where)
     if {"ours", "optuna"} <= set(found):
-        yield from _ratios(found["ours"], found["optuna"], where)
+        _ratios(figures, found["ours"], found["optuna"], where)
 
 
-def _ratios(ours: np.ndarray, theirs: np.ndarray, where: dict) -> Iterator[dict]:
+def _ratios(figures: Figures, ours: np.ndarray, theirs: np.ndarray, where: dict) -> None:
     generator = np.random.default_rng(0)
     for name, share in (("median", 0.5), ("p90", 0.9)):
         draws = [
@@ -239,7 +236,7 @@ def _ratios(ours: np.ndarray, theirs: np.ndarray, where: dict) -> Iterator[dict]
         low, high = np.quantile(draws, [0.025, 0.975])
         value = _ratio(ours, theirs, share)
         print(f"{'':20} search.trials_vs_optuna_{name} {value:.2f} [{low:.2f}, {high:.2f}]", flush=True)
-        yield {"name": f"search.trials_vs_optuna_{name}", "value": value, "low": low, "high": high, **where}
+        figures.put(f"trials_vs_optuna_{name}", value, low=low, high=high, n=len(ours), unit="ratio", **where)
 
 
 def _ratio(ours: np.ndarray, theirs: np.ndarray, share: float) -> float:
@@ -257,16 +254,10 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=None)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     arguments = parser.parse_args()
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    known = tables()
-    with OUTPUT.open("a", encoding="utf-8") as file:
-        for name in arguments.tables or known:
-            for noise in arguments.noise:
-                figures = compare(
-                    known[name], noise, arguments.lost, arguments.tails, arguments.methods, arguments.seeds
-                )
-                for figure in figures:
-                    file.write(json.dumps(figure) + "\n")
+    known, figures = tables(), Figures("search", keep=True)
+    for name in arguments.tables or known:
+        for noise in arguments.noise:
+            compare(figures, known[name], noise, arguments.lost, arguments.tails, arguments.methods, arguments.seeds)
 
 
 if __name__ == "__main__":

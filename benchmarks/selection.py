@@ -4,20 +4,19 @@
 
 Each replication measures K candidates block by block, as a sweep does, until the selection speaks or the budget of
 five runs a candidate is spent. Blocks drift by 7%. A pick is *bad* when it is truly worse than the best by the
-indifference zone or more. Figures go to build/bench/selection.jsonl, one JSON object a line.
+indifference zone or more. Figures go to build/bench/selection.jsonl; those of other cells stay.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 import numpy as np
+from benchmarks.record import Figures
 
 from pipeline_tuner.analysis.block_fit import MIN_BLOCKS, Observation
 from pipeline_tuner.analysis.selection import Selection, confirmed_gain, select
@@ -27,7 +26,6 @@ ZONE = 0.05
 DRIFT = 0.07
 RUNS_A_CANDIDATE = 5
 CONFIRM_BLOCKS = 5
-OUTPUT = Path("build/bench/selection.jsonl")
 
 TRUTHS: dict[str, Callable[[Generator, int], np.ndarray]] = {
     # Log times of the candidates; the best is somewhere, the first one is the control.
@@ -128,31 +126,34 @@ def _run(truth: np.ndarray, noise: np.ndarray, drift: np.ndarray, label: str, bl
     return Observation(label, block, math.exp(truth[i] + drift[block] + noise[i, block]))
 
 
-def figures(truth: str, tails: str, cv: float, count: int, replications: int, screen: bool) -> dict:
-    """The rates of one truth, noise and tail."""
+def take(figures: Figures, truth: str, tails: str, cv: float, count: int, replications: int, screen: bool) -> None:
+    """Record and print the rates of one truth, tail, noise and number of candidates."""
     generator = np.random.default_rng(1)
     outcomes = [
         replicate(generator, TRUTHS[truth](generator, count), TAILS[tails], cv, screen) for _ in range(replications)
     ]
-    return {"truth": truth, "tails": tails, "cv": cv, "k": count, "replications": replications, **summary(outcomes)}
-
-
-def summary(outcomes: list[Outcome]) -> dict[str, float]:
-    """Rates over replications."""
-    spoken = [o for o in outcomes if o.selection.status != "abstained"]
-    total = len(outcomes)
-    return {
-        "bad": sum(o.is_bad for o in outcomes) / total,
-        "winner": sum(o.selection.status == "winner" for o in outcomes) / total,
-        "declared": len(spoken) / total,
-        "runs": float(np.mean([o.runs / o.candidates for o in outcomes])),
-        "coverage": sum(o.is_covered for o in outcomes) / total,
-        "half_width": float(np.median([o.half_width for o in outcomes])),
+    about = {"table": truth, "noise": cv, "tails": tails, "candidates": count, "screen": screen}
+    wins = [o.selection.status == "winner" for o in outcomes]
+    rates = {
+        "bad_pick_rate": [o.is_bad for o in outcomes],
+        "abstention_rate": [o.selection.status == "abstained" for o in outcomes],
+        "aa_winner_rate" if truth == "equal" else "winner_rate": wins,
+        "interval_coverage": [o.is_covered for o in outcomes],
     }
+    found = [figures.rate(name, hits, **about) for name, hits in rates.items()]
+    spreads = {"runs": [o.runs / o.candidates for o in outcomes], "half_width": [o.half_width for o in outcomes]}
+    for name, values in spreads.items():
+        low, value, high = (float(x) for x in np.quantile(values, [0.25, 0.5, 0.75]))
+        figures.put(
+            name, float(np.mean(values)) if name == "runs" else value, low=low, high=high, n=replications, **about
+        )
+    shown = "  ".join(f"{line['name'].split('.')[1]} {line['value']:5.3f}" for line in found)
+    runs = float(np.mean(spreads["runs"]))
+    print(f"{truth:27} {tails:10} cv {cv:4.2f} k {count:2} {shown}  runs {runs:.2f}", flush=True)
 
 
 def main() -> None:
-    """Run the cells that were asked for, and append their figures to the file."""
+    """Run the cells that were asked for, and record their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replications", type=int, default=500)
     parser.add_argument("--counts", type=int, nargs="+", default=[3, 10])
@@ -161,13 +162,9 @@ def main() -> None:
     parser.add_argument("--tails", nargs="+", default=list(TAILS))
     parser.add_argument("--screen", action="store_true")
     arguments = parser.parse_args()
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    with OUTPUT.open("a", encoding="utf-8") as file:
-        for truth, tails, cv, count in product(arguments.truths, arguments.tails, arguments.cvs, arguments.counts):
-            cell = figures(truth, tails, cv, count, arguments.replications, arguments.screen)
-            file.write(json.dumps({"name": "selection", "screen": arguments.screen, **cell}) + "\n")
-            shown = "  ".join(f"{k} {v:5.3f}" for k, v in cell.items() if isinstance(v, float))
-            print(f"{truth:27} {tails:10} k {count:2} {shown}", flush=True)
+    figures = Figures("selection", keep=True)
+    for truth, tails, cv, count in product(arguments.truths, arguments.tails, arguments.cvs, arguments.counts):
+        take(figures, truth, tails, cv, count, arguments.replications, arguments.screen)
 
 
 if __name__ == "__main__":

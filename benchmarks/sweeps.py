@@ -3,24 +3,23 @@
     PYTHONPATH=plugins:spark_jobs:. python -m benchmarks.sweeps --seeds 50 --noise 0.03 0.1 0.3
 
 Each seed is one sweep of 80 trials in 8 rounds, planned and judged by the code that the DAG runs. Figures, by table
-and noise, go to build/bench/search.jsonl:
+and noise, go to build/bench/selection.jsonl; those of other tables and noises stay:
 
 - selection.bad_pick_rate: it spoke, and its pick is truly worse than the best measured candidate by 5% or more
 - selection.abstention_rate: it did not speak
 - selection.interval_coverage: the confirmed gain's interval holds the true gain
-- search.regret: how much worse the pick is than the table's best (median), whether it spoke or not
+- selection.regret: how much worse the pick is than the table's best (median), whether it spoke or not
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from benchmarks.search import OUTPUT, Machine, run, study_of
+from benchmarks.record import Figures
+from benchmarks.search import Machine, run, study_of
 from benchmarks.tables import Table, tables
 
 from pipeline_tuner.exceptions import NoRecommendationError
@@ -85,35 +84,24 @@ def _judged(machine: Machine, results: list[TrialResult], answer) -> Verdict:
     return Verdict(spoke, spoke and pick >= 1.05 * seen, covered, pick / machine.losses.min() - 1, len(results))
 
 
-def figures(table: Table, noise: float, lost: float, tails: bool, seeds: int) -> Iterator[dict]:
-    """The rates over seeds, with 95% intervals (Wilson, 1927)."""
+def take(figures: Figures, table: Table, noise: float, lost: float, tails: bool, seeds: int) -> list[dict]:
+    """Run the sweeps of a table, and record the rates over seeds."""
     verdicts = [sweep(table, noise, lost, tails, seed) for seed in range(seeds)]
-    where = {"table": table.name, "noise": noise, "lost": lost, "tails": tails, "seeds": seeds}
-    covered = [v.is_covered for v in verdicts if v.is_covered is not None]
+    where = {"table": table.name, "noise": noise, "lost": lost, "tails": tails}
     rates = {
-        "selection.bad_pick_rate": [v.is_bad for v in verdicts],
-        "selection.abstention_rate": [not v.spoke for v in verdicts],
-        "selection.interval_coverage": covered,
+        "bad_pick_rate": [v.is_bad for v in verdicts],
+        "abstention_rate": [not v.spoke for v in verdicts],
+        "interval_coverage": [v.is_covered for v in verdicts if v.is_covered is not None],
     }
-    for name, outcomes in rates.items():
-        low, high = wilson(sum(outcomes), len(outcomes))
-        yield {"name": name, "value": float(np.mean(outcomes)) if outcomes else None, "low": low, "high": high, **where}
-    yield {"name": "search.regret", "value": float(np.median([v.regret for v in verdicts])), **where}
-    yield {"name": "search.trials", "value": float(np.mean([v.trials for v in verdicts])), **where}
-
-
-def wilson(hits: int, total: int) -> tuple[float, float]:
-    """The 95% interval of a rate."""
-    if not total:
-        return 0.0, 1.0
-    rate, z = hits / total, 1.96
-    centre = (rate + z * z / 2 / total) / (1 + z * z / total)
-    half = z * math.sqrt(rate * (1 - rate) / total + z * z / 4 / total**2) / (1 + z * z / total)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    found = [figures.rate(name, hits, **where) for name, hits in rates.items()]
+    for name, values in {"regret": [v.regret for v in verdicts], "trials": [v.trials for v in verdicts]}.items():
+        low, value, high = (float(x) for x in np.quantile(values, [0.25, 0.5, 0.75]))
+        found.append(figures.put(name, value, low=low, high=high, n=seeds, **where))
+    return found
 
 
 def main() -> None:
-    """Run the sweeps and append their figures to the file."""
+    """Run the sweeps and record their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--noise", type=float, nargs="+", default=[0.03, 0.1, 0.3])
@@ -121,17 +109,12 @@ def main() -> None:
     parser.add_argument("--tails", action="store_true")
     parser.add_argument("--tables", nargs="+", default=None)
     arguments = parser.parse_args()
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    known = tables()
-    with OUTPUT.open("a", encoding="utf-8") as file:
-        for name in arguments.tables or known:
-            for noise in arguments.noise:
-                found = list(figures(known[name], noise, arguments.lost, arguments.tails, arguments.seeds))
-                file.writelines(json.dumps(figure) + "\n" for figure in found)
-                shown = "  ".join(
-                    f"{f['name'].split('.')[1]} {f['value']:.3f}" for f in found if f["value"] is not None
-                )
-                print(f"{name:20} noise {noise:4.0%} {shown}", flush=True)
+    known, figures = tables(), Figures("selection", keep=True)
+    for name in arguments.tables or known:
+        for noise in arguments.noise:
+            found = take(figures, known[name], noise, arguments.lost, arguments.tails, arguments.seeds)
+            shown = "  ".join(f"{f['name'].split('.')[1]} {f['value']:.3f}" for f in found)
+            print(f"{name:20} noise {noise:4.0%} {shown}", flush=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ NEEDS = {
     "streaming_etl": Needs(mongodb=True),
     "dedup": Needs(jars=("postgresql",)),
     "quantizer": Needs(jars=("postgresql", "iceberg")),
+    "flights": Needs(jars=("postgresql",)),  # a benchmark of the migration
 }
 EVERYTHING = Needs(jars=("postgresql", "iceberg"), mongodb=True)
 

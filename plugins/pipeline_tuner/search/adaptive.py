@@ -29,6 +29,8 @@ ENOUGH_RUNS = 6
 REPEAT_SHARE = 0.3
 """The part of the trials kept for repeats of the leaders."""
 LEADERS = 5
+TURNS = (0, 1, 0, 2)
+"""Which view chooses next, by its place among the skilled."""
 SHORTLIST = 120
 SAMPLES = 256
 MOST_ROWS = 4000
@@ -177,6 +179,8 @@ class Improvement:
     """Of each shortlisted point: what a gain there counts for, given the risk that it fails."""
     scale: float
     """Logs a unit of the first view."""
+    order: list[int]
+    """The views, the most skilled one first."""
 
     @classmethod
     def of(
@@ -197,14 +201,18 @@ class Improvement:
             drawn = _sampled(process, np.concatenate([free[shortlist], visited]), generator)
             samples.append(drawn[:, : len(shortlist)])
             best.append(drawn[:, len(shortlist) :].min(axis=1))
-        return cls(shortlist, samples, best, chance[shortlist], float(np.nanstd(lessons.scores)))
+        scale = float(np.nanstd(lessons.scores))
+        return cls(shortlist, samples, best, chance[shortlist], scale, _by_skill(processes, lessons))
 
     def batch(self, count: int) -> list[int]:
-        """Rows of the free points: the views choose by turns, each what adds most to all chosen before."""
+        """Rows of the free points: the views choose by turns, each what adds most to all chosen before.
+
+        The view that ranks best has every other turn.
+        """
         best, found = list(self.best), []
         open_ones = np.ones(len(self.shortlist), dtype=bool)
         for turn in range(min(count, len(self.shortlist))):
-            view = turn % len(best)
+            view = self.order[TURNS[turn % len(TURNS)]]
             gains = np.maximum(best[view][:, None] - self.samples[view], 0).mean(axis=0) * self.chance
             place = int(np.where(open_ones, gains, -1.0).argmax())
             open_ones[place] = False
@@ -219,6 +227,23 @@ class Improvement:
             return 0.0
         new = np.minimum(self.best[0], self.samples[0][:, places].min(axis=1))
         return float(np.expm1((self.best[0] - new).mean() * self.scale))
+
+
+def _by_skill(processes: Sequence[Process], lessons: Lessons) -> list[int]:
+    """The views, the best at ranking runs that it did not see first; mistakes among the good runs count for more."""
+    losses = lessons.views()
+    ranks = _ranks(losses[0])
+
+    def mistakes(view: int) -> float:
+        guessed = _ranks(processes[view].left_out(losses[view]))
+        return float(np.average(np.abs(guessed - ranks), weights=1 / ranks))
+
+    return sorted(range(len(processes)), key=mistakes)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, equal values sharing the lowest of theirs."""
+    return 1 + np.searchsorted(np.sort(values), values)
 
 
 def _shortlist(processes: Sequence[Process], runs: Runs, free: np.ndarray, chance: np.ndarray) -> np.ndarray:

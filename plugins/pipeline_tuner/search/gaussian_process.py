@@ -164,6 +164,11 @@ class Process:
         prior = self.settings.variances[:3].sum()
         return cross @ self.weights, np.maximum(prior - (white**2).sum(axis=0), 1e-10), white
 
+    def left_out(self, values: np.ndarray) -> np.ndarray:
+        """What each value that it was fitted to is predicted as without itself (Sundararajan and Keerthi, 2001)."""
+        inverse = cho_solve((self.factor, True), np.eye(len(values)), check_finite=False)
+        return values - self.weights / np.diag(inverse)
+
     def joint(self, points: np.ndarray, white: np.ndarray) -> np.ndarray:
         """Posterior covariance of the points, from the whitened covariance that `predict` gave for them."""
         return self.cross(points, points) - white.T @ white
