@@ -254,3 +254,29 @@ def waterfall(steps: Sequence[tuple[str, float, float, float]], *, title: str) -
         head(axes, theme, title, "green: shown to help; grey: not shown; red: shown to hurt")
 
     return draw
+
+
+def busy(rows: Sequence[tuple[str, float, float, float, float]], *, title: str) -> Draw:
+    """How the threads spend their time: (configuration, source busy, workers transforming, loading, idle), as parts."""
+
+    def draw(axes: Axes, theme: Theme) -> None:
+        colours = {"workers transform": theme.pick, "load": theme.tied, "wait": theme.grid}
+        left = [0.0] * len(rows)
+        for place, (name, colour) in enumerate(colours.items(), start=2):
+            widths = [float(row[place]) for row in rows]
+            axes.barh(range(len(rows)), widths, left=left, height=0.62, color=colour, label=name)
+            left = [start + width for start, width in zip(left, widths, strict=True)]
+        axes.plot(
+            [row[1] for row in rows], range(len(rows)), "D", color=theme.second, markersize=6, label="source busy"
+        )
+        axes.set_yticks(range(len(rows)), [plain(row[0], 34) for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlim(0, 1)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.grid(False, axis="y")
+        axes.legend(
+            frameon=False, labelcolor=theme.text, loc="upper left", bbox_to_anchor=(0, 0), borderaxespad=2.2, ncols=4
+        )
+        head(axes, theme, title, "a source at 100% brings no more; workers that wait have too little to do")
+
+    return draw

@@ -71,6 +71,8 @@ def part(text: str, title: str) -> str:
 
 def test_the_time_of_each_configuration_by_stage(story: Story) -> None:
     text = where_the_time_goes(story)
+    assert (story.folder / "busy-dark.svg").stat().st_size > 2000
+    assert "](busy.svg)" in text
     assert text.count("\n|") == len(STUDY.presets) + 2
     assert r"| heavy\_optimal | extract (3 of 4) | 90% | 10% | 20% | 10% | 70% | 25% | 10 ms | 20 ms | 30 ms |" in text
 

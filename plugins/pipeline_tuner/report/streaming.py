@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from pipeline_tuner import plots
 from pipeline_tuner.analysis.scaling import fit_growth
 from pipeline_tuner.analysis.series import Series, median_of, oversized, paired_ratio, series_of
 from pipeline_tuner.recommendation import Interval
@@ -20,7 +21,7 @@ JOB = "streaming_etl"
 RATE = "records_per_s"
 RESOURCES = ("batch_size", "worker_num", "manager_worker_num")
 """What a configuration can take more of."""
-MOST_ROWS = 40
+MOST_ROWS, MOST_BARS = 40, 20
 ORIGINAL, OPTIMISED = (500, 8), (128, 4)
 """Batch size and workers before and after the optimisation that seed 003 describes."""
 
@@ -38,13 +39,29 @@ def where_the_time_goes(story: Story) -> str:
         "Parts of the threads' own time, medians. The bottleneck is the stage whose threads wait least: more of it "
         "helps. An extractor that is blocked has a full channel before it, an idle worker an empty one."
     )
-    return f"{head}\n\n{table(header, [_stages(row) for row in rows[:MOST_ROWS]])}"
+    return "\n\n".join([head, _busy_picture(story, rows), table(header, [_stages(row) for row in rows[:MOST_ROWS]])])
+
+
+def _busy_picture(story: Story, rows: Sequence[Row]) -> str:
+    bars = []
+    for row in rows[:MOST_BARS]:
+        extract, workers = _seconds(row.results)
+        parts = [value / max(sum(workers), 1e-9) for value in workers]
+        bars.append((row.label, extract[0] / max(sum(extract), 1e-9), parts[0], parts[1], parts[2]))
+    draw = plots.busy(bars, title="Where the time goes")
+    path = plots.save(story.folder, "busy", draw, size=(8.0, 1.9 + 0.34 * len(bars)))
+    return f"![Busy and waiting threads by configuration]({path.name})"
+
+
+def _seconds(trials: Sequence[TrialResult]) -> tuple[list[float], list[float]]:
+    """What the source's and the workers' threads did: busy and blocked; transforming, loading and idle."""
+    extract, workers = ("extract_busy_s", "extract_wait_s"), ("transform_busy_s", "load_busy_s", "worker_wait_s")
+    return [median_of(trials, name) for name in extract], [median_of(trials, name) for name in workers]
 
 
 def _stages(row: Row) -> tuple[str, ...]:
     trials = [r for r in row.results if r.status == "measured"]
-    extract = [median_of(trials, name) for name in ("extract_busy_s", "extract_wait_s")]
-    workers = [median_of(trials, name) for name in ("transform_busy_s", "load_busy_s", "worker_wait_s")]
+    extract, workers = _seconds(trials)
     return (
         row.label,
         _bottleneck(trials),
