@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline_tuner.search.adaptive import _by_skill
 from pipeline_tuner.search.design import from_the_centre, nearby, pool
 from pipeline_tuner.search.encoding import Encoding
-from pipeline_tuner.search.gaussian_process import Process, Runs, Settings, _objective
+from pipeline_tuner.search.gaussian_process import Process, Runs, Settings, _covariance, _objective
 from pipeline_tuner.search.rounds import plan_round
 from pipeline_tuner.space import Space, configuration_id
 from pipeline_tuner.study import Study, parse_study
@@ -237,3 +238,30 @@ def test_the_first_round_holds_every_preset_however_small_a_batch_is(study):
     options = sweep_options(many, "night-1", {"batch": 4})
     labels = {plan.label for plan in plan_round(many, options, [], 1)}
     assert labels == set(many.presets)
+
+
+def test_what_is_left_out_is_predicted_as_by_a_process_that_never_saw_it():
+    generator = np.random.default_rng(4)
+    points = generator.random((12, 2))
+    values = np.sin(4 * points[:, 0]) + generator.normal(0, 0.1, 12)
+    runs = Runs(points, np.arange(2), np.arange(12), np.zeros(12))
+    process = Process.fit(runs, values)
+    predicted = process.left_out(values)
+    for i in (0, 5, 11):
+        others = np.delete(np.arange(12), i)
+        some = runs.part(others)
+        factor = np.linalg.cholesky(_covariance(some, process.settings)[0])
+        weights = np.linalg.solve(factor.T, np.linalg.solve(factor, values[others]))
+        without = Process(some, process.settings, factor, weights)
+        assert predicted[i] == pytest.approx(without.predict(points[[i]])[0][0], abs=1e-6)
+
+
+def test_the_view_that_ranks_best_comes_first():
+    generator = np.random.default_rng(4)
+    points = generator.random((30, 2))
+    seen = 3 * points[:, 0] + points[:, 1] + generator.normal(0, 0.1, 30)
+    views = [(seen - seen.mean()) / seen.std()]
+    views.append(generator.permutation(views[0]))
+    runs = Runs(points, np.arange(2), np.arange(30), np.zeros(30))
+    skilled, blind = (Process.fit(runs, losses) for losses in views)
+    assert _by_skill([skilled, blind], views) == [0, 1]

@@ -190,7 +190,8 @@ class Improvement:
         works = lessons.works
         runs = Runs(known[works], groups, lessons.blocks[works], lessons.extra_noise[works])
         processes: list[Process] = []
-        for losses in lessons.views():
+        views = lessons.views()
+        for losses in views:
             start = processes[0].settings if processes else None
             processes.append(Process.fit(runs, losses, start, iterations=10 if processes else 25))
         chance = _chance(lessons, known, free, groups)
@@ -202,7 +203,7 @@ class Improvement:
             samples.append(drawn[:, : len(shortlist)])
             best.append(drawn[:, len(shortlist) :].min(axis=1))
         scale = float(np.nanstd(lessons.scores))
-        return cls(shortlist, samples, best, chance[shortlist], scale, _by_skill(processes, lessons))
+        return cls(shortlist, samples, best, chance[shortlist], scale, _by_skill(processes, views))
 
     def batch(self, count: int) -> list[int]:
         """Rows of the free points: the views choose by turns, each what adds most to all chosen before.
@@ -229,9 +230,8 @@ class Improvement:
         return float(np.expm1((self.best[0] - new).mean() * self.scale))
 
 
-def _by_skill(processes: Sequence[Process], lessons: Lessons) -> list[int]:
+def _by_skill(processes: Sequence[Process], losses: Sequence[np.ndarray]) -> list[int]:
     """The views, the best at ranking runs that it did not see first; mistakes among the good runs count for more."""
-    losses = lessons.views()
     ranks = _ranks(losses[0])
 
     def mistakes(view: int) -> float:
