@@ -12,6 +12,7 @@ from pipeline_tuner.analysis.estimates import search_selection, search_trials
 from pipeline_tuner.analysis.steps import steps
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.measurement import Measurement, Sample
+from pipeline_tuner.recommend import recommend
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.study import Study, parse_study
 from pipeline_tuner.sweep import SweepOptions, sweep_options
@@ -212,3 +213,38 @@ def test_tiny_budgets_still_plan_something(study):
         results = sweep(study, options, Machine())
         assert 1 <= len(results) <= trials
         assert sum(r.plan.phase == "search" for r in results) <= search_trials(options)
+
+
+class RepeatableMachine(Machine):
+    """The same trial gives the same figure whenever it runs, so that only what is planned and kept can differ."""
+
+    def run(self, plan: TrialPlan) -> TrialResult:
+        generator = np.random.default_rng([plan.block, plan.position])
+        drift = math.exp(np.random.default_rng(plan.block).normal(0, 0.07))
+        value = rate(plan.configuration) * drift * math.exp(generator.normal(0, self.noise))
+        metrics = {"rows_per_s": value, "latency_p95_s": 1 / value, "memory_fraction": 0.5}
+        return TrialResult(plan, "measured", metrics=metrics)
+
+
+@pytest.mark.parametrize("strategy", ["presets", "adaptive"])
+def test_killed_and_retried_trials_leave_the_same_recommendation(study, strategy):
+    """Trials run in any order, a fifth is lost at first and runs again, planning is repeated in between."""
+    options, machine, generator = options_of(study, strategy), RepeatableMachine(), np.random.default_rng(5)
+    calm = sweep(study, options, machine)
+    table: dict[str, TrialResult] = {}
+
+    def battered(plan_again) -> None:
+        plans = plan_again(list(table.values()))
+        for index in generator.permutation(len(plans)):
+            plan = plans[index]
+            if generator.random() < 0.2:
+                table[plan.trial_id] = TrialResult(plan, "failed", failure="infrastructure", reason="killed")
+                assert plan_again(list(table.values())) == plans
+            table[plan.trial_id] = machine.run(plan)
+
+    for number in range(1, options.budget.rounds + 1):
+        battered(lambda results, number=number: plan_round(study, options, results, number))
+    battered(lambda results: plan_confirmation(study, options, results))
+    assert {r.plan.trial_id: r for r in calm} == table
+    in_order = [table[trial_id] for trial_id in sorted(table)]  # as the store hands them out
+    assert recommend(study, options, in_order) == recommend(study, options, calm)
