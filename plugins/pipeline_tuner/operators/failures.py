@@ -30,7 +30,7 @@ AWAY = "Bring the results database or the job's servers back, then clear this ta
 def tell_failure(context: Context) -> None:
     """Failure callback: log what to do, and tell the notifier. A failed trial is a result and tells nobody."""
     task: Any = context["task"]
-    if getattr(task, "trial", None) is not None or task.task_id.startswith(("trial", "confirm")):
+    if getattr(task, "trial", None) is not None or _kind(task.task_id) in ("trial", "confirm"):
         return
     words = failure_words(task.task_id, context.get("exception"))
     log.error("%s", words)
@@ -44,6 +44,11 @@ def tell_failure(context: Context) -> None:
 def failure_words(task_id: str, error: object) -> str:
     """One paragraph: the task, why it failed, and what to do."""
     reason = " ".join(str(error or "see its log").split())
-    kind = task_id.split("_")[0]
+    kind = _kind(task_id)
     advice = AWAY if isinstance(error, InfrastructureError) and kind != "check" else ADVICE.get(kind, "See its log.")
     return f"Task {task_id} failed: {reason} What to do: {advice}"
+
+
+def _kind(task_id: str) -> str:
+    """What a task does: `plan` for `plan_2`, in a group of tasks as outside."""
+    return task_id.rsplit(".", 1)[-1].split("_")[0]
