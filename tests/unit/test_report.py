@@ -69,6 +69,13 @@ def test_every_part_of_the_seed_is_there_and_true(report):
     assert "25 trials in 5 blocks to search, 10 trials in 5 fresh blocks" in section(text, "How it was measured")
 
 
+def test_repeats_of_short_work_are_told(tmp_path, undrawn):
+    results = sweep()
+    options = OPTIONS.model_copy(update={"budget": OPTIONS.budget.model_copy(update={"min_work_s": 3.0})})
+    text = write_report(tmp_path, STUDY, options, results, recommend(STUDY, options, results)).read_text()
+    assert "1 counted run, short work being repeated until 3 s of it were measured" in text
+
+
 def test_pictures_stand_beside_it_in_every_variant(report):
     names = re.findall(r"!\[[^\]]*\]\(([\w-]+)\.svg\)", report.read_text())
     assert {"intervals-throughput", "effects-throughput", "pareto-throughput-cost", "scaling-partitions"} <= set(names)
