@@ -145,6 +145,7 @@ def test_a_short_trial_repeats_its_work_and_leaves_nothing(case: Case) -> None:
     assert len(samples) > 1, "10,000 rows in 1.5 s?"
     assert measurement.metrics["tasks"] == 2, "Spark's figures are those of one repeat"
     assert measurement.metrics.keys() >= FIGURES
+    assert {check.name for check in measurement.checks} == {"row count", "accounting", "checksum", "repeats"}
     assert case.sql("target", "SELECT count(*) FROM pipeline_migration.run") == [(0,)]
 
 

@@ -81,6 +81,8 @@ class Trial:
         ledger, results = self._last
         comparison = compare_ranges(self.ends, ledger.ranges(self.ends.target))
         check_whole(writer, comparison)
+        rows = sorted({sample.metrics["rows"] for sample in writer.counted_samples})
+        writer.check("repeats", len(rows) == 1, f"rows of the counted repeats: {rows}")
         record_totals(writer, self.ends, self._settings, comparison, results)
 
     def _plan(self, count: int, fraction: float) -> list[KeyRange]:
