@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
+import psycopg2
 import pytest
 from tests.jobs.migration_case import Case, passed
 
+from pipeline_jobs.migration.ranges import choose_key, plan_ranges
+from pipeline_jobs.migration.tables import existing_table
 from pipeline_jobs.session import open_session
 from pipeline_tuner.measurement import Measurement
 
@@ -126,12 +131,29 @@ def test_keys_of_every_kind_split_evenly(case: Case, kind: str) -> None:
     assert max(counts) < 2.5 * 20000 / len(counts), counts
 
 
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_part_is_the_same_rows_whatever_the_number_of_ranges(case: Case, kind: str) -> None:
+    columns, rows = KEYS[kind]
+    case.sql("source", f"CREATE TABLE t ({columns})", f"INSERT INTO t {rows}", "ANALYZE t")
+    with closing(psycopg2.connect(case.source)) as connection:
+        table = existing_table(connection, "public", "t", "source")
+        key = choose_key(table, ("k",) if "NULLs" in kind else (), collations_agree=True)
+        assert key is not None
+        parts = {
+            sum(case.sql("source", f"SELECT count(*) FROM t WHERE {item.predicate(key)}")[0][0] for item in ranges)
+            for count in (1, 4, 18)
+            for ranges in [plan_ranges(connection, table, key, count, 0.3)]
+        }
+    assert len(parts) == 1
+    assert parts.pop() == pytest.approx(6000, rel=0.03) or "few values" in kind
+
+
 def test_a_trial_of_a_part_takes_the_first_part_of_the_key(case: Case) -> None:
     case.both("CREATE TABLE t (k int PRIMARY KEY)")
     case.sql("source", "INSERT INTO t SELECT generate_series(1, 10000)")
     measurement = case.run({"partitions": 4}, {"table": "t"}, fraction=0.25)
     assert passed(measurement)
-    assert 2000 < measurement.metrics["rows"] < 3000
+    assert measurement.metrics["rows"] == 2500
     assert case.sql("target", "SELECT count(*) FROM t") == [(0,)]
 
 

@@ -106,14 +106,19 @@ def choose_key(table: Table, wanted: Sequence[str], collations_agree: bool) -> K
 def plan_ranges(
     connection: Connection, table: Table, key: Key | None, count: int, fraction: float = 1.0
 ) -> list[KeyRange]:
-    """About `count` ranges in order, over the first `fraction` of the key. Fewer where there are fewer keys."""
+    """About `count` ranges in order, fewer where there are fewer keys.
+
+    They cover the first `fraction` of the rows in the key's order, the same ones whatever the `count`.
+    """
     if key is None:
         return [KeyRange()]
-    whole = max(count, math.ceil(count / fraction)) if fraction < 1 else count
-    bounds = _block_bounds(table, whole) if key.is_address else _key_bounds(connection, table, key, whole)
-    end = bounds[count - 1] if fraction < 1 and len(bounds) >= count else None
-    ranges = _between(None, bounds[: count - 1], end)
-    return [*ranges, KeyRange(nulls=True)] if key.nullable and fraction >= 1 else ranges
+    end = _end_of_part(connection, table, key, fraction) if fraction < 1 else None
+    if key.is_address:
+        bounds = _block_bounds(_block(end) if end else table.blocks, count)
+    else:
+        bounds = _key_bounds(connection, table, key, count, KeyRange(high=end).predicate(key))
+    ranges = _between(None, bounds, end)
+    return [*ranges, KeyRange(nulls=True)] if key.nullable and end is None else ranges
 
 
 def split_range(connection: Connection, table: Table, key: Key | None, item: KeyRange, pieces: int) -> list[KeyRange]:
@@ -134,9 +139,23 @@ def _between(low: Bound | None, bounds: Sequence[Bound], high: Bound | None) -> 
     return [KeyRange(*pair) for pair in pairwise(edges)]
 
 
-def _block_bounds(table: Table, count: int) -> list[Bound]:
-    blocks = sorted({table.blocks * i // count for i in range(1, count)} - {0})
-    return [_address(block) for block in blocks]
+def _end_of_part(connection: Connection, table: Table, key: Key, fraction: float) -> Bound | None:
+    """The key that the first `fraction` of the rows ends before; None where that would be none or all of them."""
+    if key.is_address:
+        block = math.ceil(table.blocks * fraction)
+        return _address(block) if 0 < block < table.blocks else None
+    condition = KeyRange().predicate(key)
+    if _is_sampled(table):
+        keys = _ordered_keys(connection, _sample(table), key, condition, step=1)
+        ends = [keys[0], keys[int(len(keys) * fraction)]] if keys else []
+    else:
+        (rows,) = one_row(connection, f"SELECT count(*) FROM {table.sql} WHERE {condition}")
+        ends = [_key_at(connection, table, key, condition, place) for place in (0, max(1, round(rows * fraction)))]
+    return ends[1] if ends and ends[1] != ends[0] else None
+
+
+def _block_bounds(blocks: int, count: int) -> list[Bound]:
+    return [_address(block) for block in sorted({blocks * i // count for i in range(1, count)} - {0})]
 
 
 def _address(block: int) -> Bound:
@@ -147,20 +166,40 @@ def _block(bound: Bound) -> int:
     return int(bound[0].strip("()").split(",")[0])
 
 
-def _key_bounds(connection: Connection, table: Table, key: Key, count: int) -> list[Bound]:
-    condition = f"{key.columns_sql[0]} IS NOT NULL" if key.nullable else "true"
-    if table.estimated_rows < EXACT_ROWS or table.kind not in "rmp":
+def _key_bounds(connection: Connection, table: Table, key: Key, count: int, condition: str) -> list[Bound]:
+    if not _is_sampled(table):
         return _quantiles(connection, table, key, count, condition)
-    percent = 100 * SAMPLE_ROWS / table.estimated_rows
-    sample = f"{table.sql} TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (0)"
-    keys = _ordered_keys(connection, sample, key, condition, step=1)
+    keys = _ordered_keys(connection, _sample(table), key, condition, step=1)
     return _distinct([keys[len(keys) * i // count] for i in range(1, count)] if keys else [])
+
+
+def _is_sampled(table: Table) -> bool:
+    return table.estimated_rows >= EXACT_ROWS and table.kind in "rmp"
+
+
+def _sample(table: Table) -> str:
+    percent = 100 * SAMPLE_ROWS / table.estimated_rows
+    return f"{table.sql} TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (0)"
 
 
 def _quantiles(connection: Connection, table: Table, key: Key, count: int, condition: str) -> list[Bound]:
     (rows,) = one_row(connection, f"SELECT count(*) FROM {table.sql} WHERE {condition}")
     step = max(1, math.ceil(rows / count))
     return _distinct(_ordered_keys(connection, table.sql, key, condition, step)[1:])
+
+
+def _key_at(connection: Connection, table: Table, key: Key, condition: str, place: int) -> Bound | None:
+    """The key of the row at this place in order, counted from 0."""
+    columns = [f"r.{column}" for column in key.columns_sql]
+    texts = ", ".join(f"k{i}::text" for i in range(len(columns)))
+    keys = ", ".join(f"{column} AS k{i}" for i, column in enumerate(columns))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {texts} FROM (SELECT {keys} FROM {table.sql} r WHERE {condition} "
+            f"ORDER BY {', '.join(columns)} OFFSET {place} LIMIT 1) key"
+        )
+        row = cursor.fetchone()
+    return tuple(row) if row else None
 
 
 def _ordered_keys(connection: Connection, relation: str, key: Key, condition: str, step: int) -> list[Bound]:
