@@ -37,8 +37,8 @@ MOST_ROWS = 4000
 LIKELY_FAILURE = 0.4
 LIKELY_IN = 0.95
 LEAST_FINALISTS, MOST_FINALISTS = 3, 6
-OTHER_GOALS_LEADERS = 2
-"""So many with the best figures for each further goal are finalists too."""
+FINAL_BLOCKS = 3
+"""So many blocks of all finalists must be affordable: few that can be told apart rather than many that can't."""
 MOST_FINALISTS_FROM = 40
 """The finalists are chosen among so many with the best means."""
 
@@ -76,11 +76,12 @@ class Adaptive(Strategy):
         if lessons.works.sum() < ENOUGH_RUNS or len(candidates) <= LEAST_FINALISTS:
             return ()
         chosen = _likely_best(sweep, lessons, [candidate.configuration for candidate in candidates])
-        labels = [sweep.control.label, *(candidates[i].label for i in chosen)]
-        for goal in sweep.options.goals[1:]:
-            leaders = Lessons.of(sweep, goal).leaders(OTHER_GOALS_LEADERS)
-            labels += [measured[i].label for i in map(configuration_id, leaders) if i in measured]
-        return tuple(dict.fromkeys(labels))
+        first = [candidates[i].label for i in chosen]
+        others = [leader for goal in sweep.options.goals[1:] for leader in Lessons.of(sweep, goal).leaders(1)]
+        best = [measured[i].label for i in map(configuration_id, others) if i in measured]
+        labels = dict.fromkeys([*first[:LEAST_FINALISTS], *best, *first])
+        affordable = max(LEAST_FINALISTS, sweep.room // FINAL_BLOCKS - 1)
+        return (sweep.control.label, *[label for label in labels if label != sweep.control.label][:affordable])
 
     def _unseen(self, sweep: SweepSoFar, lessons: Lessons) -> list[Configuration]:
         generator = sweep.generator(4)
@@ -143,9 +144,11 @@ def _batch(sweep: SweepSoFar, presets: int) -> int:
     budget = sweep.options.budget
     if repeated(sweep.earlier):
         return 0
-    if sweep.round_number > 1 and sweep.rounds_left <= max(1, budget.rounds // 4):
+    repeating = max(1, min(2, budget.rounds - 2), budget.rounds // 4)
+    if sweep.round_number > 1 and sweep.rounds_left <= repeating:
         return 0
-    kept = math.ceil(REPEAT_SHARE * search_trials(sweep.options)) if budget.rounds > 1 else 0
+    least = (FINAL_BLOCKS + 1) * (LEAST_FINALISTS + 1)
+    kept = max(math.ceil(REPEAT_SHARE * search_trials(sweep.options)), least) if budget.rounds > 1 else 0
     room = sweep.room - kept if sweep.round_number > 1 else sweep.room
     wanted = max(budget.batch, presets) if sweep.round_number == 1 else budget.batch
     return max(0, min(wanted, room - 1 - len(sweep.retries)))

@@ -99,6 +99,8 @@ def _blocks_of_repeats(sweep: SweepSoFar, among: Sequence[str]) -> list[list[Can
     repeats, wanted = _open_questions(sweep, among)
     if not repeats:
         return [again[: sweep.room - 1]] if again else []
+    # Each that is open must be told apart from the leader: short of trials, all of them get fewer blocks.
+    wanted = max(1, min(wanted, sweep.room // (len(repeats) + 1)))
     members = repeats[: max(1, sweep.room // wanted - 1)]
     spare = max(0, sweep.room - wanted * (len(members) + 1))
     return [[*members, *again[:spare]], *[members] * (wanted - 1)]

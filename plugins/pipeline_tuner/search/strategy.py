@@ -20,6 +20,7 @@ from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import Candidate, TrialResult
 
 READABLE_LABEL = 48
+READABLE_AGAINST_PRESET = 72
 UNLIMITED = 1_000_000
 MAX_ATTEMPTS = 2
 """A trial that the infrastructure lost is tried this often."""
@@ -140,7 +141,7 @@ class SweepSoFar:
             return changes
         nearest = min(self.study.preset_candidates, key=lambda preset: _distance(configuration, preset.configuration))
         label = f"{nearest.label} with {difference(configuration, nearest.configuration)}"
-        return label if len(label) <= READABLE_LABEL else f"c{configuration_id(configuration)}"
+        return label if len(label) <= READABLE_AGAINST_PRESET else f"c{configuration_id(configuration)}"
 
 
 def _distance(configuration: Configuration, other: Configuration) -> int:
