@@ -156,6 +156,15 @@ def sweep_params(study: Study) -> dict[str, Param]:
             title="Minutes",
             description="No new round starts that would end later; empty: no limit.",
         ),
+        "payback_runs": Param(
+            budget.payback_runs,
+            type=["integer", "null"],
+            minimum=1,
+            section="How much",
+            title="Pays within runs",
+            description="Stop where more trials cost more time than they are expected to save in so many runs; empty: "
+            "use all trials.",
+        ),
         "seed": Param(
             0,
             type="integer",
