@@ -1,9 +1,10 @@
 """The quantizer against the shape of document 004, plain Spark, DuckDB and polars, over the same files in one run.
 
-    python benchmarks/quantizer.py [--points 5000000] [--pairs 5] [--peers-only]
+    python -m benchmarks.quantizer [--points 5000000] [--pairs 5] [--growth]
 
 Each pair runs everything once, in random order; ratios are taken within a pair. Tables lie in a temporary Iceberg
-warehouse (hadoop catalog); the session's start is apart. The figures go to build/bench/quantizer.jsonl.
+warehouse (hadoop catalog); the session's start is apart. `--growth` times our job alone, by points, orgs and
+resolutions. The figures go to build/bench/quantizer.jsonl.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -24,23 +27,34 @@ from benchmarks.record import Figures
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipeline_jobs.quantizer import lake, seed_shape, workload
+from pipeline_jobs.event_log import summarise_event_log
+from pipeline_jobs.quantizer import catalogs, lake, seed_shape, workload
 from pipeline_jobs.quantizer.batch import Batch, run_batch
-from pipeline_jobs.quantizer.job import make_source
-from pipeline_jobs.quantizer.rollup import warm_up
+from pipeline_jobs.quantizer.job import warm_up_workers
 from pipeline_jobs.quantizer.settings import Workload
 from pipeline_jobs.quantizer.sketch import BINS_PER_OCTAVE
+from pipeline_jobs.quantizer.source import make_source
 from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.local import jars
 from pipeline_tuner.local.layout import Layout
 
 RESOLUTIONS_MS = (60_000, 300_000, 3_600_000)
+LADDER_MS = (*RESOLUTIONS_MS, 10_800_000)
 TARGET = "lake.bench.rollups"
 PLAIN_SQL = """
     SELECT org_id, metric_name, {size} AS resolution_ms, CAST(ceil(us / {size}e3) AS BIGINT) * {size}000 AS window_end,
       count(*), sum(value), sum(value * value), min(value), max(value), arg_min(value, us), min(us),
       arg_max(value, us), max(us)
     FROM points GROUP BY ALL"""
+PLAIN_COLUMNS = (
+    "(org_id, metric_name, resolution_ms, window_end, count, sum, sum_sq, low, high, first, first_us, last, last_us)"
+)
+CASCADE_SQL = """
+    SELECT org_id, metric_name, {size} AS resolution_ms,
+      CAST(ceil(window_end / {size}e3) AS BIGINT) * {size}000 AS larger_end,
+      sum(count), sum(sum), sum(sum_sq), min(low), max(high), arg_min(first, first_us), min(first_us),
+      arg_max(last, last_us), max(last_us)
+    FROM finest GROUP BY ALL"""
 SAME_SQL = """
     SELECT org_id, metric_name, {size} AS resolution_ms, CAST(ceil(us / {size}e3) AS BIGINT) * {size}000 AS window_end,
       count(*), sum(value), sum(value * value), min(value), max(value), arg_min(value, us), min(us),
@@ -51,20 +65,32 @@ SAME_SQL = """
       histogram(bin)
     FROM ordered GROUP BY ALL"""
 USABLE = "value IS NOT NULL AND abs(value) <= 1e150"
+BIN = f"CAST(sign(value) * (40000 + ceil(ln(abs(value)) / ln(2) * {BINS_PER_OCTAVE})) AS INTEGER)"
+ORDERED_SQL = f"""
+    CREATE TEMP TABLE ordered AS
+    SELECT *, CASE WHEN value = 0 THEN 0 ELSE {BIN} END AS bin FROM (
+      SELECT *, lag(value) OVER w AS before, lag(us) OVER w AS before_us FROM points
+      WINDOW w AS (PARTITION BY org_id, metric_name ORDER BY us, value))
+    WHERE before_us IS NULL OR us != before_us OR value != before"""
+"""Repeated points are neighbours here, so leaving them out costs a comparison and no DISTINCT."""
 
 
 class Bench:
     """The raw table and everything that rolls it up."""
 
-    def __init__(self, spark: SparkSession, points: int, folder: Path) -> None:
+    def __init__(
+        self, spark: SparkSession, points: int, folder: Path, *, orgs: int = 50, resolutions: tuple[int, ...] = ()
+    ) -> None:
         self.spark, self.folder = spark, folder
-        generated = workload.Generated(points=points)
-        self.source = f"lake.bench.raw_{points}"
+        generated = workload.Generated(points=points, orgs=orgs)
+        self.source = f"lake.bench.raw_{points}_{orgs}"
         make_source(spark, self.source, Workload(generated=generated), folder)
         self.end_us = generated.end_us - 20_000_000
         listed = spark.sql(f"SELECT file_path FROM {self.source}.files").collect()
         self.files = [row[0].removeprefix("file:").replace("//", "/") for row in listed]
-        self.batch = Batch(self.source, TARGET, workload.START_US, self.end_us)
+        self.batch = Batch(
+            self.source, TARGET, workload.START_US, self.end_us, resolutions_ms=resolutions or RESOLUTIONS_MS
+        )
 
     def ours(self, engine: str = "compiled") -> dict[str, float]:
         """The whole job, partials and commit too."""
@@ -72,7 +98,7 @@ class Bench:
         lake.create_rollups(self.spark, TARGET)
         begun = time.monotonic()
         result = run_batch(self.spark, Batch(**{**vars(self.batch), "engine": engine}))
-        print("   ", {key: round(value, 2) for key, value in result.stages.items()}, result.files, "files")
+        print("   ", {key: round(value, 2) for key, value in result.steps.items()}, result.files, "files")
         return {"duration_s": time.monotonic() - begun, "files": result.files, "bytes": result.bytes}
 
     def seed(self, partitions: int) -> dict[str, float]:
@@ -84,7 +110,7 @@ class Bench:
         begun = time.monotonic()
         shape = seed_shape.Shape(read_partitions=partitions, write_partitions=partitions)
         result = seed_shape.run_seed_shape(self.spark, self.batch, shape)
-        print("   ", {key: round(value, 2) for key, value in result.stages.items()}, result.files, "files")
+        print("   ", {key: round(value, 2) for key, value in result.steps.items()}, result.files, "files")
         return {"duration_s": time.monotonic() - begun, "files": result.files, "bytes": result.bytes}
 
     def spark_window(self) -> dict[str, float]:
@@ -97,27 +123,48 @@ class Bench:
             level.write.mode("overwrite").parquet((self.folder / f"window_{size}").as_uri())
         return {"duration_s": time.monotonic() - begun}
 
-    def duckdb(self, *, same: bool) -> dict[str, float]:
-        """DuckDB to Parquet: our rows' content (plain sums), or plain aggregates alone."""
+    def duckdb_same(self) -> dict[str, float]:
+        """DuckDB to Parquet, rows of the same content as ours (but for plain sums): what the issue's ratio is about."""
+        with self._duckdb() as (connection, run):
+            connection.sql(ORDERED_SQL)
+            for size in self.batch.resolutions_ms:
+                self._copy(connection, SAME_SQL.format(size=size), size)
+        return run
+
+    def duckdb_plain(self) -> dict[str, float]:
+        """DuckDB to Parquet, plain aggregates alone, each resolution from the points."""
+        with self._duckdb() as (connection, run):
+            for size in self.batch.resolutions_ms:
+                self._copy(connection, PLAIN_SQL.format(size=size), size)
+        return run
+
+    def duckdb_cascade(self) -> dict[str, float]:
+        """DuckDB to Parquet, plain aggregates alone, the larger resolutions from the smallest."""
+        with self._duckdb() as (connection, run):
+            finest, *coarser = self.batch.resolutions_ms
+            named = f"SELECT * FROM ({PLAIN_SQL.format(size=finest)}) AS named{PLAIN_COLUMNS}"
+            connection.sql(f"CREATE TEMP TABLE finest AS {named}")
+            self._copy(connection, "FROM finest", finest)
+            for size in coarser:
+                self._copy(connection, CASCADE_SQL.format(size=size), size)
+        return run
+
+    @contextmanager
+    def _duckdb(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, float]]]:
+        """A connection with the view `points`, and the figures of what is done with it."""
+        run: dict[str, float] = {}
         begun = time.monotonic()
-        with duckdb.connect(config={"threads": 2}) as connection:
-            rows = (
-                f"SELECT {'DISTINCT' if same else ''} org_id, metric_name, epoch_us(wall_timestamp) AS us, value "
+        with duckdb.connect(config={"threads": 2, "preserve_insertion_order": False}) as connection:
+            connection.sql(
+                "CREATE TEMP VIEW points AS SELECT org_id, metric_name, epoch_us(wall_timestamp) AS us, value "
                 f"FROM read_parquet({self.files!r}) WHERE {USABLE} AND epoch_us(wall_timestamp) <= {self.end_us}"
             )
-            connection.sql(f"CREATE TEMP {'TABLE' if same else 'VIEW'} points AS {rows}")
-            if same:
-                key = f"CAST(sign(value) * (40000 + ceil(ln(abs(value)) / ln(2) * {BINS_PER_OCTAVE})) AS INTEGER)"
-                connection.sql(
-                    "CREATE TEMP TABLE ordered AS SELECT *, lag(value) OVER w AS before, lag(us) OVER w AS before_us, "
-                    f"CASE WHEN value = 0 THEN 0 ELSE {key} END AS bin FROM points "
-                    "WINDOW w AS (PARTITION BY org_id, metric_name ORDER BY us, value)"
-                )
-            for size in RESOLUTIONS_MS:
-                query = (SAME_SQL if same else PLAIN_SQL).format(size=size)
-                path = self.folder / f"duckdb_{size}.parquet"
-                connection.sql(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
-        return {"duration_s": time.monotonic() - begun}
+            yield connection, run
+        run["duration_s"] = time.monotonic() - begun
+
+    def _copy(self, connection: duckdb.DuckDBPyConnection, query: str, size: int) -> None:
+        path = self.folder / f"duckdb_{size}.parquet"
+        connection.sql(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
 
     def polars(self) -> dict[str, float]:
         """Polars to Parquet: plain aggregates."""
@@ -148,29 +195,78 @@ def _windowed(points: DataFrame, size_ms: int) -> DataFrame:
     )
 
 
-def compete(bench: Bench, pairs: int, *, with_200: bool) -> dict[str, list[float]]:
-    """The times (s) of every competitor, one of each a pair."""
+Span = tuple[str, float, float]
+"""A run's name, and from when until when it ran (s since 1970)."""
+
+
+def compete(bench: Bench, pairs: int, spans: list[Span], *, with_200: bool) -> dict[str, list[dict[str, float]]]:
+    """The figures of every competitor, one of each a pair."""
     runs: dict[str, Callable[[], dict[str, float]]] = {
         "ours": bench.ours,
         "ours_duckdb_engine": lambda: bench.ours("duckdb"),
         "seed_shape": lambda: bench.seed(8),
         "spark_window": bench.spark_window,
-        "duckdb_same": lambda: bench.duckdb(same=True),
-        "duckdb_plain": lambda: bench.duckdb(same=False),
+        "duckdb_same": bench.duckdb_same,
+        "duckdb_plain": bench.duckdb_plain,
+        "duckdb_cascade": bench.duckdb_cascade,
         "polars_plain": bench.polars,
     }
     if with_200:
         runs["seed_shape_200"] = lambda: bench.seed(200)
-    times: dict[str, list[float]] = {name: [] for name in runs}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     bench.ours()
     for _ in range(pairs):
         order = list(runs)
         random.shuffle(order)
         for name in order:
-            result = runs[name]()
-            times[name].append(result["duration_s"])
-            print(name, json.dumps({key: round(value, 2) for key, value in result.items()}), flush=True)
-    return times
+            begun = time.time()
+            found[name].append(runs[name]())
+            spans.append((name, begun, time.time()))
+            print(name, json.dumps({key: round(value, 2) for key, value in found[name][-1].items()}), flush=True)
+    return found
+
+
+def record(figures: Figures, found: dict[str, list[dict[str, float]]], size: str) -> None:
+    """Times, files and bytes of every competitor, and our time as a ratio to each, pair by pair."""
+    for name, runs in found.items():
+        for figure, unit in (("duration_s", "s"), ("files", "files"), ("bytes", "B")):
+            if figure in runs[0]:
+                figures.add(f"{figure.removesuffix('_s')}_{name}{size}", [run[figure] for run in runs], unit)
+        if name != "ours":
+            ratio = figures.add(f"time_vs_{name}{size}", ratios(found, name), "ratio")
+            low, high = min(ratios(found, name)), max(ratios(found, name))
+            print(f"ours / {name}{size}: {ratio:.2f} ({low:.2f} to {high:.2f})", flush=True)
+
+
+def ratios(found: dict[str, list[dict[str, float]]], name: str) -> list[float]:
+    """Our time over another's, pair by pair."""
+    return [own["duration_s"] / its["duration_s"] for own, its in zip(found["ours"], found[name], strict=True)]
+
+
+def grow(spark: SparkSession, folder: Path, figures: Figures, repeats: int) -> None:
+    """How our time grows with points, orgs and resolutions, each from the same middle."""
+    cases: list[tuple[str, dict[str, Any]]] = [
+        *((f"points_{points}", {"points": points}) for points in (1_000_000, 2_500_000, 5_000_000, 10_000_000)),
+        *((f"orgs_{orgs}", {"points": 2_500_000, "orgs": orgs}) for orgs in (5, 50, 500)),
+        *(
+            (f"resolutions_{count}", {"points": 2_500_000, "resolutions": LADDER_MS[:count]})
+            for count in range(1, len(LADDER_MS) + 1)
+        ),
+    ]
+    for name, options in cases:
+        bench = Bench(spark, options.pop("points"), folder, **options)
+        runs = [bench.ours() for _ in range(repeats + 1)][1:]
+        middle = figures.add(f"growth_{name}", [run["duration_s"] for run in runs], "s")
+        print(f"{name}: {middle:.2f} s, {runs[0]['files']:.0f} files, {runs[0]['bytes'] / 1e6:.1f} MB", flush=True)
+
+
+def record_shuffles(figures: Figures, log: Path, spans: list[Span], size: str) -> None:
+    """What each competitor on Spark shuffled a run; it doesn't vary."""
+    for name in ("ours", "seed_shape", "spark_window"):
+        begun, ended = next((since, until) for each, since, until in spans if each == name)
+        summary = summarise_event_log(log, since=begun, until=ended)
+        figures.add(f"shuffle_bytes_{name}{size}", [summary["shuffle_write_bytes"]], "B")
+        print(f"{name}: {summary['shuffle_write_bytes'] / 1e6:.1f} MB shuffled", flush=True)
 
 
 def main() -> None:
@@ -179,29 +275,33 @@ def main() -> None:
     parser.add_argument("--points", type=int, nargs="+", default=[5_000_000, 20_000_000])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--with-200", action="store_true", help="also the document's own 200 partitions")
+    parser.add_argument("--growth", action="store_true", help="time our job alone, by points, orgs and resolutions")
     arguments = parser.parse_args()
     os.environ["PIPELINE_TUNER_JARS"] = ",".join(map(str, jars.fetch(Layout.default(), "postgresql", "iceberg")))
     folder = Path(tempfile.mkdtemp(prefix="quantizer-bench-"))
-    settings = lake.catalog_settings("hadoop", (folder / "warehouse").as_uri())
-    spark = open_session("quantizer benchmark", {"driver_memory": "4g"}, extra=settings)
+    log = folder / "events"
+    log.mkdir()
+    settings = catalogs.catalog_settings("hadoop", (folder / "warehouse").as_uri())
+    spark = open_session("quantizer benchmark", {"driver_memory": "4g"}, extra=settings, event_log_dir=log)
     figures = Figures("quantizer")
+    spans: dict[str, list[Span]] = {}
     try:
-        warm_up()
-        for points in arguments.points:
+        warm_up_workers(spark)
+        if arguments.growth:
+            grow(spark, folder, figures, arguments.pairs)
+        for points in () if arguments.growth else arguments.points:
             size = f"_{points // 1_000_000}m"
-            times = compete(Bench(spark, points, folder), arguments.pairs, with_200=arguments.with_200)
-            for name, values in times.items():
-                figures.add(f"duration_{name}{size}", values, "s")
-                if name != "ours":
-                    ratios = [own / other for own, other in zip(times["ours"], values, strict=True)]
-                    ratio = figures.add(f"time_vs_{name}{size}", ratios, "ratio")
-                    print(f"ours / {name} at {points:,} points: {ratio:.2f}", flush=True)
+            spans[size] = []
+            bench = Bench(spark, points, folder)
+            found = compete(bench, arguments.pairs, spans[size], with_200=arguments.with_200)
+            record(figures, found, size)
             if points == arguments.points[0]:
-                for name, peer in (("time_vs_seed_shape", "seed_shape"), ("time_vs_duckdb", "duckdb_same")):
-                    pairs = zip(times["ours"], times[peer], strict=True)
-                    figures.add(name, [own / other for own, other in pairs], "ratio")
+                figures.add("time_vs_seed_shape", ratios(found, "seed_shape"), "ratio")
+                figures.add("time_vs_duckdb", ratios(found, "duckdb_same"), "ratio")
     finally:
         close_session(spark)
+        for size, ran in spans.items():
+            record_shuffles(figures, log, ran, size)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""The command line: check a study, see what a sweep of it would run, write a sweep's analysis. No Airflow needed."""
+"""The command line: check a study, plan a sweep, write its analysis, size a cluster. No Airflow needed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline_tuner import cluster_sizing_command
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.recommend import recommend
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline_tuner", description=__doc__)
-    study = parser.add_subparsers(required=True, metavar="study").add_parser("study", help="work with a study")
+    parts = parser.add_subparsers(required=True, metavar="part")
+    cluster_sizing_command.add_to(parts)
+    study = parts.add_parser("study", help="work with a study")
     commands = study.add_subparsers(required=True, metavar="command")
     validate = commands.add_parser("validate", help="check a study file")
     validate.add_argument("file", type=Path)

@@ -105,6 +105,33 @@ def production_dag(
     return dag
 
 
+def upkeep_dag(study: str, *, table: str, tasks: Sequence[str], dag_id: str, schedule: Any = None) -> DAG:
+    """A DAG of upkeep on an Iceberg table, each procedure a task of its own, one after the other.
+
+    :param study: Name of a quantizer's study, or the path of its file: it says how the job runs and where tables lie.
+    :param table: The table, as `lake.metrics.rollups`.
+    :param tasks: Names of procedures (docs/quantizer.md), in order.
+    :param dag_id: Name of the DAG.
+    :param schedule: Airflow schedule; none by default.
+    """
+    from pipeline_tuner.operators.quantizer import QuantizerUpkeepOperator
+
+    known = settings.load_named_study(study)
+    with DAG(
+        dag_id,
+        description=f"Upkeep of the Iceberg table {table}",
+        doc_md=f"### Upkeep of `{table}`\n\n{', '.join(tasks)}: none of them changes a row. Not while a batch runs.",
+        schedule=schedule,
+        start_date=START,
+        catchup=False,
+        max_active_runs=1,
+        default_args={"owner": known.owner, **RETRIES},
+        tags=["pipeline-tuner", "upkeep", known.job, *known.tags],
+    ) as dag:
+        chain(*(QuantizerUpkeepOperator(task_id=task, study=study, upkeep=task, table=table) for task in tasks))
+    return dag
+
+
 def sweep_params(study: Study) -> dict[str, Param]:
     """The trigger form: the study's budget and choices, each with a valid default."""
     budget = study.budget

@@ -13,7 +13,7 @@ from pipeline_tuner.wording import number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["bars_of", "convergence", "effects", "history", "intervals", "pareto", "save", "scaling", "waterfall"]
+__all__ = ["bars_of", "convergence", "effects", "history", "intervals", "pareto", "save", "scaling"]
 
 
 @dataclass(frozen=True)
@@ -229,29 +229,6 @@ def history(
         axes.margins(x=0.02, y=0.2)
         axes.legend(frameon=False, labelcolor=theme.text, loc="lower left", ncols=2)
         head(axes, theme, title)
-
-    return draw
-
-
-def waterfall(steps: Sequence[tuple[str, float, float, float]], *, title: str) -> Draw:
-    """The gain of each stage of a staged sweep, multiplied up: (stage, ratio, low, high)."""
-
-    def draw(axes: Axes, theme: Theme) -> None:
-        base = 1.0
-        for place, (_, value, low, high) in enumerate(steps):
-            colour = theme.pick if low > 1 else theme.bad if high < 1 else theme.worse
-            axes.bar(place, base * (value - 1), bottom=base, width=0.6, color=colour, alpha=0.8)
-            axes.plot([place] * 2, [base * low, base * high], color=theme.text, linewidth=1.5)
-            top = (place, base * max(value, high, 1))
-            axes.annotate(f"{value:.2f}x", top, xytext=(0, 6), textcoords="offset points",
-                          ha="center", color=theme.text, fontsize=9)  # fmt: skip
-            base *= value
-        axes.axhline(1.0, color=theme.faint, linewidth=1)
-        axes.set_xticks(range(len(steps)), [plain(name, 20) for name, *_ in steps])
-        axes.grid(False, axis="x")
-        axes.set_ylabel("gain over the control")
-        axes.margins(y=0.2)
-        head(axes, theme, title, "green: shown to help; grey: not shown; red: shown to hurt")
 
     return draw
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ class Stage:
 
     stage_id: int
     name: str = ""
+    step: str = ""
+    """The description that the job gave what it ran then (SparkContext.setJobDescription)."""
     submitted_s: float = 0.0
     completed_s: float = 0.0
     task_s: list[float] = field(default_factory=list)
@@ -37,7 +39,7 @@ class Stage:
         median = statistics.median(self.task_s) if self.task_s else 0.0
         return {
             "id": self.stage_id,
-            "name": self.name,
+            "name": self.step or self.name,
             "tasks": len(self.task_s),
             "failed_tasks": self.failed_tasks,
             "duration_s": max(0.0, self.completed_s - self.submitted_s),
@@ -47,10 +49,17 @@ class Stage:
         }
 
 
-def summarise_event_log(path: str | Path, *, since: float = 0.0, until: float = float("inf")) -> dict[str, Any]:
+Stretch = tuple[float, float]
+"""From when until when (s since 1970)."""
+
+
+def summarise_event_log(
+    path: str | Path, *, since: float = 0.0, until: float = float("inf"), during: Sequence[Stretch] = ()
+) -> dict[str, Any]:
     """Metrics and `stages` of an application. `path`: the log, or the folder that holds one.
 
-    `since`, `until` (s since 1970): only stages submitted in between, to leave out a warm-up.
+    `since`, `until` (s since 1970): only stages submitted in between, to leave out a warm-up. `during`: only those
+    submitted in one of these stretches, to leave out what lies between repeats.
     `task_skew`: the largest ratio of a stage's slowest to its median task.
     Raises FileNotFoundError where there is no log.
     """
@@ -64,11 +73,16 @@ def summarise_event_log(path: str | Path, *, since: float = 0.0, until: float = 
             stage.name = info["Stage Name"]
             stage.submitted_s = info.get("Submission Time", 0) / 1000
             stage.completed_s = info.get("Completion Time", 0) / 1000
+        elif kind == "SparkListenerStageSubmitted":
+            info = event["Stage Info"]
+            step = (event.get("Properties") or {}).get("spark.job.description", "")
+            _stage(stages, info["Stage ID"], info["Stage Attempt ID"]).step = step
         elif kind == "SparkListenerTaskEnd":
             _add_task(_stage(stages, event["Stage ID"], event["Stage Attempt ID"]), event)
         elif kind == "SparkListenerExecutorRemoved":
             executors_lost += 1
-    kept = [stage for stage in stages.values() if since <= stage.submitted_s <= until]
+    wanted = during or ((since, until),)
+    kept = [s for s in stages.values() if any(begun <= s.submitted_s <= ended for begun, ended in wanted)]
     return _metrics(kept) | {"executors_lost": executors_lost, "stages": [stage.summary() for stage in kept]}
 
 
@@ -82,10 +96,11 @@ def _log_file(path: Path) -> Path:
 
 
 def _events(path: Path) -> Iterator[dict[str, Any]]:
-    wanted = ("SparkListenerTaskEnd", "SparkListenerStageCompleted", "SparkListenerExecutorRemoved")
+    kinds = ("StageSubmitted", "StageCompleted", "TaskEnd", "ExecutorRemoved")
+    wanted = tuple(f'{{"Event":"SparkListener{kind}"' for kind in kinds)
     with path.open(encoding="utf-8") as lines:
         for line in lines:
-            if line.startswith(tuple(f'{{"Event":"{kind}"' for kind in wanted)):
+            if line.startswith(wanted):
                 yield json.loads(line)
 
 

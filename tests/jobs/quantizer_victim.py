@@ -9,19 +9,19 @@ import os
 import sys
 from itertools import pairwise
 
-from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer import catalogs
 from pipeline_jobs.quantizer.batch import Batch, run_batch
 from pipeline_jobs.quantizer.rollup import warm_up
 from pipeline_jobs.session import open_session
 
 source, target, warehouse, borders = sys.argv[1:]
 uri = os.environ["CATALOG"]
-spark = open_session("victim", {}, extra=lake.catalog_settings("jdbc", warehouse, uri))
-lake.use_password(spark, uri)
+spark = open_session("victim", {}, extra=catalogs.catalog_settings("jdbc", warehouse, uri))
+catalogs.use_password(spark, uri)
 warm_up()
 print("ready", flush=True)
 for start, end in pairwise(map(int, borders.split(","))):
     run_batch(spark, Batch(source, target, start, end, chunk_ms=1_800_000))
     print("committed", flush=True)
-lake.forget_password(spark)
+catalogs.forget_password(spark)
 spark.stop()

@@ -19,7 +19,7 @@ from tests.jobs.test_quantizer_rollup import random_points, without_tiny
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.quantizer import batch as batch_module
-from pipeline_jobs.quantizer import lake, workload
+from pipeline_jobs.quantizer import catalogs, lake, workload
 from pipeline_jobs.quantizer.batch import Batch, ConflictError, run_batch
 from pipeline_jobs.quantizer.position import read_position
 from pipeline_jobs.quantizer.rollup import POINT_COLUMNS, TIME, Counts, warm_up
@@ -36,13 +36,13 @@ def spark(iceberg_env: dict[str, str], postgres) -> Iterator[SparkSession]:
     warm_up()
     uri = postgres.create_database("quantizer_lake")
     folder = Path(tempfile.mkdtemp(prefix="quantizer-warehouse-"))
-    settings = lake.catalog_settings("jdbc", folder.as_uri(), uri) | {"spark.sql.shuffle.partitions": "2"}
+    settings = catalogs.catalog_settings("jdbc", folder.as_uri(), uri) | {"spark.sql.shuffle.partitions": "2"}
     session = open_session("quantizer tests", {}, extra=settings)
-    lake.use_password(session, uri)
+    catalogs.use_password(session, uri)
     try:
         yield session
     finally:
-        lake.forget_password(session)
+        catalogs.forget_password(session)
         close_session(session)
         postgres.drop_database("quantizer_lake")
         shutil.rmtree(folder, ignore_errors=True)

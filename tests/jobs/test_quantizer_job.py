@@ -23,7 +23,7 @@ from tests.jobs.test_quantizer_batch import (
 from tests.jobs.test_quantizer_rollup import in_order, random_points, rolled_up, without_tiny
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig, read_config
-from pipeline_jobs.quantizer import maintenance, seed_shape
+from pipeline_jobs.quantizer import maintenance, production, seed_shape
 from pipeline_jobs.quantizer.batch import run_batch
 from pipeline_jobs.quantizer.job import run
 from pipeline_jobs.quantizer.settings import read_settings, read_workload
@@ -46,6 +46,8 @@ REFUSED = [
     ({"engine": "pandas"}, "must be one of compiled, duckdb, polars"),
     ({"shape": "cube"}, "must be one of tasks, seed"),
     ({"format_version": 1}, "must be 2 or 3"),
+    ({"storage_level": "MEMORY_AND_DISK_SER"}, "there is no level ending in _SER"),
+    ({"spark.shuffle.registration.timeout": "120000"}, "without the external shuffle service"),
 ]
 
 
@@ -94,13 +96,41 @@ def test_upkeep_changes_no_row_and_keeps_the_position(spark: SparkSession, make:
     assert table_of(spark, batch.target)["count"].sum() >= before["count"].sum()
 
 
+def test_production_catches_up_batch_by_batch_and_then_has_nothing_to_do(spark: SparkSession, make: Make) -> None:  # noqa: F811
+    target = make(source="lake.none.raw").target
+    options = {"points": 6000, "hours": 2, "target": target, "batch_ms": 3_600_000, "lateness_ms": 60_000}
+    work = read_workload(TrialConfig("quantizer", "t", {}, workload=options))
+    settings = read_settings(TrialConfig("quantizer", "t", {"shape": "tasks"}))
+    done = [production.next_batch(spark, settings, work) for _ in range(3)]
+    assert [result.snapshot is None for result in done] == [False, False, True]
+    rows = spark.table(target).where("complete AND resolution_ms = 60000")
+    assert rows.agg({"count": "sum"}).first()[0] > 0.9 * sum(result.counts.points for result in done[:2])
+    assert 0 < done[0].counts.points < 2 * done[1].counts.points
+    assert production.maintain(spark, replace(work, maintenance="rewrite_manifests"))["added_manifests"] >= 0
+    with pytest.raises(BadConfigurationError, match="maintenance is 'vacuum', must be one of rewrite_data_files"):
+        production.maintain(spark, replace(work, maintenance="vacuum"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"), [({"source": "lake.a.b"}, "'target' for its"), ({"maintenance": "x"}, "needs a 'target'")]
+)
+def test_production_without_a_target_is_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(BadConfigurationError, match=reason):
+        read_workload(TrialConfig("quantizer", "t", {}, workload=options))
+
+
 def test_the_seeds_shape_counts_the_same_points(spark: SparkSession, make: Make) -> None:  # noqa: F811
     batch = make(some_points(32, 600))
     ours = run_batch(spark, batch)
     theirs = replace(batch, target=batch.target + "_seed")
     seed_shape.create_tables(spark, theirs)
+    finest = spark.table(theirs.target).where("resolution_ms = 60000")
     shape = seed_shape.Shape(read_partitions=2, write_partitions=2)
-    seed_shape.run_seed_shape(spark, replace(theirs, end_us=START_US + 100 * 60_000_000), shape)
+    seed_shape.run_seed_shape(spark, replace(theirs, end_us=START_US + 50 * 60_000_000), shape)
+    assert finest.count() > 0, "windows of a minute don't wait for the hour"
+    seed_shape.run_seed_shape(
+        spark, replace(theirs, start_us=START_US + 50 * 60_000_000, end_us=START_US + 100 * 60_000_000), shape
+    )
     seed_shape.run_seed_shape(spark, replace(theirs, start_us=START_US + 100 * 60_000_000), shape)
     keyed = "org_id IS NOT NULL AND metric_name IS NOT NULL"
     counted = spark.sql(f"SELECT sum(count) FROM {theirs.target} WHERE resolution_ms = 60000 AND {keyed}").first()
@@ -122,12 +152,12 @@ def test_a_trial_leaves_a_checked_measurement(
         "configuration": {"shape": "tasks", "shuffle_partitions": 2},
         "workload": {"name": "small", "points": 40_000, "hours": 2, "warehouse": str(tmp_path / "warehouse")},
         "connections": {"catalog": "CATALOG"},
-        "warmups": 0,
+        "warmups": 1,
+        "repeats": 2,
     }
     path = tmp_path / "config.json"
     path.write_text(json.dumps(config))
     writer = MeasurementWriter(read_config(path), tmp_path / "measurement.json")
-    writer.config.workload["plot"] = str(tmp_path / "series.svg")  # type: ignore[index]
     run(writer.config, writer)
     writer.write()
     measured = json.loads((tmp_path / "measurement.json").read_text())
@@ -135,7 +165,14 @@ def test_a_trial_leaves_a_checked_measurement(
     assert len(measured["checks"]) == 6
     assert all(check["passed"] for check in measured["checks"]), measured["checks"]
     assert measured["metrics"]["rows"] > 30_000
-    assert "<svg" in (tmp_path / "series.svg").read_text()
+    sample = measured["details"]["sample"]
+    assert len(sample["windows"]["3600000"]) == 1
+    assert len(sample["windows"]["60000"]) > 50
+    assert sum(window[1] for window in sample["windows"]["60000"]) > 0
+    assert all(0 < at <= 3600 for at, _ in sample["points"])
+    stages = measured["details"]["stages"]
+    assert {"roll_up", "merge"} <= {stage["name"] for stage in stages}
+    assert not [stage for stage in stages if stage["shuffle_write_bytes"]]
     assert measured["metrics"]["commit_s"] > 0
     assert measured["details"]["iceberg"]["files"] > 0
     assert not list((tmp_path / "warehouse").rglob("quantizer_trial_*/**/*.parquet"))

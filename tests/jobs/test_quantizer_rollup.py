@@ -211,8 +211,9 @@ def test_generated_points_are_reproducible_and_have_the_faults_they_should() -> 
     assert frame["value"].isna().sum() > 0
     assert np.isinf(frame["value"]).sum() > 0
     assert frame.duplicated(list(POINT_COLUMNS)).sum() > 0
-    counters = rolled_up(one, (3_600_000,)).to_pandas().query("metric_name in @COUNTERS")
-    assert counters["resets"].sum() > 0
+    rows = rolled_up(one, (3_600_000,)).to_pandas()
+    counters = rows[rows["metric_name"].str.startswith(COUNTERS)]
+    assert 0 < counters["resets"].sum() < 0.01 * counters["count"].sum(), "a counter falls when its host restarts only"
     assert (counters["increase"] >= 0).all()
     shares = frame["org_id"].value_counts(normalize=True)
     assert shares.iloc[0] > 2 * shares.iloc[-1]
@@ -220,4 +221,3 @@ def test_generated_points_are_reproducible_and_have_the_faults_they_should() -> 
     assert len(late) == 1
     assert 0 < len(late[0]) < 0.01 * len(one)
     assert isinstance(frame["wall_timestamp"].dtype, pd.DatetimeTZDtype)
-    assert COUNTERS

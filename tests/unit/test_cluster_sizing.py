@@ -1,6 +1,10 @@
+from pathlib import Path
+
 import pytest
+import yaml
 
 from pipeline_tuner.analysis.cluster_sizing import Cluster, check_layout, propose_layouts
+from pipeline_tuner.space import Space
 
 SEED = Cluster(nodes=15, cores=24, memory_gb=256)
 
@@ -38,3 +42,11 @@ def test_settings_are_sparks() -> None:
 def test_a_cluster_too_small_is_refused() -> None:
     with pytest.raises(ValueError, match="more memory"):
         Cluster(1, 4, 8)
+
+
+def test_the_cluster_settings_in_the_docs_are_parameters():
+    text = (Path(__file__).parents[2] / "docs" / "quantizer.md").read_text(encoding="utf-8")
+    block = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    space = Space.model_validate({"parameters": block})
+    best = propose_layouts(Cluster(15, 24, 256))[0].settings
+    assert {name: str(space.parameters[name].default) for name in best} == best

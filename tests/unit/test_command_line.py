@@ -100,3 +100,15 @@ def test_it_runs_as_a_module_without_airflow(study_file):
     assert done.returncode == 0
     assert "is a study" in done.stdout
     assert done.stdout.rstrip().endswith("[]")
+
+
+def test_a_cluster_is_sized_and_a_layout_checked(capsys):
+    assert main(["cluster", "--nodes", "15", "--cores", "24", "--memory", "256"]) == 0
+    assert "--conf spark.executor.instances=90" in capsys.readouterr().out
+    layout = ["--executors", "30", "--executor-cores", "10", "--executor-memory", "100"]
+    assert main(["cluster", "--nodes", "15", "--cores", "24", "--memory", "256", *layout]) == 0
+    assert "30 x 10 uses 300 of 360 cores" in capsys.readouterr().out
+    assert main(["cluster", "--nodes", "15", "--cores", "24", "--memory", "256", "--executors", "30"]) == 1
+    assert "give --executors, --executor-cores and --executor-memory" in capsys.readouterr().err
+    assert main(["cluster", "--nodes", "0", "--cores", "24", "--memory", "256"]) == 1
+    assert "at least one node" in capsys.readouterr().err

@@ -255,6 +255,43 @@ def test_findings_name_their_figures(metrics, parts, configuration, kind, words)
     assert (kind, True) in found
 
 
+STAGES = [
+    {"id": 1, "name": "append", "tasks": 8, "duration_s": 3.0, "median_task_s": 0.2, "max_task_s": 1.4, "gc_s": 0.1,
+     "shuffle_write_bytes": 4_000_000, "spill_bytes": 0},
+    {"id": 2, "name": "collect at /home/somebody/job.py:7", "tasks": 2, "duration_s": 0.5, "median_task_s": 0.2,
+     "max_task_s": 0.21},
+]  # fmt: skip
+DETAILS = {
+    "steps": {"count": 1.0, "append": 3.0},
+    "stages": STAGES,
+    "iceberg": {"files": 17, "median_file_bytes": 2_000_000, "last_commit_s": 0.2},
+    "sample": {
+        "org": "org-1", "metric": "cpu", "start": "2026-01-01T00:00:00+00:00",
+        "points": [[10.0 * i, 1.0 + i % 3] for i in range(1, 361)],
+        "windows": {"60000": [[60.0 * i, 2.0, 1.0, 3.0] for i in range(1, 61)], "3600000": [[3600.0, 2.0, 1.0, 3.0]]},
+    },
+}  # fmt: skip
+
+
+def test_steps_stages_tables_and_output_are_told_from_a_trial_s_details(tmp_path):
+    results = [replace(r, measurement=r.measurement.model_copy(update={"details": DETAILS})) for r in sweep()]
+    text = written(tmp_path, results).read_text()
+    inside = section(text, "Steps, stages and tables")
+    assert "| append | 3 s (75%) | 3 s (75%) |" in inside
+    assert "| append | 1 | 8 | 3 s | 7.00x | 4 MB | 0 B | 100 ms |" in inside
+    assert "collect at job.py:7" in inside
+    assert "/home" not in inside
+    assert "in 1 stage one took more than 2 times the median" in inside
+    assert "| median file bytes | 2 MB | 2 MB |" in inside
+    assert "360 raw points" in section(text, "What came out")
+    assert "<svg" in (tmp_path / "output.svg").read_text()
+
+
+def test_a_job_that_says_nothing_of_its_inside_has_no_such_part(report):
+    assert "Steps, stages" not in report.read_text()
+    assert "What came out" not in report.read_text()
+
+
 def test_table_cells_cannot_leave_their_cell():
     assert table(("a",), [("x|y\nz",)]).splitlines()[2] == "| x\\|y z |"
     assert escaped("<b>") == "\\<b\\>"

@@ -21,6 +21,7 @@ GROUPS = {
         "software.amazon.awssdk:apache-client:2.29.52",
         "software.amazon.awssdk:sts:2.29.52",
     ],
+    "glue_catalog": ["org.apache.iceberg:iceberg-aws-bundle:1.12.0"],
 }
 """What is downloaded together: a job waits only for the groups that it needs."""
 EXCLUDED = ("software.amazon.awssdk:bundle",)
@@ -51,8 +52,10 @@ def fetch(layout: Layout, *groups: str) -> list[Path]:
 
 
 def present(layout: Layout) -> list[Path]:
-    """The jars of all groups that have been downloaded."""
-    return [path for group in GROUPS if _is_complete(layout, group) for path in _files(layout, group)]
+    """The jars of the embedded default that have been downloaded; those for AWS clash with one another."""
+    return [
+        path for group in ("postgresql", "iceberg") if _is_complete(layout, group) for path in _files(layout, group)
+    ]
 
 
 def _folder(layout: Layout, group: str) -> Path:

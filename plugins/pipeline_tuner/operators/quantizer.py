@@ -1,11 +1,14 @@
-"""The batch quantizer as an Airflow task."""
+"""The batch quantizer as an Airflow task, and the upkeep of its tables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.sdk.exceptions import AirflowException
+
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.study import Study
+from pipeline_tuner.trial import TrialPlan
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -15,8 +18,8 @@ class QuantizerOperator(JobOperator):
     """Roll raw datapoints of an Iceberg table up to windows in another. Parameters as in JobOperator.
 
     In production the workload names the tables: `{"source": "lake.metrics.raw", "target": "lake.metrics.rollups"}`,
-    and optionally `until` (ISO time; by default the end of the DAG run's data interval, or now). A run
-    rolls up from where the last one ended; repeating it changes nothing.
+    and optionally `until` (ISO time; by default the end of the DAG run's data interval, or now) and `batch_ms` (the
+    most time that one run rolls up). A run goes on from where the last one ended; repeating it changes nothing.
     """
 
     job: ClassVar[str | None] = "quantizer"
@@ -28,3 +31,32 @@ class QuantizerOperator(JobOperator):
             end = context.get("data_interval_end") or context["ti"].start_date
             options["until"] = end.isoformat() if end is not None else None
         return options
+
+
+class QuantizerUpkeepOperator(QuantizerOperator):
+    """One task of upkeep on a table of the quantizer, its raw one included. It changes no row.
+
+    :param upkeep: `rewrite_data_files`, `rewrite_manifests`, `expire_snapshots` or `remove_orphan_files`.
+    :param table: The table, as `lake.metrics.rollups`.
+    """
+
+    ui_color = "#eef5df"
+
+    def __init__(self, *, upkeep: str, table: str, **kwargs: Any) -> None:
+        workload = {"target": table, "maintenance": upkeep}
+        super().__init__(configuration={}, workload=workload, **kwargs)
+        self.upkeep = upkeep
+        self.table = table
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Returns what was done. No observation is noted: it is no run of the job. Raises AirflowException."""
+        ti = context["ti"]
+        control = self.load_study().control_candidate
+        plan = TrialPlan(
+            f"{ti.dag_id}/{ti.run_id}/{ti.task_id}", "", "search", 0, 0, 0, "upkeep", control.configuration
+        )
+        workload = self.production_workload(self.load_study(), context)
+        result = self.run_job(self.load_study(), plan, workload=workload, timeout_s=self.timeout_s or float("inf"))
+        if result.status == "failed":
+            raise AirflowException(f"{self.upkeep} on {self.table} failed ({result.failure}): {result.reason}")
+        return {"table": self.table, **result.metrics}

@@ -6,6 +6,7 @@ import math
 
 from pipeline_tuner import plots
 from pipeline_tuner.analysis.steps import Step, steps
+from pipeline_tuner.plots_of_runs import waterfall
 from pipeline_tuner.report.markdown import table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.space import difference
@@ -41,5 +42,8 @@ def _picture(story: Story, found: tuple[Step, ...]) -> str:
     for step in found:
         gain = step.gain if step.paid and step.gain and math.isfinite(step.gain.high) else None
         bars.append((step.stage, gain.value, gain.low, gain.high) if gain else (step.stage, 1.0, 1.0, 1.0))
-    path = plots.save(story.folder, "stages", plots.waterfall(bars, title="What each stage is worth"))
+    fresh = story.subject.confirmed if story.subject and story.subject.label != story.control_label else None
+    total = (fresh.value, fresh.low, fresh.high) if fresh and math.isfinite(fresh.high) else None
+    draw = waterfall(bars, title="What each stage is worth", total=total)
+    path = plots.save(story.folder, "stages", draw)
     return f"![What each stage is worth]({path.name})"

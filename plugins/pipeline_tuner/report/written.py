@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline_tuner.analysis.evidence import settled
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.report import answers, background, growth, meaning, nights, stages, streaming
+from pipeline_tuner.report import answers, background, growth, inside, meaning, nights, stages, streaming
 from pipeline_tuner.report.dedup_advice import code_and_infrastructure
 from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.report.story import Story
@@ -24,6 +24,8 @@ SECTIONS = (
     ("What each stage is worth", stages.stages),
     ("Key findings", meaning.key_findings),
     ("What works and what limits", meaning.works_and_limits),
+    ("Steps, stages and tables", inside.time_spent),
+    ("What came out", inside.output),
     ("What matters", meaning.what_matters),
     ("Scaling", growth.scaling),
     ("Where the time goes", streaming.where_the_time_goes),

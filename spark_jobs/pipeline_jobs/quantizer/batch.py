@@ -7,7 +7,6 @@ anybody else has committed rows since the batch began, so of two writers one is 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ from pipeline_jobs.quantizer.coverage import Coverage, Stretch, common, cut, uni
 from pipeline_jobs.quantizer.late import find_late_rows
 from pipeline_jobs.quantizer.position import PROPERTY, Position, read_position
 from pipeline_jobs.quantizer.rollup import Counts, check_resolutions
+from pipeline_jobs.quantizer.steps import Steps
 from pipeline_jobs.quantizer.tasks import (
     Output,
     RangeResult,
@@ -76,21 +76,7 @@ class BatchResult:
     rows: int = 0
     partial_files: int = 0
     tasks: int = 0
-    stages: dict[str, float] = field(default_factory=dict)
-
-
-class Stopwatch:
-    """How long each step of a batch took (s)."""
-
-    def __init__(self) -> None:
-        self.stages: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        """The time since the last lap belongs to this step."""
-        now = time.monotonic()
-        self.stages[name] = self.stages.get(name, 0.0) + now - self._last
-        self._last = now
+    steps: dict[str, float] = field(default_factory=dict)
 
 
 def check_batch(batch: Batch, position: Position) -> None:
@@ -110,7 +96,15 @@ def check_batch(batch: Batch, position: Position) -> None:
 
 def run_batch(spark: SparkSession, batch: Batch) -> BatchResult:
     """Roll up a batch. Repeating it changes nothing. Raises ConflictError where another writer was first."""
-    watch = Stopwatch()
+    steps = Steps(spark)
+    try:
+        return _run_steps(spark, batch, steps)
+    finally:
+        steps.end()
+
+
+def _run_steps(spark: SparkSession, batch: Batch, steps: Steps) -> BatchResult:
+    steps.begin("plan")
     source, target = lake.load(spark, batch.source), lake.load(spark, batch.target)
     base = lake.current_snapshot(target)
     position = read_position(target)
@@ -121,10 +115,9 @@ def run_batch(spark: SparkSession, batch: Batch) -> BatchResult:
     new = without((batch.start_us, batch.end_us), position.covered)
     late = find_late_rows(spark, source, batch, position, source_snapshot)
     if not new and not late.any:
-        return BatchResult(None, source_snapshot, stages=watch.stages)
+        return BatchResult(None, source_snapshot, steps=steps.seconds)
     covered = united([*position.covered, *new])
     tasks = plan_tasks(spark, source, batch, source_snapshot, new, common_all(position.covered, late.redone))
-    watch.lap("plan")
     output = Output(
         lake.arrow_schema(spark, target),
         data_folder=target.locationProvider().newDataLocation("x").rpartition("/")[0],
@@ -135,12 +128,13 @@ def run_batch(spark: SparkSession, batch: Batch) -> BatchResult:
         target_file_bytes=batch.target_file_bytes,
     )
     rules = Rules(batch.resolutions_ms, batch.engine, batch.drop_repeats)
+    steps.begin("roll_up")
     results = run_tasks(spark, tasks, lambda task: roll_up_range(task, rules, output))
-    watch.lap("roll_up")
+    steps.begin("merge")
     staged = [file.path for result in results for file in result.cut]
     old = replaced_files(spark, target, late.redone)
     merged = merge_step(spark, staged, old, late.redone, covered, output)
-    watch.lap("merge")
+    steps.begin("commit")
     files = [file for result in results for file in result.files] + merged
     counts = sum((result.counts for result in results), late.counts)
     after = Position(
@@ -153,7 +147,7 @@ def run_batch(spark: SparkSession, batch: Batch) -> BatchResult:
     snapshot = commit(spark, target, base, old, files, after)
     for path in staged:
         storage.delete(path)
-    watch.lap("commit")
+    steps.end()
     return BatchResult(
         snapshot,
         source_snapshot,
@@ -163,7 +157,7 @@ def run_batch(spark: SparkSession, batch: Batch) -> BatchResult:
         sum(file.rows for file in files),
         sum("complete=false" in file.partition for file in files),
         len(tasks),
-        watch.stages,
+        steps.seconds,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -13,22 +12,25 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
 
 from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig
 from pipeline_jobs.environment import environment
-from pipeline_jobs.event_log import summarise_event_log
-from pipeline_jobs.quantizer import lake, seed_shape, workload
+from pipeline_jobs.event_log import Stretch, summarise_event_log
+from pipeline_jobs.quantizer import catalogs, lake, seed_shape
 from pipeline_jobs.quantizer.batch import Batch, BatchResult, run_batch
 from pipeline_jobs.quantizer.check import Expected, check_rollups, expected_figures
-from pipeline_jobs.quantizer.plot import plot_series
 from pipeline_jobs.quantizer.production import run_production
 from pipeline_jobs.quantizer.rollup import warm_up
-from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us, read_settings, read_workload
+from pipeline_jobs.quantizer.sample import series_sample
+from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us, read_settings, read_workload, sized
+from pipeline_jobs.quantizer.source import make_source, source_name
 from pipeline_jobs.resources import ResourceMonitor
 from pipeline_jobs.session import close_session, open_session
+
+WARM_UP_PART = 8
+CLOCK_STEP_S = 0.001
+"""Spark's log has milliseconds."""
 
 
 def run(config: TrialConfig, writer: MeasurementWriter) -> None:
@@ -51,15 +53,13 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
             writer.startup_s = time.monotonic() - begun
             writer.environment = environment()
             try:
-                since = trial.measure(writer)
+                measured = trial.measure(writer)
                 trial.judge(writer)
-                if work.plot and settings.shape == "tasks":
-                    writer.details["plot"] = trial.draw()
             finally:
                 trial.clean_up()
             ended = time.monotonic()
         writer.teardown_s = time.monotonic() - ended
-        record_stages(writer, folder, since)
+        record_stages(writer, folder, measured)
 
 
 def warm_up_workers(spark: SparkSession) -> None:
@@ -75,10 +75,11 @@ class Trial:
     def __init__(
         self, spark: SparkSession, settings: Settings, work: Workload, fraction: float, folder: Path, name: str
     ) -> None:
+        work = sized(work, fraction)
         self.spark, self.settings, self.work, self.folder = spark, settings, work, folder
-        self.source = f"lake.quantizer_raw.{work.kind}_{fingerprint(work)}"
+        self.source = source_name(work)
         self.target = f"lake.quantizer_{name}.rollups"
-        self.borders_us = borders_us(work, fraction)
+        self.borders_us = borders_us(work, fraction if work.kind == "weather" else 1.0)
         self.results: list[BatchResult] = []
         self.expected: Expected | None = None
 
@@ -88,18 +89,26 @@ class Trial:
         start, end = self.borders_us[0], self.borders_us[-1]
         self.expected = expected_figures(self.spark, self.source, start, end, self.work.resolutions_ms)
 
-    def measure(self, writer: MeasurementWriter) -> float:
-        """Roll up once a sample, into a new table each time. Returns when the counted samples began (s since 1970)."""
-        since = time.time()
-        monitor = ResourceMonitor()
+    def measure(self, writer: MeasurementWriter) -> list[Stretch]:
+        """Roll up once a sample, into a new table each time. Returns when the counted samples ran."""
+        measured: list[Stretch] = []
         for sample in writer.samples():
             self._new_tables()
-            if not sample.is_warmup and monitor is not None:
-                since = time.time()
+            if sample.is_warmup:
+                sample.timed(lambda: self._roll_up(self._warm_up_borders))
+                continue
+            begun = time.time() - CLOCK_STEP_S
             with ResourceMonitor() as monitor:
-                sample.timed(self._roll_up)
+                sample.timed(lambda: self._roll_up(self.borders_us))
+            measured.append((begun, time.time()))
             self._figures(sample, monitor)
-        return since
+        return measured
+
+    @property
+    def _warm_up_borders(self) -> list[int]:
+        """The same batches over a part of the time: the code gets as warm, and a trial is over sooner."""
+        start = self.borders_us[0]
+        return [start + (border - start) // WARM_UP_PART for border in self.borders_us]
 
     def _new_tables(self) -> None:
         self.clean_up()
@@ -108,9 +117,9 @@ class Trial:
         else:
             lake.create_rollups(self.spark, self.target, self.settings.table_properties)
 
-    def _roll_up(self) -> None:
+    def _roll_up(self, borders: list[int]) -> None:
         self.results = []
-        for start, end in pairwise(self.borders_us):
+        for start, end in pairwise(borders):
             batch = self._batch(start, end)
             if self.settings.shape == "seed":
                 self.results.append(seed_shape.run_seed_shape(self.spark, batch, self.settings.seed_shape))
@@ -131,8 +140,12 @@ class Trial:
             "rollup_rows": float(sum(result.rows for result in self.results)),
             "errors": 0.0,
         }
-        for stage in {name for result in self.results for name in result.stages}:
-            sample.metrics[f"{stage}_s"] = sum(result.stages.get(stage, 0.0) for result in self.results)
+        sample.metrics |= {f"{name}_s": seconds for name, seconds in self._steps.items()}
+
+    @property
+    def _steps(self) -> dict[str, float]:
+        names = dict.fromkeys(name for result in self.results for name in result.steps)
+        return {name: sum(result.steps.get(name, 0.0) for result in self.results) for name in names}
 
     def judge(self, writer: MeasurementWriter) -> None:
         """Record whether the last sample's table is right, and what Iceberg says of it."""
@@ -140,7 +153,10 @@ class Trial:
         for name, passed, detail in check_rollups(self.spark, self.target, self.expected, self.results, self.settings):
             writer.check(name, passed, detail)
         writer.details["iceberg"] = lake.table_figures(self.spark, self.target)
+        writer.details["steps"] = self._steps
         writer.details["counts"] = [asdict(result.counts) for result in self.results]
+        if self.settings.shape == "tasks":
+            writer.details["sample"] = series_sample(self.spark, self.source, self.target)
         writer.workload = {
             "name": self.source.rpartition(".")[2],
             "rows": self.expected.rows,
@@ -148,75 +164,31 @@ class Trial:
             "batches": self.work.batches,
         }
 
-    def draw(self) -> str:
-        """Draw the busiest series of the last sample, where the workload asks for it."""
-        rows = self.spark.table(self.target).groupBy("org_id", "metric_name").agg(F.sum("count").alias("points"))
-        busiest = rows.orderBy(F.desc("points"), "org_id", "metric_name").first()
-        if busiest is None:
-            return ""
-        names = {"org": busiest["org_id"], "metric": busiest["metric_name"]}
-        return str(plot_series(self.spark, self.source, self.target, Path(self.work.plot), **names))
-
     def clean_up(self) -> None:
         """Drop the trial's tables with their files."""
         for name in (self.target, f"{self.target}_partials", f"{self.target}_too_late"):
             self.spark.sql(f"DROP TABLE IF EXISTS {name} PURGE")
 
 
-def fingerprint(work: Workload) -> str:
-    """A short identity of the raw points."""
-    known = asdict(work.generated) if work.kind == "generated" else {"kind": work.kind}
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def make_source(spark: SparkSession, name: str, work: Workload, folder: Path) -> None:
-    """The raw table of a workload, complete: made where it is not there, made anew where it was left half done."""
-    if spark.catalog.tableExists(name):
-        properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()}
-        if properties.get("quantizer.complete") == "true":
-            return
-        spark.sql(f"DROP TABLE {name} PURGE")
-    weather = work.kind == "weather"
-    workload.create_source(spark, name, partition="months" if weather else "hours")
-    if weather:
-        workload.append(spark, name, workload.weather(), folder)
-    else:
-        _generate(spark, name, work, folder)
-    spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('quantizer.complete'='true')")
-
-
-POINTS_A_COMMIT = 5_000_000
-
-
-def _generate(spark: SparkSession, name: str, work: Workload, folder: Path) -> None:
-    waiting: list[pa.Table] = []
-    for table, is_late in workload.generate(work.generated):
-        if is_late or sum(map(len, waiting)) > POINTS_A_COMMIT:
-            workload.append(spark, name, pa.concat_tables(waiting), folder)
-            waiting = []
-        waiting.append(table)
-    workload.append(spark, name, pa.concat_tables(waiting), folder)
-
-
 @contextmanager
 def _session(config: TrialConfig, work: Workload, folder: str) -> Iterator[SparkSession]:
-    uri = config.uri("catalog") if work.catalog in ("jdbc", "rest") else None
-    extra = lake.catalog_settings(work.catalog, work.warehouse, uri)
+    uri = config.uri("catalog") if work.catalog in catalogs.WITH_URI else None
+    extra = catalogs.catalog_settings(work.catalog, work.warehouse, uri)
     logs = Path(folder) / "events"
     logs.mkdir()
     spark = open_session(f"quantizer {config.trial_id}", config.configuration, extra=extra, event_log_dir=logs)
     try:
         if work.catalog == "jdbc" and uri:
-            lake.use_password(spark, uri)
+            catalogs.use_password(spark, uri)
         yield spark
     finally:
-        lake.forget_password(spark)
+        catalogs.forget_password(spark)
         close_session(spark)
 
 
-def record_stages(writer: MeasurementWriter, folder: str, since: float) -> None:
+def record_stages(writer: MeasurementWriter, folder: str, measured: list[Stretch]) -> None:
     """Spark's own figures of the counted samples: metrics a sample, and the stages as a detail."""
-    summary: Mapping[str, Any] = summarise_event_log(Path(folder) / "events", since=since)
+    summary: Mapping[str, Any] = summarise_event_log(Path(folder) / "events", during=measured)
     samples = max(1, len(writer.counted_samples))
     per_run = ("task_skew", "peak_execution_memory_bytes")
     for key, value in summary.items():

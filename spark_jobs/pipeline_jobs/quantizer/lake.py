@@ -1,4 +1,4 @@
-"""The Iceberg side: the catalog's settings, tables, and plans of files, through Iceberg's own Java classes.
+"""The Iceberg side: tables, and plans of files, through Iceberg's own Java classes.
 
 The rollups' table has one row a series, resolution and window, complete windows and partials alike, partitioned by
 resolution, completeness and day. One table, so that one commit replaces partials, adds windows and moves the position.
@@ -7,13 +7,11 @@ resolution, completeness and day. One table, so that one commit replaces partial
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -22,11 +20,6 @@ from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.quantizer.coverage import Coverage
 from pipeline_jobs.quantizer.rollup import ROWS_SCHEMA
 
-CATALOG = "lake"
-PREFIX = f"spark.sql.catalog.{CATALOG}"
-EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
-CATALOG_KINDS = ("jdbc", "hadoop", "rest", "glue")
-PASSWORD_FILE = "org.postgresql.pgpassfile"
 FIELD_ID = b"PARQUET:field_id"
 SQL_TYPES = {
     pa.string(): "string",
@@ -56,47 +49,6 @@ class DataFile:
     high_us: int | None = None
     null_times: int = 0
     java: Any = None
-
-
-def catalog_settings(kind: str, warehouse: str, uri: str | None = None) -> dict[str, str]:
-    """Spark's settings of the catalog `lake`.
-
-    `kind`: jdbc (a PostgreSQL database, `uri` postgresql://...), hadoop (folders only), rest (`uri` http...), or glue.
-    `warehouse`: a folder or an s3a:// prefix. The password is not among the settings: see `use_password`.
-    """
-    settings = {"spark.sql.extensions": EXTENSIONS, PREFIX: "org.apache.iceberg.spark.SparkCatalog"}
-    settings |= {f"{PREFIX}.type": kind, f"{PREFIX}.warehouse": warehouse, f"{PREFIX}.cache-enabled": "false"}
-    if kind == "jdbc":
-        parts = urlsplit(uri or "")
-        database = f"jdbc:postgresql://{parts.hostname}:{parts.port or 5432}{parts.path}"
-        settings |= {f"{PREFIX}.uri": database, f"{PREFIX}.jdbc.schema-version": "V1"}
-        settings |= {f"{PREFIX}.jdbc.user": unquote(parts.username or "")}
-    elif kind == "rest":
-        settings[f"{PREFIX}.uri"] = uri or ""
-    elif kind not in CATALOG_KINDS:
-        raise BadConfigurationError(f"catalog is {kind!r}, must be one of {', '.join(CATALOG_KINDS)}")
-    return settings
-
-
-def use_password(spark: SparkSession, uri: str) -> None:
-    """Let the JDBC driver find the catalog's password in a file in this process's memory: in no setting, on no disk.
-
-    The file ends with the process, however that ends. The JVM, this process's child or parent, reads it by /proc.
-    """
-    parts = urlsplit(uri)
-    fields = (parts.hostname, parts.port or 5432, parts.path.lstrip("/"), unquote(parts.username or ""))
-    password = unquote(parts.password or "")
-    line = ":".join(str(each).replace("\\", r"\\").replace(":", r"\:") for each in (*fields, password))
-    memory = os.memfd_create("pgpass")
-    os.write(memory, f"{line}\n".encode())
-    java(spark).java.lang.System.setProperty(PASSWORD_FILE, f"/proc/{os.getpid()}/fd/{memory}")
-
-
-def forget_password(spark: SparkSession) -> None:
-    """Give up what `use_password` made."""
-    path = java(spark).java.lang.System.clearProperty(PASSWORD_FILE)
-    if path:
-        os.close(int(path.rpartition("/")[2]))
 
 
 def java(spark: SparkSession) -> Any:
@@ -243,12 +195,19 @@ def operations_between(table: Any, after: int, until: int) -> Sequence[str]:
 
 
 def table_figures(spark: SparkSession, name: str) -> dict[str, Any]:
-    """What Iceberg's own metadata says of a table: files, their sizes (bytes), manifests, snapshots."""
-    sizes = [row[0] for row in spark.sql(f"SELECT file_size_in_bytes FROM {name}.files").collect()]
+    """What Iceberg's own metadata says of a table: data files with their sizes (bytes), manifests, snapshots."""
+    rows = spark.sql(f"SELECT file_size_in_bytes, partition FROM {name}.files").collect()
+    sizes = [row[0] for row in rows]
+    table = load(spark, name)
+    snapshot = table.currentSnapshot()
+    manifests = list(snapshot.allManifests(table.io())) if snapshot is not None else []
     return {
         "files": len(sizes),
+        "partitions": len({row[1] for row in rows}),
         "bytes": sum(sizes),
         "median_file_bytes": statistics.median(sizes) if sizes else 0,
-        "manifests": spark.table(f"{name}.manifests").count(),
-        "snapshots": spark.table(f"{name}.snapshots").count(),
+        "largest_file_bytes": max(sizes, default=0),
+        "manifests": len(manifests),
+        "manifest_bytes": sum(each.length() for each in manifests),
+        "snapshots": len(list(table.snapshots())),
     }

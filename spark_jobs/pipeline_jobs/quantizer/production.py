@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import tempfile
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -12,7 +14,8 @@ from pipeline_jobs.quantizer import lake
 from pipeline_jobs.quantizer.batch import BatchResult, run_batch
 from pipeline_jobs.quantizer.maintenance import TASKS
 from pipeline_jobs.quantizer.position import read_position
-from pipeline_jobs.quantizer.settings import Settings, Workload
+from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us
+from pipeline_jobs.quantizer.source import make_source, source_name
 
 
 def run_production(spark: SparkSession, settings: Settings, work: Workload, writer: MeasurementWriter) -> None:
@@ -28,7 +31,7 @@ def run_production(spark: SparkSession, settings: Settings, work: Workload, writ
             "files": float(result.files),
             "bytes": float(result.bytes),
         }
-        sample.metrics |= {f"{stage}_s": value for stage, value in result.stages.items()}
+        sample.metrics |= {f"{stage}_s": value for stage, value in result.steps.items()}
         if sample.duration_s > 0:
             sample.metrics["rows_per_s"] = result.counts.rows / sample.duration_s
         writer.check("the account adds up", result.counts.add_up, str(result.counts))
@@ -44,21 +47,35 @@ def maintain(spark: SparkSession, work: Workload) -> dict[str, float]:
 
 def next_batch(spark: SparkSession, settings: Settings, work: Workload) -> BatchResult:
     """The batch after the last one. Raises BadConfigurationError where there is no time to roll up."""
+    source = work.source or _own_points(spark, work)
     lake.create_rollups(spark, work.target, settings.table_properties)
     position = read_position(lake.load(spark, work.target))
-    start = position.watermark_us if position.covered else _first_time(spark, work)
+    start = position.watermark_us if position.covered else _first_time(spark, source, work.start)
     until = _us(work.until) if work.until else int(datetime.now(UTC).timestamp() * 1e6)
+    if not work.source:
+        until = min(until, borders_us(work)[-1])
+    if work.batch_ms:
+        until = min(until, start + work.batch_ms * 1000)
     if until <= start:
         return BatchResult(None, position.source_snapshot)
-    return run_batch(spark, settings.batch(work.source, work.target, start, until, work.resolutions_ms))
+    batch = settings.batch(source, work.target, start, until, work.resolutions_ms)
+    return run_batch(spark, replace(batch, lateness_ms=work.lateness_ms))
 
 
-def _first_time(spark: SparkSession, work: Workload) -> int:
-    if work.start:
-        return _us(work.start)
-    row = spark.sql(f"SELECT unix_micros(min(wall_timestamp)) FROM {work.source}").first()
+def _own_points(spark: SparkSession, work: Workload) -> str:
+    """Without a source the workload's own points are rolled up: something to try production with."""
+    name = source_name(work)
+    with tempfile.TemporaryDirectory(prefix="quantizer-points-") as folder:
+        make_source(spark, name, work, Path(folder))
+    return name
+
+
+def _first_time(spark: SparkSession, source: str, start: str) -> int:
+    if start:
+        return _us(start)
+    row = spark.sql(f"SELECT unix_micros(min(wall_timestamp)) FROM {source}").first()
     if row is None or row[0] is None:
-        raise BadConfigurationError(f"{work.source} is empty: there is nothing to roll up")
+        raise BadConfigurationError(f"{source} is empty: there is nothing to roll up")
     return int(row[0]) - 1
 
 

@@ -2,7 +2,8 @@
 
 Read, repartition by org and cache; count and union the partial points; repartition by series; aggregate each
 resolution; repartition for the write; append; write the points of unfinished windows to 200 files. Its rows have
-neither counter figures nor a sketch, and its sums are plain sums of doubles: it does less than ours does.
+neither counter figures nor a sketch, and its sums are plain sums of doubles: it does less than ours does. In its
+favour, the resolutions share one set of partial points and one shuffle; the document has one of each a resolution.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import reduce
 
+from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipeline_jobs.quantizer.batch import Batch, BatchResult, Stopwatch
+from pipeline_jobs.quantizer.batch import Batch, BatchResult
 from pipeline_jobs.quantizer.rollup import LARGEST_VALUE, Counts
+from pipeline_jobs.quantizer.steps import Steps
 
 COLUMNS = "org_id STRING, metric_name STRING, wall_timestamp TIMESTAMP, value DOUBLE"
 SMALL_PARTIALS = 10_000
@@ -33,6 +36,10 @@ class Shape:
     """Count the partial points to tell small ones apart, and the rollups for the log."""
     write_partitions: int = 200
     """Repartition by org and resolution before the write, and the partials' files; 0 leaves the step out."""
+    sort_metrics: bool = True
+    """Sort by metric within the partitions that are written."""
+    storage_level: str = "MEMORY_AND_DISK"
+    """Where the cached points are kept."""
     fanout: bool = True
     target_file_bytes: int = 128 << 20
 
@@ -51,12 +58,13 @@ def create_tables(spark: SparkSession, batch: Batch) -> None:
 
 def run_seed_shape(spark: SparkSession, batch: Batch, shape: Shape) -> BatchResult:
     """Roll up a batch as the document does. Not exactly once: its three writes can be cut between."""
-    watch = Stopwatch()
+    steps = Steps(spark)
+    steps.begin("count")
     data = spark.table(batch.source).where(_within(batch)).select("org_id", "metric_name", "wall_timestamp", "value")
     if shape.read_partitions:
         data = data.repartition(shape.read_partitions, "org_id")
     if shape.cache_input:
-        data = data.cache()
+        data = data.persist(getattr(StorageLevel, shape.storage_level))
     points = data.where(F.col("value").isNotNull() & (F.abs("value") <= LARGEST_VALUE))
     points = _with_partials(spark.table(f"{batch.target}_partials"), points, shape)
     if shape.repartition_series:
@@ -64,17 +72,17 @@ def run_seed_shape(spark: SparkSession, batch: Batch, shape: Shape) -> BatchResu
     rollups = _rollups(points, batch)
     if shape.count_partials:
         rollups.count()
-    watch.lap("count")
+    steps.begin("append")
     _write(rollups, batch, shape)
-    watch.lap("append")
+    steps.begin("partials")
     _write_partials(points, batch, shape)
-    watch.lap("partials")
+    steps.end()
     if shape.cache_input:
         data.unpersist()
     files = spark.table(f"{batch.target}.files").agg(F.count("*"), F.sum("file_size_in_bytes"), F.sum("record_count"))
     listed = files.first()
     assert listed is not None
-    return BatchResult(0, None, Counts(), listed[0], listed[1] or 0, listed[2] or 0, stages=watch.stages)
+    return BatchResult(0, None, Counts(), listed[0], listed[1] or 0, listed[2] or 0, steps=steps.seconds)
 
 
 def _within(batch: Batch) -> Column:
@@ -96,7 +104,9 @@ def _rollups(points: DataFrame, batch: Batch) -> DataFrame:
     for resolution_ms in batch.resolutions_ms:
         size = F.lit(resolution_ms * 1000)
         ended = points.withColumn("window_end", F.timestamp_micros(time_us + F.pmod(-time_us, size)))
-        ended = ended.where(F.unix_micros("window_end") <= _finished(batch))
+        end_us = F.unix_micros("window_end")
+        is_new = end_us > last_window_end(batch.start_us, resolution_ms)
+        ended = ended.where(is_new & (end_us <= last_window_end(batch.end_us, resolution_ms)))
         level = ended.groupBy("org_id", "metric_name", F.lit(resolution_ms).alias("resolution_ms"), "window_end").agg(
             F.count("value").alias("count"),
             F.sum("value").alias("sum"),
@@ -112,21 +122,22 @@ def _rollups(points: DataFrame, batch: Batch) -> DataFrame:
     return reduce(DataFrame.unionAll, levels).withColumn("resolution_ms", F.col("resolution_ms").cast("bigint"))
 
 
-def _finished(batch: Batch) -> int:
-    """The last time whose windows of all resolutions are over."""
-    largest_us = batch.resolutions_ms[-1] * 1000
-    return batch.end_us // largest_us * largest_us
+def last_window_end(time_us: int, resolution_ms: int) -> int:
+    """The end of the last window that is over at a time (us): a batch emits those that ended since it began."""
+    return time_us // (resolution_ms * 1000) * (resolution_ms * 1000)
 
 
 def _write(rollups: DataFrame, batch: Batch, shape: Shape) -> None:
     if shape.write_partitions:
         rollups = rollups.repartition(shape.write_partitions, "org_id", "resolution_ms")
+    if shape.sort_metrics:
         rollups = rollups.sortWithinPartitions("metric_name")
     writer = rollups.writeTo(batch.target).option("fanout-enabled", str(shape.fanout).lower())
     writer.option("target-file-size-bytes", str(shape.target_file_bytes)).append()
 
 
 def _write_partials(points: DataFrame, batch: Batch, shape: Shape) -> None:
-    left = points.where(F.unix_micros("wall_timestamp") > _finished(batch))
+    finished_us = last_window_end(batch.end_us, batch.resolutions_ms[-1])
+    left = points.where(F.unix_micros("wall_timestamp") > finished_us)
     left = left.repartition(shape.write_partitions) if shape.write_partitions else left.coalesce(1)
     left.writeTo(f"{batch.target}_partials").overwrite(F.lit(True))

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from pipeline_jobs.quantizer.workload import START_US, Generated
 
 SHAPES = ("tasks", "seed")
 FILE_FORMATS = ("parquet", "avro", "orc")
+STORAGE_LEVELS = ("MEMORY_AND_DISK", "MEMORY_ONLY", "DISK_ONLY")
 DISTRIBUTIONS = ("none", "hash", "range")
 CODECS = ("zstd", "snappy", "gzip", "lz4", "uncompressed")
 TABLE_PROPERTIES = {
@@ -60,6 +61,8 @@ class Settings:
     repartition_series: bool = True
     count_partials: bool = True
     write_partitions: int = 200
+    sort_metrics: bool = True
+    storage_level: str = "MEMORY_AND_DISK"
     fanout: bool = True
 
     @property
@@ -89,15 +92,18 @@ class Workload:
     """The time is rolled up in that many batches, whose borders cut windows, so partials are written and read."""
     catalog: str = "jdbc"
     warehouse: str = ""
-    plot: str = ""
-    """Trials only: a file to draw the busiest series' points and rollups to."""
     source: str = ""
     target: str = ""
-    """Production: the tables to roll up from and into (lake.db.table); a trial makes its own."""
+    """Production: the tables to roll up from and into (lake.db.table); a trial makes its own. Without a source the
+    workload's own points are rolled up."""
     start: str = ""
     """Production, first batch only: ISO time after which points are rolled up; the earliest point by default."""
     until: str = ""
     """Production: ISO time up to which points are rolled up; now by default."""
+    batch_ms: int = 0
+    """Production: the most time that one run rolls up, to catch up in steps; 0 is no limit."""
+    lateness_ms: int = 3_600_000
+    """Production: rows that come later than this after their largest window's end are kept aside."""
     maintenance: str = ""
     """Production: a task of upkeep on the target instead of a batch (maintenance.TASKS)."""
 
@@ -132,6 +138,11 @@ def _problems(settings: Settings) -> list[str]:
             settings.compression in CODECS,
             f"compression is {settings.compression!r}, must be one of {', '.join(CODECS)}",
         ),
+        (
+            settings.storage_level in STORAGE_LEVELS,
+            f"storage_level is {settings.storage_level!r}, must be one of {', '.join(STORAGE_LEVELS)}; a DataFrame is "
+            "cached serialised, in columns, so there is no level ending in _SER",
+        ),
         (settings.format_version in (2, 3), f"format_version is {settings.format_version}, must be 2 or 3"),
         (settings.chunk_ms == 0 or settings.chunk_ms >= 1000, f"chunk_ms is {settings.chunk_ms}: at least 1000, or 0"),
     ]
@@ -146,10 +157,15 @@ def _spark_problems(configuration: Mapping[str, Any]) -> list[str]:
             found += _java_problem(key, str(value))
         if key.startswith("spark.executor.") and master.startswith("local"):
             found.append(f"{key} has no effect with the master {master}: everything runs in the driver's JVM")
-        if key in REFUSED:
+        if key in REFUSED and not _has_shuffle_service(key, configuration):
             found += [text for text in [REFUSED[key](str(value))] if text]
     found += _memory_problem(configuration)
     return found
+
+
+def _has_shuffle_service(key: str, configuration: Mapping[str, Any]) -> bool:
+    is_on = str(configuration.get("spark.shuffle.service.enabled", "false")).lower() == "true"
+    return key == "spark.shuffle.registration.timeout" and is_on
 
 
 @cache
@@ -190,9 +206,14 @@ def _unknown_name(name: str) -> Callable[[str], str | None]:
     return lambda value: f"{name} is no setting of Spark 4: a table's write option, give it as a parameter of the job"
 
 
+def _shuffle_service(name: str) -> Callable[[str], str | None]:
+    return lambda value: f"{name} has no effect without the external shuffle service (spark.shuffle.service.enabled)"
+
+
 REFUSED: dict[str, Callable[[str], str | None]] = {
     "spark.shuffle.service.index.cache.size": _index_cache,
     "spark.write-format": _unknown_name("spark.write-format"),
+    "spark.shuffle.registration.timeout": _shuffle_service("spark.shuffle.registration.timeout"),
 }
 """Settings of Spark that are accepted without a word and don't do what they seem to."""
 
@@ -214,13 +235,26 @@ def read_workload(config: TrialConfig) -> Workload:
     warehouse = options.pop("warehouse", "") or (Path.cwd() / ".local" / "warehouse").as_uri()
     if "://" not in warehouse:
         warehouse = Path(warehouse).resolve().as_uri()
-    if bool(options.get("source")) != bool(options.get("target")) and not options.get("maintenance"):
-        raise BadConfigurationError("production needs both 'source' and 'target', tables like lake.db.table")
+    if options.get("source") and not options.get("target"):
+        raise BadConfigurationError("production needs a 'target' for its 'source', both tables like lake.db.table")
+    if options.get("maintenance") and not options.get("target"):
+        raise BadConfigurationError("maintenance needs a 'target', a table like lake.db.table")
     return Workload(generated=Generated(**generated), warehouse=warehouse, **options)
 
 
-def borders_us(workload: Workload, fraction: float) -> list[int]:
-    """The times at which batches end, the start first: all but the first cut windows of every resolution."""
+def sized(workload: Workload, fraction: float) -> Workload:
+    """A part of the workload: so many fewer series over all of the time, as another customer would be smaller."""
+    if workload.kind == "weather" or fraction == 1.0:
+        return workload
+    generated = replace(workload.generated, points=max(1, round(workload.generated.points * fraction)))
+    return replace(workload, generated=generated)
+
+
+def borders_us(workload: Workload, fraction: float = 1.0) -> list[int]:
+    """The times at which batches end, the start first: all but the first cut windows of every resolution.
+
+    `fraction`: the part of the time that is rolled up.
+    """
     if workload.kind == "weather":
         start, length = 1_356_998_400_000_000, 365 * 86_400_000_000
     else:

@@ -18,8 +18,11 @@ def open_path(location: str) -> tuple[fs.FileSystem, str]:
     if parts.scheme in ("", "file"):
         return fs.LocalFileSystem(), parts.path
     if parts.scheme in ("s3", "s3a"):
-        endpoint = os.environ.get("AWS_ENDPOINT_URL")
-        options = {"endpoint_override": endpoint} if endpoint else {}
+        known = {
+            "endpoint_override": os.environ.get("AWS_ENDPOINT_URL"),
+            "region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        }
+        options = {name: value for name, value in known.items() if value}
         return fs.S3FileSystem(**options), parts.netloc + parts.path
     raise ValueError(f"{location}: files can be local or on S3")
 

@@ -30,6 +30,12 @@ from pipeline_jobs.quantizer.rollup import (
 )
 
 DAY_US = 86_400_000_000
+REPETITIVE = (
+    "org_id", "metric_name", "resolution_ms", "window_end", "complete", "source_snapshot", "count", "resets",
+    "sketch.key_value.key", "sketch.key_value.value",
+)  # fmt: skip
+"""Columns written with a dictionary. The others' values hardly repeat: to try one costs half of the writing and makes
+larger files."""
 
 
 @dataclass(frozen=True)
@@ -227,5 +233,7 @@ def _write(rows: pa.Table, location: str, output: Output, partition: str) -> Wri
     storage.make_folder(location)
     system, path = storage.open_path(location)
     columns = [column.cast(field.type) for column, field in zip(rows.columns, output.schema, strict=True)]
-    pq.write_table(pa.table(columns, schema=output.schema), path, filesystem=system, compression=output.compression)
+    table = pa.table(columns, schema=output.schema)
+    options = {"compression": output.compression, "use_dictionary": list(REPETITIVE)}
+    pq.write_table(table, path, filesystem=system, **options)
     return Written(location, partition, len(rows), system.get_file_info(path).size)

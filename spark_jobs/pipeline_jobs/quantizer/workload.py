@@ -68,26 +68,30 @@ class Generated:
 
 def generate(workload: Generated) -> Iterator[tuple[pa.Table, bool]]:
     """The points hour by hour, as (table, whether they came late). The same seed gives the same points."""
-    orgs, metrics = _series(workload)
+    orgs, metrics, hosts = _series(workload)
+    names = pa.array([f"{METRICS[metric]}.host-{host}" for metric, host in zip(metrics, hosts, strict=True)])
     counters = np.isin(metrics, [METRICS.index(name) for name in COUNTERS])
     levels = np.random.default_rng(workload.seed).lognormal(4, 1, len(metrics))
     state = np.where(counters, levels * 100, levels)
     late: list[pa.Table] = []
     for hour in range(workload.hours):
         rng = np.random.default_rng([workload.seed, hour])
-        table, state = _one_hour(workload, rng, hour, orgs, metrics, counters, levels, state)
+        table, state = _one_hour(workload, rng, hour, orgs, names, counters, levels, state)
         is_late = pa.array(rng.random(len(table)) < workload.late)
         late.append(table.filter(is_late))
         yield table.filter(pc.invert(is_late)), False
     yield pa.concat_tables(late), True
 
 
-def _series(workload: Generated) -> tuple[np.ndarray, np.ndarray]:
+def _series(workload: Generated) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The org, the metric and the host of each series: every host of an org sends all metrics."""
     hosts = max(1, round(workload.series / len(METRICS)))
     shares = 1 / np.arange(1, min(workload.orgs, hosts) + 1)
     borders = (np.arange(hosts) + 0.5) / hosts
     orgs = np.searchsorted(np.cumsum(shares) / shares.sum(), borders)
-    return np.repeat(orgs, len(METRICS)), np.tile(np.arange(len(METRICS)), len(orgs))
+    within = np.arange(hosts) - np.searchsorted(orgs, orgs)
+    metrics = np.tile(np.arange(len(METRICS)), hosts)
+    return np.repeat(orgs, len(METRICS)), metrics, np.repeat(within, len(METRICS))
 
 
 def _one_hour(
@@ -95,12 +99,12 @@ def _one_hour(
     rng: np.random.Generator,
     hour: int,
     orgs: np.ndarray,
-    metrics: np.ndarray,
+    names: pa.Array,
     counters: np.ndarray,
     levels: np.ndarray,
     state: np.ndarray,
 ) -> tuple[pa.Table, np.ndarray]:
-    steps, size = HOUR_US // SCRAPE_US, len(metrics)
+    steps, size = HOUR_US // SCRAPE_US, len(names)
     growth = rng.exponential(1.0, (steps, size)) * levels
     resets = counters & (rng.random((steps, size)) < 0.0005)
     values = np.where(
@@ -117,7 +121,7 @@ def _one_hour(
     series = flat % size
     table = pa.table({
         "org_id": _named([f"org-{number:04d}" for number in range(workload.orgs)], orgs[series]),
-        "metric_name": _named(METRICS, metrics[series]),
+        "metric_name": pa.DictionaryArray.from_arrays(pa.array(series.astype(np.int32)), names).cast(pa.string()),
         "wall_timestamp": pa.array(times.ravel()[flat]).cast(TIME),
         "value": pa.array(value, mask=missing),
         "source": _named([f"collector-{number}.example" for number in range(16)], series % 16),

@@ -1,0 +1,54 @@
+"""The raw table of a workload: made where it is not there, found again by its name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from pipeline_jobs.quantizer import workload
+from pipeline_jobs.quantizer.settings import Workload
+
+
+def source_name(work: Workload) -> str:
+    """The table that holds the workload's raw points."""
+    return f"lake.quantizer_raw.{work.kind}_{fingerprint(work)}"
+
+
+def fingerprint(work: Workload) -> str:
+    """A short identity of the raw points."""
+    known = asdict(work.generated) if work.kind == "generated" else {"kind": work.kind}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def make_source(spark: SparkSession, name: str, work: Workload, folder: Path) -> None:
+    """The raw table of a workload, complete: made where it is not there, made anew where it was left half done."""
+    if spark.catalog.tableExists(name):
+        properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()}
+        if properties.get("quantizer.complete") == "true":
+            return
+        spark.sql(f"DROP TABLE {name} PURGE")
+    weather = work.kind == "weather"
+    workload.create_source(spark, name, partition="months" if weather else "hours")
+    if weather:
+        workload.append(spark, name, workload.weather(), folder)
+    else:
+        _generate(spark, name, work, folder)
+    spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('quantizer.complete'='true')")
+
+
+POINTS_A_COMMIT = 5_000_000
+
+
+def _generate(spark: SparkSession, name: str, work: Workload, folder: Path) -> None:
+    waiting: list[pa.Table] = []
+    for table, is_late in workload.generate(work.generated):
+        if is_late or sum(map(len, waiting)) > POINTS_A_COMMIT:
+            workload.append(spark, name, pa.concat_tables(waiting), folder)
+            waiting = []
+        waiting.append(table)
+    workload.append(spark, name, pa.concat_tables(waiting), folder)
