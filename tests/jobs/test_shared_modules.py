@@ -171,3 +171,17 @@ def _ask(client: socket.socket, case: Case, configuration: dict[str, Any]) -> No
         "environment": case.environment,
     }
     client.sendall(json.dumps(request).encode() + b"\n")
+
+
+def test_stages_are_named_after_the_job_s_steps_and_counted_in_the_given_stretches_alone(tmp_path: Path) -> None:
+    events = []
+    for stage, (at, step) in enumerate([(10, "read"), (20, ""), (30, "write")]):
+        info = {"Stage ID": stage, "Stage Attempt ID": 0, "Stage Name": "collect", "Submission Time": at * 1000}
+        properties = {"spark.job.description": step} if step else {}
+        events.append({"Event": "SparkListenerStageSubmitted", "Stage Info": info, "Properties": properties})
+        events.append({"Event": "SparkListenerStageCompleted", "Stage Info": info})
+    lines = [json.dumps(event, separators=(",", ":")) for event in events]
+    (tmp_path / "log").write_text("\n".join(lines))
+    assert [stage["name"] for stage in summarise_event_log(tmp_path)["stages"]] == ["read", "collect", "write"]
+    kept = summarise_event_log(tmp_path, during=[(9, 11), (29, 31)])["stages"]
+    assert [stage["name"] for stage in kept] == ["read", "write"]
