@@ -195,6 +195,14 @@ def test_what_left_no_result_is_lost_and_counted(store, sweep):
     assert {result.failure for result in store.results(sweep)} == {"lost", None}
 
 
+def test_recommendations_come_in_the_order_of_the_sweeps_goals(store):
+    goals = {name: {"minimize": "bytes"} for name in ("size", "a_second_one", "the_third")}
+    study = parse_study(yaml.safe_dump({**COMPRESS, "goals": goals}, sort_keys=False))
+    store.start_sweep(study, sweep_options(study, "s3"), dag_id="tune_compress", run_id="run")
+    store.record_recommendations("s3", "compress", [replace(recommendation(), goal=goal) for goal in sorted(goals)])
+    assert [item.goal for item in store.recommendations("s3")] == ["size", "a_second_one", "the_third"]
+
+
 def test_recommendations_are_replaced_and_the_newest_confident_one_holds(store, sweep):
     store.record_recommendations(sweep, "compress", [recommendation(label="old")])
     store.record_recommendations(sweep, "compress", [recommendation(label="small")], valid_days=1)

@@ -72,7 +72,8 @@ def _advice(study: Study, options: SweepOptions, claim: Claim, measured: list[Tr
     contexts = _paired_scores(study, options, claim, better, worse, named)
     if not contexts:
         others = _other_differences(better, worse, named)
-        return Verdict(claim, "not separable", f"where both were measured, {listed(others)} differed too")
+        reason = f"where both were measured, {listed(others)} differed too{_where_measured(study, claim)}"
+        return Verdict(claim, "not separable", reason)
     against = _contradiction(options, contexts)
     if against:
         return Verdict(claim, "not separable", against)

@@ -66,11 +66,14 @@ class Reads:
             return tuple(_result_of(row) for row in connection.execute(query))
 
     def recommendations(self, sweep_id: str) -> tuple[Recommendation, ...]:
-        """What a sweep recommended, by goal."""
-        query = select(recommendation.c.document).where(recommendation.c.sweep_id == sweep_id)
+        """What a sweep recommended, its goals in the order in which it was asked for them."""
+        query = select(recommendation.c.goal, recommendation.c.document)
+        chosen = select(sweep.c.options["goals"]).where(sweep.c.sweep_id == sweep_id)
         with self.transaction() as connection:
-            rows = connection.execute(query.order_by(recommendation.c.goal)).scalars()
-            return tuple(Recommendation.from_dict(document) for document in rows)
+            rows = connection.execute(query.where(recommendation.c.sweep_id == sweep_id)).all()
+            order = list(connection.execute(chosen).scalar() or ())
+        asked = sorted(rows, key=lambda row: (order.index(row.goal) if row.goal in order else len(order), row.goal))
+        return tuple(Recommendation.from_dict(row.document) for row in asked)
 
     def latest_recommendation(self, study: str, goal: str, *, before_sweep: str | None = None) -> Recommendation | None:
         """The newest recommendation of a study for a goal that names a configuration with confidence."""
