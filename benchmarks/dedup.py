@@ -1,11 +1,12 @@
 """Every strategy on four shapes of data, beside engines of one machine: `make bench JOB=dedup`.
 
 Shuffle bytes are the same in every run, so they settle which strategy moves least; times are medians over rounds in
-which all ways run one after the other in random order. All Spark strategies read the same Parquet files and end in
-nothing (`noop`); polars and DuckDB do as much on the same files; PostgreSQL has the rows in a table already.
+which the ways run one after the other in random order, the hopeless ones in the first two rounds only. All Spark
+strategies read the same Parquet files and end in nothing (`noop`); polars and DuckDB do as much on the same files;
+PostgreSQL has the rows in a table already.
 A line says when not to use Spark at all.
 
-Options: --rows N (2,000,000), --rounds N (3), --shapes NAME..., --no-postgres.
+Options: --rows N (2,000,000), --rounds N (6), --shapes NAME..., --no-postgres.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "hot key": {"hot_fraction": 0.2},
     "wide rows": {"duplicates": 2.0, "row_bytes": 2000},
 }
+ROUNDS_OF_ALL, HOPELESS = 2, 1.3
+"""After so many rounds, ways that take so many times as long as the fastest are left out."""
 WIDE_PART = 0.15
 """Wide rows are ten times as large, so there are fewer."""
 
@@ -68,6 +71,8 @@ class Table:
     cpu_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     shuffled: dict[str, float] = field(default_factory=dict)
     chosen: str = ""
+    probe_s: list[float] = field(default_factory=list)
+    """Seconds that `auto` took to sample."""
 
     def median_s(self, way: str) -> float:
         """Median seconds of a way."""
@@ -77,14 +82,24 @@ class Table:
         """The fewest bytes that any strategy shuffled."""
         return min(self.shuffled[way] for way in WAYS if way != "auto")
 
+    @property
+    def fastest(self) -> str:
+        """The strategy of Spark with the best median time, among those that ran in every round."""
+        every = [way for way in WAYS if way != "auto" and len(self.seconds[way]) == len(self.seconds["auto"])]
+        return min(every, key=self.median_s)
+
     def best_s(self) -> float:
         """The median seconds of Spark's fastest strategy."""
-        return min(self.median_s(way) for way in WAYS if way != "auto")
+        return self.median_s(self.fastest)
 
     def auto_against_best_s(self) -> list[float]:
         """In each round, auto's time over that of the strategy with the best median."""
-        best = min((way for way in WAYS if way != "auto"), key=self.median_s)
-        return [auto / other for auto, other in zip(self.seconds["auto"], self.seconds[best], strict=True)]
+        return [auto / other for auto, other in zip(self.seconds["auto"], self.seconds[self.fastest], strict=True)]
+
+    def hopeful(self) -> list[str]:
+        """Auto, and the ways that the rounds so far don't rule out as the fastest of Spark's."""
+        limit = HOPELESS * min(self.median_s(way) for way in WAYS)
+        return [way for way in WAYS if way == "auto" or self.median_s(way) <= limit]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -102,7 +117,7 @@ def main(argv: list[str] | None = None) -> None:
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--no-postgres", action="store_true")
     return parser.parse_args(argv)
@@ -122,8 +137,9 @@ def _measure(data: Data, rounds: int, *, with_postgres: bool) -> Table:
         ways: dict[str, Callable[[], Any]] = {way: lambda way=way: _spark(spark, data, way) for way in WAYS}
         ways |= {"DuckDB": lambda: _duckdb(data), "polars": lambda: _polars(data), **others}
         _spark(spark, data, "window")
-        for _ in range(rounds):
-            for way in order.sample(list(ways), len(ways)):
+        for number in range(rounds):
+            running = list(ways) if number < ROUNDS_OF_ALL else table.hopeful()
+            for way in order.sample(running, len(running)):
                 since = time.time()
                 started = time.monotonic()
                 outcome = ways[way]()
@@ -131,6 +147,7 @@ def _measure(data: Data, rounds: int, *, with_postgres: bool) -> Table:
                 marks.append((way, since, time.time()))
                 if way == "auto":
                     limited = outcome.choice.strategy == "window" and outcome.choice.group_limit
+                    table.probe_s.append(outcome.choice.took_s)
                     table.chosen = outcome.choice.strategy + (", group limit" if limited else "")
         close_session(spark)
         for way, since, until in marks:
@@ -208,12 +225,17 @@ def _distinct_on(uri: str) -> None:
 def _print(shape: str, table: Table, data: Data) -> None:
     size = data.fingerprint["bytes"] / 1e6
     print(f"\n{shape}: {data.rows:,} rows, {size:.0f} MB of Parquet; auto took {table.chosen}")
-    print(f"{'way':<22}{'shuffle MB':>11}{'of seed':>9}{'s':>8}{'CPU s':>8}")
+    ratios = sorted(table.auto_against_best_s())
+    print(
+        f"auto / {table.fastest} by time: {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}) in "
+        f"{len(ratios)} rounds; sampling took {statistics.median(table.probe_s):.2f} s"
+    )
+    print(f"{'way':<22}{'shuffle MB':>11}{'of seed':>9}{'s':>8}{'runs':>6}{'CPU s':>8}")
     for way in table.seconds:
         moved = table.shuffled.get(way)
         parts = f"{moved / 1e6:>11.1f}{moved / table.shuffled['seed']:>9.2f}" if moved is not None else " " * 20
         cpu = f"{statistics.median(table.cpu_s[way]):>8.1f}" if way in table.cpu_s else ""
-        print(f"{way:<22}{parts}{table.median_s(way):>8.2f}{cpu}")
+        print(f"{way:<22}{parts}{table.median_s(way):>8.2f}{len(table.seconds[way]):>6}{cpu}")
     single = min((way for way in table.seconds if way not in WAYS), key=table.median_s, default=None)
     if single and table.median_s(single) < table.best_s():
         share = table.median_s(single) / table.best_s()

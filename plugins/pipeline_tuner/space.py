@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import product
@@ -18,6 +19,10 @@ from pipeline_tuner.expression import Expression
 Scalar = bool | int | float | str
 Configuration = Mapping[str, Scalar]
 """One value for each active parameter of a space."""
+
+
+SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt])i?b?")
+"""An amount of memory as Spark writes it; a bare number is none."""
 
 
 def _parsed(text: str) -> str:
@@ -53,6 +58,8 @@ class Parameter(Frozen):
     """The parameter exists only in configurations where this holds: `method == 'jdbc'`."""
     tried: tuple[Scalar, ...] | None = None
     """The levels that a search chooses among: all by default, none (`[]`) to leave the parameter to presets."""
+    runners: tuple[Literal["process", "spark_submit", "glue"], ...] = ()
+    """The parameter exists only in studies whose `runner.kind` is one of these; in all by default."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> Parameter:
@@ -95,6 +102,18 @@ class Parameter(Frozen):
         if self.values and self.is_ordered:
             return tuple(float(value) for value in self.values)
         return tuple(bound for bound in (self.low, self.high) if bound is not None)
+
+    @cached_property
+    def sizes(self) -> Mapping[Scalar, float]:
+        """Bytes by value of a choice among amounts of memory (`512m`, `1g`); empty for all else."""
+        found = [SIZE.fullmatch(str(value).strip().lower()) for value in self.values]
+        if self.type != "choice" or not all(found):
+            return {}
+        return {
+            value: float(match[1]) * 1024 ** "bkmgt".index(match[2] or "b")
+            for value, match in zip(self.values, found, strict=True)
+            if match is not None
+        }
 
     @property
     def is_ordered(self) -> bool:

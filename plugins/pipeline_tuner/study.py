@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -158,6 +159,15 @@ class Study(BaseModel):
     prices: dict[str, float] = {}
     claims: tuple[Claim, ...] = ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _has_what_its_runner_has(cls, values: Any) -> Any:
+        """Leave out the parameters of other runners, so that no search spends a trial on them."""
+        try:
+            return _for_runner(values, values.get("runner", {}).get("kind", "spark_submit"))
+        except (AttributeError, KeyError, TypeError):
+            return values  # something of the wrong type, which the fields' own checks name
+
     @field_validator("presets")
     @classmethod
     def _has_presets(cls, presets: dict[str, dict[str, Scalar]]) -> dict[str, dict[str, Scalar]]:
@@ -206,6 +216,28 @@ class Study(BaseModel):
         """Every preset, the control first."""
         names = [self.control, *(name for name in self.presets if name != self.control)]
         return tuple(self.preset(name) for name in names)
+
+
+def _for_runner(values: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """The values without other runners' parameters: presets lose them, named lists that set one are left out."""
+    parameters = values["space"]["parameters"]
+    foreign = {name for name, p in parameters.items() if p.get("runners") and kind not in p["runners"]}
+    if not foreign:
+        return values
+    return {
+        **values,
+        "space": {**values["space"], "parameters": _without(foreign, parameters)},
+        "presets": {name: _without(foreign, preset) for name, preset in values["presets"].items()},
+        "strategies": {
+            name: partials
+            for name, partials in values.get("strategies", {}).items()
+            if not any(foreign & set(partial) for partial in partials)
+        },
+    }
+
+
+def _without(names: Set[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _checked(space: Space, key: str, partial: Configuration) -> None:

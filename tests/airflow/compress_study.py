@@ -14,6 +14,7 @@ MODES = [
     "exit",
     "silent",
     "heap",
+    "jvm_away",
     "killed",
     "killed_once",
     "hang_once",

@@ -86,7 +86,8 @@ def test_the_job_says_why_it_failed_without_the_password(runner, trial, caplog):
     ("mode", "kind", "words"),
     [
         ("exit", "error", "exit code 3:\ngiving up"),
-        ("heap", "out_of_memory", "Java heap space"),
+        ("heap", "out_of_memory", "^out of memory .*Java heap space"),
+        ("jvm_away", "out_of_memory", "^out of memory .*GC overhead limit exceeded"),
     ],
 )
 def test_a_job_that_ends_badly_fails_with_its_last_words(runner, trial, mode, kind, words):

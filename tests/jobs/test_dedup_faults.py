@@ -259,17 +259,25 @@ def test_a_cluster_that_loses_a_worker_ends_right(cluster: Cluster, database: st
 
 
 @pytest.mark.soak
-def test_no_memory_is_a_measured_failure(spark_env: dict[str, str], tmp_path: Path) -> None:
-    """A broadcast of 1.5 million keys does not fit into the smallest driver that Spark starts with."""
+def test_an_executor_without_memory_is_a_measured_result(cluster: Cluster, tmp_path: Path) -> None:
+    """A record of 60 MB is more than a heap of 512 MB has room for: the executor's JVM goes away with exit code 52."""
     document = {
         "contract": 1,
         "job": "dedup",
         "trial_id": "t",
-        "configuration": {"strategy": "semi_join", "driver_memory": "480m", "shuffle_partitions": 2},
+        "configuration": {
+            "strategy": "window",
+            "master": cluster.master,
+            "shuffle_partitions": 2,
+            "executor_memory": "512m",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.task.maxFailures": 2,
+        },
         "workload": {
             "name": "generated",
-            "folder": str(tmp_path),
-            "generator": {"rows": 1_500_000, "row_bytes": 8},
+            "folder": str(tmp_path / "data"),
+            "generator": {"rows": 2, "row_bytes": 60_000_000, "null_key_fraction": 0.0},
             "target": {"kind": "none"},
         },
         "warmups": 0,
@@ -277,6 +285,7 @@ def test_no_memory_is_a_measured_failure(spark_env: dict[str, str], tmp_path: Pa
     (tmp_path / "config.json").write_text(json.dumps(document))
     assert measure("dedup", run_job, tmp_path / "config.json", tmp_path / "measurement.json") == 0
     stop_jvm()
-    measurement = json.loads((tmp_path / "measurement.json").read_text())
-    assert measurement["failure"]["kind"] == "out_of_memory"
-    assert "out of memory at driver memory 480m" in measurement["failure"]["reason"]
+    failure = json.loads((tmp_path / "measurement.json").read_text())["failure"]
+    assert failure["kind"] == "out_of_memory", failure
+    assert failure["reason"].startswith("out of memory at executor memory 512m")
+    assert len(failure["reason"].splitlines()) == 1

@@ -82,7 +82,7 @@ def repr_of(given: Answer) -> tuple[list[str], list[str], list[str]]:
 
 
 @pytest.mark.parametrize("partitions", [1, 7])
-@pytest.mark.parametrize("strategy", ["window", "max_by"])
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_does_not_depend_on_partitions(records: DataFrame, strategy: str, partitions: int) -> None:
     spark = records.sparkSession
     before = spark.conf.get("spark.sql.shuffle.partitions")

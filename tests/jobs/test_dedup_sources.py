@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
@@ -12,7 +14,7 @@ import pytest
 from dedup_runs import config, latest_of, query, run, write_events
 from pyspark.sql import SparkSession
 
-from pipeline_jobs.contract import BadConfigurationError, JobError, TrialConfig
+from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError, TrialConfig
 from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.session import close_session, open_session
 
@@ -84,9 +86,9 @@ def test_parquet_output_is_switched_at_once(spark: SparkSession, database: str, 
         (
             {"x.json": '{"id": "a", "at": 1\nnot json'},
             {"format": "json", "path": "x.json"},
-            "record that can't be read",
+            r"file \S+x\.json has a record that can't be read",
         ),
-        ({"x.csv": "a,one,1,x\n"}, {"format": "csv", "path": "x.csv"}, "record that can't be read"),
+        ({"x.csv": "a,one,1,x\n"}, {"format": "csv", "path": "x.csv"}, r"x\.csv has a record .*\[a,null,1,x\]"),
         ({"x.parquet": "PAR1 not at all"}, {"format": "parquet", "path": "x.parquet"}, "damaged|not Parquet"),
         ({"x.json": "{}"}, {"format": "json", "path": "x.json", "schema": "id STRING"}, "no column at, version"),
         (
@@ -109,6 +111,38 @@ def test_a_wrong_source_gets_one_message(
     assert isinstance(error, BadConfigurationError)
     assert re.search(message, str(error))
     assert len(str(error).splitlines()) == 1
+
+
+def test_a_wrong_type_and_a_database_that_refuses_get_one_message(
+    spark: SparkSession, database: str, tmp_path: Path
+) -> None:
+    events = write_events(tmp_path / "events", ROWS)
+    mistyped = {"format": "parquet", "path": events, "schema": TYPES.replace("at BIGINT", "at TIMESTAMP")}
+    locked_out = re.sub(r"://([^:]+):[^@]+@", r"://\1:hunter2@", database)
+    target = {"kind": "postgresql", "table": "latest"}
+    query(database, "CREATE TABLE latest (id text UNIQUE, at text, version int, status text)")
+    cases = [
+        (
+            config(mistyped, NONE, database),
+            BadConfigurationError,
+            r"part\.parquet has INT64 in column at, where",
+        ),
+        (config({"format": "jdbc", "path": "gone"}, NONE, database), BadConfigurationError, 'relation "gone" does not'),
+        (config({"format": "jdbc", "path": "x"}, NONE, locked_out), InfrastructureError, "password authentication"),
+        (config({"format": "parquet", "path": events}, target, locked_out), InfrastructureError, "password authentic"),
+        (
+            config({"format": "parquet", "path": events}, target, database),
+            BadConfigurationError,
+            "refused the rows for",
+        ),
+    ]
+    for given, kind, message in cases:
+        os.environ["DEDUP_TEST_TARGET"] = locked_out if kind is InfrastructureError else database
+        error = error_of(spark, replace(given, configuration={"strategy": "window"}))
+        assert isinstance(error, kind), message
+        assert re.search(message, str(error)), str(error)
+        assert len(str(error).splitlines()) == 1
+        assert "hunter2" not in str(error)
 
 
 def error_of(spark: SparkSession, given: TrialConfig) -> Exception:

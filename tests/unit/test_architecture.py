@@ -36,8 +36,7 @@ ALLOWED = {
     "analysis": {*NOUNS, "analysis"},
     "recommend": {*NOUNS, "analysis", "recommend"},
     "store": {*NOUNS, "store"},
-    # settings: where the file of Glue's prices lies; read only for the one job that has a price list.
-    "report": {*NOUNS, "report", "analysis", "recommend", "plots", "plots_of_runs", "settings"},
+    "report": {*NOUNS, "report", "analysis", "recommend", "plots", "plots_of_runs"},
     "web": {*NOUNS, "web", "connections", "store", "report", "analysis", "recommend", "plots", "settings"},
     "runners": {*NOUNS, "runners", "settings", "analysis"},
     "local": {*NOUNS, "local", "store", "report"},

@@ -49,14 +49,18 @@ def test_shuffle_goes_to_s3_only_where_disks_are_too_small() -> None:
     arguments = size(Need(1000, 900 * GB, 0.1 * GB), PRICES).arguments({})
     assert arguments["--write-shuffle-files-to-s3"] == "true"
     assert arguments["--conf"].startswith("spark.shuffle.glue.s3ShuffleBucket=s3://")
+    arguments = size(Need(1000, 900 * GB, 0.1 * GB), PRICES).arguments({"shuffle_partitions": 64, "adaptive": True})
+    assert arguments["--conf"].split(" --conf ")[:2] == [
+        "spark.sql.shuffle.partitions=64", "spark.sql.adaptive.enabled=true",
+    ]  # fmt: skip
 
 
-def _result(label: str, strategy: str, megabytes: float, **configuration: object) -> TrialResult:
+def _result(label: str, strategy: str, megabytes: float, peak: float = 1e8, **configuration: object) -> TrialResult:
     plan = TrialPlan(label, "s", "search", 1, 1, 1, label, {"strategy": strategy, "counts": "observe", **configuration})
     metrics = {
         "shuffle_write_bytes": megabytes * 1e6,
         "executor_cpu_s": 10.0,
-        "peak_execution_memory_bytes": 1e8,
+        "peak_execution_memory_bytes": peak,
         "tasks": 12.0,
         "task_skew": 1.2,
     }
@@ -77,6 +81,7 @@ def test_advice_is_split_and_names_its_evidence() -> None:
         _result("window", "window", 440),
         _result("auto", "semi_join", 103, shuffle_partitions=8),
         _result("counting", "seed", 880, counts="count"),
+        _result("writers", "seed", 912, shuffle_partitions=100, write_partitions=50),
         TrialResult(
             _result("tiny", "max_by", 1).plan, "failed", failure="out_of_memory", reason="out of memory at 512m"
         ),
@@ -88,10 +93,26 @@ def test_advice_is_split_and_names_its_evidence() -> None:
     assert "Don't repartition before the window" in code
     assert "100 partitions moved 880.0 MB, 400 moved 880.0 MB" in code
     assert "Keep the counts" in code
-    assert "`tiny` failed: out of memory at 512m" in infrastructure
+    assert "50 partitions there moved 912.0 MB, none moved 880.0 MB" in code
+    assert "more memory than `tiny` has:** it failed, out of memory at 512m." in infrastructure
+    assert "17.7 GB" in infrastructure, "what document 002 tells to watch"
     assert '"WorkerType": "G.1X"' in infrastructure
     assert "an estimate" in infrastructure
+    assert "unverified" not in infrastructure
     assert advice([], PRICES, pick=None) == ""
+
+
+def test_a_price_that_nobody_has_seen_says_so_wherever_it_is_used() -> None:
+    assert "unverified" not in PRICES.source("G.1X")
+    assert "the price of R workers on Glue 5.1 is unverified" in PRICES.source("R.2X")
+    assert "on Glue 6.0 is unverified" in PRICES.source("G.1X", glue="6.0")
+    assert PRICES.per_hour("G.1X", 10, glue="6.0") == pytest.approx(10 * 0.308)
+    assert PRICES.per_hour("R.1X", 10, glue="5.0") == pytest.approx(10 * 0.52)
+    with pytest.raises(StudyError, match=r"no prices for Glue 1\.0: it begins at 2\.0"):
+        PRICES.per_hour("G.1X", 1, glue="1.0")
+    text = advice([_result("thirsty", "max_by", 100, peak=3 * GB)], PRICES, pick="thirsty")
+    assert '"WorkerType": "R.1X"' in text
+    assert "the price of R workers on Glue 5.1 is unverified: check it on AWS's page" in text
 
 
 def _probe(**changes: float) -> Probe:

@@ -96,3 +96,18 @@ def test_options_default_to_the_study_and_refuse_what_it_does_not_have():
     ]:
         with pytest.raises(StudyError, match=message):
             sweep_options(study, "s1", chosen)
+
+
+def test_a_parameter_of_another_runner_is_not_in_the_space():
+    sized = STUDY.replace(
+        "default: 4}", "default: 4}\n    workers: {type: integer, low: 2, high: 9, default: 2, runners: [glue]}"
+    )
+    sized += "strategies:\n  sizes: [{workers: 3}, {workers: 5}]\n  threads: [{partitions: 2}]\n"
+    sized = sized.replace("fast: {partitions: 8}", "fast: {partitions: 8, workers: 4}")
+    here, there = parse_study(sized), parse_study(sized + "runner: {kind: glue, options: {bucket: b}}\n")
+    assert "workers" not in here.space.parameters
+    assert here.preset("fast").configuration == {"method": "copy", "partitions": 8}
+    assert set(here.strategies) == {"threads"}
+    assert there.preset("fast").configuration["workers"] == 4
+    assert set(there.strategies) == {"sizes", "threads"}
+    assert Study.model_validate(here.model_dump(mode="json")) == here

@@ -126,13 +126,14 @@ def _judged_advice(options: SweepOptions, claim: Claim, differences: list[float]
     if not math.isfinite(gain.high):
         return Verdict(claim, "not separable", f"only {counted(gain.n, 'block')} held both", gain)
     zone = 1 + options.budget.indifference
+    if gain.high < zone and gain.low > 1 / zone:
+        # However surely it is there: advice that is worth less than what matters to the user is no advice.
+        within = percent(options.budget.indifference)
+        return Verdict(claim, "refuted", f"{_gain_words(gain)}: no difference of {within} or more", gain)
     if gain.low > 1:
         return Verdict(claim, "confirmed", _gain_words(gain), gain)
     if gain.high < 1:
         return Verdict(claim, "refuted", _gain_words(gain), gain)
-    if gain.high < zone and gain.low > 1 / zone:
-        within = percent(options.budget.indifference)
-        return Verdict(claim, "refuted", f"{_gain_words(gain)}: no difference of {within} or more", gain)
     return Verdict(claim, "not separable", f"{_gain_words(gain)}: too uncertain to tell", gain)
 
 

@@ -1,8 +1,10 @@
-"""What AWS Glue's workers are and cost: include/configs/prices.yaml, parsed. No I/O."""
+"""What AWS Glue's workers are and cost: include/configs/prices.yaml, parsed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Literal
 
 import yaml
@@ -14,14 +16,18 @@ from pipeline_tuner.space import Frozen
 
 ExecutionClass = Literal["STANDARD", "FLEX"]
 
+DEFAULT_GLUE = "5.1"
+"""The version of Glue that trials run on where a study names none."""
+
 
 class Worker(Frozen):
-    """One worker of a type. Its memory and disk are what AWS states; Spark gets less."""
+    """One worker of a type. Its memory is what AWS states; Spark gets less."""
 
     dpu: float = Field(gt=0)
     vcpu: int = Field(gt=0)
     memory_gb: float = Field(gt=0)
-    disk_gb: float = Field(gt=0)
+    free_disk_gb: float | None = Field(default=None, gt=0)
+    """Free for shuffle files, by AWS's word; None where AWS doesn't say."""
     memory_optimised: bool = False
 
     @property
@@ -30,16 +36,36 @@ class Worker(Frozen):
         return self.memory_gb / self.vcpu
 
 
+class Rates(Frozen):
+    """What a DPU-hour costs, from a version of Glue on."""
+
+    glue: str = Field(pattern=r"^\d+\.\d+$")
+    STANDARD: float = Field(gt=0)
+    FLEX: float = Field(gt=0)
+    m_dpu: float = Field(gt=0)
+    """Of an M-DPU-hour: R workers, which have no FLEX."""
+    unverified: tuple[Literal["STANDARD", "FLEX", "m_dpu"], ...] = ()
+    """Rates that nobody of this project has seen on AWS's own page."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What one DPU-hour costs, and whether the price file vouches for it."""
+
+    value: float
+    is_verified: bool
+    what: str
+
+
 class Prices(Frozen):
     """Prices of one region at one date."""
 
-    version: Literal[1]
+    version: Literal[2]
     as_of: date
     region: str
     currency: str
     minimum_billed_s: float = Field(ge=0)
-    dpu_hour: dict[ExecutionClass, float]
-    m_dpu_hour: dict[ExecutionClass, float]
+    rates: tuple[Rates, ...] = Field(min_length=1)
     workers: dict[str, Worker]
 
     def worker(self, name: str) -> Worker:
@@ -48,26 +74,58 @@ class Prices(Frozen):
             raise StudyError(f"worker type {name!r} is not in the price file; it has {', '.join(self.workers)}")
         return self.workers[name]
 
-    def per_hour(self, worker_type: str, workers: int, execution_class: ExecutionClass = "STANDARD") -> float:
-        """The cost of an hour of so many workers. Raises StudyError where the class is not sold for the type."""
-        worker = self.worker(worker_type)
-        rates = self.m_dpu_hour if worker.memory_optimised else self.dpu_hour
-        if execution_class not in rates:
+    def rate(self, worker_type: str, execution_class: ExecutionClass = "STANDARD", glue: str = DEFAULT_GLUE) -> Rate:
+        """The price of a DPU-hour. Raises StudyError where it is not sold, or not in the file."""
+        is_m = self.worker(worker_type).memory_optimised
+        if is_m and execution_class != "STANDARD":
             raise StudyError(f"the price file has no {execution_class} price for {worker_type}")
-        return workers * worker.dpu * rates[execution_class]
+        rates = self._rates_of(glue)
+        name = "m_dpu" if is_m else execution_class
+        what = f"the price of {'R workers' if is_m else f'a DPU-hour ({execution_class})'} on Glue {glue}"
+        return Rate(getattr(rates, name), name not in rates.unverified, what)
+
+    def per_hour(
+        self,
+        worker_type: str,
+        workers: int,
+        execution_class: ExecutionClass = "STANDARD",
+        glue: str = DEFAULT_GLUE,
+    ) -> float:
+        """The cost of an hour of so many workers. Raises StudyError where the class is not sold for the type."""
+        return workers * self.worker(worker_type).dpu * self.rate(worker_type, execution_class, glue).value
 
     def cost(
-        self, worker_type: str, dpu_seconds: float, duration_s: float, execution_class: ExecutionClass = "STANDARD"
+        self,
+        worker_type: str,
+        dpu_seconds: float,
+        duration_s: float,
+        execution_class: ExecutionClass = "STANDARD",
+        glue: str = DEFAULT_GLUE,
     ) -> float:
         """The cost of a run, the minimum billed time included. `dpu_seconds` as Glue reports them."""
         billed = max(1.0, self.minimum_billed_s / max(duration_s, 1e-9))
-        one = self.per_hour(worker_type, 1, execution_class) / self.worker(worker_type).dpu
-        return dpu_seconds * billed * one / 3600
+        return dpu_seconds * billed * self.rate(worker_type, execution_class, glue).value / 3600
 
-    @property
-    def source(self) -> str:
-        """Which prices these are, for a report."""
-        return f"{self.currency}, {self.region}, as of {self.as_of}"
+    def source(self, worker_type: str, execution_class: ExecutionClass = "STANDARD", glue: str = DEFAULT_GLUE) -> str:
+        """Which prices a cost was computed by, for whoever reads the cost."""
+        rate = self.rate(worker_type, execution_class, glue)
+        doubt = "" if rate.is_verified else f"; {rate.what} is unverified: check it on AWS's page"
+        return f"{self.currency}, {self.region}, as of {self.as_of}{doubt}"
+
+    def _rates_of(self, glue: str) -> Rates:
+        fitting = [rates for rates in self.rates if _version(rates.glue) <= _version(glue)]
+        if not fitting:
+            raise StudyError(f"the price file has no prices for Glue {glue}: it begins at {self.rates[0].glue}")
+        return max(fitting, key=lambda rates: _version(rates.glue))
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
+
+
+def load_prices(path: Path) -> Prices:
+    """Prices from a file. Raises StudyError naming what is wrong."""
+    return parse_prices(path.read_text(encoding="utf-8"))
 
 
 def parse_prices(text: str) -> Prices:

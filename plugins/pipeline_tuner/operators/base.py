@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -118,16 +119,21 @@ class JobOperator(BaseOperator):
         repeats: int = 1,
         min_work_s: float = 0.0,
         timeout_s: float = float("inf"),
+        kept: Mapping[str, Any] | None = None,
     ) -> TrialResult:
-        """Run the job once under its runner; whatever becomes of it is a result."""
-        try:
+        """Run the job once under its runner; whatever becomes of it is a result.
+
+        `kept` is what an operator that defers needs again when it goes on.
+        """
+
+        def measure() -> Measurement:
             connections = job_connections(study.runner.connections)
-            with TemporaryDirectory(prefix="trial-", dir=settings.work_folder(), ignore_cleanup_errors=True) as folder:
+            with trial_folder() as folder:
                 run = TrialRun(
                     job=study.job,
                     trial_id=plan.trial_id,
                     configuration=plan.configuration,
-                    folder=Path(folder),
+                    folder=folder,
                     workload={"name": study.workload.name, **workload},
                     environment=connections.environment,
                     connections=connections.variables,
@@ -136,16 +142,15 @@ class JobOperator(BaseOperator):
                     repeats=repeats,
                     min_work_s=min_work_s,
                 )
-                return TrialResult.of(plan, self._measure(study, run, timeout_s, plan.sweep_id))
-        except TrialFailedError as error:
-            return TrialResult(plan, "failed", failure=error.kind, reason=str(error))
-        except MeasurementError as error:
-            return TrialResult(plan, "failed", failure="invalid_measurement", reason=str(error))
-        except InfrastructureError as error:
-            return TrialResult(plan, "failed", failure="infrastructure", reason=str(error))
+                return self.measure(study, run, plan, timeout_s, kept or {})
 
-    def _measure(self, study: Study, run: TrialRun, timeout_s: float, sweep_id: str) -> Measurement:
-        self._runner = runner_for(study, sweep_id=sweep_id)
+        return result_of(plan, measure)
+
+    def measure(
+        self, study: Study, run: TrialRun, plan: TrialPlan, timeout_s: float, kept: Mapping[str, Any]
+    ) -> Measurement:
+        """The measurement of one run of the job, waited for here. An operator that defers overrides this."""
+        self._runner = runner_for(study, sweep_id=plan.sweep_id)
         try:
             return self._runner.run(run, timeout_s)
         finally:
@@ -159,3 +164,22 @@ class JobOperator(BaseOperator):
         trial = self.trial or {}
         control = " (control)" if trial.get("is_control") else ""
         return f"block {trial.get('block')} · {trial.get('label')}{control}"
+
+
+@contextmanager
+def trial_folder() -> Iterator[Path]:
+    """A folder for one run's files, gone afterwards."""
+    with TemporaryDirectory(prefix="trial-", dir=settings.work_folder(), ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def result_of(plan: TrialPlan, measure: Callable[[], Measurement]) -> TrialResult:
+    """What a measurement, or the failure to get one, amounts to."""
+    try:
+        return TrialResult.of(plan, measure())
+    except TrialFailedError as error:
+        return TrialResult(plan, "failed", failure=error.kind, reason=str(error))
+    except MeasurementError as error:
+        return TrialResult(plan, "failed", failure="invalid_measurement", reason=str(error))
+    except InfrastructureError as error:
+        return TrialResult(plan, "failed", failure="infrastructure", reason=str(error))

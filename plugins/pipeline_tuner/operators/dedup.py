@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from math import isinf
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pipeline_tuner.operators.base import JobOperator
+from airflow.sdk.exceptions import TaskDeferred
+
+from pipeline_tuner.connections import open_store
+from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.operators.base import JobOperator, result_of, trial_folder
+from pipeline_tuner.operators.configuration import Choice
+from pipeline_tuner.operators.production import conclude_production
+from pipeline_tuner.operators.trials import conclude_trial, known_sweep, trial_arguments
+from pipeline_tuner.runners import TrialFailedError, TrialRun, runner_for
 from pipeline_tuner.study import Study
+from pipeline_tuner.trial import TrialPlan, TrialResult
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from pipeline_tuner.measurement import Measurement
+    from pipeline_tuner.runners.glue import GlueRunner
 
 
 class GlueDedupOperator(JobOperator):
     """Keep the latest record of each key, on Spark or on Glue as `runner.kind` says. Parameters as in JobOperator.
 
     In production the target is kept and merged into, and with `target.bookmark` only new records are read.
+
+    :param deferrable: On Glue, leave the waiting to Airflow's triggerer; elsewhere it changes nothing. A study's
+        sweeps defer where its `runner.options.deferrable` says so.
     """
 
     job: ClassVar[str | None] = "dedup"
+
+    def __init__(self, *, deferrable: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deferrable = deferrable
 
     def production_workload(self, study: Study, context: Context) -> dict[str, Any]:
         """The study's workload on a target that stays: a trial's is emptied before each repeat."""
@@ -26,3 +50,71 @@ class GlueDedupOperator(JobOperator):
         if not (self.workload or {}).get("target"):
             target["table"] = f"{study.study}_latest"
         return {**workload, "target": target}
+
+    def measure(
+        self, study: Study, run: TrialRun, plan: TrialPlan, timeout_s: float, kept: Mapping[str, Any]
+    ) -> Measurement:
+        """On Glue and deferrable: start the run and leave this worker. Else as every job."""
+        if study.runner.kind != "glue" or not (self.deferrable or study.runner.options.get("deferrable")):
+            return super().measure(study, run, plan, timeout_s, kept)
+        # Imported here: AWS's client takes a second, which no DAG parse should pay.
+        from pipeline_tuner.runners.glue_trigger import GlueRunTrigger
+
+        run, runner = _with_own_table(run), self._glue_runner(study)
+        run.write_config()
+        runner.start(run)
+        trigger = GlueRunTrigger(
+            job_name=runner.handle["job_name"],
+            run_id=runner.handle["run_id"],
+            conn_id=runner.conn_id,
+            poll_s=runner.options.poll_s,
+            deadline=None if isinf(timeout_s) else (datetime.now(UTC) + timedelta(seconds=timeout_s)).isoformat(),
+            carried={"plan": plan.to_dict(), "handle": runner.handle, **kept},
+        )
+        raise TaskDeferred(trigger=trigger, method_name="resume")
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Take up the run that the triggerer saw end. Returns and raises as `execute` does."""
+        carried = event["carried"]
+        plan = TrialPlan.from_dict(carried["plan"])
+        if not self.trial:
+            study = self.load_study()
+            result = self._taken_up(study, plan, event)
+            started_at = datetime.fromisoformat(carried["started_at"])
+            return conclude_production(self, study, Choice(**carried["choice"]), result, context, started_at)
+        # The trial that was taken may be another than the one that Airflow handed to this instance.
+        self.trial, self.configuration = trial_arguments(plan).values()
+        with open_store(self.results_conn_id) as store:
+            study = known_sweep(store, plan.sweep_id).study_definition
+            result = self._taken_up(study, plan, event)
+            store.record_result(result)
+        return conclude_trial(result, context)
+
+    def _taken_up(self, study: Study, plan: TrialPlan, event: Mapping[str, Any]) -> TrialResult:
+        def measure() -> Measurement:
+            if event["state"] == "DEADLINE":
+                raise TrialFailedError("timeout", "it ran longer than a trial may take, and was stopped")
+            with trial_folder() as folder:
+                run = TrialRun(study.job, plan.trial_id, plan.configuration, folder)
+                runner = self._glue_runner(study)
+                runner.take_up(run, event["carried"]["handle"])
+                if event["state"] == "LOST":
+                    # A retry starts another run: this one must not go on beside it.
+                    runner.cancel()
+                    raise InfrastructureError(f"the Glue run was lost sight of: {event['reason']}")
+                return runner.collect(runner.wait(0))
+
+        return result_of(plan, measure)
+
+    def _glue_runner(self, study: Study) -> GlueRunner:
+        self._runner = runner_for(study)
+        return self._runner  # type: ignore[return-value]  # by runner.kind
+
+
+def _with_own_table(run: TrialRun) -> TrialRun:
+    """Deferred trials hold no lock, and may run side by side: each has a scratch table of its own."""
+    target = run.workload.get("target", {})
+    if not target.get("scratch") or "table" not in target:
+        return run
+    table = f"{target['table']}_{sha256(run.trial_id.encode()).hexdigest()[:8]}"
+    return replace(run, workload={**run.workload, "target": {**target, "table": table}})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset
 
 from pipeline_tuner import settings
+from pipeline_tuner.analysis.glue_prices import load_prices
 from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import Recommendation
@@ -96,6 +97,7 @@ def write_analysis(
             history=history,
             environment=dict(sweep.environment or {}),
             workload=dict(sweep.workload or {}),
+            glue_prices=load_prices(settings.prices_file()),
         )
         store.record_analysis(sweep.sweep_id, path.read_text(encoding="utf-8"), str(path))
         pictures = {picture.stem: picture.read_text(encoding="utf-8") for picture in path.parent.glob("*.svg")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -34,18 +35,26 @@ def run_production(operator: JobOperator, context: Context) -> dict[str, Any]:
     )
     operator.log.info("Configuration %s (%s: %s): %s", choice.label, choice.source, choice.reason, choice.configuration)
     started_at = datetime.now(UTC)
-    result = _run(operator, study, choice, context)
+    result = _run(operator, study, choice, context, started_at)
+    return conclude_production(operator, study, choice, result, context, started_at)
+
+
+def conclude_production(
+    operator: JobOperator, study: Study, choice: Choice, result: TrialResult, context: Context, started_at: datetime
+) -> dict[str, Any]:
+    """Note how a run went and report it. Raises AirflowException where it failed."""
     _record(operator, study, choice, result, context, started_at)
     if result.status == "failed":
         raise AirflowException(f"The job failed ({result.failure}): {result.reason}")
     return _report(study, choice, result)
 
 
-def _run(operator: JobOperator, study: Study, choice: Choice, context: Context) -> TrialResult:
+def _run(operator: JobOperator, study: Study, choice: Choice, context: Context, started_at: datetime) -> TrialResult:
     run_id = observation_id(context)
     plan = TrialPlan(run_id, "", "search", 0, 0, 0, choice.label, choice.configuration)
     workload = operator.production_workload(study, context)
-    return operator.run_job(study, plan, workload=workload, timeout_s=operator.timeout_s or float("inf"))
+    kept = {"choice": asdict(choice), "started_at": started_at.isoformat()}
+    return operator.run_job(study, plan, workload=workload, timeout_s=operator.timeout_s or float("inf"), kept=kept)
 
 
 def observation_id(context: Context) -> str:

@@ -27,6 +27,11 @@ def run_trial(operator: JobOperator, context: Context) -> dict[str, Any]:
         plan = _take(operator, context, store)
         result = run_planned(operator, plan, known_sweep(store, plan.sweep_id))
         store.record_result(result)
+    return conclude_trial(result, context)
+
+
+def conclude_trial(result: TrialResult, context: Context) -> dict[str, Any]:
+    """The record of a trial whose result is stored. Raises as `run_trial` does."""
     report = trial_report(result)
     if result.status == "measured":
         return report

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_tuner.analysis.evidence import settled
+from pipeline_tuner.analysis.glue_prices import Prices
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report import answers, background, growth, inside, meaning, nights, stages, streaming
 from pipeline_tuner.report.dedup_advice import code_and_infrastructure
@@ -54,11 +55,13 @@ def write_report(
     history: Sequence[TrialResult] = (),
     environment: Mapping[str, Any] | None = None,
     workload: Mapping[str, Any] | None = None,
+    glue_prices: Prices | None = None,
 ) -> Path:
     """Write `analysis.md` and its pictures into the folder (made where missing); the path of the Markdown.
 
     `history` are trials of earlier sweeps of the same workload and environment. `environment` and `workload`
-    are taken from the trials' own measurements where they aren't given. Sections with nothing to say are left out.
+    are taken from the trials' own measurements where they aren't given; `glue_prices` say what a dedup costs on Glue.
+    Sections with nothing to say are left out.
     Raises ValueError without a recommendation: a sweep that ended in NoRecommendationError has none to write on.
     """
     if not recommendations:
@@ -74,6 +77,7 @@ def write_report(
         environment=environment or _first_record(whole, "environment"),
         workload=workload or _first_record(whole, "workload"),
         folder=folder,
+        glue_prices=glue_prices,
     )
     path = folder / FILE
     path.write_text(_document(story), encoding="utf-8")

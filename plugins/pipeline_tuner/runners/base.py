@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -126,21 +127,34 @@ class Runner(ABC):
 
 
 SIGKILLED = 137
-OUT_OF_MEMORY_TEXTS = ("java.lang.OutOfMemoryError", "MemoryError", "Cannot allocate memory")
+OUT_OF_MEMORY = re.compile(r"java\.lang\.OutOfMemoryError[^\n]*|\bMemoryError\b[^\n]*|Cannot allocate memory")
+MEMORY_SETTINGS = ("driver_memory", "executor_memory", "spark.executor.memoryOverhead", "worker_type", "memory")
+"""Parameters that say how much memory a trial had."""
 
 
 def measurement_of(run: TrialRun, exit_code: int, *, kernel_kills_before: int | None) -> Measurement:
     """What a job that ended on this machine amounts to: its measurement, or the reason why there is none."""
-    if exit_code == 0:
-        return run.read_measurement()
+    measurement = run.read_measurement() if exit_code == 0 else None
+    if measurement is not None and (measurement.failure is None or measurement.failure.kind != "infrastructure"):
+        return measurement
+    # A job whose JVM went away saw no more than that; the JVM's last words say why it did.
+    said = OUT_OF_MEMORY.search(run.output.text())
+    if said is not None:
+        raise TrialFailedError("out_of_memory", f"{out_of_memory(run.configuration)} ({said[0].strip()})")
+    if measurement is not None:
+        return measurement
     tail = run.output.tail()
-    if any(text in tail for text in OUT_OF_MEMORY_TEXTS):
-        raise TrialFailedError("out_of_memory", f"the job ran out of memory (exit code {exit_code}):\n{tail}")
     if exit_code != SIGKILLED:
         raise TrialFailedError("error", f"the job ended with exit code {exit_code}:\n{tail}")
     if kernel_kills_before is None or (kernel_kills() or 0) > kernel_kills_before:
-        raise TrialFailedError("out_of_memory", "the kernel killed the job: the machine ran out of memory")
+        raise TrialFailedError("out_of_memory", f"{out_of_memory(run.configuration)}: the kernel killed the job")
     raise InfrastructureError("something killed the job (SIGKILL) that was not the kernel's lack of memory")
+
+
+def out_of_memory(configuration: Configuration) -> str:
+    """What happened, with how much memory the configuration gave: `out of memory at driver memory 512m`."""
+    given = [f"{name.replace('_', ' ')} {configuration[name]}" for name in MEMORY_SETTINGS if name in configuration]
+    return f"out of memory at {', '.join(given)}" if given else "out of memory"
 
 
 def kernel_kills() -> int | None:

@@ -62,14 +62,13 @@ def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
 
 def _glue_runner(study: Study) -> Runner:
     # Imported here: AWS's client takes a second, which no DAG parse should pay.
-    from pipeline_tuner.analysis.glue_prices import parse_prices
+    from pipeline_tuner.analysis.glue_prices import load_prices
     from pipeline_tuner.runners.glue import GlueRunner
 
-    prices = settings.prices_file().read_text(encoding="utf-8")
     return GlueRunner(
         _script(study),
         modules=settings.jobs_folder(),
-        prices=parse_prices(prices),
+        prices=load_prices(settings.prices_file()),
         conn_id=study.runner.conn_id,
         options={name: value for name, value in study.runner.options.items() if name != "script"},
     )

@@ -7,8 +7,11 @@ measurement that was not made again is none (`durable=False`, in the words of Ai
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -19,32 +22,19 @@ from airflow.providers.amazon.aws.hooks.glue import GlueJobHook
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field, ValidationError
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from pipeline_tuner.analysis.glue_prices import ExecutionClass, Prices
+from pipeline_tuner.analysis.glue_prices import DEFAULT_GLUE, ExecutionClass, Prices
 from pipeline_tuner.analysis.glue_sizing import glue_arguments
 from pipeline_tuner.exceptions import InfrastructureError, StudyError
 from pipeline_tuner.measurement import Measurement, first_problem
+from pipeline_tuner.runners.aws_calls import BUSY_S, explained, patiently
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun
 from pipeline_tuner.runners.glue_figures import billed_figures, cloudwatch_figures
 from pipeline_tuner.space import Frozen
 
-POLL_S = 5.0
-BUSY_S = 600.0
-"""How long to try again while AWS throttles, or while other runs hold the job's concurrency."""
+log = logging.getLogger(__name__)
 
-TRY_AGAIN = (
-    "ThrottlingException",
-    "Throttling",
-    "TooManyRequestsException",
-    "RequestLimitExceeded",
-    "ConcurrentRunsExceededException",
-    "ResourceNumberLimitExceededException",
-    "ServiceUnavailable",
-    "InternalServiceException",
-    "OperationTimeoutException",
-)
-NO_PERMISSION = ("AccessDenied", "AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException", "403")
+POLL_S = 5.0
 ENDED = ("SUCCEEDED", "FAILED", "ERROR", "STOPPED", "TIMEOUT", "EXPIRED")
 MEMORY_SIGNS = ("OutOfMemory", "out of memory", "exit code 137", "exit code 52", "OUT_OF_MEMORY", "memory limits")
 
@@ -59,7 +49,7 @@ class GlueOptions(Frozen):
     """Glue job definitions are named after it, one for each version of the code."""
     role_arn: str | None = None
     role_name: str | None = None
-    glue_version: str = "5.1"
+    glue_version: str = DEFAULT_GLUE
     concurrent_runs: int = Field(default=4, ge=1)
     timeout_minutes: int = Field(default=60, ge=1)
     execution_class: ExecutionClass = "STANDARD"
@@ -69,6 +59,8 @@ class GlueOptions(Frozen):
     arguments: dict[str, str] = {}
     """More job arguments, for every trial."""
     poll_s: float = Field(default=POLL_S, gt=0)
+    deferrable: bool = False
+    """Whether the trials of a sweep leave their waiting to the triggerer."""
 
 
 class GlueRunner(Runner):
@@ -78,7 +70,7 @@ class GlueRunner(Runner):
         self, script: Path, *, modules: Path, prices: Prices, conn_id: str | None, options: Mapping[str, Any]
     ) -> None:
         self._script, self._modules, self._prices = script, modules, prices
-        self._conn_id = conn_id or "aws_default"
+        self.conn_id = conn_id or "aws_default"
         try:
             self.options = GlueOptions.model_validate(dict(options))
         except ValidationError as error:
@@ -102,16 +94,24 @@ class GlueRunner(Runner):
             code = self._upload_code()
             self._s3.load_file(str(run.config_path), self._key(run, "config.json"), self.options.bucket, replace=True)
             self._hook = self._job_hook(code, run)
-            started = self._patiently(self._hook.initialize_job, self._arguments(code, run), self._size(run))
+            started = self._patiently(
+                self._hook.initialize_job,
+                self._arguments(code, run),
+                self._size(run),
+                patience_s=BUSY_S + 60 * self.options.timeout_minutes,
+            )
         except (ClientError, BotoCoreError) as error:
             raise InfrastructureError(explained(error)) from None
         self._run_id = started["JobRunId"]
 
     def wait(self, timeout_s: float) -> int:
-        """0 where the run succeeded, 1 otherwise. Raises TimeoutError."""
+        """0 where the run succeeded, 1 otherwise. Raises TimeoutError, InfrastructureError where AWS refuses."""
         deadline = monotonic() + timeout_s
         while True:
-            self._state = self._patiently(self._job_run)
+            try:
+                self._state = self._patiently(self._job_run)
+            except (ClientError, BotoCoreError) as error:
+                raise InfrastructureError(explained(error)) from None
             if self._state["JobRunState"] in ENDED:
                 return 0 if self._state["JobRunState"] == "SUCCEEDED" else 1
             if monotonic() > deadline:
@@ -137,19 +137,37 @@ class GlueRunner(Runner):
         )
 
     def cancel(self) -> None:
-        """Stop the run, if there is one that has not ended."""
+        """Stop the run, if there is one that has not ended. Where AWS refuses, the log says which run goes on."""
         if self._run_id and self._state.get("JobRunState") not in ENDED:
             run_id, self._run_id = self._run_id, None
-            self._patiently(self._hook.conn.batch_stop_job_run, JobName=self._hook.job_name, JobRunIds=[run_id])
+            try:
+                self._patiently(self._hook.conn.batch_stop_job_run, JobName=self._hook.job_name, JobRunIds=[run_id])
+            except (ClientError, BotoCoreError) as error:
+                log.error("Stop run %s of Glue job %s by hand: %s", run_id, self._hook.job_name, explained(error))
+
+    @property
+    def handle(self) -> dict[str, str]:
+        """What another process needs to take the started run up again; no secret is in it."""
+        return {
+            "job_name": str(self._hook.job_name),
+            "run_id": str(self._run_id),
+            "not_before": self._run.not_before.isoformat(),
+        }
+
+    def take_up(self, run: TrialRun, handle: Mapping[str, str]) -> None:
+        """Go on with a run that another process started: `wait`, `collect` and `cancel` are then of that run."""
+        self._run = replace(run, not_before=datetime.fromisoformat(handle["not_before"]))
+        self._hook = GlueJobHook(aws_conn_id=self.conn_id, job_name=handle["job_name"])
+        self._run_id = handle["run_id"]
 
     @cached_property
     def _s3(self) -> S3Hook:
-        return S3Hook(aws_conn_id=self._conn_id)
+        return S3Hook(aws_conn_id=self.conn_id)
 
     def _job_hook(self, code: Code, run: TrialRun) -> GlueJobHook:
         size = self._size(run)
         return GlueJobHook(
-            aws_conn_id=self._conn_id,
+            aws_conn_id=self.conn_id,
             job_name=f"{self.options.job_name}-{run.job}-{code.digest[:12]}",
             desc=f"Trials of {run.job} by Airflow Pipeline Tuner",
             script_location=self._uri(code.script_key),
@@ -196,15 +214,8 @@ class GlueRunner(Runner):
     def _job_run(self) -> dict[str, Any]:
         return self._hook.conn.get_job_run(JobName=self._hook.job_name, RunId=self._run_id)["JobRun"]
 
-    def _patiently(self, call: Any, *arguments: Any, **named: Any) -> Any:
-        """A call to AWS, again with growing pauses while it is throttled or the job is at its concurrency."""
-        retrying = Retrying(
-            retry=retry_if_exception(is_busy),
-            wait=wait_random_exponential(multiplier=self.options.poll_s / 5, max=60),
-            stop=stop_after_delay(BUSY_S),
-            reraise=True,
-        )
-        return retrying(call, *arguments, **named)
+    def _patiently(self, call: Any, *arguments: Any, patience_s: float = BUSY_S, **named: Any) -> Any:
+        return patiently(call, *arguments, poll_s=self.options.poll_s, patience_s=patience_s, **named)
 
     def _failure(self) -> Exception:
         state, message = self._state["JobRunState"], str(self._state.get("ErrorMessage", "")).strip()
@@ -220,8 +231,10 @@ class GlueRunner(Runner):
         return TrialFailedError("error", f"the Glue run {state.lower()} {where}: {message or 'no message'}")
 
     def _figures(self) -> dict[str, float]:
-        billed = billed_figures(self._state, self._size(self._run), self._prices, self.options.execution_class)
-        return billed | cloudwatch_figures(self._conn_id, str(self._state["Id"]), self._state)
+        options = self.options
+        size = self._size(self._run)
+        billed = billed_figures(self._state, size, self._prices, options.execution_class, options.glue_version)
+        return billed | cloudwatch_figures(self.conn_id, str(self._state["Id"]), self._state)
 
     def _described(self) -> dict[str, Any]:
         size = self._size(self._run)
@@ -229,7 +242,7 @@ class GlueRunner(Runner):
             "version": self.options.glue_version,
             **size,
             "run_id": self._state["Id"],
-            "prices": self._prices.source,
+            "prices": self._prices.source(size["WorkerType"], self.options.execution_class, self.options.glue_version),
         }
 
     def _key(self, run: TrialRun, name: str) -> str:
@@ -258,22 +271,3 @@ class Code:
                     entry = zipfile.ZipInfo(str(path.relative_to(modules)), (1980, 1, 1, 0, 0, 0))
                     file.writestr(entry, path.read_bytes())
         return cls(script.read_bytes(), archive.getvalue(), folder, script.name)
-
-
-def is_busy(error: BaseException) -> bool:
-    """Whether AWS said to come back later."""
-    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in TRY_AGAIN
-
-
-def explained(error: Exception) -> str:
-    """An error of AWS in one message that says what to do."""
-    if not isinstance(error, ClientError):
-        return f"AWS can't be reached: {error}"
-    details = error.response.get("Error", {})
-    code, message = str(details.get("Code", "")), str(details.get("Message", ""))
-    if code in NO_PERMISSION:
-        return (
-            f"no AWS permission for {error.operation_name}: {message or code}; let the connection's user do it "
-            "(docs/dedup.md lists what is needed)"
-        )
-    return f"AWS refused {error.operation_name} ({code}): {message}"

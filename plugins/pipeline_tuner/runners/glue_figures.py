@@ -32,7 +32,7 @@ SLACK = timedelta(minutes=5)
 
 
 def billed_figures(
-    state: Mapping[str, Any], size: Mapping[str, Any], prices: Prices, execution_class: ExecutionClass
+    state: Mapping[str, Any], size: Mapping[str, Any], prices: Prices, execution_class: ExecutionClass, glue: str
 ) -> dict[str, float]:
     """`dpu_seconds` and `cost` of a run, and `glue_execution_s`: Glue's own DPU seconds where it gives them."""
     execution_s = float(state.get("ExecutionTime") or 0)
@@ -41,7 +41,7 @@ def billed_figures(
     return {
         "glue_execution_s": execution_s,
         "dpu_seconds": dpu_seconds,
-        "cost": prices.cost(size["WorkerType"], dpu_seconds, execution_s, execution_class),
+        "cost": prices.cost(size["WorkerType"], dpu_seconds, execution_s, execution_class, glue),
     }
 
 

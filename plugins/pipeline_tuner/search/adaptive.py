@@ -89,7 +89,7 @@ class Adaptive(Strategy):
         rows = list(self.rows) or pool(sweep.study.space.searched, leaders, generator)
         planned = [*sweep.candidates.values(), *sweep.study.preset_candidates]
         known = {frozenset(candidate.configuration.items()) for candidate in planned}
-        rows = [row for row in rows if frozenset(row.items()) not in known]
+        rows = [r for r in rows if frozenset(r.items()) not in known and not sweep.memory.forbids(r)]
         if len(rows) <= MOST_ROWS:
             return rows
         return [rows[i] for i in sorted(generator.choice(len(rows), MOST_ROWS, replace=False))]

@@ -19,7 +19,8 @@ class Encoding:
     """Columns for each parameter of a space, and for each feature that the workload's figures allow.
 
     An ordered parameter is one column: the rank of its level where levels are listed, its place in the range (by
-    ratio where `log`) otherwise. A choice of three or more is a column a level, all sharing one length scale.
+    ratio where `log`) otherwise; a choice among amounts of memory is one, too. A choice of three or more is a column
+    a level, all sharing one length scale.
     An inactive parameter stands at its default: the parameter that switches it off tells the difference.
     """
 
@@ -58,12 +59,15 @@ def _width(parameter: Parameter) -> int:
 
 
 def _is_spread(parameter: Parameter) -> bool:
-    return parameter.type == "choice" and len(parameter.values) > 2
+    return parameter.type == "choice" and len(parameter.values) > 2 and not parameter.sizes
 
 
 def _columns(parameter: Parameter, values: Sequence[Scalar]) -> list[list[float]]:
     if _is_spread(parameter):
         return [[float(value == level) for value in values] for level in parameter.levels()]
+    if parameter.sizes:
+        ranked = sorted(parameter.sizes, key=lambda value: parameter.sizes[value])
+        return [[ranked.index(value) / max(len(ranked) - 1, 1) for value in values]]
     place = {value: parameter.position(value) for value in set(values)}
     return [[place[value] for value in values]]
 

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline_tuner.analysis.estimates import search_trials
 from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
 from pipeline_tuner.analysis.selection import Selection
+from pipeline_tuner.search.memory import MemoryLesson
 from pipeline_tuner.space import Configuration, configuration_id, difference
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -101,6 +102,11 @@ class SweepSoFar:
         """Whether a candidate has evidence on the whole workload."""
         return any(r.plan.label == label and r.plan.fraction == 1.0 and r.is_evidence for r in self.earlier)
 
+    @cached_property
+    def memory(self) -> MemoryLesson:
+        """What trials that ran out of memory, in this sweep, rule out."""
+        return MemoryLesson.of(self.study.space, self.earlier)
+
     @property
     def rounds_left(self) -> int:
         """This round and those after it."""
@@ -119,14 +125,14 @@ class SweepSoFar:
         return np.random.default_rng([self.options.seed & 0xFFFFFFFF, sweep, self.round_number, *salt])
 
     def fresh(self, configurations: Iterable[Configuration], count: int) -> tuple[Candidate, ...]:
-        """The first `count` configurations that were not seen before, labelled by what they change."""
+        """The first `count` configurations not seen before that have memory enough, labelled by what they change."""
         found: list[Candidate] = []
         known = set(self.seen) | {self.control.configuration_id}
         for configuration in configurations:
             if len(found) == count:
                 break
             identity = configuration_id(configuration)
-            if identity not in known:
+            if identity not in known and not self.memory.forbids(configuration):
                 known.add(identity)
                 found.append(Candidate(self.label_of(configuration), configuration))
         return tuple(found)

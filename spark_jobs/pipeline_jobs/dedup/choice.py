@@ -46,6 +46,8 @@ class Choice:
     group_limit: bool
     reasons: tuple[str, ...]
     probe: Probe | None = None
+    took_s: float = 0.0
+    """What sampling cost."""
 
     def applied(self, tuning: Tuning) -> Tuning:
         """The knobs with the choice in them."""

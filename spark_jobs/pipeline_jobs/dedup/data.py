@@ -27,6 +27,8 @@ class Data:
     fingerprint: Mapping[str, Any]
     rows: int | None = None
     folder: Path | None = None
+    part: Source | None = None
+    """One file of the workload, for a warm-up; None where a warm-up has to read it all."""
 
 
 def prepare_data(config: TrialConfig) -> Data:
@@ -50,11 +52,16 @@ def _made(folder: Path, workload: Mapping[str, Any], rule: Rule) -> Data:
     files = sorted((folder / "records").glob("*.parquet"))
     rows = sum(pq.read_metadata(file).num_rows for file in files)
     size = sum(file.stat().st_size for file in files)
+    known = json.loads((folder / "workload.json").read_text())
+    made_by = {part: known.pop(part) for part in ("version", "seed") if part in known}
+    if made_by:
+        known["generator"] = ", ".join(f"{part} {value}" for part, value in made_by.items())
     defaults = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(rule).items()}
     return Data(
         source=Source("parquet", str(folder / "records")),
         workload={**defaults, **workload},
-        fingerprint={"rows": rows, "bytes": size, **json.loads((folder / "workload.json").read_text())},
+        fingerprint={"rows": rows, "bytes": size, **known},
         rows=rows,
         folder=folder,
+        part=Source("parquet", str(files[0])) if files else None,
     )

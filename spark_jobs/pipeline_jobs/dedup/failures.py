@@ -13,6 +13,7 @@ MEMORY_SIGNS = (
     "Not enough memory to build and broadcast",
     "exit code 137",
     "exit code 52",
+    "exited with code 52",
     "ExitCode 52",
     "UNABLE_TO_ACQUIRE_MEMORY",
     "Cannot broadcast the table that is larger",
@@ -20,6 +21,16 @@ MEMORY_SIGNS = (
 """52 is Spark's exit code of an executor out of memory, 137 the kernel's or a container's kill."""
 
 MESSAGES = (
+    (
+        r"COLUMN_DATA_TYPE_MISMATCH\][\s\S]*?file (\S+?)\.\s[\s\S]*?column \[(.*?)\]\."
+        r" Expected Spark type (.+?), actual Parquet type (\w+)",
+        "the file {0} has {3} in column {1}, where {2} is expected: mend source.schema or the file",
+    ),
+    (
+        r"reading file (\S+?)\.\s[\s\S]*?MALFORMED_RECORD_IN_PARSING[\s\S]*?record parsing: (.*?)\.?\n",
+        "the file {0} has a record that can't be read; what could be is {1}: mend it, or set source.options.mode to "
+        "DROPMALFORMED",
+    ),
     (
         r"MALFORMED_RECORD_IN_PARSING[\s\S]*?Malformed records are detected in record parsing: (.*?)\.?\n",
         "the source has a record that can't be read: {0}; mend it, or set source.options.mode to DROPMALFORMED",
@@ -56,7 +67,7 @@ def explained(error: Exception, configuration: Mapping[str, Any]) -> Exception:
     for pattern, message in MESSAGES:
         found = re.search(pattern, text)
         if found:
-            return BadConfigurationError(message.format(found.group(1).strip()))
+            return BadConfigurationError(message.format(*(part.strip() for part in found.groups())))
     if type(error).__name__ in ("Py4JNetworkError", "ConnectionRefusedError"):
         return InfrastructureError("the driver's JVM died: see the job's log")
     return error

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from psycopg2 import errors
+from psycopg2 import DataError, IntegrityError, ProgrammingError, errors
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, DecimalType, StructType
@@ -21,7 +21,7 @@ from pipeline_jobs.contract import BadConfigurationError, JobError
 from pipeline_jobs.dedup.csv_copy import APPLICATION, ATTEMPT, copier
 from pipeline_jobs.dedup.options import Rule, Target
 from pipeline_jobs.dedup.strategies import DELETED
-from pipeline_jobs.migration.postgres import connect, identifier, identifiers
+from pipeline_jobs.migration.postgres import connect, first_line, identifier, identifiers
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
@@ -99,6 +99,11 @@ class PostgresTarget:
         except errors.InvalidColumnReference:
             raise BadConfigurationError(
                 f"table {self._target.table} needs a unique index on ({', '.join(self._rule.key)}) to merge into"
+            ) from None
+        except (DataError, IntegrityError, ProgrammingError) as error:
+            raise BadConfigurationError(
+                f"PostgreSQL refused the rows for table {self._target.table}: {first_line(error)}; compare its columns "
+                "and constraints with the source's"
             ) from None
         finally:
             self._connection.autocommit = True

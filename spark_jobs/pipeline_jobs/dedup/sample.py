@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -17,7 +19,11 @@ SEED = 1
 
 def choose_strategy(records: DataFrame, rule: Rule, source: Source) -> Choice:
     """The strategy for these records, from a sample where the format lets one read only the keys."""
-    return choose(probe(records, rule)) if source.format in COLUMNAR else UNSAMPLED
+    if source.format not in COLUMNAR:
+        return UNSAMPLED
+    started = time.monotonic()
+    choice = choose(probe(records, rule))
+    return replace(choice, took_s=time.monotonic() - started)
 
 
 def probe(records: DataFrame, rule: Rule) -> Probe:
@@ -25,21 +31,24 @@ def probe(records: DataFrame, rule: Rule) -> Probe:
     size_bytes = float(records._jdf.queryExecution().optimizedPlan().stats().sizeInBytes())
     one_in = sampling_divisor(size_bytes / ROW_BYTES_GUESS)
     key = F.xxhash64(*rule.key).bitwiseAND(F.lit((1 << 62) - 1))
-    sampled = records.select(
-        key.alias("hash"),
-        F.spark_partition_id().alias("task"),
-        (F.rand(SEED) < 1 / one_in).alias("is_random"),
-        F.octet_length(F.concat_ws("", *(F.col(name).cast("string") for name in rule.key))).alias("key_bytes"),
+    # Lengths come after the choice: what is computed for every record is what sampling costs.
+    marked = records.select(
+        *rule.key,
+        key.alias("_hash"),
+        F.spark_partition_id().alias("_task"),
+        (F.rand(SEED) < 1 / one_in).alias("_random"),
     )
-    table = sampled.where((F.col("hash") % one_in == 0) | F.col("is_random")).toArrow()
+    length = F.octet_length(F.concat_ws("", *(F.col(name).cast("string") for name in rule.key)))
+    sampled = marked.where((F.col("_hash") % one_in == 0) | F.col("_random"))
+    table = sampled.select("_hash", "_task", "_random", length.alias("_key_bytes")).toArrow()
     columns = {name: table.column(name).to_numpy() for name in table.column_names}
     return probe_of(
-        columns["hash"],
-        columns["task"],
-        columns["is_random"].astype(bool),
+        columns["_hash"],
+        columns["_task"],
+        columns["_random"].astype(bool),
         one_in=one_in,
         size_bytes=size_bytes,
-        key_bytes=max(8.0, float(columns["key_bytes"].mean())) if table.num_rows else 8.0,
+        key_bytes=max(8.0, float(columns["_key_bytes"].mean())) if table.num_rows else 8.0,
         driver_memory_bytes=_heap_bytes(records),
     )
 

@@ -13,7 +13,7 @@ import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pipeline_jobs.contract import MeasurementWriter, TrialConfig, main
+from pipeline_jobs.contract import InfrastructureError, MeasurementWriter, TrialConfig, main
 
 
 def run(config: TrialConfig, writer: MeasurementWriter) -> None:
@@ -41,6 +41,9 @@ def go_wrong(mode: str, config: TrialConfig) -> None:
     if mode == "heap":
         print("java.lang.OutOfMemoryError: Java heap space", flush=True)
         os._exit(1)
+    if mode == "jvm_away":
+        print("java.lang.OutOfMemoryError: GC overhead limit exceeded", flush=True)
+        raise InfrastructureError("the driver's JVM died")
     if mode == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if mode == "killed_once" and not (marker := Path(config.workload["marker"])).exists():
