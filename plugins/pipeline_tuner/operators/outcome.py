@@ -97,7 +97,7 @@ def write_analysis(
             history=history,
             environment=dict(sweep.environment or {}),
             workload=dict(sweep.workload or {}),
-            glue_prices=load_prices(settings.prices_file()),
+            glue_prices=load_prices(settings.prices_file()) if sweep.study_definition.job == "dedup" else None,
         )
         store.record_analysis(sweep.sweep_id, path.read_text(encoding="utf-8"), str(path))
         pictures = {picture.stem: picture.read_text(encoding="utf-8") for picture in path.parent.glob("*.svg")}
