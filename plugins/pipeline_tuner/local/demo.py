@@ -32,9 +32,11 @@ from pipeline_tuner.trial import TrialResult
 POLL_S = 1.0
 OPTIONS: dict[str, Mapping[str, Any]] = {
     "migration": {"strategy": "presets", "size": "half", "trials": 60, "minutes": 3.0},
+    "dedup": {"strategy": "presets", "trials": 60, "minutes": 4},
     "quantizer": {"strategy": "presets"},
 }
-"""By study: what the demo's sweep has other than its study says, so that nobody waits for more than four minutes.
+"""By study: what the demo's sweep has other than its study says, so that nobody waits for more than four minutes, or
+six for the dedup.
 
 The presets that people believe in are few enough to be repeated until they are told apart; the study's own search
 tries new configurations too.
