@@ -62,8 +62,8 @@ def test_a_sweep_learns_how_much_memory_is_too_little(run_dag: Any, results: str
     """A study whose choices of memory hold one that is too small for a strategy: found out, told, and left alone."""
     options = {"data": "generated", "generator": LARGE, "target": {"kind": "none"}, "folder": str(tmp_path / "data")}
     parameters = yaml.safe_load((CONFIGS / "dedup.yaml").read_text())["space"]["parameters"]
-    parameters["driver_memory"] |= {"values": ["512m", "2g"], "default": "2g"}
-    parameters["strategy"] |= {"values": ["window", "max_by", "semi_join"], "default": "window"}
+    parameters["driver_memory"] |= {"values": ["512m", "2g"], "default": "2g", "tried": None}
+    parameters["strategy"] |= {"values": ["window", "max_by", "semi_join"], "default": "window", "tried": None}
     changes = {
         "workload": {"options": options},
         "space": {"parameters": parameters},
