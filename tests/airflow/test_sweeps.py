@@ -73,6 +73,42 @@ def test_many_trials_lead_to_a_recommendation_in_tables_xcom_and_analysis(tune, 
     assert "small" in (tmp_path / "reports" / sweep.sweep_id / "analysis.md").read_text(encoding="utf-8")
 
 
+def test_the_default_search_explores_on_a_part_of_the_data_and_decides_on_all_of_it(tune, results, tmp_path):
+    parameters = {
+        "level": {"type": "integer", "low": 1, "high": 9, "default": 1},
+        "mode": {"type": "choice", "values": ["good", "wrong"], "default": "good", "tried": []},
+    }
+    presets = {
+        "fast": {"level": 1},
+        "two": {"level": 2},
+        "three": {"level": 3},
+        "four": {"level": 4},
+        "five": {"level": 5},
+    }
+    dag_run, trials = tune(
+        strategy="adaptive",
+        space={"parameters": parameters},
+        presets=presets,
+        workload={"name": "text", "sizes": {"half": 0.5, "full": 1.0}, "screening": "half"},
+        budget={"trials": 26, "rounds": 3, "batch": 5, "confirm_blocks": 2, "warmups": 0, "trial_timeout_s": 60},
+    )
+    assert dag_run.state == "success"
+    first = [trial for trial in trials if trial.plan.round == 1]
+    assert {(trial.plan.fraction, trial.measurement.workload["rows"]) for trial in first} == {
+        (0.5, 10_000),
+        (1.0, 20_000),
+    }
+    assert {trial.plan.configuration["mode"] for trial in trials} == {"good"}
+    answer = recommendations(results, dag_run)["size"]
+    best = min((t for t in trials if t.plan.fraction == 1.0), key=lambda trial: trial.metrics["bytes"])
+    assert answer.status in ("winner", "tied")
+    assert answer.gain.value > 1
+    assert best.metrics["bytes"] >= 0.95 * answer.estimate.value
+    assert answer.validity["ranges"]["rows"] == [20_000, 20_000]
+    analysis = (tmp_path / "reports" / sweep_of(dag_run) / "analysis.md").read_text(encoding="utf-8")
+    assert "It explored on 50% of the data, which predict the whole" in analysis
+
+
 def test_a_block_runs_together_whatever_order_airflow_starts_instances_in(tune, results):
     _, _ = tune(presets={f"level_{level}": {"level": level} for level in range(1, 8)}, control="level_1")
     with Store(results) as store, store.transaction() as connection:

@@ -7,7 +7,7 @@ than the best by the indifference zone or more is at most 1 - confidence.
 
 Sources: multiple comparisons with the best (Hsu, 1984), indifference zones (Bechhofer, 1954; Kim and Nelson, 2001),
 moderated variances (Smyth, 2004), block effects by least squares. The corrections for repeated looks are our own;
-benchmarks/search.py measures whether they hold.
+benchmarks/selection.py measures whether they hold.
 """
 
 from __future__ import annotations

@@ -18,9 +18,14 @@ from pipeline_jobs.contract import InfrastructureError, MeasurementWriter, Trial
 
 def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     """Compress with zlib at the configured level; the goal is the size, which does not vary between runs."""
-    writer.environment, writer.workload = {"machine": "test"}, {"rows": 20_000, "fingerprint": "text"}
+    writer.environment, writer.workload = (
+        {"machine": "test"},
+        {"rows": int(20_000 * config.fraction), "fingerprint": "text"},
+    )
     mode = config.configuration.get("mode", "good")
-    text = " ".join(random.Random(7).choices(["flight", "carrier", "origin", "delay"], k=80_000)).encode()
+    text = " ".join(
+        random.Random(7).choices(["flight", "carrier", "origin", "delay"], k=int(80_000 * config.fraction))
+    ).encode()
     for sample in writer.samples():
         packed = sample.timed(lambda: zlib.compress(text, config.configuration["level"]))
         sample.metrics["bytes"] = float(len(packed))
