@@ -16,13 +16,12 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import polars as pl
+from benchmarks.quantizer_duckdb import USABLE, DuckdbPeer
 from benchmarks.record import Figures
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -32,7 +31,6 @@ from pipeline_jobs.quantizer import catalogs, lake, seed_shape, workload
 from pipeline_jobs.quantizer.batch import Batch, run_batch
 from pipeline_jobs.quantizer.job import warm_up_workers
 from pipeline_jobs.quantizer.settings import Workload
-from pipeline_jobs.quantizer.sketch import BINS_PER_OCTAVE
 from pipeline_jobs.quantizer.source import make_source
 from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.local import jars
@@ -41,38 +39,6 @@ from pipeline_tuner.local.layout import Layout
 RESOLUTIONS_MS = (60_000, 300_000, 3_600_000)
 LADDER_MS = (*RESOLUTIONS_MS, 10_800_000)
 TARGET = "lake.bench.rollups"
-PLAIN_SQL = """
-    SELECT org_id, metric_name, {size} AS resolution_ms, CAST(ceil(us / {size}e3) AS BIGINT) * {size}000 AS window_end,
-      count(*), sum(value), sum(value * value), min(value), max(value), arg_min(value, us), min(us),
-      arg_max(value, us), max(us)
-    FROM points GROUP BY ALL"""
-PLAIN_COLUMNS = (
-    "(org_id, metric_name, resolution_ms, window_end, count, sum, sum_sq, low, high, first, first_us, last, last_us)"
-)
-CASCADE_SQL = """
-    SELECT org_id, metric_name, {size} AS resolution_ms,
-      CAST(ceil(window_end / {size}e3) AS BIGINT) * {size}000 AS larger_end,
-      sum(count), sum(sum), sum(sum_sq), min(low), max(high), arg_min(first, first_us), min(first_us),
-      arg_max(last, last_us), max(last_us)
-    FROM finest GROUP BY ALL"""
-SAME_SQL = """
-    SELECT org_id, metric_name, {size} AS resolution_ms, CAST(ceil(us / {size}e3) AS BIGINT) * {size}000 AS window_end,
-      count(*), sum(value), sum(value * value), min(value), max(value), arg_min(value, us), min(us),
-      arg_max(value, us), max(us),
-      sum(CASE WHEN ceil(us / {size}e3) = ceil(before_us / {size}e3)
-          THEN CASE WHEN value >= before THEN value - before ELSE value END END),
-      count(CASE WHEN value < before AND ceil(us / {size}e3) = ceil(before_us / {size}e3) THEN 1 END),
-      histogram(bin)
-    FROM ordered GROUP BY ALL"""
-USABLE = "value IS NOT NULL AND abs(value) <= 1e150"
-BIN = f"CAST(sign(value) * (40000 + ceil(ln(abs(value)) / ln(2) * {BINS_PER_OCTAVE})) AS INTEGER)"
-ORDERED_SQL = f"""
-    CREATE TEMP TABLE ordered AS
-    SELECT *, CASE WHEN value = 0 THEN 0 ELSE {BIN} END AS bin FROM (
-      SELECT *, lag(value) OVER w AS before, lag(us) OVER w AS before_us FROM points
-      WINDOW w AS (PARTITION BY org_id, metric_name ORDER BY us, value))
-    WHERE before_us IS NULL OR us != before_us OR value != before"""
-"""Repeated points are neighbours here, so leaving them out costs a comparison and no DISTINCT."""
 
 
 class Bench:
@@ -88,9 +54,9 @@ class Bench:
         self.end_us = generated.end_us - 20_000_000
         listed = spark.sql(f"SELECT file_path FROM {self.source}.files").collect()
         self.files = [row[0].removeprefix("file:").replace("//", "/") for row in listed]
-        self.batch = Batch(
-            self.source, TARGET, workload.START_US, self.end_us, resolutions_ms=resolutions or RESOLUTIONS_MS
-        )
+        sizes = resolutions or RESOLUTIONS_MS
+        self.duckdb = DuckdbPeer(self.files, self.end_us, folder, sizes)
+        self.batch = Batch(self.source, TARGET, workload.START_US, self.end_us, resolutions_ms=sizes)
 
     def ours(self, engine: str = "compiled") -> dict[str, float]:
         """The whole job, partials and commit too."""
@@ -122,49 +88,6 @@ class Bench:
         for level, size in zip(levels, RESOLUTIONS_MS, strict=True):
             level.write.mode("overwrite").parquet((self.folder / f"window_{size}").as_uri())
         return {"duration_s": time.monotonic() - begun}
-
-    def duckdb_same(self) -> dict[str, float]:
-        """DuckDB to Parquet, rows of the same content as ours (but for plain sums): what the issue's ratio is about."""
-        with self._duckdb() as (connection, run):
-            connection.sql(ORDERED_SQL)
-            for size in self.batch.resolutions_ms:
-                self._copy(connection, SAME_SQL.format(size=size), size)
-        return run
-
-    def duckdb_plain(self) -> dict[str, float]:
-        """DuckDB to Parquet, plain aggregates alone, each resolution from the points."""
-        with self._duckdb() as (connection, run):
-            for size in self.batch.resolutions_ms:
-                self._copy(connection, PLAIN_SQL.format(size=size), size)
-        return run
-
-    def duckdb_cascade(self) -> dict[str, float]:
-        """DuckDB to Parquet, plain aggregates alone, the larger resolutions from the smallest."""
-        with self._duckdb() as (connection, run):
-            finest, *coarser = self.batch.resolutions_ms
-            named = f"SELECT * FROM ({PLAIN_SQL.format(size=finest)}) AS named{PLAIN_COLUMNS}"
-            connection.sql(f"CREATE TEMP TABLE finest AS {named}")
-            self._copy(connection, "FROM finest", finest)
-            for size in coarser:
-                self._copy(connection, CASCADE_SQL.format(size=size), size)
-        return run
-
-    @contextmanager
-    def _duckdb(self) -> Iterator[tuple[duckdb.DuckDBPyConnection, dict[str, float]]]:
-        """A connection with the view `points`, and the figures of what is done with it."""
-        run: dict[str, float] = {}
-        begun = time.monotonic()
-        with duckdb.connect(config={"threads": 2, "preserve_insertion_order": False}) as connection:
-            connection.sql(
-                "CREATE TEMP VIEW points AS SELECT org_id, metric_name, epoch_us(wall_timestamp) AS us, value "
-                f"FROM read_parquet({self.files!r}) WHERE {USABLE} AND epoch_us(wall_timestamp) <= {self.end_us}"
-            )
-            yield connection, run
-        run["duration_s"] = time.monotonic() - begun
-
-    def _copy(self, connection: duckdb.DuckDBPyConnection, query: str, size: int) -> None:
-        path = self.folder / f"duckdb_{size}.parquet"
-        connection.sql(f"COPY ({query}) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
 
     def polars(self) -> dict[str, float]:
         """Polars to Parquet: plain aggregates."""
@@ -206,9 +129,9 @@ def compete(bench: Bench, pairs: int, spans: list[Span], *, with_200: bool) -> d
         "ours_duckdb_engine": lambda: bench.ours("duckdb"),
         "seed_shape": lambda: bench.seed(8),
         "spark_window": bench.spark_window,
-        "duckdb_same": bench.duckdb_same,
-        "duckdb_plain": bench.duckdb_plain,
-        "duckdb_cascade": bench.duckdb_cascade,
+        "duckdb_same": bench.duckdb.same,
+        "duckdb_plain": bench.duckdb.plain,
+        "duckdb_cascade": bench.duckdb.cascade,
         "polars_plain": bench.polars,
     }
     if with_200:
