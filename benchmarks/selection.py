@@ -126,12 +126,17 @@ def _run(truth: np.ndarray, noise: np.ndarray, drift: np.ndarray, label: str, bl
     return Observation(label, block, math.exp(truth[i] + drift[block] + noise[i, block]))
 
 
-def take(figures: Figures, truth: str, tails: str, cv: float, count: int, replications: int, screen: bool) -> None:
-    """Record and print the rates of one truth, tail, noise and number of candidates."""
+def simulate(truth: str, tails: str, cv: float, count: int, replications: int, screen: bool) -> list[Outcome]:
+    """What becomes of so many made-up sweeps of one kind."""
     generator = np.random.default_rng(1)
-    outcomes = [
+    return [
         replicate(generator, TRUTHS[truth](generator, count), TAILS[tails], cv, screen) for _ in range(replications)
     ]
+
+
+def take(figures: Figures, truth: str, tails: str, cv: float, count: int, replications: int, screen: bool) -> None:
+    """Record and print the rates of one truth, tail, noise and number of candidates."""
+    outcomes = simulate(truth, tails, cv, count, replications, screen)
     about = {"table": truth, "noise": cv, "tails": tails, "candidates": count, "screen": screen}
     wins = [o.selection.status == "winner" for o in outcomes]
     rates = {

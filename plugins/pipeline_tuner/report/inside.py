@@ -51,6 +51,10 @@ def _details(story: Story, row: Row) -> list[Mapping[str, Any]]:
     return [r.measurement.details for r in story.deciding(row) if r.status == "measured" and r.measurement]
 
 
+def _last_details(story: Story, row: Row) -> Mapping[str, Any]:
+    return next(iter(reversed(_details(story, row))), {})
+
+
 def _steps(story: Story, rows: Sequence[Row]) -> str:
     columns = {row.label: _median_steps(story, row) for row in rows}
     names = list(dict.fromkeys(name for steps in columns.values() for name in steps))
@@ -77,7 +81,7 @@ def _step(steps: Mapping[str, float], name: str) -> str:
 
 def _stages(story: Story, row: Row) -> str:
     """The stages of the last deciding trial, those of one name together, the longest first."""
-    details = next(iter(reversed(_details(story, row))), {})
+    details = _last_details(story, row)
     groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for stage in details.get("stages") or ():
         groups[_short(stage["name"])].append(stage)
@@ -132,7 +136,7 @@ def _short(name: str) -> str:
 
 
 def _tables(story: Story, rows: Sequence[Row]) -> str:
-    figures = {row.label: dict(next(iter(reversed(_details(story, row))), {}).get("iceberg") or {}) for row in rows}
+    figures: dict[str, Mapping[str, Any]] = {row.label: _last_details(story, row).get("iceberg") or {} for row in rows}
     names = list(dict.fromkeys(name for found in figures.values() for name in found))
     if not names:
         return ""

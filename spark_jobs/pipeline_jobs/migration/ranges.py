@@ -145,6 +145,7 @@ def _end_of_part(connection: Connection, table: Table, key: Key, fraction: float
         block = math.ceil(table.blocks * fraction)
         return _address(block) if 0 < block < table.blocks else None
     condition = KeyRange().predicate(key)
+    ends: list[Bound | None]
     if _is_sampled(table):
         keys = _ordered_keys(connection, _sample(table), key, condition, step=1)
         ends = [keys[0], keys[int(len(keys) * fraction)]] if keys else []

@@ -35,4 +35,4 @@ class Steps:
         if self._name is not None:
             self.seconds[self._name] = self.seconds.get(self._name, 0.0) + time.monotonic() - self._since
             self._name = None
-            self._context.setLocalProperty("spark.job.description", None)
+            self._context.setLocalProperty("spark.job.description", None)  # type: ignore[arg-type]  # None takes it back
