@@ -76,9 +76,14 @@ class RealAirflow:
             return False
 
     def finished(self, study: str, run_id: str, patience_s: float = PATIENCE_S) -> str:
-        path = f"/api/v2/dags/tune_{study}/dagRuns/{run_id}"
-        ends = ("success", "failed")
-        return self.until(lambda: state if (state := self.rest(path)["state"]) in ends else "", patience_s)
+        return self.until(lambda: self.end_of(study, run_id), patience_s)
+
+    def end_of(self, study: str, run_id: str) -> str:
+        """The state that a run has ended in; empty as long as it runs, or a busy server doesn't answer."""
+        with contextlib.suppress(TimeoutError):
+            state = self.rest(f"/api/v2/dags/tune_{study}/dagRuns/{run_id}")["state"]
+            return state if state in ("success", "failed") else ""
+        return ""
 
     def instances(self, study: str, run_id: str) -> list[dict[str, Any]]:
         path = f"/api/v2/dags/tune_{study}/dagRuns/{run_id}/taskInstances?limit=100"

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from tests.real_airflow import ROOT, running_airflow
 
+from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.runners.warm import kept_folder
 from pipeline_tuner.store import Store
 
@@ -50,10 +51,11 @@ class Killer(threading.Thread):
                     self.killed.append(kind)
 
     def measuring_sweep(self) -> str | None:
-        """The sweep that has a running trial."""
-        with Store(self.results) as store, store.transaction() as connection:
-            query = "SELECT sweep_id FROM pipeline_tuner.trial WHERE status = 'running'"
+        """The sweep that has a running trial; None as well before the first one has made the tables."""
+        query = "SELECT sweep_id FROM pipeline_tuner.trial WHERE status = 'running'"
+        with contextlib.suppress(InfrastructureError), Store(self.results) as store, store.transaction() as connection:
             return connection.exec_driver_sql(query).scalar()
+        return None
 
     def victims(self, kind: str) -> list[psutil.Process]:
         sweep_id = self.measuring_sweep()
