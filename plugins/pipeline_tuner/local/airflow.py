@@ -32,7 +32,7 @@ PROGRAMS = {
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
-START_TIMEOUT_S = 180
+START_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
