@@ -38,6 +38,8 @@ class Insights:
     trade_off: PointChart | None = None
     effects: EffectChart | None = None
     scaling: tuple[tuple[str, PointChart], ...] = ()
+    checks: tuple[tuple[str, int, int], ...] = ()
+    """Each check with the trials that passed it and those that had it."""
 
 
 def insights_of(sweep: Row, stored: Sequence[Row], progress: Mapping[str, Any]) -> Insights:
@@ -72,8 +74,9 @@ def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
         return Insights()
     results = settled(page_reads().results_of_sweep(key[0]))
     answers = inputs.answers or _answers(study, options, results)
+    checks = _checks(results)
     if not answers:
-        return Insights()
+        return Insights(checks=checks)
     story = Story(study, options, results, answers, (), {}, {}, Path())
     return Insights(
         answers,
@@ -81,7 +84,18 @@ def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
         _trade_off(study, answers),
         _effects(story),
         tuple(_scaling(story)),
+        checks,
     )
+
+
+def _checks(results: Sequence[TrialResult]) -> tuple[tuple[str, int, int], ...]:
+    counts: dict[str, list[int]] = {}
+    for result in results:
+        for check in result.measurement.checks if result.measurement else ():
+            entry = counts.setdefault(check.name, [0, 0])
+            entry[0] += check.passed
+            entry[1] += 1
+    return tuple((name, passed, had) for name, (passed, had) in counts.items())
 
 
 def _answers(study: Study, options: SweepOptions, results: Sequence[TrialResult]) -> tuple[Recommendation, ...]:
