@@ -28,6 +28,9 @@ from pipeline_tuner.local.postgres import PostgresServer
 ROOT = Path(__file__).resolve().parents[1]
 AIRFLOW_HOME = Path(tempfile.gettempdir()) / f"pipeline-tuner-airflow-{os.getpid()}"
 
+# Small matrices are slower in two threads than in one, three times so beside other work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Airflow reads its settings once, when it is first imported: whichever test imports it first must find these.
 os.environ.update(
     AIRFLOW_HOME=str(AIRFLOW_HOME),
