@@ -31,7 +31,7 @@ from pipeline_tuner.trial import TrialResult
 
 POLL_S = 1.0
 OPTIONS: dict[str, Mapping[str, Any]] = {
-    "migration": {"strategy": "presets", "size": "half", "trials": 60, "minutes": 3.0},
+    "migration": {"strategy": "presets", "size": "half", "trials": 60, "minutes": 2.75},
     "dedup": {"strategy": "presets", "trials": 60, "minutes": 4},
     "quantizer": {"strategy": "presets"},
 }
