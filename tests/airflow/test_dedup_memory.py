@@ -22,7 +22,7 @@ from pipeline_tuner.search.memory import MemoryLesson
 from pipeline_tuner.store import Store
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
-LARGE = {"rows": 8, "duplicates": 2, "row_bytes": 30_000_000, "null_key_fraction": 0.0}
+LARGE = {"rows": 4, "duplicates": 2, "row_bytes": 30_000_000, "null_key_fraction": 0.0}
 """Records of 30 MB: a task can't hold what it needs for one in half of 512 MB, and can in half of 2 GB."""
 
 
@@ -63,12 +63,12 @@ def test_a_sweep_learns_how_much_memory_is_too_little(run_dag: Any, results: str
     options = {"data": "generated", "generator": LARGE, "target": {"kind": "none"}, "folder": str(tmp_path / "data")}
     parameters = yaml.safe_load((CONFIGS / "dedup.yaml").read_text())["space"]["parameters"]
     parameters["driver_memory"] |= {"values": ["512m", "2g"], "default": "2g", "tried": None}
-    parameters["strategy"] |= {"values": ["window", "max_by", "semi_join"], "default": "window", "tried": None}
+    parameters["strategy"] |= {"default": "window", "tried": ["window", "max_by", "semi_join"]}
     changes = {
         "workload": {"options": options},
         "space": {"parameters": parameters},
         "strategy": "adaptive",
-        "budget": {"trials": 16, "batch": 4, "rounds": 3, "blocks": 1, "confirm_blocks": 0, "trial_timeout_s": 300},
+        "budget": {"trials": 12, "batch": 3, "rounds": 3, "blocks": 1, "confirm_blocks": 0, "warmups": 0},
     }
     path = study(
         {"window": {"strategy": "window"}, "tight": {"strategy": "max_by", "driver_memory": "512m"}},

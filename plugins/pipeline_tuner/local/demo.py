@@ -32,7 +32,7 @@ from pipeline_tuner.trial import TrialResult
 POLL_S = 1.0
 OPTIONS: dict[str, Mapping[str, Any]] = {
     "migration": {"strategy": "presets", "size": "half", "trials": 60, "minutes": 2.75},
-    "dedup": {"strategy": "presets", "trials": 60, "minutes": 4},
+    "dedup": {"strategy": "presets", "rounds": 1},
     "quantizer": {"strategy": "presets"},
 }
 """By study: what the demo's sweep has other than its study says, so that nobody waits for more than four minutes, or

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pipeline_tuner.analysis.glue_prices import DEFAULT_GLUE, Prices
 from pipeline_tuner.report.glue_advice import infrastructure
-from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.report.measured import Measured, bullets, measured_configurations
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.trial import TrialResult
@@ -96,7 +95,7 @@ def _counts(best: Measured, measured: Sequence[Measured]) -> str:
         return ""
     return (
         f"**Keep the counts, by `DataFrame.observe`.** Counting by jobs of their own took {_tasks(counted)} in all "
-        f"(`{escaped(counted.label)}`); observed in passing it adds no job (`{escaped(observed.label)}`: "
+        f"(`{counted.label}`); observed in passing it adds no job (`{observed.label}`: "
         f"{_tasks(observed)}). Rows, duplicates, ties and deletes stay on record."
     )
 

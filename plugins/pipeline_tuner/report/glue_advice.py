@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline_tuner.analysis.glue_prices import DEFAULT_GLUE, Prices
 from pipeline_tuner.analysis.glue_sizing import Need, Sizing, size
-from pipeline_tuner.report.markdown import escaped, table
+from pipeline_tuner.report.markdown import table
 from pipeline_tuner.report.measured import BYTES, Measured, bullets, megabytes
 from pipeline_tuner.trial import TrialResult
 
@@ -48,7 +48,7 @@ def _memory_failures(results: Sequence[TrialResult]) -> list[str]:
     """One sentence a configuration that ran out of memory: a constraint that was measured."""
     failed = {r.plan.label: r.reason for r in results if r.failure == "out_of_memory"}
     return [
-        f"**Give it more memory than `{escaped(label)}` has:** it failed, {reason.splitlines()[0].rstrip('.')}."
+        f"**Give it more memory than `{label}` has:** it failed, {reason.splitlines()[0].rstrip('.')}."
         for label, reason in failed.items()
     ]
 
@@ -80,12 +80,12 @@ def _paste(best: Measured, sizing: Sizing, scale: float, glue: str) -> str:
 def _watch(best: Measured, results: Sequence[TrialResult]) -> str:
     """What document 002 tells to watch, with what was measured."""
     rows = (
-        ("executor memory", f"below {MEMORY_LIMIT}%", _memory(best.metrics), "`glue.ALL.memory.heap.used.percentage`"),
+        ("executor memory", f"below {MEMORY_LIMIT}%", _memory(best.metrics), "glue.ALL.memory.heap.used.percentage"),
         ("shuffle volume", "17.7 GB, below 10 GB wanted", _volume(best.metrics), "bytes a row: they don't vary"),
-        ("worker utilisation", "10%", _used(best.metrics), "`glue.driver.workerUtilization`"),
-        ("executor deaths", "fewer", f"{_executors_lost(results):.0f} in all trials", "`glue.error.*`"),
+        ("worker utilisation", "10%", _used(best.metrics), "glue.driver.workerUtilization"),
+        ("executor deaths", "fewer", f"{_executors_lost(results):.0f} in all trials", "glue.error.CATEGORY"),
     )
-    return f"**To watch** (`{escaped(best.label)}`):\n\n{table(('figure', 'document 002', 'here', 'on Glue'), rows)}"
+    return f"**To watch** (`{best.label}`):\n\n{table(('figure', 'document 002', 'here', 'on Glue'), rows)}"
 
 
 def _memory(metrics: Mapping[str, Any]) -> str:
