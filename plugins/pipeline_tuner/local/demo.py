@@ -31,7 +31,7 @@ from pipeline_tuner.trial import TrialResult
 
 POLL_S = 1.0
 OPTIONS: dict[str, Mapping[str, Any]] = {
-    "migration": {"strategy": "presets", "size": "half", "trials": 60, "minutes": 2.75},
+    "migration": {"strategy": "presets", "size": "half", "trials": 36},
     "dedup": {"strategy": "presets", "rounds": 1},
     "quantizer": {"strategy": "presets"},
 }
