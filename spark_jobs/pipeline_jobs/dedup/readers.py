@@ -32,6 +32,8 @@ def read_source(spark: SparkSession, source: Source, config: TrialConfig) -> Dat
     except (AnalysisException, ParseException) as error:
         raise BadConfigurationError(f"source {source.path}: {str(error).strip().splitlines()[0]}") from None
     except Py4JJavaError as error:
+        if source.format != "jdbc":
+            raise
         raise _refused(source, str(error.java_exception)) from None
     return records
 
