@@ -178,14 +178,17 @@ class PlanOperator(SweepOperator):
 
     def _plan(self, store: Store, sweep: SweepRecord) -> tuple[TrialPlan, ...]:
         # Imported here: search brings numpy and scipy, which no DAG parse should pay for.
+        from threadpoolctl import threadpool_limits
+
         from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 
         study, options = sweep.study_definition, sweep.options
         results, history = store.results(sweep.sweep_id), store.history_of(sweep)
         try:
-            if self.round_number is None:
-                return plan_confirmation(study, options, results, history)
-            plans = plan_round(study, options, results, self.round_number, history)
+            with threadpool_limits(limits=1, user_api="blas"):
+                if self.round_number is None:
+                    return plan_confirmation(study, options, results, history)
+                plans = plan_round(study, options, results, self.round_number, history)
         except StudyError as error:
             raise AirflowFailException(str(error)) from None
         if self.round_number == 1 and not plans:
