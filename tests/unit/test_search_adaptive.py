@@ -176,7 +176,7 @@ def test_a_process_learns_a_surface_and_its_joint_variances_agree():
 
 def test_the_first_points_spread_from_the_centre():
     points = np.array([[x, y] for x in (0, 0.25, 0.5, 0.75, 1) for y in (0, 0.25, 0.5, 0.75, 1)])
-    chosen = points[from_the_centre(points, np.empty((0, 2)), 5)]
+    chosen = points[from_the_centre(points, np.empty((0, 2)), 5, np.random.default_rng(0))]
     assert chosen[0].tolist() == [0.5, 0.5]
     assert sorted(map(tuple, chosen[1:])) == [(0, 0), (0, 1), (1, 0), (1, 1)]
 

@@ -106,7 +106,8 @@ class Adaptive(Strategy):
         points = encoding.points([*rows, *lessons.configurations, *taken])
         free, known = points[: len(rows)], points[len(rows) : len(rows) + len(lessons.configurations)]
         if lessons.works.sum() < ENOUGH_RUNS or not rows:
-            return from_the_centre(free, np.concatenate([known, points[len(rows) + len(known) :]]), count)
+            measured = np.concatenate([known, points[len(rows) + len(known) :]])
+            return from_the_centre(free, measured, count, sweep.generator(7)) if rows else []
         search = Improvement.of(lessons, known, free, encoding.groups, sweep.generator(5))
         chosen = search.batch(count)
         gain = search.gain(chosen)
