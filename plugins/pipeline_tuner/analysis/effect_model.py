@@ -134,11 +134,15 @@ class Model:
     def aliases(self) -> tuple[tuple[str, ...], ...]:
         """Groups of parameters that can't be told apart, because they were only ever changed together."""
         groups: dict[frozenset[str], None] = {}
-        for name in self.names:
-            if self._own_share(name) < ALIASED:
-                partners = {other for other in self.names if other != name and self._own_share(name, [other]) > ALIASED}
-                groups[frozenset({name, *partners})] = None
+        for name in self._aliased:
+            partners = {other for other in self.names if other != name and self._own_share(name, [other]) > ALIASED}
+            groups[frozenset({name, *partners})] = None
         return tuple(tuple(sorted(group)) for group in groups if not any(group < other for other in groups))
+
+    @cached_property
+    def _aliased(self) -> tuple[str, ...]:
+        """The terms with too little variation of their own."""
+        return tuple(name for name in self.names if self._own_share(name) < ALIASED)
 
     @cached_property
     def entangled(self) -> tuple[str, ...]:
@@ -147,8 +151,8 @@ class Model:
         Without one of these the effect would be another one, or it is more than the measured configurations differ by.
         """
         names = [name for name in self.names if name in self.space.parameters]
-        told = [name for name in names if self._own_share(name) >= ALIASED]
-        others = [self._without(name) for name in names if name not in told]
+        told = [name for name in names if name not in self._aliased]
+        others = [self._without(name) for name in names if name in self._aliased]
         return tuple(name for name in told if not self._is_steady(name, others))
 
     def _without(self, name: str) -> Model:
@@ -184,8 +188,7 @@ class Model:
     @cached_property
     def separable(self) -> tuple[str, ...]:
         """The parameters whose effect can be told from the others', within what was measured."""
-        aliased = (name for name in self.names if self._own_share(name) < ALIASED)
-        left_out = {*aliased, *self.entangled}
+        left_out = {*self._aliased, *self.entangled}
         return tuple(n for n in self.names if n in self.space.parameters and n not in left_out)
 
     def _explained_by(self, names: Sequence[str]) -> float:
