@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline_tuner.recommendation import Interval
-from pipeline_tuner.web.charts import effect_chart, point_chart, round_ticks
+from pipeline_tuner.web.charts import TICK_WIDTH, effect_chart, interval_chart, point_chart, round_ticks
 from pipeline_tuner.web.night_chart import night_chart
 from pipeline_tuner.web.trial_charts import span_chart, throughput_chart
 
@@ -46,6 +46,17 @@ def test_news_stand_where_they_happened_and_crowded_names_are_left_out():
 def test_one_night_and_no_night():
     assert night_chart("throughput", "", nights_of(["quiet"]), [figure(0, "champion", 5.0)], []).dots
     assert night_chart("throughput", "", [], [], []) is None
+
+
+def test_long_labels_differ_where_they_are_read_and_figures_on_the_axis_keep_apart():
+    settings = [f"cores=4 method=copy partitions={n} parallelism=8" for n in (1, 4, 64)]
+    evidence = {label: {"ratio": {"value": 9.0, "low": 1.1, "high": 14.0}} for label in (*settings, "copy_8")}
+    chart = interval_chart(evidence)
+    words = {" ".join(line for _, line in bar.lines) for bar in chart.bars}
+    assert words == {*settings, "copy_8"}
+    assert all(len(bar.lines) <= 2 and bar.y - 13 < y < bar.y + 13 for bar in chart.bars for y, _ in bar.lines)
+    places = [x for x, _ in chart.ticks]
+    assert min(b - a for a, b in zip(places, places[1:], strict=False)) >= TICK_WIDTH
 
 
 def test_points_keep_their_order_and_the_front_is_named():

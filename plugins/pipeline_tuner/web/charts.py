@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,10 @@ from pipeline_tuner.wording import number
 ROW_HEIGHT = 26
 CHART_WIDTH = 760
 LABEL_WIDTH = 230
+LABEL_LETTERS = 34
 MARGIN = 24
+TICK_WIDTH = 36
+"""Figures on an axis that are nearer run into one another."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,13 @@ class Bar:
     x_low: float
     x_high: float
     words: str
+
+    @property
+    def lines(self) -> tuple[tuple[float, str], ...]:
+        """The label in at most two lines, each with its y position: configurations often differ in their last words."""
+        lines = textwrap.wrap(self.label, LABEL_LETTERS, max_lines=2, placeholder="…")
+        first = self.y + 4 - 6 * (len(lines) - 1)
+        return tuple((first + 12 * number, line) for number, line in enumerate(lines))
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ def interval_chart(evidence: Mapping[str, Mapping[str, Any]]) -> IntervalChart |
         )
         for row, (label, entry, ratio) in enumerate(shown)
     )
-    ticks = tuple((x(tick), f"{tick:g} x") for tick in _ticks(low, high))
+    ticks = _readable([(x(tick), f"{tick:g} x") for tick in _ticks(low, high)])
     return IntervalChart(bars, ticks, x(1.0), ROW_HEIGHT * len(bars) + MARGIN)
 
 
@@ -177,6 +188,15 @@ def _ticks(low: float, high: float) -> list[float]:
         if len(ticks) <= 8:
             return ticks
     return [low, high]
+
+
+def _readable(ticks: Sequence[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
+    """The ticks that have room beside those before them: round ratios crowd towards the end of a log axis."""
+    kept: list[tuple[float, str]] = []
+    for place, words in ticks:
+        if not kept or place - kept[-1][0] >= TICK_WIDTH:
+            kept.append((place, words))
+    return tuple(kept)
 
 
 def polyline(values: Sequence[float], *, width: float = 720, height: float = 120) -> str:
