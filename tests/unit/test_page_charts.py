@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from datetime import UTC, datetime, timedelta
 
@@ -56,7 +57,7 @@ def test_long_labels_differ_where_they_are_read_and_figures_on_the_axis_keep_apa
     assert words == {*settings, "copy_8"}
     assert all(len(bar.lines) <= 2 and bar.y - 13 < y < bar.y + 13 for bar in chart.bars for y, _ in bar.lines)
     places = [x for x, _ in chart.ticks]
-    assert min(b - a for a, b in zip(places, places[1:], strict=False)) >= TICK_WIDTH
+    assert min(b - a for a, b in itertools.pairwise(places)) >= TICK_WIDTH
 
 
 def test_points_keep_their_order_and_the_front_is_named():
