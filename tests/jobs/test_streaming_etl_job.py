@@ -246,7 +246,7 @@ def killed_again_and_again(
     for _ in range(kills):
         process = etl.start()
         etl.started_moving(process)
-        time.sleep(rng.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, 0.2))
         meanwhile()
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -261,7 +261,7 @@ def killed_again_and_again(
 
 
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(database: str, tmp_path: Path) -> None:
-    killed_again_and_again(tmp_path, database, kills=3, count=1500)
+    killed_again_and_again(tmp_path, database, kills=3, count=3000)
 
 
 @pytest.mark.soak

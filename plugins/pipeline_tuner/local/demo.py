@@ -32,11 +32,10 @@ from pipeline_tuner.trial import TrialResult
 POLL_S = 1.0
 OPTIONS: dict[str, Mapping[str, Any]] = {
     "migration": {"strategy": "presets", "size": "half", "trials": 36, "min_work_s": 2},
-    "dedup": {"strategy": "presets", "rounds": 1},
     "quantizer": {"strategy": "presets"},
 }
 """By study: what the demo's sweep has other than its study says, so that nobody waits for more than four minutes, or
-six for the dedup.
+six for the quantizer.
 
 The presets that people believe in are few enough to be repeated until they are told apart; the study's own search
 tries new configurations too.
