@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -138,11 +139,15 @@ def airflow_env(layout: Layout) -> Path:
 
 
 @pytest.fixture
-def run_dag(airflow_env: Path) -> Callable[..., Any]:
+def run_dag(airflow_env: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """A function that runs a DAG in this process, as `airflow dags test` does, and returns its DagRun.
 
-    `run_dag(dag, {"trials": 4})`; connections come from AIRFLOW_CONN_* (see `results`).
+    `run_dag(dag, {"trials": 4})`; connections come from AIRFLOW_CONN_* (see `results`). Retries come at once.
     """
+    from pipeline_tuner import dag_factory
+
+    monkeypatch.setitem(dag_factory.RETRIES, "retry_delay", timedelta(seconds=0.1))
+    monkeypatch.setitem(dag_factory.RETRIES, "retry_exponential_backoff", False)
 
     def run(dag: Any, conf: dict[str, Any] | None = None) -> Any:
         from airflow.dag_processing.bundles.manager import DagBundlesManager

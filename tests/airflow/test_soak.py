@@ -66,15 +66,13 @@ def check(dag_run, sweep, rows, killed):
 
 
 @pytest.fixture
-def quick_retries(monkeypatch):
+def many_retries(monkeypatch):
     from pipeline_tuner import dag_factory
 
-    monkeypatch.setitem(dag_factory.RETRIES, "retry_delay", dag_factory.timedelta(seconds=0.1))
-    monkeypatch.setitem(dag_factory.RETRIES, "retry_exponential_backoff", False)
     monkeypatch.setitem(dag_factory.RETRIES, "retries", 6)
 
 
-def test_a_sweep_survives_three_kills(run_dag, compress, results, quick_retries):
+def test_a_sweep_survives_three_kills(run_dag, compress, results, many_retries):
     killer = Killer(3, seed=1)
     outcome = disturbed_sweep(run_dag, compress(), results, killer, {"repeats": 30})
     check(*outcome, killer.killed)
@@ -82,7 +80,7 @@ def test_a_sweep_survives_three_kills(run_dag, compress, results, quick_retries)
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(5))
-def test_sweeps_survive_twenty_kills(run_dag, compress, results, quick_retries, seed):
+def test_sweeps_survive_twenty_kills(run_dag, compress, results, many_retries, seed):
     killer = Killer(20, seed=seed)
     outcome = disturbed_sweep(run_dag, compress(), results, killer, {"repeats": 60})
     check(*outcome, killer.killed)

@@ -188,10 +188,7 @@ def test_two_names_for_one_configuration_tie(tune, results):
     assert set(answer.ties) == {"small", "small_too"}
 
 
-def test_a_killed_job_is_run_again_and_counts_once(tune, tmp_path, monkeypatch):
-    from pipeline_tuner import dag_factory
-
-    monkeypatch.setitem(dag_factory.RETRIES, "retry_delay", dag_factory.timedelta(seconds=0.1))
+def test_a_killed_job_is_run_again_and_counts_once(tune, tmp_path):
     workload = {"name": "text", "options": {"marker": str(tmp_path / "killed")}}
     presets = {"fast": {"level": 1}, "small": {"level": 9, "mode": "killed_once"}}
     dag_run, trials = tune(presets=presets, workload=workload)
