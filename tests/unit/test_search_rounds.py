@@ -143,6 +143,29 @@ def test_hopeless_candidates_are_measured_once(study):
     assert sum(r.plan.label == "workers=8" for r in results) >= 3
 
 
+class Lucky(Machine):
+    """The first run of one preset is twice as fast as it really is, which puts it far ahead of everybody."""
+
+    lucky = "many"
+
+    def run(self, plan: TrialPlan) -> TrialResult:
+        result = super().run(plan)
+        if plan.label != self.lucky or plan.block > 1:
+            return result
+        value = 2 * result.metrics["rows_per_s"]
+        return TrialResult(plan, "measured", metrics={**result.metrics, "rows_per_s": value})
+
+
+def test_one_lucky_run_does_not_decide_who_is_in_the_final(study):
+    options = options_of(study, "adaptive", goals=["throughput"])
+    results = sweep(study, options, Lucky())
+    runs: dict[str, int] = {}
+    for r in results:
+        if r.plan.phase == "search" and not r.plan.is_control:
+            runs[r.plan.label] = runs.get(r.plan.label, 0) + 1
+    assert sum(count > 1 for count in runs.values()) >= 3, runs
+
+
 def test_failed_configurations_are_not_asked_again_and_lost_ones_once_more(study):
     options = options_of(study, "one_at_a_time", trials=100)
     attempts: dict[str, int] = {}

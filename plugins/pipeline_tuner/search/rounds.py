@@ -7,7 +7,7 @@ random order. New candidates are measured once; repeats go to those that are not
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pipeline_tuner.analysis.estimates import search_selection
 from pipeline_tuner.analysis.evidence import Evidence, settled
@@ -118,7 +118,7 @@ def _open_questions(sweep: SweepSoFar, among: Sequence[str]) -> tuple[list[Candi
     wanted = 0
     for goal in sweep.options.goals:
         selection = search_selection(sweep.study, sweep.options, goal, sweep.earlier, among)
-        found = [c for c in _worth_repeating(sweep, goal, selection) if c.label != sweep.control.label]
+        found = [c for c in _worth_repeating(sweep, goal, selection, among) if c.label != sweep.control.label]
         if goal != sweep.options.primary_goal:
             found = [c for c in found if _full_blocks(sweep, c.label) < sweep.options.budget.blocks]
         if found:
@@ -131,10 +131,11 @@ def _full_blocks(sweep: SweepSoFar, label: str) -> int:
     return sum(r.plan.label == label and r.plan.fraction == 1.0 and r.is_evidence for r in sweep.earlier)
 
 
-def _worth_repeating(sweep: SweepSoFar, goal: str, selection: Selection) -> list[Candidate]:
+def _worth_repeating(sweep: SweepSoFar, goal: str, selection: Selection, among: Collection[str]) -> list[Candidate]:
     """The leader and those that may still beat it, the likeliest first.
 
-    Once the leader is certified, or where going on costs more than it is expected to save, none; itself as long as a
+    Before the noise is known, that is all of `among`, whom a model chose from all runs: whoever isn't repeated is out
+    of an adaptive sweep's final, and a single lucky run of the leader must not decide that. Once the leader is certified, or where going on costs more than it is expected to save, none; itself as long as a
     constraint of the goal is not shown to hold for it.
     """
     if selection.best is None:
@@ -145,7 +146,9 @@ def _worth_repeating(sweep: SweepSoFar, goal: str, selection: Selection) -> list
     if has_blocks and not pays(sweep.options, sweep.earlier, selection.expected_loss, len(selection.next_labels) + 1):
         return []
     noise_is_known = not math.isnan(selection.noise)
-    hopeful = (label for label in selection.next_labels if noise_is_known or _is_near(selection, label))
+    hopeful = [
+        label for label in selection.next_labels if noise_is_known or label in among or _is_near(selection, label)
+    ]
     return [twin for label in hopeful for twin in sweep.twins(label)]
 
 
