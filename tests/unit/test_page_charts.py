@@ -55,7 +55,7 @@ def test_long_labels_differ_where_they_are_read_and_figures_on_the_axis_keep_apa
     chart = interval_chart(evidence)
     words = {" ".join(line for _, line in bar.lines) for bar in chart.bars}
     assert words == {*settings, "copy_8"}
-    assert all(len(bar.lines) <= 2 and bar.y - 13 < y < bar.y + 13 for bar in chart.bars for y, _ in bar.lines)
+    assert all(len(bar.lines) <= 2 and bar.y - 16 < y < bar.y + 16 for bar in chart.bars for y, _ in bar.lines)
     places = [x for x, _ in chart.ticks]
     assert min(b - a for a, b in itertools.pairwise(places)) >= TICK_WIDTH
 

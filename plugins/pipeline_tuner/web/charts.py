@@ -12,7 +12,8 @@ from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.wording import number
 
-ROW_HEIGHT = 26
+ROW_HEIGHT = 32
+LINE_HEIGHT = 13
 CHART_WIDTH = 760
 LABEL_WIDTH = 230
 LABEL_LETTERS = 34
@@ -37,8 +38,8 @@ class Bar:
     def lines(self) -> tuple[tuple[float, str], ...]:
         """The label in at most two lines, each with its y position: configurations often differ in their last words."""
         lines = textwrap.wrap(self.label, LABEL_LETTERS, max_lines=2, placeholder="…")
-        first = self.y + 4 - 6 * (len(lines) - 1)
-        return tuple((first + 12 * number, line) for number, line in enumerate(lines))
+        first = self.y + 4 - LINE_HEIGHT / 2 * (len(lines) - 1)
+        return tuple((first + LINE_HEIGHT * number, line) for number, line in enumerate(lines))
 
 
 @dataclass(frozen=True)
