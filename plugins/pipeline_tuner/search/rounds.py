@@ -135,8 +135,9 @@ def _worth_repeating(sweep: SweepSoFar, goal: str, selection: Selection, among: 
     """The leader and those that may still beat it, the likeliest first.
 
     Before the noise is known, that is all of `among`, whom a model chose from all runs: whoever isn't repeated is out
-    of an adaptive sweep's final, and a single lucky run of the leader must not decide that. Once the leader is certified, or where going on costs more than it is expected to save, none; itself as long as a
-    constraint of the goal is not shown to hold for it.
+    of an adaptive sweep's final, and a single lucky run of the leader must not decide that. Once the leader is
+    certified, or where going on costs more than it is expected to save, none; itself as long as a constraint of the
+    goal is not shown to hold for it.
     """
     if selection.best is None:
         return []
