@@ -159,10 +159,10 @@ def killed_after_the_write(nightly: Nightly) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("killed", "left"),
     [
-        (killed_before_the_write, "before"),
+        pytest.param(killed_before_the_write, "before", marks=pytest.mark.soak),
         (killed_during_the_write, "before"),
         (killed_in_the_merge, "before"),
-        (killed_after_the_write, "after"),
+        pytest.param(killed_after_the_write, "after", marks=pytest.mark.soak),
     ],
 )
 def test_a_killed_driver_leaves_target_and_bookmark_as_one(

@@ -1,6 +1,6 @@
 """The job on S3 and with other catalogs. AWS is moto's server, the REST catalog a double (rest_catalog.py).
 
-Glue's catalog is among the long tests for its jar of 65 MB.
+Glue's catalog is among the long tests for its jar of 65 MB, S3 for its minute (moto answers each request by Python).
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def _roll_up_twice(spark: SparkSession, folder: Path) -> None:
     assert_same(table_of(spark, batch.target), expected_rows(points.to_pandas(), batch.resolutions_ms))
 
 
+@pytest.mark.soak
 def test_tables_on_s3_with_the_catalog_in_postgresql(
     aws: None, postgres, use_jars: Callable[..., None], tmp_path: Path
 ) -> None:
