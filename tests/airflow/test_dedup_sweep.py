@@ -20,7 +20,9 @@ from pipeline_tuner.runners.glue import GlueRunner
 from pipeline_tuner.runners.glue_trigger import GlueRunTrigger
 
 
+@pytest.mark.soak
 def test_the_study_on_this_machine(run_dag: Any, results: str, study: Any, database: str, tmp_path: Path) -> None:
+    # Among the long tests: the same study on Glue, below, runs the same job, sweep and production here too.
     path = study({"seed": {"strategy": "seed", "window_partitions": 20}, "auto": {}})
     assert run_dag(tuning_dag(path)).state == "success"
     found = results_of(results)
