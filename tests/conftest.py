@@ -22,7 +22,7 @@ import pytest
 
 from pipeline_tuner.local import demo_data, jars
 from pipeline_tuner.local.java import java_home, spark_home
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.layout import Layout, one_at_a_time
 from pipeline_tuner.local.mongodb import MongodbServer
 from pipeline_tuner.local.postgres import PostgresServer
 
@@ -127,13 +127,9 @@ def airflow_env(layout: Layout) -> Path:
     """
     AIRFLOW_HOME.mkdir(exist_ok=True)
     kept = layout.local / "test" / f"airflow-{version('apache-airflow')}.db"
-    if not kept.exists():
-        from airflow.utils.db import initdb
-
-        initdb()
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        _copy_sqlite(AIRFLOW_HOME / "airflow.db", kept.with_suffix(f".{os.getpid()}"))
-        kept.with_suffix(f".{os.getpid()}").rename(kept)
+    with one_at_a_time(layout.local / "test" / "lock"):
+        if not kept.exists():
+            _make_airflow_database(kept)
     _copy_sqlite(kept, AIRFLOW_HOME / "airflow.db")
     return AIRFLOW_HOME
 
@@ -195,6 +191,14 @@ def _use_spark(layout: Layout, *groups: str) -> dict[str, str]:
     }
     os.environ.update(environment)
     return environment
+
+
+def _make_airflow_database(kept: Path) -> None:
+    from airflow.utils.db import initdb
+
+    initdb()
+    _copy_sqlite(AIRFLOW_HOME / "airflow.db", kept.with_suffix(".part"))
+    kept.with_suffix(".part").rename(kept)
 
 
 def _copy_sqlite(source: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.java import java_home, trust_options
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.layout import Layout, one_at_a_time
 
 GROUPS = {
     "postgresql": ["org.postgresql:postgresql:42.7.14"],
@@ -46,8 +46,9 @@ def fetch(layout: Layout, *groups: str) -> list[Path]:
     Raises InfrastructureError with what the resolution printed where a package can't be had.
     """
     for group in groups:
-        if not _is_complete(layout, group):
-            _resolve(layout, group)
+        with one_at_a_time(layout.local / "jars" / f"{group}.lock"):
+            if not _is_complete(layout, group):
+                _resolve(layout, group)
     return [path for group in groups for path in _files(layout, group)]
 
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12Certificat
 from cryptography.x509 import load_der_x509_certificate
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.layout import Layout, one_at_a_time
 
 VERSIONS = (17, 21)
 """The major versions of Java that Spark 4.1 supports."""
@@ -65,7 +65,8 @@ def trust_options(layout: Layout, home: Path) -> list[str]:
     entries = [PKCS12Certificate(one, str(number).encode()) for number, one in enumerate(certificates)]
     # The certificates are public; the password is what Java asks for to see that the file is whole.
     encryption = BestAvailableEncryption(b"changeit")
-    store.write_bytes(serialize_java_truststore(entries, encryption))
+    with one_at_a_time(layout.local / "java" / "lock"):
+        store.write_bytes(serialize_java_truststore(entries, encryption))
     return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStorePassword=changeit"]
 
 
@@ -84,11 +85,12 @@ def _packaged(layout: Layout) -> Path:
         )
     runtime = Path(package.origin).parent / "java-runtime"
     program = layout.local / "java" / "bin" / "java"
-    program.parent.mkdir(parents=True, exist_ok=True)
     text = LAUNCHER.format(java=shlex.quote(str(runtime / "bin" / "java")))
-    if not program.exists() or program.read_text(encoding="utf-8") != text:
-        program.write_text(text, encoding="utf-8")
-        program.chmod(0o755)
+    with one_at_a_time(layout.local / "java" / "lock"):
+        if not program.exists() or program.read_text(encoding="utf-8") != text:
+            program.parent.mkdir(exist_ok=True)
+            program.write_text(text, encoding="utf-8")
+            program.chmod(0o755)
     return program.parents[1]
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,3 +47,12 @@ def keep_secret(path: Path, *, size_bytes: int = 32) -> str:
     with os.fdopen(file, "w", encoding="ascii") as secret_file:
         secret_file.write(secrets.token_urlsafe(size_bytes))
     return path.read_text(encoding="ascii")
+
+
+@contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Make what other processes of this machine may want to make too; `lock` is a file made for that."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

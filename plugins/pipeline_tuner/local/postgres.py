@@ -6,7 +6,6 @@ can't reach the project's folder (a clone under /root, say), data and programs l
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -25,7 +24,7 @@ import psycopg2
 from psycopg2 import sql
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.local.layout import keep_secret
+from pipeline_tuner.local.layout import keep_secret, one_at_a_time
 from pipeline_tuner.local.ports import kept_port
 
 USER = "tuner"
@@ -53,8 +52,7 @@ class PostgresServer:
 
         Raises InfrastructureError with the end of the server's log where it does not come up.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with one_at_a_time(self.folder / "lock"):
             if self.is_running():
                 return
             if self._process() is not None:
@@ -212,13 +210,6 @@ class PostgresServer:
 
     def _log_end(self) -> str:
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One start at a time, among processes."""
-        with (self.folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
 
 
 def _packaged_installation() -> Path:
