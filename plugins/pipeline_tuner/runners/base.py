@@ -128,6 +128,8 @@ class Runner(ABC):
 
 SIGKILLED = 137
 OUT_OF_MEMORY = re.compile(r"java\.lang\.OutOfMemoryError[^\n]*|\bMemoryError\b[^\n]*|Cannot allocate memory")
+UNEXPLAINED = ("infrastructure", "error")
+"""Kinds of failures that may be the consequence of another one."""
 MEMORY_SETTINGS = ("driver_memory", "executor_memory", "spark.executor.memoryOverhead", "worker_type", "memory")
 """Parameters that say how much memory a trial had."""
 
@@ -135,9 +137,9 @@ MEMORY_SETTINGS = ("driver_memory", "executor_memory", "spark.executor.memoryOve
 def measurement_of(run: TrialRun, exit_code: int, *, kernel_kills_before: int | None) -> Measurement:
     """What a job that ended on this machine amounts to: its measurement, or the reason why there is none."""
     measurement = run.read_measurement() if exit_code == 0 else None
-    if measurement is not None and (measurement.failure is None or measurement.failure.kind != "infrastructure"):
+    if measurement is not None and (measurement.failure is None or measurement.failure.kind not in UNEXPLAINED):
         return measurement
-    # A job whose JVM went away saw no more than that; the JVM's last words say why it did.
+    # A job whose JVM went away saw no more than that, or that its context was shut down; the JVM's words say why.
     said = OUT_OF_MEMORY.search(run.output.text())
     if said is not None:
         raise TrialFailedError("out_of_memory", f"{out_of_memory(run.configuration)} ({said[0].strip()})")

@@ -49,6 +49,9 @@ def go_wrong(mode: str, config: TrialConfig) -> None:
     if mode == "jvm_away":
         print("java.lang.OutOfMemoryError: GC overhead limit exceeded", flush=True)
         raise InfrastructureError("the driver's JVM died")
+    if mode == "context_away":
+        print("java.lang.OutOfMemoryError: Java heap space", flush=True)
+        raise RuntimeError("Job 1 cancelled because SparkContext was shut down")
     if mode == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if mode == "killed_once" and not (marker := Path(config.workload["marker"])).exists():
