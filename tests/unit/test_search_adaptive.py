@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline_tuner.search.adaptive import _by_skill
-from pipeline_tuner.search.design import from_the_centre, nearby, pool
+from pipeline_tuner.search.design import from_the_centre, nearby, pool, some_near
 from pipeline_tuner.search.encoding import Encoding
 from pipeline_tuner.search.gaussian_process import Process, Runs, Settings, _covariance, _objective
 from pipeline_tuner.search.rounds import plan_round
@@ -188,6 +188,18 @@ def test_candidates_of_a_narrow_space_are_found_and_finer_near_leaders(study):
     assert pool(narrow, [], np.random.default_rng(0)) == [{"a": 7}]
     assert set(nearby(study.space.parameters["partitions"], 16)) >= {8, 32, 19}
     assert nearby(study.space.parameters["memory"], 8) == (4,)
+
+
+def test_of_a_large_table_the_neighbours_of_leaders_always_stand_for_election():
+    rows = [{"a": a, "b": b, "c": c} for a in range(12) for b in range(12) for c in range(12)]
+    leader = {"a": 3, "b": 5, "c": 7}
+    found = some_near(rows, [leader], 100, np.random.default_rng(0))
+    assert len({tuple(row.items()) for row in found}) == 100
+    neighbours = [row for row in rows if len(row.items() & leader.items()) >= 2]
+    assert len(neighbours) == 34
+    assert all(row in found for row in neighbours)
+    far = [row for row in found if not row.items() & leader.items()]
+    assert len(far) > 25, "half of them are drawn from everywhere"
 
 
 def test_planning_is_quick_at_200_trials_and_12_parameters():

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 
 from pipeline_tuner.analysis.estimates import repeated, search_trials
 from pipeline_tuner.analysis.payback import pays
-from pipeline_tuner.search.design import from_the_centre, pool
+from pipeline_tuner.search.design import from_the_centre, pool, some_near
 from pipeline_tuner.search.encoding import Encoding
 from pipeline_tuner.search.gaussian_process import Process, Runs
 from pipeline_tuner.search.lessons import Lessons
@@ -90,9 +90,7 @@ class Adaptive(Strategy):
         planned = [*sweep.candidates.values(), *sweep.study.preset_candidates]
         known = {frozenset(candidate.configuration.items()) for candidate in planned}
         rows = [r for r in rows if frozenset(r.items()) not in known and not sweep.memory.forbids(r)]
-        if len(rows) <= MOST_ROWS:
-            return rows
-        return [rows[i] for i in sorted(generator.choice(len(rows), MOST_ROWS, replace=False))]
+        return rows if len(rows) <= MOST_ROWS else some_near(rows, leaders, MOST_ROWS, generator)
 
     def _chosen(
         self,

@@ -32,6 +32,17 @@ def pool(space: Space, leaders: Sequence[Configuration], generator: np.random.Ge
     return list(found.values())
 
 
+def some_near(
+    rows: Sequence[Configuration], leaders: Sequence[Configuration], count: int, generator: np.random.Generator
+) -> list[Configuration]:
+    """`count` of the rows: half of them those that share most values with a leader, the others at random."""
+    shuffled = [rows[i] for i in generator.permutation(len(rows))]
+    shared = [max((len(row.items() & leader.items()) for leader in leaders), default=0) for row in shuffled]
+    nearest = np.argsort(-np.array(shared), kind="stable")
+    half = count // 2 if leaders else 0
+    return [shuffled[i] for i in [*nearest[:half], *np.sort(nearest[half:])[: count - half]]]
+
+
 def _draws(space: Space, leaders: Sequence[Configuration], generator: np.random.Generator) -> Iterator[Configuration]:
     """Neighbours of the leaders first, then random ones; it ends also where few configurations are valid."""
     usual = space.complete({})
