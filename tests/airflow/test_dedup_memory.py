@@ -77,8 +77,8 @@ def test_a_sweep_learns_how_much_memory_is_too_little(run_dag: Any, results: str
     assert run_dag(tuning_dag(path)).state == "success"
     found = trials(results)
     starved = [r for r in found if r.failure == "out_of_memory"]
-    assert starved[0].plan.label == "tight"
-    assert "out of memory at driver memory 512m" in starved[0].reason
+    (tight,) = [r for r in starved if r.plan.label == "tight"]
+    assert "out of memory at driver memory 512m" in tight.reason
     space = settings.load_named_study(path).space
     for number in (2, 3):
         lesson = MemoryLesson.of(space, [r for r in found if r.plan.round < number])

@@ -22,6 +22,8 @@ from dedup_runs import WORKLOAD, config, latest_of, query, run, staging_tables, 
 from pipeline_jobs.contract import measure
 from pipeline_jobs.dedup.job import run as run_job
 from pipeline_jobs.session import close_session, open_session, stop_jvm
+from pipeline_tuner.runners.base import TrialFailedError, TrialRun
+from pipeline_tuner.runners.process import ProcessRunner
 
 SCRIPT = Path(__file__).resolve().parents[2] / "spark_jobs" / "dedup.py"
 PATIENCE_S = 240.0
@@ -261,31 +263,30 @@ def test_a_cluster_that_loses_a_worker_ends_right(cluster: Cluster, database: st
 @pytest.mark.soak
 def test_an_executor_without_memory_is_a_measured_result(cluster: Cluster, tmp_path: Path) -> None:
     """A record of 60 MB is more than a heap of 512 MB has room for: the executor's JVM goes away with exit code 52."""
-    document = {
-        "contract": 1,
-        "job": "dedup",
-        "trial_id": "t",
-        "configuration": {
-            "strategy": "window",
-            "master": cluster.master,
-            "shuffle_partitions": 2,
-            "executor_memory": "512m",
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.task.maxFailures": 2,
-        },
-        "workload": {
-            "name": "generated",
-            "folder": str(tmp_path / "data"),
-            "generator": {"rows": 2, "row_bytes": 60_000_000, "null_key_fraction": 0.0},
-            "target": {"kind": "none"},
-        },
-        "warmups": 0,
+    configuration = {
+        "strategy": "window",
+        "master": cluster.master,
+        "shuffle_partitions": 2,
+        "executor_memory": "512m",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.task.maxFailures": 2,
     }
-    (tmp_path / "config.json").write_text(json.dumps(document))
-    assert measure("dedup", run_job, tmp_path / "config.json", tmp_path / "measurement.json") == 0
-    stop_jvm()
-    failure = json.loads((tmp_path / "measurement.json").read_text())["failure"]
-    assert failure["kind"] == "out_of_memory", failure
-    assert failure["reason"].startswith("out of memory at executor memory 512m")
-    assert len(failure["reason"].splitlines()) == 1
+    giants = {"generator": {"rows": 2, "row_bytes": 60_000_000, "null_key_fraction": 0.0}, "target": {"kind": "none"}}
+    workload = {"name": "generated", "folder": str(tmp_path / "data"), **giants}
+    command = [sys.executable, str(SCRIPT), "--config", "{config}", "--measurement", "{measurement}"]
+    trial = TrialRun("dedup", "giants", configuration, tmp_path, workload=workload, warmups=0)
+    kind, reason = how_it_failed(ProcessRunner(command, modules=SCRIPT.parent), trial)
+    assert kind == "out_of_memory", reason
+    assert reason.startswith("out of memory at executor memory 512m")
+    assert len(reason.splitlines()) == 1
+
+
+def how_it_failed(runner: ProcessRunner, trial: TrialRun) -> tuple[str, str]:
+    """Kind and reason, of the job's own measurement or of what its end amounts to."""
+    try:
+        failure = runner.run(trial, PATIENCE_S).failure
+    except TrialFailedError as error:
+        return error.kind, str(error)
+    assert failure is not None
+    return failure.kind, failure.reason

@@ -127,7 +127,11 @@ class Runner(ABC):
 
 
 SIGKILLED = 137
-OUT_OF_MEMORY = re.compile(r"java\.lang\.OutOfMemoryError[^\n]*|\bMemoryError\b[^\n]*|Cannot allocate memory")
+OUT_OF_MEMORY = re.compile(
+    r"java\.lang\.OutOfMemoryError[^\n]*|\bMemoryError\b[^\n]*|Cannot allocate memory"
+    r"|Lost executor [^\n]* exited with code 52\b"
+)
+"""52 is the exit code of a Spark executor out of memory; the job may see no more than that it was shutting down."""
 UNEXPLAINED = ("infrastructure", "error")
 """Kinds of failures that may be the consequence of another one."""
 MEMORY_SETTINGS = ("driver_memory", "executor_memory", "spark.executor.memoryOverhead", "worker_type", "memory")

@@ -46,6 +46,9 @@ def go_wrong(mode: str, config: TrialConfig) -> None:
     if mode == "heap":
         print("java.lang.OutOfMemoryError: Java heap space", flush=True)
         os._exit(1)
+    if mode == "executor_away":
+        print("ERROR TaskSchedulerImpl: Lost executor 0 on 127.0.0.1: Command exited with code 52", flush=True)
+        raise RuntimeError("Job aborted: Task rejected from ThreadPoolExecutor[Shutting down]")
     if mode == "jvm_away":
         print("java.lang.OutOfMemoryError: GC overhead limit exceeded", flush=True)
         raise InfrastructureError("the driver's JVM died")
