@@ -104,6 +104,15 @@ def test_the_schema_goes_down_to_nothing_and_up_again(store, sweep):
     assert store.sweep("s1") is None
 
 
+def test_studies_and_configurations_keep_their_order(store, sweep):
+    staged = STUDY.model_copy(update={"stages": {"resources": ("mode",), "code": ("level",)}})
+    store.start_sweep(staged, sweep_options(staged, "s2"), dag_id="tune_compress", run_id="other")
+    assert list(store.sweep("s2").study_definition.stages) == ["resources", "code"]
+    store.record_recommendations("s1", "compress", [recommendation()])
+    (answer,) = store.recommendations("s1")
+    assert list(answer.configuration) == ["level", "mode"]
+
+
 def test_several_processes_migrate_at_once(database):
     program = "import sys; from pipeline_tuner.store import migrate; migrate(sys.argv[1])"
     processes = [subprocess.Popen([sys.executable, "-c", program, database], env=WITH_PLUGIN) for _ in range(4)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     Column,
@@ -30,6 +31,7 @@ metadata = MetaData(
 )
 
 TIME = DateTime(timezone=True)
+# Columns of type JSON keep the order of names: a study's stages and presets come in it. JSONB sorts them by length.
 
 sweep = Table(
     "sweep",
@@ -43,7 +45,7 @@ sweep = Table(
     Column("status", Text, nullable=False, comment="running, recommended, abstained or failed"),
     Column("reason", Text, nullable=False, server_default="", comment="Why the sweep failed or abstained, for people"),
     Column("options", JSONB, nullable=False, comment="The sweep's options: strategy, goals, size, seed, budget"),
-    Column("study_definition", JSONB, nullable=False, comment="The whole study as it was when the sweep started"),
+    Column("study_definition", JSON, nullable=False, comment="The whole study as it was when the sweep started"),
     Column("planned", Integer, nullable=False, server_default="0", comment="Trials planned"),
     Column("measured", Integer, nullable=False, server_default="0", comment="Trials with a valid measurement"),
     Column("failed", Integer, nullable=False, server_default="0", comment="Trials that failed or were lost"),
@@ -74,7 +76,7 @@ trial = Table(
     Column("label", Text, nullable=False, comment="Name of the configuration in this sweep"),
     Column("is_control", Boolean, nullable=False, comment="Whether this is the block's control"),
     Column("configuration_id", Text, nullable=False, comment="Equal for equal configurations"),
-    Column("configuration", JSONB, nullable=False, comment="The whole configuration"),
+    Column("configuration", JSON, nullable=False, comment="The whole configuration"),
     Column("fraction", Float, nullable=False, comment="Part of the workload that the trial runs on, 0 to 1"),
     Column("status", Text, nullable=False, comment="planned, running, measured or failed"),
     Column("failure", Text, comment="Kind of failure: out_of_memory, timeout, check_failed, lost, ..."),
@@ -102,7 +104,7 @@ recommendation = Table(
     Column("status", Text, nullable=False, comment="winner, tied or abstained"),
     Column("label", Text, comment="Name of the recommended configuration"),
     Column("configuration_id", Text, comment="Equal for equal configurations"),
-    Column("configuration", JSONB, comment="The whole recommended configuration"),
+    Column("configuration", JSON, comment="The whole recommended configuration"),
     Column("estimate", Float, comment="The goal's figure, from the confirmation"),
     Column("estimate_low", Float, comment="Lower bound of its interval"),
     Column("estimate_high", Float, comment="Upper bound of its interval"),
@@ -113,7 +115,7 @@ recommendation = Table(
     Column("confidence", Float, nullable=False, comment="1 - probability that the statement is wrong, jointly"),
     Column("ties", JSONB, nullable=False, server_default="[]", comment="Labels that can't be told apart"),
     Column("reason", Text, nullable=False, server_default="", comment="One sentence for people"),
-    Column("document", JSONB, nullable=False, comment="The whole recommendation with its evidence"),
+    Column("document", JSON, nullable=False, comment="The whole recommendation with its evidence"),
     Column("workload_fingerprint", Text, comment="The data that it is valid for"),
     Column("environment_fingerprint", Text, comment="The machine and versions that it is valid for"),
     Column("created_at", TIME, nullable=False, comment="When it was written"),
@@ -138,7 +140,7 @@ promotion = Table(
     Column("action", Text, nullable=False, comment="promote, or roll_back to an earlier configuration"),
     Column("label", Text, nullable=False, comment="Name of the configuration"),
     Column("configuration_id", Text, nullable=False, comment="Equal for equal configurations"),
-    Column("configuration", JSONB, nullable=False, comment="What production runs with from now on"),
+    Column("configuration", JSON, nullable=False, comment="What production runs with from now on"),
     Column("sweep_id", Text, ForeignKey(sweep.c.sweep_id, ondelete="SET NULL"), comment="The sweep behind it, if any"),
     Column("actor", Text, nullable=False, comment="Who did it"),
     Column("note", Text, nullable=False, server_default="", comment="Why, in the actor's words"),
@@ -158,7 +160,7 @@ observation = Table(
     Column("source_reason", Text, nullable=False, server_default="", comment="Why this configuration was used"),
     Column("label", Text, nullable=False, comment="Name of the configuration"),
     Column("configuration_id", Text, nullable=False, comment="Equal for equal configurations"),
-    Column("configuration", JSONB, nullable=False, comment="The whole configuration"),
+    Column("configuration", JSON, nullable=False, comment="The whole configuration"),
     Column("status", Text, nullable=False, comment="measured or failed"),
     Column("failure", Text, comment="Kind of failure"),
     Column("reason", Text, nullable=False, server_default="", comment="Why it failed, for people"),
