@@ -13,6 +13,7 @@ from pipeline_tuner.analysis.steps import steps
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.measurement import Measurement, Sample
 from pipeline_tuner.recommend import recommend
+from pipeline_tuner.search.one_at_a_time import variations
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.study import Study, parse_study
 from pipeline_tuner.sweep import SweepOptions, sweep_options
@@ -191,6 +192,14 @@ def test_a_failing_control_does_not_stop_the_sweep(study):
 def test_one_round_measures_all_blocks_at_once(study):
     plans = plan_round(study, options_of(study, "presets", rounds=1), [], 1)
     assert {plan.block for plan in plans} == {1, 2, 3}
+
+
+def test_a_short_budget_touches_every_parameter_and_a_stage_starts_with_its_first(study):
+    base = study.control_candidate.configuration
+    found = list(variations(study.space, 3, base, ["method", "batch", "workers"]))
+    changed = [[name for name in ("method", "batch", "workers") if one[name] != base[name]] for one in found]
+    assert changed[:3] == [["method"], ["batch"], ["workers"]]
+    assert all(len(names) == 1 for names in changed)
 
 
 def test_a_staged_sweep_keeps_what_pays(study):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar
@@ -30,14 +30,14 @@ class OneAtATime(Strategy):
 
 
 def variations(
-    space: Space, levels: int, base: Configuration, names: Collection[str] | None = None
+    space: Space, levels: int, base: Configuration, names: Iterable[str] | None = None
 ) -> Iterator[Configuration]:
     """The base with one parameter changed, level by level so that a short budget still touches every parameter.
 
-    `names` are the parameters to vary, all active ones by default.
+    `names` are the parameters to vary, the first ones first; all active ones by default.
     """
-    varied = [name for name in space.parameters if name in base and (names is None or name in names)]
-    tried = {name: space.parameters[name].levels(levels) for name in varied}
+    varied = [name for name in (space.parameters if names is None else names) if name in base]
+    tried = {name: [value for value in space.parameters[name].levels(levels) if value != base[name]] for name in varied}
     for step in range(max(map(len, tried.values()), default=0)):
         for name, values in tried.items():
             if step < len(values):

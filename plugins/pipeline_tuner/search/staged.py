@@ -25,9 +25,9 @@ class Staged(Strategy):
         if not study.stages:
             raise StudyError(f"study {study.study} has no 'stages', which the staged strategy goes through")
         starts = [first_round(number, len(study.stages), rounds) for number in range(len(study.stages))]
-        names = {
+        names = [
             p for s, part in zip(starts, study.stages.values(), strict=True) if s == sweep.round_number for p in part
-        }
+        ]
         if not names:
             return ()
         done = steps(study, sweep.options, sweep.earlier)
@@ -36,7 +36,7 @@ class Staged(Strategy):
         return _around(sweep, base, names, max(room, 1))
 
 
-def _around(sweep: SweepSoFar, base: Candidate, names: set[str], room: int) -> tuple[Candidate, ...]:
+def _around(sweep: SweepSoFar, base: Candidate, names: list[str], room: int) -> tuple[Candidate, ...]:
     for levels in range(MOST_LEVELS, 1, -1):
         found = sweep.fresh(
             variations(sweep.study.space, levels, base.configuration, names), sweep.options.budget.trials
