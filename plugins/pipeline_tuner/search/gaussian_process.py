@@ -1,9 +1,9 @@
 """Gaussian process regression of noisy runs on points of the unit cube, with block effects.
 
 The covariance of two runs is an interacting part (Matern 5/2, a length scale a parameter), an additive part (the mean
-of one-dimensional Matern 5/2), roughness (each configuration's own), a shift common to a block, and noise (Rasmussen
-and Williams, 2006; additive kernels: Duvenaud et al., 2011). Length scales and variances are fitted by penalised
-marginal likelihood.
+of one-dimensional exponentials: a single parameter may act in steps, such as a cache that stops fitting), roughness (each
+configuration's own), a shift common to a block, and noise (Rasmussen and Williams, 2006; additive kernels: Duvenaud et
+al., 2011). Length scales and variances are fitted by penalised marginal likelihood.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Process:
         for column, length in enumerate(lengths):
             levels, where = np.unique(points[:, column], return_inverse=True)
             marks, at = np.unique(others[:, column], return_inverse=True)
-            table = _matern(((levels[:, None] - marks) / length) ** 2)
+            table = np.exp(-np.abs(levels[:, None] - marks) / length)
             kernel += table[where][:, at]
         return (
             interacting * _matern(total)
@@ -192,9 +192,9 @@ def _covariance(runs: Runs, settings: Settings) -> tuple[np.ndarray, tuple[np.nd
     distance = SQRT5 * np.sqrt(scaled.sum(axis=0))
     decay = np.exp(-distance)
     whole = (1 + distance + distance**2 / 3) * decay
-    distances = SQRT5 * np.sqrt(scaled)
+    distances = np.sqrt(scaled)
     decays = np.exp(-distances)
-    single = ((1 + distances + distances**2 / 3) * decays).mean(axis=0)
+    single = decays.mean(axis=0)
     pairs = interacting * whole + additive * single + shift * runs.together + rough * runs.same
     matrix = np.zeros((len(runs.points),) * 2)
     matrix[runs.pairs] = pairs
@@ -202,7 +202,7 @@ def _covariance(runs: Runs, settings: Settings) -> tuple[np.ndarray, tuple[np.nd
     diagonal = interacting + additive + rough + shift + noise * (1 + runs.extra_noise) + JITTER
     matrix[np.diag_indices_from(matrix)] = diagonal
     slope_whole = (5 / 3) * interacting * (1 + distance) * decay
-    slope_single = (5 / 3) * additive / len(lengths) * (1 + distances) * decays
+    slope_single = additive / len(lengths) * decays / np.maximum(distances, JITTER)
     return matrix, (scaled, whole, single, slope_whole, slope_single)
 
 
