@@ -1,9 +1,9 @@
 """Gaussian process regression of noisy runs on points of the unit cube, with block effects.
 
 The covariance of two runs is an interacting part (Matern 5/2, a length scale a parameter), an additive part (the mean
-of one-dimensional exponentials: a single parameter may act in steps, such as a cache that stops fitting), roughness (each
-configuration's own), a shift common to a block, and noise (Rasmussen and Williams, 2006; additive kernels: Duvenaud et
-al., 2011). Length scales and variances are fitted by penalised marginal likelihood.
+of one-dimensional exponentials: a single parameter may act in steps, such as a cache that stops fitting), roughness
+(each configuration's own), a shift common to a block, and noise (Rasmussen and Williams, 2006; additive kernels:
+Duvenaud et al., 2011). Length scales and variances are fitted by penalised marginal likelihood.
 """
 
 from __future__ import annotations
