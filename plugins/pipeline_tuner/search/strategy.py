@@ -138,10 +138,13 @@ class SweepSoFar:
         return tuple(found)
 
     def label_of(self, configuration: Configuration) -> str:
-        """What a configuration changes against the control; where that is long, against the nearest preset.
+        """A preset's name, or what changes against the control; where that is long, against the nearest preset.
 
-        `partitions=8`, or `copy_8 with partitions=16`; the identity where both are long.
+        `copy_8`, `partitions=8`, or `copy_8 with partitions=16`; the identity where both are long.
         """
+        for preset in self.study.preset_candidates:
+            if preset.configuration_id == configuration_id(configuration):
+                return preset.label
         changes = difference(configuration, self.control.configuration)
         if len(changes) <= READABLE_LABEL:
             return changes
