@@ -73,11 +73,12 @@ def test_what_failed_before_and_what_fits_no_more_does_not_come_back(study):
     assert {p.label for p in plan_round(study, options_of(study), (), 1, history)} == {"balanced", "wide"}
 
 
-def test_a_champion_whose_name_means_something_else_now_is_told_apart(study):
-    plans = plan_round(study, options_of(study, "copy", WIDE), (), 1)
+@pytest.mark.parametrize(("label", "configuration"), [("wide", WIDE), ("partitions=16", {**WIDE, "partitions": 16})])
+def test_a_champion_whose_name_means_something_else_now_is_told_apart(study, label, configuration):
+    plans = plan_round(study, options_of(study, "copy", configuration), (), 1)
     found = {plan.label: plan.configuration for plan in plans}
     assert found["copy"] == COPY
-    assert found["partitions=32"] == WIDE
+    assert found[label] == configuration
 
 
 def test_a_short_night_drops_challengers_before_blocks(study):
