@@ -142,15 +142,17 @@ class SweepSoFar:
 
         `copy_8`, `partitions=8`, or `copy_8 with partitions=16`; the identity where both are long.
         """
-        for preset in self.study.preset_candidates:
-            if preset.configuration_id == configuration_id(configuration):
+        identity = configuration_id(configuration)
+        presets = self.study.preset_candidates
+        for preset in presets:
+            if preset.configuration_id == identity:
                 return preset.label
         changes = difference(configuration, self.control.configuration)
         if len(changes) <= READABLE_LABEL:
             return changes
-        nearest = min(self.study.preset_candidates, key=lambda preset: _distance(configuration, preset.configuration))
+        nearest = min(presets, key=lambda preset: _distance(configuration, preset.configuration))
         label = f"{nearest.label} with {difference(configuration, nearest.configuration)}"
-        return label if len(label) <= READABLE_AGAINST_PRESET else f"c{configuration_id(configuration)}"
+        return label if len(label) <= READABLE_AGAINST_PRESET else f"c{identity}"
 
 
 def _distance(configuration: Configuration, other: Configuration) -> int:
