@@ -66,11 +66,11 @@ FROM generate_series(1, 1000) s, unnest(ARRAY['throughput', 'latency', 'cost', '
 INSERT INTO {SCHEMA}.night (night_id, study, due_at, status, summary, measured, started_at)
 SELECT 'sweep-' || s, 'study_' || s % 4, now() - s * interval '1 day', 'quiet', 'Nothing new.', 12, now()
 FROM generate_series(1, 1000) s;
-INSERT INTO {SCHEMA}.night_figure (night_id, goal, configuration_id, label, role, figure, trials)
+INSERT INTO {SCHEMA}.night_value (night_id, goal, configuration_id, label, role, figure, trials)
 SELECT 'sweep-' || s, goal, role, role, role, 1e5 * (1 + random()), 3
 FROM generate_series(1, 1000) s, unnest(ARRAY['throughput', 'latency', 'cost']) goal,
     unnest(ARRAY['champion', 'control', 'challenger']) role;
-ANALYZE {SCHEMA}.sweep, {SCHEMA}.trial, {SCHEMA}.recommendation, {SCHEMA}.night, {SCHEMA}.night_figure;
+ANALYZE {SCHEMA}.sweep, {SCHEMA}.trial, {SCHEMA}.recommendation, {SCHEMA}.night, {SCHEMA}.night_value;
 """
 
 

@@ -1,7 +1,7 @@
-"""Airflow DAG: upkeep of the quantizer's rollups, a task a procedure."""
+"""Airflow DAG: maintenance of the quantizer's rollups, a task a procedure."""
 
-from pipeline_tuner.dag_factory import upkeep_dag
+from pipeline_tuner.dag_factory import maintenance_dag
 
 TASKS = ("rewrite_data_files", "rewrite_manifests", "expire_snapshots", "remove_orphan_files")
 
-dag = upkeep_dag("quantizer", table="lake.quantizer.rollups", tasks=TASKS, dag_id="maintain_quantizer")
+dag = maintenance_dag("quantizer", table="lake.quantizer.rollups", tasks=TASKS, dag_id="maintain_quantizer")

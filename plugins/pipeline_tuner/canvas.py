@@ -1,6 +1,6 @@
-"""What all pictures share: the colours for light and dark pages, the axes' look, and how they are written.
+"""What all charts share: the colours for light and dark pages, the axes' look, and how they are written.
 
-Drawn by matplotlib without a display. `save` provides the axes, so that each picture is described once and
+Drawn by matplotlib without a display. `save` provides the axes, so that each chart is described once and
 written in every variant: `NAME.svg`, `NAME.png`, `NAME-dark.svg`, `NAME-dark.png`.
 """
 
@@ -77,7 +77,7 @@ def _dress(axes: Axes, theme: Theme) -> None:
 
 
 def head(axes: Axes, theme: Theme, title: str, subtitle: str = "") -> None:
-    """Write the title, and below it how to read the picture."""
+    """Write the title, and below it how to read the chart."""
     axes.set_title(plain(title), loc="left", fontweight="bold", color=theme.text, pad=24 if subtitle else 10)
     if subtitle:
         place: dict[str, Any] = {"xycoords": "axes fraction", "xytext": (0, 8), "textcoords": "offset points"}

@@ -9,7 +9,7 @@ from pipeline_tuner.analysis.cluster_sizing import Cluster, Layout, check_layout
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.report.tables import text_table
 
-MOST_LAYOUTS = 6
+MAX_LAYOUTS = 6
 
 
 def add_to(parts: Any) -> None:
@@ -31,7 +31,7 @@ def run(chosen: argparse.Namespace) -> None:
         cluster = Cluster(chosen.nodes, chosen.cores, chosen.memory)
     except ValueError as error:
         raise PipelineTunerError(str(error)) from None
-    layouts = _given(cluster, chosen) if chosen.executors else propose_layouts(cluster)[:MOST_LAYOUTS]
+    layouts = _given(cluster, chosen) if chosen.executors else propose_layouts(cluster)[:MAX_LAYOUTS]
     header = ("executors", "a node", "cores", "heap", "overhead", "unused cores", "problems")
     print(text_table(header, [_row(layout) for layout in layouts]))
     for problem in layouts[0].problems if chosen.executors else ():

@@ -27,8 +27,8 @@ def production_doc(study: Study, goal: str) -> str:
     return (
         f"### `{study.study}` with the configuration that is best for {goal}\n\n"
         f"Runs what was promoted for `{goal}`, else what the newest sweep recommends. Where there is nothing valid, or "
-        f"the results database is away, it runs preset `{fallback}` and says why in log and XCom. Its own runs are "
-        "noted in table `pipeline_tuner.observation`."
+        f"the results database is unavailable, it runs preset `{fallback}` and says why in log and XCom. "
+        "Its own runs are noted in table `pipeline_tuner.production_run`."
     )
 
 

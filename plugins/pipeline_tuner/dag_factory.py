@@ -19,13 +19,13 @@ from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.choice import operator_for
 from pipeline_tuner.operators.failures import tell_failure
+from pipeline_tuner.operators.retention import RetentionOperator
 from pipeline_tuner.operators.sweep import ALSO, CheckOperator, PlanOperator, PrepareOperator, RecommendOperator
-from pipeline_tuner.operators.tidy import TidyOperator
 from pipeline_tuner.study import StrategyName, Study
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=5), "retry_exponential_backoff": True}
-"""For what is around a trial (a database away); a failed trial is a result and is not retried."""
+"""For what is around a trial (a database unavailable); a failed trial is a result and is not retried."""
 
 
 def tuning_dag(
@@ -105,8 +105,8 @@ def production_dag(
     return dag
 
 
-def upkeep_dag(study: str, *, table: str, tasks: Sequence[str], dag_id: str, schedule: Any = None) -> DAG:
-    """A DAG of upkeep on an Iceberg table, each procedure a task of its own, one after the other.
+def maintenance_dag(study: str, *, table: str, tasks: Sequence[str], dag_id: str, schedule: Any = None) -> DAG:
+    """A DAG of maintenance on an Iceberg table, each procedure a task of its own, one after the other.
 
     :param study: Name of a quantizer's study, or the path of its file: it says how the job runs and where tables lie.
     :param table: The table, as `lake.metrics.rollups`.
@@ -114,21 +114,21 @@ def upkeep_dag(study: str, *, table: str, tasks: Sequence[str], dag_id: str, sch
     :param dag_id: Name of the DAG.
     :param schedule: Airflow schedule; none by default.
     """
-    from pipeline_tuner.operators.quantizer import QuantizerUpkeepOperator
+    from pipeline_tuner.operators.quantizer import QuantizerMaintenanceOperator
 
     known = settings.load_named_study(study)
     with DAG(
         dag_id,
-        description=f"Upkeep of the Iceberg table {table}",
-        doc_md=f"### Upkeep of `{table}`\n\n{', '.join(tasks)}: none of them changes a row. Not while a batch runs.",
+        description=f"Maintenance of the Iceberg table {table}",
+        doc_md=f"### Maintenance of `{table}`\n\n{', '.join(tasks)}: none changes a row. Not while a batch runs.",
         schedule=schedule,
         start_date=START,
         catchup=False,
         max_active_runs=1,
         default_args={"owner": known.owner, **RETRIES},
-        tags=["pipeline-tuner", "upkeep", known.job, *known.tags],
+        tags=["pipeline-tuner", "maintenance", known.job, *known.tags],
     ) as dag:
-        chain(*(QuantizerUpkeepOperator(task_id=task, study=study, upkeep=task, table=table) for task in tasks))
+        chain(*(QuantizerMaintenanceOperator(task_id=task, study=study, procedure=task, table=table) for task in tasks))
     return dag
 
 
@@ -252,7 +252,7 @@ def _sweep_tasks(name: str, study: Study, *, is_companion: bool = False) -> tupl
     prepare = PrepareOperator(task_id="prepare", study=name, pool=settings.POOL)
     chain(check, prepare)
     # Beside the sweep, not after it: whatever becomes of the sweep decides the run's state alone.
-    check >> TidyOperator(task_id="tidy", study=name)
+    check >> RetentionOperator(task_id="retention", study=name)
     before: Any = prepare
     for number in range(1, study.budget.rounds + 1):
         suffix = "" if number == 1 else f"_{number}"

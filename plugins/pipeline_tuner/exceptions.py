@@ -20,7 +20,7 @@ class MeasurementError(PipelineTunerError):
 
 
 class InfrastructureError(PipelineTunerError):
-    """Something around the job failed (a database away, no such tool): worth a retry, no evidence on the trial."""
+    """Something around the job failed (an unavailable database, a missing tool). Worth a retry, no evidence."""
 
 
 class NoRecommendationError(PipelineTunerError):

@@ -14,11 +14,11 @@ NIGHTLY = "nightly"
 
 
 class Notify(Frozen):
-    """Whom to call when a night has news: a function, or an Airflow notifier's class with its arguments."""
+    """Whom to call when a night has alerts: a function, or an Airflow notifier's class with its arguments."""
 
     call: str = Field(pattern=r"^[A-Za-z_][\w.]*\.[A-Za-z_]\w*$")
-    """`package.module.name`. A function is called with `message`, `news` and the task's `context`; a notifier finds
-    `message` and `news` in its templates."""
+    """`package.module.name`. A function is called with `message`, `alerts` and the task's `context`; a notifier finds
+    `message` and `alerts` in its templates."""
     arguments: dict[str, Any] = {}
 
 
@@ -32,7 +32,7 @@ class Nights(Frozen):
     looked at for longest, in turn."""
     blocks: int = Field(default=3, ge=1, le=30)
     confirm_blocks: int = Field(default=5, ge=0, le=30)
-    """Fresh blocks where the first ones point at news; none on a quiet night."""
+    """Fresh blocks where the first ones point at alerts; none on a quiet night."""
     minutes: float = Field(default=30, gt=0)
     """What a night may take: fewer challengers, then fewer blocks are measured where it would take longer."""
     latest_start_hours: float = Field(default=4, gt=0)
@@ -63,14 +63,14 @@ class Champion(Frozen):
     """promoted, recommended or fallback."""
 
 
-NewsKind = Literal["promoted", "rolled_back", "withdrawn", "better", "worse", "change", "machine"]
+AlertKind = Literal["promoted", "rolled_back", "withdrawn", "better", "worse", "change", "machine"]
 
 
 @dataclass(frozen=True)
-class News:
+class Alert:
     """One thing that a night confirmed, for one goal (or for the whole study: no goal)."""
 
-    kind: NewsKind
+    kind: AlertKind
     words: str
     goal: str = ""
     promotes: tuple[str, Configuration] | None = None
@@ -79,12 +79,12 @@ class News:
 
 
 @dataclass(frozen=True)
-class NightFigure:
+class NightValue:
     """One configuration's median figure for one goal in one night."""
 
     goal: str
     label: str
     configuration_id: str
     role: Literal["champion", "control", "challenger"]
-    figure: float
+    value: float
     trials: int

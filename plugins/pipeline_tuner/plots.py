@@ -1,4 +1,4 @@
-"""Pictures of a sweep. Every function takes plain figures and returns what draws them; `save` writes the variants."""
+"""Charts of a sweep. Every function takes plain figures and returns what draws them; `save` writes the variants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what a sweep's runs did: the stages of a staged sweep, and a piece of what came out."""
+"""Charts of what a sweep's runs did: the stages of a staged sweep, and a piece of what came out."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def number(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def figure(value: float, unit: str = "") -> str:
+def with_unit(value: float, unit: str = "") -> str:
     """A figure with its unit; bytes and seconds in the scale that people read."""
     if unit in ("B", "bytes"):
         return byte_words(value)
@@ -65,9 +65,11 @@ def metric_unit(name: str) -> str:
 def interval_words(interval: Interval, unit: str = "") -> str:
     """A figure with its bounds: `1,230 (1,180 to 1,290) rows/s`; says so where the bounds are unknown."""
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
-        return f"{figure(interval.value, unit)} (bounds unknown: {interval.n} run)"
+        return f"{with_unit(interval.value, unit)} (bounds unknown: {interval.n} run)"
     if unit in ("s", "B", "bytes"):
-        return f"{figure(interval.value, unit)} ({figure(interval.low, unit)} to {figure(interval.high, unit)})"
+        return (
+            f"{with_unit(interval.value, unit)} ({with_unit(interval.low, unit)} to {with_unit(interval.high, unit)})"
+        )
     return f"{number(interval.value)} ({number(interval.low)} to {number(interval.high)}) {unit}".strip()
 
 

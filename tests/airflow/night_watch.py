@@ -9,9 +9,9 @@ from airflow.sdk.bases.notifier import BaseNotifier
 told: list[str] = []
 
 
-def tell(*, message, news, context):
+def tell(*, message, alerts, context):
     """A function as notifier."""
-    assert news
+    assert alerts
     assert context["ti"].task_id == "recommend"
     told.append(message)
 

@@ -58,7 +58,7 @@ def dag(airflow_env, compress):
 def test_a_sweep_is_check_prepare_rounds_confirm_recommend(dag):
     order = [task.task_id for task in dag.topological_sort()]
     assert order == [
-        "check", "prepare", "tidy", "plan", "trial", "plan_2", "trial_2", "plan_confirm", "confirm", "recommend",
+        "check", "prepare", "retention", "plan", "trial", "plan_2", "trial_2", "plan_confirm", "confirm", "recommend",
     ]  # fmt: skip
     assert dag.max_active_runs == 1
 

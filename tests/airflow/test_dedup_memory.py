@@ -18,7 +18,7 @@ from pipeline_tuner import settings
 from pipeline_tuner.dag_factory import tuning_dag
 from pipeline_tuner.operators.base import result_of
 from pipeline_tuner.runners import Runner, TrialRun, runner_for
-from pipeline_tuner.search.memory import MemoryLesson
+from pipeline_tuner.search.memory_constraint import MemoryConstraint
 from pipeline_tuner.store import Store
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
@@ -81,8 +81,10 @@ def test_a_sweep_learns_how_much_memory_is_too_little(run_dag: Any, results: str
     assert "out of memory at driver memory 512m" in tight.reason
     space = settings.load_named_study(path).space
     for number in (2, 3):
-        lesson = MemoryLesson.of(space, [r for r in found if r.plan.round < number])
-        assert [r.plan.label for r in found if r.plan.round == number and lesson.forbids(r.plan.configuration)] == []
+        constraint = MemoryConstraint.of(space, [r for r in found if r.plan.round < number])
+        assert [
+            r.plan.label for r in found if r.plan.round == number and constraint.forbids(r.plan.configuration)
+        ] == []
     measured = {r.plan.configuration["driver_memory"] for r in found if r.status == "measured"}
     assert measured == {"2g"}
     assert len([r for r in starved if r.plan.round > 1]) <= 2, "each other strategy runs out of it once at most"

@@ -10,7 +10,7 @@ import pytest
 from compress_study import COMPRESS
 
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.nights import Champion, News
+from pipeline_tuner.nights import Alert, Champion
 from pipeline_tuner.operators.night import conclude_night
 from pipeline_tuner.operators.night_start import champions, missed_before
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
@@ -35,17 +35,17 @@ def test_a_night_finds_a_better_one_and_the_next_keeps_silent(run_dag, compress,
     night_watch.told.clear()
     assert run_dag(dag, {"strategy": "nightly"}).state == "success"
     (first,) = rows(results, "night", "due_at")
-    assert first["status"] == "news"
+    assert first["status"] == "alerts"
     assert "Production follows it from now on, in place of fast" in first["summary"]
     assert night_watch.told == [f"Pipeline Tuner, compress:\n{first['summary']}"]
-    (entry,) = rows(results, "news", "goal")
-    assert (entry["kind"], entry["goal"], entry["told_at"] is None) == ("better", "size", False)
+    (entry,) = rows(results, "alerts", "goal")
+    assert (entry["kind"], entry["goal"], entry["notified_at"] is None) == ("better", "size", False)
     with Store(results) as store:
         assert store.production("compress", "size").configuration["level"] == 9
 
     assert run_dag(dag, {"strategy": "nightly"}).state == "success"
-    assert [row["status"] for row in rows(results, "night", "due_at")] == ["news", "quiet"]
-    assert len(night_watch.told) == len(rows(results, "news", "goal")) == 1
+    assert [row["status"] for row in rows(results, "night", "due_at")] == ["alerts", "quiet"]
+    assert len(night_watch.told) == len(rows(results, "alerts", "goal")) == 1
     assert len(list((tmp_path / "reports").glob("*/analysis.md"))) == 1
     with Store(results) as store:
         assert store.production("compress", "size").label == "small"
@@ -180,7 +180,7 @@ def test_a_loss_of_level_is_told_once_when_it_is_sure(night):
     store_nights = [night(lambda level: 900.0) for _ in range(14)]
     assert {row["status"] for row in store_nights} == {"quiet"}
     later = [night(lambda level: 1200.0) for _ in range(4)]
-    found = [row["summary"] for row in later if row["status"] == "news"]
+    found = [row["summary"] for row in later if row["status"] == "alerts"]
     assert len(found) == len(night_watch.told) == 1
     assert "size: fast. Worse by 33.3%" in found[0]
 
@@ -198,12 +198,12 @@ def test_what_was_changed_while_the_night_ran_is_left_alone(night, store, monkey
 
 
 def test_an_airflow_notifier_is_rendered_and_a_broken_one_fails_no_night(night, results):
-    template = "{{ news | length }}: {{ message }}"
+    template = "{{ alerts | length }}: {{ message }}"
     row = night(nights={**NIGHTS, "notify": {"call": "night_watch.Watch", "arguments": {"text": template}}})
     assert night_watch.told == [f"1: Pipeline Tuner, compress:\n{row['summary']}"]
     row = night(larger_is_worse, nights={**NIGHTS, "notify": "night_watch.fail"})
-    assert row["status"] == "news"
-    assert rows(results, "news", "created_at")[-1]["told_at"] is None
+    assert row["status"] == "alerts"
+    assert rows(results, "alerts", "created_at")[-1]["notified_at"] is None
 
 
 @pytest.fixture
@@ -223,11 +223,11 @@ def a_night(store):
 
 def test_the_same_news_counts_and_promotes_once(store, a_night, results):
     record = a_night("n1", datetime.now(UTC))
-    news = [News("promoted", "better", "size", ("small", {"level": 9, "mode": "good"}))]
-    assert store.record_news(record, news) == ["better"]
-    assert store.record_news(record, news) == ["better"]  # not yet told
-    store.mark_told("n1")
-    assert store.record_news(record, news) == []
+    alerts = [Alert("promoted", "better", "size", ("small", {"level": 9, "mode": "good"}))]
+    assert store.record_alerts(record, alerts) == ["better"]
+    assert store.record_alerts(record, alerts) == ["better"]  # not yet told
+    store.mark_notified("n1")
+    assert store.record_alerts(record, alerts) == []
     assert len(rows(results, "promotion", "promotion_id")) == 1
 
 
@@ -258,12 +258,12 @@ def test_what_is_old_goes_except_what_production_follows(store, a_night, results
     with store.transaction() as connection:
         query = "UPDATE pipeline_tuner.sweep SET started_at = now() - interval '40 days' WHERE sweep_id <> 'new'"
         connection.exec_driver_sql(query)
-    assert store.tidy("compress", 30, dry_run=True).sweeps == 1
+    assert store.remove_old("compress", 30, dry_run=True).sweeps == 1
     assert len(rows(results, "sweep", "sweep_id")) == 3
-    assert store.tidy("compress", 30).sweeps == 1
+    assert store.remove_old("compress", 30).sweeps == 1
     assert [row["sweep_id"] for row in rows(results, "sweep", "sweep_id")] == ["new", "used"]
     assert len(rows(results, "night", "due_at")) == 3
-    assert store.tidy("other", 30).sweeps == 0
+    assert store.remove_old("other", 30).sweeps == 0
 
 
 def test_old_trials_are_removed_by_hand_too(store, a_night, results, monkeypatch, capsys):
@@ -273,8 +273,8 @@ def test_old_trials_are_removed_by_hand_too(store, a_night, results, monkeypatch
     a_night("old", datetime.now(UTC))
     with store.transaction() as connection:
         connection.exec_driver_sql("UPDATE pipeline_tuner.sweep SET started_at = now() - interval '40 days'")
-    assert main(["tidy", "--study", "compress", "--days", "30", "--dry-run"]) == 0
+    assert main(["retention", "--study", "compress", "--days", "30", "--dry-run"]) == 0
     assert capsys.readouterr().out == "1 sweep and 0 production runs of compress would be removed.\n"
-    assert main(["tidy", "--study", "compress", "--days", "30"]) == 0
+    assert main(["retention", "--study", "compress", "--days", "30"]) == 0
     assert rows(results, "sweep", "sweep_id") == []
-    assert main(["tidy", "--study", "compress", "--days", "0"]) == 1
+    assert main(["retention", "--study", "compress", "--days", "0"]) == 1

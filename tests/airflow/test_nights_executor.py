@@ -70,7 +70,7 @@ class Nights:
             return connection.exec_driver_sql(query).mappings().all()
 
     def ended(self):
-        return self.rows("SELECT * FROM pipeline_tuner.night WHERE status IN ('quiet', 'news') ORDER BY due_at")
+        return self.rows("SELECT * FROM pipeline_tuner.night WHERE status IN ('quiet', 'alert') ORDER BY due_at")
 
     def started(self):
         return self.rows("SELECT * FROM pipeline_tuner.trial WHERE status = 'running'")
@@ -78,7 +78,7 @@ class Nights:
     def assert_whole(self, names, count):
         """Every study has each of its nights once, with every trial measured once and alone."""
         nights = self.rows("SELECT * FROM pipeline_tuner.night ORDER BY study, due_at")
-        assert {n["status"] for n in nights} <= {"quiet", "news"}, nights
+        assert {n["status"] for n in nights} <= {"quiet", "alert"}, nights
         for name in names:
             days = [n["due_at"] for n in nights if n["study"] == name]
             assert len(days) == count
@@ -91,7 +91,7 @@ class Nights:
         assert len(trials) == sum(s["planned"] for s in sweeps)
         spans = [(t["measurement"]["started_at"], t["measurement"]["ended_at"]) for t in trials]
         assert all(before[1] <= after[0] for before, after in pairwise(spans)), "two trials measured at once"
-        figures = self.rows("SELECT night_id, role, count(*) AS n FROM pipeline_tuner.night_figure GROUP BY 1, 2")
+        figures = self.rows("SELECT night_id, role, count(*) AS n FROM pipeline_tuner.night_value GROUP BY 1, 2")
         assert {f["n"] for f in figures if f["role"] != "challenger"} == {1}
         return nights
 
@@ -124,7 +124,7 @@ def test_four_studies_three_nights_a_killed_scheduler_and_a_slow_night(postgres,
         found = nights.assert_whole(names, 3)
         again = nights.rows("SELECT * FROM pipeline_tuner.trial WHERE try_number > 1")
         assert again, "no trial was cut off by the kill"
-        (decided,) = nights.rows("SELECT * FROM pipeline_tuner.news")
+        (decided,) = nights.rows("SELECT * FROM pipeline_tuner.alerts")
         assert (decided["study"], decided["kind"]) == ("night_a", "better")
     assert (tmp_path / "told.txt").read_text(encoding="utf-8").count("night_a") == 1
     print(f"killed {killed_at:%T}, tried again: {[t['trial_id'] for t in again]}", file=sys.stderr)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.nights import Champion, News, NightFigure
+from pipeline_tuner.nights import Alert, Champion, NightValue
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.study import parse_study
@@ -67,7 +67,7 @@ def sweep_id(url):
             store.record_result(_result(plan, number))
         written = f"# Analysis\n\n{SCRIPT}\n\n[x](javascript:alert(1))\n\n![p](p.svg) ![q](http://elsewhere/q.svg)"
         store.record_analysis("sweep-1", written, "analysis.md")
-        store.record_pictures("sweep-1", {"p": "<svg/>", "p-dark": "<svg/>"})
+        store.record_charts("sweep-1", {"p": "<svg/>", "p-dark": "<svg/>"})
         store.record_recommendations("sweep-1", study.study, [recommendation])
         store.end_sweep("sweep-1", "recommended")
         _add_nights(store, study)
@@ -83,12 +83,12 @@ def _add_nights(store, study):
     )
     store.start_night("night-1", study.study, due, missed=[due - timedelta(days=1)])
     record = store.sweep("night-1")
-    store.record_news(record, [News("change", SCRIPT, "throughput")])
+    store.record_alerts(record, [Alert("change", SCRIPT, "throughput")])
     figures = [
-        NightFigure("throughput", SCRIPT, "c1", "champion", 5e4, 3),
-        NightFigure("throughput", "plain", "c2", "control", 3e4, 3),
+        NightValue("throughput", SCRIPT, "c1", "champion", 5e4, 3),
+        NightValue("throughput", "plain", "c2", "control", 3e4, 3),
     ]
-    store.end_night(record, "news", SCRIPT, figures)
+    store.end_night(record, "alerts", SCRIPT, figures)
     with store.transaction() as connection:
         connection.exec_driver_sql(
             "UPDATE pipeline_tuner.sweep SET started_at = '2026-03-02' WHERE sweep_id = 'night-1'"
@@ -174,7 +174,7 @@ PAGES = [
     "/pipeline-tuner/sweeps/sweep-1/trials.csv",
     "/pipeline-tuner/sweeps/sweep-1/sweep.json",
     "/pipeline-tuner/sweeps/sweep-1/analysis.md",
-    "/pipeline-tuner/sweeps/sweep-1/pictures/p-dark.svg",
+    "/pipeline-tuner/sweeps/sweep-1/charts/p-dark.svg",
 ]
 READ_AS_HTML = [*PAGES[:4], *PAGES[5:7]]
 
@@ -206,8 +206,8 @@ def test_nothing_comes_from_another_server(admin):
 
 def test_the_analysis_shows_its_own_pictures_in_both_themes(admin):
     text = admin.get("/pipeline-tuner/sweeps/sweep-1").text
-    assert 'src="/pipeline-tuner/sweeps/sweep-1/pictures/p.svg"' in text
-    assert 'src="/pipeline-tuner/sweeps/sweep-1/pictures/p-dark.svg"' in text
+    assert 'src="/pipeline-tuner/sweeps/sweep-1/charts/p.svg"' in text
+    assert 'src="/pipeline-tuner/sweeps/sweep-1/charts/p-dark.svg"' in text
     assert "elsewhere" not in text
 
 
@@ -374,7 +374,7 @@ def test_hostile_text_in_any_field_is_refused_or_only_text(admin, url, action, f
         "/pipeline-tuner/sweeps/sweep-1/compare?a=plain&b={}",
         "/pipeline-tuner/sweeps/{}/trials.csv",
         "/pipeline-tuner/sweeps/{}/sweep.json",
-        "/pipeline-tuner/sweeps/sweep-1/pictures/{}.svg",
+        "/pipeline-tuner/sweeps/sweep-1/charts/{}.svg",
         "/pipeline-tuner/runs/tune_migration/{}",
         "/pipeline-tuner/runs/{}/manual__1",
         "/pipeline-tuner/tasks/tune_migration/{}/0/manual__1",

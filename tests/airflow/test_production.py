@@ -12,14 +12,14 @@ from pipeline_tuner.sweep import sweep_options
 
 @pytest.fixture
 def produce(run_dag, compress, results):
-    """A function that runs the production DAG and returns its run and its one observation."""
+    """A function that runs the production DAG and returns its run and its one production_run."""
 
     def run(**changes):
         from pipeline_tuner.dag_factory import production_dag
 
         dag_run = run_dag(production_dag(compress(**changes), goal="size"))
         with Store(results) as store, store.transaction() as connection:
-            rows = connection.exec_driver_sql("SELECT * FROM pipeline_tuner.observation ORDER BY started_at").all()
+            rows = connection.exec_driver_sql("SELECT * FROM pipeline_tuner.production_run ORDER BY started_at").all()
         return dag_run, rows[-1] if rows else None
 
     return run

@@ -253,10 +253,10 @@ def test_an_observation_of_a_retried_run_is_one_row(store):
         "configuration": {"level": 1}, "status": "failed", "dag_id": "run_compress", "run_id": "r",
         "started_at": datetime.now(UTC),
     }  # fmt: skip
-    store.record_observation("run_compress/r/run/0", values)
-    store.record_observation("run_compress/r/run/0", values | {"status": "measured"})
+    store.record_production_run("run_compress/r/run/0", values)
+    store.record_production_run("run_compress/r/run/0", values | {"status": "measured"})
     with store.transaction() as connection:
-        rows = connection.exec_driver_sql(f"SELECT status FROM {SCHEMA}.observation").scalars().all()
+        rows = connection.exec_driver_sql(f"SELECT status FROM {SCHEMA}.production_run").scalars().all()
     assert rows == ["measured"]
 
 

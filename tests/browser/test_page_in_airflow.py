@@ -79,7 +79,7 @@ def log_in(chromium, airflow, user):
     return page
 
 
-def picture(page, name):
+def chart(page, name):
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"{name}.png")
 
@@ -95,7 +95,7 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
     page.goto("/dags/tune_migration")
     page.get_by_role("button", name="Trigger").first.click()
     page.get_by_role("dialog").get_by_role("button", name="Trigger").last.wait_for()
-    picture(page, "trigger")
+    chart(page, "trigger")
     page.get_by_role("dialog").get_by_role("button", name="Trigger").last.click()
     run_id = airflow.until(lambda: newest_run(airflow))
 
@@ -103,22 +103,22 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
     page.goto(sweep_tab)
     frame = page.frame_locator("iframe")
     frame.get_by_role("progressbar").wait_for(timeout=3 * PATIENCE_MS)
-    picture(page, "running")
+    chart(page, "running")
     assert airflow.finished("migration", run_id) == "success", airflow.logs()
 
     page.goto(sweep_tab)
     frame.get_by_role("heading", name="throughput").first.wait_for()
-    picture(page, "sweep-light")
+    chart(page, "sweep-light")
     page.evaluate("localStorage.setItem('theme', 'dark')")
     page.reload()
     frame.get_by_role("heading", name="throughput").first.wait_for()
     assert frame.locator("html").get_attribute("data-theme") == "dark"
-    picture(page, "sweep-dark")
+    chart(page, "sweep-dark")
     page.evaluate("localStorage.setItem('theme', 'light')")
 
     frame.locator("#trials ~ .scroll a").first.click()
     frame.get_by_role("heading", name="Figures").wait_for()
-    picture(page, "trial")
+    chart(page, "trial")
 
     for label in ("copy_2", "copy_8"):
         page.goto(sweep_tab)
@@ -126,7 +126,7 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
         form.locator("select[name=label]").select_option(label)
         form.get_by_role("button").click()
         frame.get_by_role("heading", name="Decisions about production").wait_for()
-    picture(page, "study")
+    chart(page, "study")
     frame.get_by_role("button", name="Roll back").first.click()
     frame.get_by_text("rolled back", exact=True).first.wait_for()
     decisions = frame.locator("h2:has-text('Decisions') + .scroll tbody tr")
@@ -134,11 +134,11 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
 
     page.goto("/plugin/pipeline_tuner")
     frame.get_by_role("heading", name="Studies").wait_for()
-    picture(page, "studies")
+    chart(page, "studies")
     page.set_viewport_size({"width": 390, "height": 844})
     page.goto("/pipeline-tuner/")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    picture(page, "phone")
+    chart(page, "phone")
 
 
 @pytest.mark.timeout(300)

@@ -53,7 +53,7 @@ def use_jars(iceberg_env: dict[str, str], layout: Layout, monkeypatch: pytest.Mo
 
 
 def roll_up_twice(settings: dict[str, str], folder: Path, uri: str | None = None) -> None:
-    """Two batches with a partial between them, checked against the oracle; then upkeep."""
+    """Two batches with a partial between them, checked against the oracle; then maintenance."""
     spark = open_session("catalogs", {}, extra=settings | {"spark.sql.shuffle.partitions": "2"})
     try:
         if uri:

@@ -1,4 +1,4 @@
-"""The job as a trial: measurement and checks, refused settings, engines, upkeep."""
+"""The job as a trial: measurement and checks, refused settings, engines, maintenance."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_late_duplicate_updates_nothing(spark: SparkSession, make: Make, tmp_p
     same_table(table_of(spark, batch.target), before)
 
 
-def test_upkeep_changes_no_row_and_keeps_the_position(spark: SparkSession, make: Make) -> None:  # noqa: F811
+def test_maintenance_changes_no_row_and_keeps_the_position(spark: SparkSession, make: Make) -> None:  # noqa: F811
     batch = make(some_points(31, 1200))
     for hour in range(3):
         run_batch(spark, replace(batch, end_us=START_US + (hour + 1) * HOUR - 7))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from planted import planted_study, planted_sweep
 
-from pipeline_tuner.analysis.nights import changes_of, differences, night_figures, series
+from pipeline_tuner.analysis.nights import changes_of, differences, night_values, series
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.nights import Champion, NightFigure
+from pipeline_tuner.nights import Champion, NightValue
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.study import parse_study
 from pipeline_tuner.sweep import night_options
@@ -117,12 +117,12 @@ def test_only_what_looks_like_news_is_measured_again(study, durations, labels):
 
 def test_a_night_keeps_the_median_of_each_configuration_and_its_role(study):
     results = night_of({"balanced": 10.0, "wide": 8.0, "copy": 9.0})
-    figures = {f.label: f for f in night_figures(study, options_of(study), results)}
+    figures = {f.label: f for f in night_values(study, options_of(study), results)}
     assert {label: f.role for label, f in figures.items()} == {
         "balanced": "control", "wide": "champion", "copy": "challenger",
     }  # fmt: skip
     assert figures["wide"].trials == 3
-    assert figures["wide"].figure == pytest.approx(100_000 / 8, rel=0.3)
+    assert figures["wide"].value == pytest.approx(100_000 / 8, rel=0.3)
 
 
 def history_of(ratios, noise=0.02):
@@ -130,7 +130,7 @@ def history_of(ratios, noise=0.02):
     identity = {label: Candidate(label, c).configuration_id for label, c in (("wide", WIDE), ("balanced", PLAIN))}
     return [
         tuple(
-            NightFigure("throughput", label, identity[label], "champion", 1000 * r * np.exp(noise * rng.normal()), 3)
+            NightValue("throughput", label, identity[label], "champion", 1000 * r * np.exp(noise * rng.normal()), 3)
             for label, r in (("wide", wide), ("balanced", control))
         )
         for wide, control in ratios

@@ -23,7 +23,7 @@ def nights_of(statuses):
 
 
 def figure(night, role, value, goal="throughput"):
-    return {"night_id": f"n{night}", "goal": goal, "role": role, "label": role, "figure": value}
+    return {"night_id": f"n{night}", "goal": goal, "role": role, "label": role, "value": value}
 
 
 def test_a_missed_night_breaks_the_line_and_is_marked():
@@ -39,8 +39,8 @@ def test_a_missed_night_breaks_the_line_and_is_marked():
 def test_news_stand_where_they_happened_and_crowded_names_are_left_out():
     nights = nights_of(["quiet"] * 60)
     figures = [figure(n, "champion", 100.0) for n in range(60)]
-    news = [{"night_id": f"n{n}", "goal": "throughput", "kind": "change", "words": "w"} for n in (10, 11, 40)]
-    chart = night_chart("throughput", "", nights, figures, [*news, {**news[0], "goal": "cost"}])
+    alerts = [{"night_id": f"n{n}", "goal": "throughput", "kind": "change", "words": "w"} for n in (10, 11, 40)]
+    chart = night_chart("throughput", "", nights, figures, [*alerts, {**alerts[0], "goal": "cost"}])
     assert [mark.is_named for mark in chart.marks] == [True, False, True]
 
 

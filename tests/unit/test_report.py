@@ -44,7 +44,7 @@ def report(tmp_path_factory):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Leave the pictures out where only the text is looked at: they take most of the time."""
+    """Leave the charts out where only the text is looked at: they take most of the time."""
     monkeypatch.setattr(plots, "save", lambda folder, name, draw, size=None: folder / f"{name}.svg")
 
 
@@ -87,8 +87,8 @@ def test_pictures_stand_beside_it_in_every_variant(report):
 def test_the_same_sweep_gives_the_same_files(report, tmp_path):
     again = written(tmp_path, sweep())
     assert again.read_text() == report.read_text()
-    picture = "intervals-throughput.svg"
-    assert (again.parent / picture).read_bytes() == (report.parent / picture).read_bytes()
+    chart = "intervals-throughput.svg"
+    assert (again.parent / chart).read_bytes() == (report.parent / chart).read_bytes()
 
 
 def test_earlier_sweeps_are_the_best_so_far_and_the_history(tmp_path, undrawn):

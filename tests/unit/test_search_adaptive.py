@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline_tuner.search.adaptive import _by_skill
-from pipeline_tuner.search.design import from_the_centre, nearby, pool, some_near
+from pipeline_tuner.search.design import maximin_design, nearby, pool, some_near
 from pipeline_tuner.search.encoding import Encoding
 from pipeline_tuner.search.gaussian_process import Process, Runs, Settings, _covariance, _objective
 from pipeline_tuner.search.rounds import plan_round
@@ -174,9 +174,9 @@ def test_a_process_learns_a_surface_and_its_joint_variances_agree():
     assert np.diag(process.joint(fresh, white)) == pytest.approx(variance)
 
 
-def test_the_first_points_spread_from_the_centre():
+def test_the_first_points_spread_maximin_design():
     points = np.array([[x, y] for x in (0, 0.25, 0.5, 0.75, 1) for y in (0, 0.25, 0.5, 0.75, 1)])
-    chosen = points[from_the_centre(points, np.empty((0, 2)), 5, np.random.default_rng(0))]
+    chosen = points[maximin_design(points, np.empty((0, 2)), 5, np.random.default_rng(0))]
     assert chosen[0].tolist() == [0.5, 0.5]
     assert sorted(map(tuple, chosen[1:])) == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
@@ -276,8 +276,8 @@ def test_the_view_that_ranks_best_comes_first():
     generator = np.random.default_rng(4)
     points = generator.random((30, 2))
     seen = 3 * points[:, 0] + points[:, 1] + generator.normal(0, 0.1, 30)
-    views = [(seen - seen.mean()) / seen.std()]
-    views.append(generator.permutation(views[0]))
+    transforms = [(seen - seen.mean()) / seen.std()]
+    transforms.append(generator.permutation(transforms[0]))
     runs = Runs(points, np.arange(2), np.arange(30), np.zeros(30))
-    skilled, blind = (Process.fit(runs, losses) for losses in views)
-    assert _by_skill([skilled, blind], views) == [0, 1]
+    skilled, blind = (Process.fit(runs, losses) for losses in transforms)
+    assert _by_skill([skilled, blind], transforms) == [0, 1]

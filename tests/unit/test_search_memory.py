@@ -1,4 +1,4 @@
-"""A configuration that ran out of memory is a lesson: the rounds after it leave its like alone."""
+"""A configuration that ran out of memory is a constraint: the rounds after it leave its like alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_tuner.measurement import Measurement, Sample
 from pipeline_tuner.search.encoding import Encoding
-from pipeline_tuner.search.memory import MemoryLesson
+from pipeline_tuner.search.memory_constraint import MemoryConstraint
 from pipeline_tuner.search.rounds import plan_round
 from pipeline_tuner.study import parse_study
 from pipeline_tuner.sweep import sweep_options
@@ -50,7 +50,7 @@ def test_no_round_tries_again_what_cannot_fit(seed: int) -> None:
     options = sweep_options(STUDY, "night", {"strategy": "adaptive", "seed": seed})
     results: list[TrialResult] = []
     for number in range(1, options.budget.rounds + 1):
-        known = MemoryLesson.of(STUDY.space, results)
+        known = MemoryConstraint.of(STUDY.space, results)
         fresh = [result(plan) for plan in plan_round(STUDY, options, results, number)]
         assert [r.plan.configuration for r in fresh if known.forbids(r.plan.configuration)] == []
         results += fresh
@@ -66,7 +66,7 @@ def test_the_lesson_goes_as_far_as_the_evidence() -> None:
         return TrialPlan("t", "s", "search", 1, 1, 1, "x", values)
 
     def forbidden(*results: TrialResult, **configuration: object) -> bool:
-        return MemoryLesson.of(STUDY.space, results).forbids(plan(**configuration).configuration)
+        return MemoryConstraint.of(STUDY.space, results).forbids(plan(**configuration).configuration)
 
     failed = result(plan(strategy="broadcast", memory="512m"))
     assert failed.failure == "out_of_memory"

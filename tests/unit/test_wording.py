@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pipeline_tuner.recommendation import Interval
-from pipeline_tuner.wording import figure, interval_words, listed, metric_unit, number, percent
+from pipeline_tuner.wording import interval_words, listed, metric_unit, number, percent, with_unit
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_numbers_have_three_digits(value, words):
      (1.5e9, "bytes", "1.5 GB"),
      (999, "B", "999 B"), (3500, "rows/s", "3,500 rows/s")],
 )  # fmt: skip
-def test_figures_have_units(value, unit, words):
-    assert figure(value, unit) == words
+def test_values_have_units(value, unit, words):
+    assert with_unit(value, unit) == words
 
 
 def test_units_are_read_off_the_name():

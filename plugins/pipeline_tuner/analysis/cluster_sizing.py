@@ -1,8 +1,8 @@
 """How many Spark executors of which size fit a cluster: layouts, and what each leaves unused. Pure arithmetic.
 
-The rules of document 004 (section 6), checked: some cores and memory of a node stay with the system, an executor's heap
-comes with an overhead, and cores x executors must use the nodes up. Its own 30 executors of 10 cores leave
-60 of 360 cores idle.
+The rules of the quantizer tuning notes (section 6), checked: some cores and memory of a node stay with the
+system, an executor's heap comes with an overhead, and cores x executors must use the nodes up. Its own
+30 executors of 10 cores leave 60 of 360 cores idle.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 OVERHEAD_FRACTION = 0.25
-"""Memory beside the heap, as a part of the heap: document 004's; Spark's default is 0.1."""
+"""Memory beside the heap, as a part of the heap: the quantizer tuning notes'; Spark's default is 0.1."""
 SYSTEM_MEMORY_GB = 8.0
 """Memory of a node that stays with the system and its daemons."""
-FEWEST_CORES, MOST_CORES = 2, 12
-"""Below, executors share little; above, garbage collection and file clients suffer (document 004 goes to 12)."""
+MIN_CORES, MAX_CORES = 2, 12
+"""Below, executors share little; above, garbage collection and file clients suffer (the tuning notes go to 12)."""
 HEAP_LIMIT_GB = 120.0
 """Larger heaps make for long collections."""
 
@@ -97,7 +97,7 @@ def check_layout(
 
 
 def _layouts(cluster: Cluster, overhead_fraction: float) -> Iterator[Layout]:
-    for cores in range(min(FEWEST_CORES, cluster.cores), min(MOST_CORES, cluster.cores) + 1):
+    for cores in range(min(MIN_CORES, cluster.cores), min(MAX_CORES, cluster.cores) + 1):
         executors = cluster.cores // cores
         share_gb = (cluster.memory_gb - SYSTEM_MEMORY_GB) / executors
         heap_gb = int(min(share_gb / (1 + overhead_fraction), HEAP_LIMIT_GB))

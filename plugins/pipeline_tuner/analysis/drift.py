@@ -2,7 +2,7 @@
 
 Night by night, the level since every possible change is held against the level before it: Student's t with an
 estimated baseline (Hawkins, Qiu and Kang, 2003), turned into a normal score and held against a bar for each number
-of nights since. The bars were set by simulation so that 60 quiet nights raise an alarm in fewer than 5% of
+of nights since. The critical values were set by simulation so that 60 quiet nights raise an alarm in fewer than 5% of
 histories, with normal as with heavy-tailed noise (t with 4 degrees of freedom), and spend most of that on the third
 night: a loss of 10% at 5% noise is then found in 3 nights (median) once some 45 to 60 nights are known, in 4 before.
 tests/unit/test_drift.py holds both.
@@ -31,9 +31,9 @@ QUIET_NIGHTS = 12
 """Nights of one level that are needed before a change from it can be seen."""
 NIGHTS_TO_ALARM = 2
 """A single slow night is an outlier, not a change."""
-LOSS_BARS = np.array([math.inf, 3.27, 2.98, 3.53, 3.55, 3.55, 4.0])
+LOSS_CRITICAL_VALUES = np.array([math.inf, 3.27, 2.98, 3.53, 3.55, 3.55, 4.0])
 """The bar on z after 1, 2, 3 ... nights; the last holds from then on."""
-GAIN_BAR = 4.3
+GAIN_CRITICAL_VALUE = 4.3
 """Improvements can wait: nearly all of the false alarms are spent on losses."""
 CLIP = 2.6
 """No night counts as further out than this many standard deviations."""
@@ -112,8 +112,8 @@ def _excess(series: np.ndarray, beside: np.ndarray, places: np.ndarray) -> np.nd
     m = len(series) - places
     t = np.where(is_after, scores, 0.0).sum(axis=1) / m / np.sqrt(1 / m + 1 / places)
     z = _normal_score(t, df)
-    bars = LOSS_BARS[np.minimum(m, len(LOSS_BARS)) - 1]
-    return np.where(z > 0, z - bars, -z - np.maximum(bars, GAIN_BAR))
+    limits = LOSS_CRITICAL_VALUES[np.minimum(m, len(LOSS_CRITICAL_VALUES)) - 1]
+    return np.where(z > 0, z - limits, -z - np.maximum(limits, GAIN_CRITICAL_VALUE))
 
 
 def _noise_before(series: np.ndarray, beside: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from pipeline_tuner.analysis.intervals import exponential, t_quantile
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.space import Configuration, Scalar, Space, configuration_id
 
-ENOUGH_DF = 2
+MIN_DF = 2
 """Degrees of freedom without which nothing is said."""
 ALIASED = 0.2
 """A parameter is not separable where less than this share of its variation is its own (a variance inflation above 5):
@@ -40,7 +40,7 @@ class Model:
         known = tuple(runs)
         for curved in (True, False):
             model = cls(space, known, columns_of(space, known, pairs, curved), pairs)
-            if model.configurations - 1 >= len(model.columns) + ENOUGH_DF:
+            if model.configurations - 1 >= len(model.columns) + MIN_DF:
                 break
         return model
 
@@ -114,8 +114,8 @@ class Model:
         pure, pure_df = self._pure_error
         total_df = len(self.runs) - self._blocks.shape[1] - rank
         misfit_df = total_df - pure_df
-        choices = [((left - pure) / misfit_df, misfit_df)] if misfit_df >= ENOUGH_DF else []
-        choices += [(pure / pure_df, pure_df)] if pure_df >= ENOUGH_DF else []
+        choices = [((left - pure) / misfit_df, misfit_df)] if misfit_df >= MIN_DF else []
+        choices += [(pure / pure_df, pure_df)] if pure_df >= MIN_DF else []
         return max(choices, default=(math.nan, 0))
 
     @cached_property
@@ -202,7 +202,7 @@ class Model:
         """The F test of leaving the terms out."""
         variance, df = self._noise
         width = len(self._places(names))
-        if df < ENOUGH_DF or not width:
+        if df < MIN_DF or not width:
             return 1.0
         if variance <= 1e-18:
             return float(self._explained_by(names) <= 1e-18)
@@ -253,7 +253,7 @@ class Model:
         None where one of these is not separable, or outside its measured range. The interval is for the
         configuration's own value: it includes what the model leaves unexplained.
         """
-        if self.df < ENOUGH_DF or not self._is_inside(configuration) or not self._tells(configuration, reference):
+        if self.df < MIN_DF or not self._is_inside(configuration) or not self._tells(configuration, reference):
             return None
         direction = self.row(configuration) - self.row(reference)
         inside = np.allclose(self._x.T @ self._x @ (self._inverse @ direction), direction, atol=1e-6)

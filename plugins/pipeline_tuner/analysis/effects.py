@@ -18,11 +18,11 @@ from itertools import combinations
 from typing import Any
 
 from pipeline_tuner.analysis.effect_design import Run
-from pipeline_tuner.analysis.effect_model import ENOUGH_DF, Model
+from pipeline_tuner.analysis.effect_model import MIN_DF, Model
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.space import Scalar, Space
 
-MOST_INTERACTING = 5
+MAX_INTERACTING = 5
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def effects(space: Space, runs: Sequence[Run], *, confidence: float = 0.95) -> E
     model = Model.of(space, runs)
     if not model.names:
         return Effects(problem="all trials have the same configuration")
-    if model.df < ENOUGH_DF:
-        needed = len(model.columns) + ENOUGH_DF + 1
+    if model.df < MIN_DF:
+        needed = len(model.columns) + MIN_DF + 1
         return Effects(
             problem=f"not enough data: {model.configurations} configurations for {len(model.names)} parameters; "
             f"about {needed} configurations, or repeats in further blocks, would do"
@@ -93,11 +93,11 @@ def _effect(model: Model, name: str, p_value: float, confidence: float) -> Effec
 def _interactions(
     space: Space, runs: Sequence[Run], model: Model, found: Sequence[Effect], confidence: float
 ) -> tuple[Interaction, ...]:
-    leading = [effect.parameter for effect in sorted(found, key=lambda e: -e.share)][:MOST_INTERACTING]
+    leading = [effect.parameter for effect in sorted(found, key=lambda e: -e.share)][:MAX_INTERACTING]
     tests = {}
     for pair in combinations(leading, 2):
         wider = Model.of(space, runs, pairs=(pair,))
-        if wider.df >= ENOUGH_DF and len(wider.columns) > len(model.columns):
+        if wider.df >= MIN_DF and len(wider.columns) > len(model.columns):
             tests[pair] = wider.p_value([f"{pair[0]} x {pair[1]}"])
     return tuple(Interaction(a, b, p) for (a, b), p in holm(tests).items() if p <= 1 - confidence)
 

@@ -12,7 +12,7 @@ from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
 
-MOST_BLOCKS = 30
+MAX_BLOCKS = 30
 
 
 def search_trials(options: SweepOptions) -> int:
@@ -23,7 +23,7 @@ def search_trials(options: SweepOptions) -> int:
 
 def block_cap(options: SweepOptions) -> int:
     """The most blocks that a candidate can be measured in: known before the first result, as selection demands."""
-    return max(MIN_BLOCKS, options.budget.blocks, min(MOST_BLOCKS, search_trials(options) // 3))
+    return max(MIN_BLOCKS, options.budget.blocks, min(MAX_BLOCKS, search_trials(options) // 3))
 
 
 def finalists(options: SweepOptions, labels: Sequence[str], results: Sequence[TrialResult]) -> list[str]:

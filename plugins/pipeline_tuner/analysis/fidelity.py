@@ -18,7 +18,7 @@ from pipeline_tuner.trial import TrialResult
 CHECKED = 6
 """Configurations measured at both sizes before the small one is trusted, the control among them."""
 FEWEST = 5
-LEAST_AGREEMENT = 0.5
+MIN_AGREEMENT = 0.5
 ONE_SIDED_95 = 1.645
 
 
@@ -36,7 +36,7 @@ class Agreement:
     @property
     def holds(self) -> bool:
         """Whether the small size may stand for the whole one."""
-        return self.low >= LEAST_AGREEMENT
+        return self.low >= MIN_AGREEMENT
 
 
 def screening_fraction(study: Study, options: SweepOptions) -> float:

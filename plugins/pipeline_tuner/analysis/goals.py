@@ -32,7 +32,7 @@ class GoalError(PipelineTunerError, ValueError):
     """A goal can't be computed for a trial: the message names the goal and what is missing."""
 
 
-def figures(study: Study, result: TrialResult) -> dict[str, Any]:
+def known_values(study: Study, result: TrialResult) -> dict[str, Any]:
     """Every value that a goal's expression may name for this trial."""
     known: dict[str, Any] = dict(study.prices)
     known |= {name: parameter.default for name, parameter in study.space.parameters.items()}
@@ -68,7 +68,7 @@ def goal_value(study: Study, goal_name: str, result: TrialResult) -> float:
     if expression is None:
         return math.exp(goal_score(study, goal_name, result))
     try:
-        value = expression.evaluate(figures(study, result))
+        value = expression.evaluate(known_values(study, result))
     except ValueError as error:
         raise GoalError(f"goal {goal_name}: {error}, which trial {result.plan.trial_id} does not have") from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not is_usable(value):
@@ -155,7 +155,7 @@ def _conjuncts(text: str) -> list[str]:
 
 
 def _check(study: Study, text: str, measured: Sequence[TrialResult]) -> ConstraintCheck:
-    values = [figures(study, result) for result in measured]
+    values = [known_values(study, result) for result in measured]
     try:
         kept = sum(bool(Expression(text).evaluate(known)) for known in values)
         if values and Expression(text).names <= set(study.space.parameters):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pipeline_tuner.analysis.drift import Change, changes
 from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
 from pipeline_tuner.analysis.validity import measured_envelope
-from pipeline_tuner.nights import NightFigure
+from pipeline_tuner.nights import NightValue
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -24,7 +24,7 @@ CAUSES = {
 }
 
 
-def night_figures(study: Study, options: SweepOptions, results: Sequence[TrialResult]) -> tuple[NightFigure, ...]:
+def night_values(study: Study, options: SweepOptions, results: Sequence[TrialResult]) -> tuple[NightValue, ...]:
     """The median of each configuration for each goal with a figure of its own (a balanced goal has none)."""
     found = []
     for goal in options.goals:
@@ -41,7 +41,7 @@ def night_figures(study: Study, options: SweepOptions, results: Sequence[TrialRe
         for identity, known in values.items():
             role = _role(study, options, goal, identity)
             figure = statistics.median(known)
-            found.append(NightFigure(goal, labels[identity], identity, role, figure, len(known)))
+            found.append(NightValue(goal, labels[identity], identity, role, figure, len(known)))
     return tuple(found)
 
 
@@ -63,14 +63,14 @@ def _role(
     return "control" if identity == study.control_candidate.configuration_id else "challenger"
 
 
-def series(nights: Sequence[Sequence[NightFigure]], goal: str, identity: str) -> list[float | None]:
+def series(nights: Sequence[Sequence[NightValue]], goal: str, identity: str) -> list[float | None]:
     """One configuration's figure over the nights; None for a night without it."""
     return [
-        next((f.figure for f in night if f.goal == goal and f.configuration_id == identity), None) for night in nights
+        next((f.value for f in night if f.goal == goal and f.configuration_id == identity), None) for night in nights
     ]
 
 
-def changes_of(study: Study, goal: str, identity: str, nights: Sequence[Sequence[NightFigure]]) -> tuple[Change, ...]:
+def changes_of(study: Study, goal: str, identity: str, nights: Sequence[Sequence[NightValue]]) -> tuple[Change, ...]:
     """The changes of level of one configuration over nights on one machine, oldest first."""
     control = study.control_candidate.configuration_id
     beside = series(nights, goal, control) if control != identity else ()

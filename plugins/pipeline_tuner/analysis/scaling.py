@@ -19,7 +19,7 @@ import numpy as np
 from pipeline_tuner.analysis.intervals import t_quantile
 from pipeline_tuner.recommendation import Interval
 
-FEWEST_LEVELS = 3
+MIN_LEVELS = 3
 RESAMPLES = 200
 FURTHEST = 2.0
 """Predictions reach this multiple of the largest measured level."""
@@ -117,7 +117,7 @@ def usl(level: float, contention: float, crosstalk: float) -> float:
 def fit_scaling(points: Sequence[ScalePoint], *, confidence: float = 0.95, seed: int = 0) -> Scaling | None:
     """The law behind runs at several levels; None with fewer than three levels: a law would be an invention."""
     data = _Data.of(points)
-    if len(data.levels) < FEWEST_LEVELS:
+    if len(data.levels) < MIN_LEVELS:
         return None
     best, law = data.fit()
     rng = np.random.default_rng(seed)
@@ -263,7 +263,7 @@ class Growth:
 def fit_growth(sizes: Sequence[float], durations: Sequence[float], *, confidence: float = 0.95) -> Growth | None:
     """The power of size that time grows with; None with fewer than three sizes or runs to spare."""
     x, y = np.log(sizes), np.log(durations)
-    if len(set(sizes)) < FEWEST_LEVELS:
+    if len(set(sizes)) < MIN_LEVELS:
         return None
     center = x - x.mean()
     power = float(center @ y / (center @ center))

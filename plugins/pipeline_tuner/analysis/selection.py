@@ -37,7 +37,7 @@ class Standing:
     """The estimated fraction by which its value is above the leader's: 0.1 is 10% worse. Known before the noise is."""
     p_value: float
     """For "the leader is worse than this one by the indifference zone or more"; 0 for the leader itself."""
-    bar: float
+    critical_value: float
     """The p-value must be at most this for the leader to be safe from this candidate."""
     to_best: Interval | None
     """Leader's value / this one's value: below 1 where this one is worse."""
@@ -49,7 +49,7 @@ class Standing:
     @property
     def is_settled(self) -> bool:
         """Whether the leader is shown to be at most the indifference zone worse than this one."""
-        return self.p_value <= self.bar
+        return self.p_value <= self.critical_value
 
 
 @dataclass(frozen=True)
@@ -130,19 +130,23 @@ def _answer(
 ) -> Selection:
     alpha, count = 1 - confidence, max(len(competing) - 1, 1)
     p_values = _p_values(rivals)
-    shares = _shares(rivals, alpha, cap)
-    bars = alpha * shares / count
+    spending = _alpha_spending(rivals, alpha, cap)
+    critical_values = alpha * spending / count
     tied = _tied(rivals, alpha / 2 / count)
     best_n = int(np.isfinite(fit.logs[fit.index[rivals.best]]).sum())
     unmeasured = [label for label in competing if label not in fit.index]
     ready = best_n >= min(MIN_BLOCKS, cap) and not unmeasured and (fit.df > 0 or not rivals.labels)
-    certified = ready and bool((p_values <= bars).all()) and best_n >= MIN_BLOCKS
-    standings = _standings(fit, rivals, p_values, bars, tied, control, confidence, best_n)
+    certified = ready and bool((p_values <= critical_values).all()) and best_n >= MIN_BLOCKS
+    standings = _standings(fit, rivals, p_values, critical_values, tied, control, confidence, best_n)
     ties = tuple(s.label for s in standings if s.is_tied)
-    needed = _blocks_to_separate(rivals, tied, bars) if certified else _blocks_to_settle(rivals, p_values, bars)
+    needed = (
+        _blocks_to_separate(rivals, tied, critical_values)
+        if certified
+        else _blocks_to_settle(rivals, p_values, critical_values)
+    )
     unsettled = [s for s in sorted(standings, key=lambda s: -s.p_value) if not s.is_settled and s.label != rivals.best]
     next_labels = (rivals.best, *unmeasured, *(s.label for s in unsettled))
-    error = float(np.clip((p_values * count / shares).max(initial=0.0), 0, 1)) if ready else 1.0
+    error = float(np.clip((p_values * count / spending).max(initial=0.0), 0, 1)) if ready else 1.0
     blocks = None if needed is None else max(needed, MIN_BLOCKS - best_n)
     width = len(set(ties if certified else next_labels) | ({control} if control else set()))
     return Selection(
@@ -168,7 +172,7 @@ def _p_values(rivals: Rivals) -> np.ndarray:
     return np.where(known, stdtr(rivals.df, -np.where(known, score, 0.0)), 1.0)
 
 
-def _shares(rivals: Rivals, alpha: float, cap: int) -> np.ndarray:
+def _alpha_spending(rivals: Rivals, alpha: float, cap: int) -> np.ndarray:
     """The part of the error that this look may spend on each rival: little while few of the needed blocks are in."""
     quantile = stdtrit(rivals.df, 1 - alpha)
     with np.errstate(invalid="ignore"):
@@ -200,14 +204,14 @@ def _expected_loss(rivals: Rivals) -> float:
     return math.expm1(float(np.maximum(losses, 0.0).sum()))
 
 
-def _blocks_to_settle(rivals: Rivals, p_values: np.ndarray, bars: np.ndarray) -> int | None:
+def _blocks_to_settle(rivals: Rivals, p_values: np.ndarray, critical_values: np.ndarray) -> int | None:
     """Further blocks until the leader is shown safe from every rival, if the estimates hold."""
-    return _further_blocks(rivals, p_values > bars, rivals.zone + rivals.worse_by, bars)
+    return _further_blocks(rivals, p_values > critical_values, rivals.zone + rivals.worse_by, critical_values)
 
 
-def _blocks_to_separate(rivals: Rivals, tied: np.ndarray, bars: np.ndarray) -> int | None:
+def _blocks_to_separate(rivals: Rivals, tied: np.ndarray, critical_values: np.ndarray) -> int | None:
     """Further blocks until every tied rival is told apart from the leader, if the estimates hold."""
-    return _further_blocks(rivals, tied, rivals.worse_by, bars / 2)
+    return _further_blocks(rivals, tied, rivals.worse_by, critical_values / 2)
 
 
 def _further_blocks(rivals: Rivals, open_ones: np.ndarray, gap: np.ndarray, level: np.ndarray) -> int | None:
@@ -223,7 +227,7 @@ def _standings(
     fit: BlockFit,
     rivals: Rivals,
     p_values: np.ndarray,
-    bars: np.ndarray,
+    critical_values: np.ndarray,
     tied: np.ndarray,
     control: str | None,
     confidence: float,
@@ -242,7 +246,7 @@ def _standings(
                 int(rivals.n[i]),
                 math.expm1(-center),
                 float(p_values[i]),
-                float(bars[i]),
+                float(critical_values[i]),
                 to_best,
                 to_control.get(label),
                 bool(tied[i]),

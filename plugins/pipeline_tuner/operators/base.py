@@ -30,7 +30,7 @@ class JobOperator(BaseOperator):
     In production it stands alone: `MigrationOperator(task_id="migrate", study="migration",
     configuration="recommended:throughput")`. In a sweep it is mapped over a plan, which gives `configuration` and
     `trial`. A failed trial stores its result and fails without a retry; where something around the job failed
-    (a database away, the process killed), the task is retried.
+    (a database unavailable, the process killed), the task is retried.
 
     :param study: Name of a study in the studies' folder, or the path of a study file.
     :param configuration: A mapping of parameters, `preset:NAME`, or `recommended:GOAL`.

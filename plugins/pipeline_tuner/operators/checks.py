@@ -19,7 +19,7 @@ MIN_FREE_BYTES = 1_000_000_000
 CONNECT_TIMEOUT_S = 10
 
 
-def check_surroundings(study: Study) -> None:
+def check_environment(study: Study) -> None:
     """Raises InfrastructureError with all that is missing: connections, servers, programs, disk, memory."""
     problems = [*_connections(study), *_programs(study), *_room()]
     if problems:

@@ -12,7 +12,7 @@ from pipeline_tuner.analysis.validity import Envelope
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.store import Store
-from pipeline_tuner.store.records import ProductionConfiguration, Surroundings
+from pipeline_tuner.store.records import LastSeen, ProductionConfiguration
 from pipeline_tuner.study import Study
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,8 @@ def choose_configuration(
     """The configuration that `wanted` stands for: a mapping, `preset:NAME` or `recommended:GOAL`.
 
     Only `recommended:` asks the results database. It falls back to a preset, never fails, where nothing valid
-    is recommended or the database is away. Raises ConfigurationError where `wanted` makes no sense for the study.
+    is recommended or the database is unavailable.
+    Raises ConfigurationError where `wanted` makes no sense for the study.
     """
     if isinstance(wanted, Mapping):
         return Choice("given", study.space.checked(wanted), "given", "the operator was given it")  # type: ignore[arg-type]
@@ -58,14 +59,14 @@ def _recommended(study: Study, goal: str, fallback: str | None, open_store: Call
     preset = study.preset(fallback or study.fallback or study.control)
     try:
         with open_store() as store:
-            found, seen = store.production(study.study, goal), store.surroundings(study.study)
+            found, seen = store.production(study.study, goal), store.last_seen(study.study)
         return _checked(study, goal, found, seen)
     except (InfrastructureError, ConfigurationError) as error:
         log.warning("Falling back to preset %s: %s", preset.label, error)
         return Choice(preset.label, preset.configuration, "fallback", str(error), goal)
 
 
-def _checked(study: Study, goal: str, found: ProductionConfiguration | None, seen: Surroundings) -> Choice:
+def _checked(study: Study, goal: str, found: ProductionConfiguration | None, seen: LastSeen) -> Choice:
     if found is None:
         raise ConfigurationError(f"no sweep of study {study.study} has recommended anything for {goal} yet")
     if found.has_expired(datetime.now(UTC)):

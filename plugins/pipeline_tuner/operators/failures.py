@@ -22,7 +22,7 @@ ADVICE = {
     "recommend": "Look at the failed trials on the sweep's page: each says why. Clear the tasks of those that were "
     "lost, or start a new sweep.",
     "answered": "One of the sweeps of this run has no answer: its own task recommend says why.",
-    "tidy": "Old trials were not removed; the sweep is not affected. The next run tries again.",
+    "retention": "Old trials were not removed; the sweep is not affected. The next run tries again.",
     "run": "Nothing changes for the next run. To return to an earlier configuration, roll back on the study's page.",
 }
 AWAY = "Bring the results database or the job's servers back, then clear this task: nothing is counted twice."

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_tuner import settings
 from pipeline_tuner.analysis.goals import larger_is_better
-from pipeline_tuner.analysis.nights import change_words, changes_of, differences, night_figures
+from pipeline_tuner.analysis.nights import change_words, changes_of, differences, night_values
 from pipeline_tuner.analysis.promotion import Decision, decide
-from pipeline_tuner.nights import Champion, News, NightFigure
+from pipeline_tuner.nights import Alert, Champion, NightValue
 from pipeline_tuner.operators.night_start import champions
 from pipeline_tuner.operators.notify import notify
 from pipeline_tuner.operators.outcome import summarized, tell_other_dags, write_analysis
@@ -39,24 +39,24 @@ def conclude_night(
     history = store.history_of(sweep)
     recommendations = recommend(sweep.study_definition, sweep.options, results, history)
     night = Night(store, sweep, tuple(results), recommendations)
-    news = list(night.news())
-    untold = store.record_news(sweep, news)
+    alerts = list(night.alerts())
+    unnotified = store.record_alerts(sweep, alerts)
     store.record_recommendations(
         sweep.sweep_id, sweep.study, recommendations, valid_days=settings.valid_days(), followed=night.followed
     )
     night.renew()
-    summary = " ".join(item.words for item in news) or "Nothing new."
+    summary = " ".join(item.words for item in alerts) or "Nothing new."
     has_answer = any(item.status != "abstained" for item in recommendations)
     store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "abstained", f"Night: {summary}")
-    store.end_night(sweep, "news" if news else "quiet", summary, night.figures)
-    analysis = write_analysis(store, sweep, results, recommendations, history) if news else None
-    for item in news:
+    store.end_night(sweep, "alert" if alerts else "quiet", summary, night.figures)
+    analysis = write_analysis(store, sweep, results, recommendations, history) if alerts else None
+    for item in alerts:
         if item.goal:
             tell_other_dags(sweep, item.goal, {"kind": item.kind, "words": item.words, **item.details}, context)
-    if untold and notify(sweep.study_definition, untold, context):
-        store.mark_told(sweep.sweep_id)
+    if unnotified and notify(sweep.study_definition, unnotified, context):
+        store.mark_notified(sweep.sweep_id)
     log.info("%s", summary)
-    return summarized(sweep, results, recommendations, analysis) | {"news": [item.words for item in news]}
+    return summarized(sweep, results, recommendations, analysis) | {"alerts": [item.words for item in alerts]}
 
 
 @dataclass
@@ -69,9 +69,9 @@ class Night:
     recommendations: tuple[Recommendation, ...]
 
     @cached_property
-    def figures(self) -> tuple[NightFigure, ...]:
+    def figures(self) -> tuple[NightValue, ...]:
         """What the night adds to the history."""
-        return night_figures(self.sweep.study_definition, self.sweep.options, self.results)
+        return night_values(self.sweep.study_definition, self.sweep.options, self.results)
 
     @cached_property
     def earlier(self) -> tuple[NightRecord, ...]:
@@ -90,7 +90,7 @@ class Night:
     @cached_property
     def decisions(self) -> dict[str, tuple[Recommendation, Champion, Decision]]:
         """What to do with production, by goal; nothing on a machine that the night before did not run on."""
-        already = {goal for goal, _ in self.store.news_of(self.sweep.sweep_id)}
+        already = {goal for goal, _ in self.store.alerts_of(self.sweep.sweep_id)}
         now = champions(self.store, self.sweep.study_definition)
         found = {}
         for item in self.recommendations:
@@ -117,10 +117,10 @@ class Night:
             if decision.action == "keep" and champion.source == "recommended" and is_measured and not self.machine:
                 self.store.renew(self.sweep.study, goal, valid_days=settings.valid_days())
 
-    def news(self) -> Iterator[News]:
+    def alerts(self) -> Iterator[Alert]:
         """Everything that the night confirmed."""
         if self.machine:
-            yield News("machine", f"Machine, versions or data differ from the last night's: {self.machine}.")
+            yield Alert("machine", f"Machine, versions or data differ from the last night's: {self.machine}.")
         for goal, (item, champion, decision) in self.decisions.items():
             if decision.action == "promote":
                 yield self._gain(item, champion, decision)
@@ -128,12 +128,12 @@ class Night:
                 yield self._loss(item, champion, decision)
             yield from self._change(goal, champion)
 
-    def _gain(self, item: Recommendation, champion: Champion, decision: Decision) -> News:
+    def _gain(self, item: Recommendation, champion: Champion, decision: Decision) -> Alert:
         configuration = dict(item.configuration or {})
         details = {"label": item.label, "configuration": configuration, "before": champion.label}
         words = f"{item.goal}: {decision.reason}."
         if self.sweep.study_definition.nights.promote:
-            return News(
+            return Alert(
                 "promoted",
                 f"{words} It is promoted, in place of {champion.label}.",
                 item.goal,
@@ -146,23 +146,23 @@ class Night:
             )
         else:
             words += f" Production follows it from now on, in place of {champion.label}."
-        return News("better", words, item.goal, details=details)
+        return Alert("better", words, item.goal, details=details)
 
-    def _loss(self, item: Recommendation, champion: Champion, decision: Decision) -> News:
+    def _loss(self, item: Recommendation, champion: Champion, decision: Decision) -> Alert:
         study = self.sweep.study_definition
         words = f"{item.goal}: {decision.reason} against the control."
         if champion.source == "recommended":
             preset = study.fallback or study.control
             details = {"label": preset, "configuration": dict(study.preset(preset).configuration)}
             words += f" The recommendation is withdrawn: production falls back to preset {preset}."
-            return News("withdrawn", words, item.goal, details=details | {"before": champion.label})
+            return Alert("withdrawn", words, item.goal, details=details | {"before": champion.label})
         if champion.source == "promoted" and study.nights.promote:
             label, configuration = self._best(item)
             details = {"label": label, "configuration": configuration, "before": champion.label}
             words += f" It is rolled back to {label}."
-            return News("rolled_back", words, item.goal, (label, configuration), details)
+            return Alert("rolled_back", words, item.goal, (label, configuration), details)
         words += f" Production stays at {champion.label}: roll it back on the page, or choose another fallback."
-        return News("worse", words, item.goal, details={"label": champion.label})
+        return Alert("worse", words, item.goal, details={"label": champion.label})
 
     def _best(self, item: Recommendation) -> tuple[str, dict[str, Any]]:
         """The pick where its gain is confirmed, else the control: what this night showed to be better."""
@@ -171,7 +171,7 @@ class Night:
         control = self.sweep.study_definition.control_candidate
         return control.label, dict(control.configuration)
 
-    def _change(self, goal: str, champion: Champion) -> Iterator[News]:
+    def _change(self, goal: str, champion: Champion) -> Iterator[Alert]:
         """A change of level that can be told since tonight."""
         study = self.sweep.study_definition
         if study.goals[goal].balance:
@@ -181,7 +181,7 @@ class Night:
         for change in found:
             if change.noticed == len(nights):
                 words = change_words(change, larger_is_better=larger_is_better(study, goal))
-                yield News("change", f"{goal}: {champion.label}. {words}.", goal, details={"label": champion.label})
+                yield Alert("change", f"{goal}: {champion.label}. {words}.", goal, details={"label": champion.label})
 
 
 def _gain_of(item: Recommendation, champion: Champion) -> Interval | None:

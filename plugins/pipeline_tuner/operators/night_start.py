@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BY_SCHEDULE = ("scheduled", "backfill")
 MISSED = "missed"
 """Key of the XCom that says that a night was not measured."""
-MOST_MISSED = 60
+MAX_MISSED = 60
 
 
 def is_night(context: Context) -> bool:
@@ -60,7 +60,7 @@ def missed_before(store: Store, study: Study, due_at: datetime) -> list[datetime
     last = store.last_night(study.study, due_at)
     if last is None or study.schedule is None:
         return []
-    return [due for due in _ticks(study.schedule, last.due_at) if due < due_at][:MOST_MISSED]
+    return [due for due in _ticks(study.schedule, last.due_at) if due < due_at][:MAX_MISSED]
 
 
 def _ticks(schedule: str, after: datetime) -> Iterator[datetime]:
@@ -68,7 +68,7 @@ def _ticks(schedule: str, after: datetime) -> Iterator[datetime]:
     if not croniter.is_valid(schedule):
         return
     times = croniter(schedule, after.astimezone(UTC))
-    for _ in range(MOST_MISSED):
+    for _ in range(MAX_MISSED):
         yield times.get_next(datetime)
 
 

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def notify(study: Study, words: Sequence[str], context: Context) -> bool:
-    """Call the notifier with a night's news; returns whether somebody was told. A fault in it fails no night."""
+    """Call the notifier with a night's alerts; returns whether somebody was told. A fault in it fails no night."""
     default = settings.notify()
     chosen = study.nights.notify or (Notify(call=default) if default else None)
     if chosen is None:
@@ -28,7 +28,7 @@ def notify(study: Study, words: Sequence[str], context: Context) -> bool:
     try:
         _call(chosen, message, list(words), context)
     except Exception:
-        log.exception("The notifier %s failed: the news stands on the page, nobody was told", chosen.call)
+        log.exception("The notifier %s failed: the alerts stands on the page, nobody was told", chosen.call)
         return False
     return True
 
@@ -39,7 +39,7 @@ def _call(chosen: Notify, message: str, words: list[str], context: Context) -> N
     module, _, name = chosen.call.rpartition(".")
     target = getattr(import_module(module), name)
     if isinstance(target, type) and issubclass(target, BaseNotifier):
-        extended: Any = {**context, "message": message, "news": words}
+        extended: Any = {**context, "message": message, "alerts": words}
         target(**chosen.arguments)(extended)
     else:
-        target(message=message, news=words, context=context, **chosen.arguments)
+        target(message=message, alerts=words, context=context, **chosen.arguments)

@@ -30,7 +30,7 @@ def conclude(store: Store, sweep: SweepRecord, results: Sequence[TrialResult], c
     study, options = sweep.study_definition, sweep.options
     history = store.history_of(sweep)
     recommendations = recommend(study, options, results, history)
-    changed = [item for item in recommendations if _is_news(store, sweep, item)]
+    changed = [item for item in recommendations if _is_change(store, sweep, item)]
     store.record_recommendations(sweep.sweep_id, sweep.study, recommendations, valid_days=settings.valid_days())
     has_answer = any(item.status != "abstained" for item in recommendations)
     store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "abstained", recommendations[0].reason)
@@ -61,7 +61,7 @@ def summarized(
     }
 
 
-def _is_news(store: Store, sweep: SweepRecord, item: Recommendation) -> bool:
+def _is_change(store: Store, sweep: SweepRecord, item: Recommendation) -> bool:
     """Whether another configuration is recommended than before."""
     if item.status == "abstained" or item.configuration is None:
         return False
@@ -100,8 +100,8 @@ def write_analysis(
             glue_prices=load_prices(settings.prices_file()) if sweep.study_definition.job == "dedup" else None,
         )
         store.record_analysis(sweep.sweep_id, path.read_text(encoding="utf-8"), str(path))
-        pictures = {picture.stem: picture.read_text(encoding="utf-8") for picture in path.parent.glob("*.svg")}
-        store.record_pictures(sweep.sweep_id, pictures)
+        charts = {chart.stem: chart.read_text(encoding="utf-8") for chart in path.parent.glob("*.svg")}
+        store.record_charts(sweep.sweep_id, charts)
     except Exception:
         # The recommendations are stored; a fault in their description must not take them back.
         log.exception("The analysis could not be written")

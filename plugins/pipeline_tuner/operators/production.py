@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def run_production(operator: JobOperator, context: Context) -> dict[str, Any]:
     """Run the job on its whole workload; returns which configuration was used, why, and the metrics.
 
-    Raises AirflowException where the run failed. The results database being away never fails a run.
+    Raises AirflowException where the run failed. The results database being unavailable never fails a run.
     """
     study = operator.load_study()
     choice = choose_configuration(
@@ -50,14 +50,14 @@ def conclude_production(
 
 
 def _run(operator: JobOperator, study: Study, choice: Choice, context: Context, started_at: datetime) -> TrialResult:
-    run_id = observation_id(context)
+    run_id = production_run_id(context)
     plan = TrialPlan(run_id, "", "search", 0, 0, 0, choice.label, choice.configuration)
     workload = operator.production_workload(study, context)
     kept = {"choice": asdict(choice), "started_at": started_at.isoformat()}
     return operator.run_job(study, plan, workload=workload, timeout_s=operator.timeout_s or float("inf"), kept=kept)
 
 
-def observation_id(context: Context) -> str:
+def production_run_id(context: Context) -> str:
     """The identity of a production run: equal for every attempt at it."""
     ti = context["ti"]
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{ti.map_index or 0}"
@@ -85,9 +85,9 @@ def _record(
     }
     try:
         with open_store(operator.results_conn_id) as store:
-            store.record_observation(observation_id(context), values)
+            store.record_production_run(production_run_id(context), values)
     except InfrastructureError as error:
-        operator.log.warning("The run is not noted as an observation: %s", error)
+        operator.log.warning("The run is not noted as an production_run: %s", error)
 
 
 def _report(study: Study, choice: Choice, result: TrialResult) -> dict[str, Any]:

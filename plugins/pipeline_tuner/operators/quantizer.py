@@ -1,4 +1,4 @@
-"""The batch quantizer as an Airflow task, and the upkeep of its tables."""
+"""The batch quantizer as an Airflow task, and the maintenance of its tables."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class QuantizerOperator(JobOperator):
         return options
 
 
-class QuantizerUpkeepOperator(QuantizerOperator):
-    """One task of upkeep on a table of the quantizer, its raw one included. It changes no row.
+class QuantizerMaintenanceOperator(QuantizerOperator):
+    """One task of maintenance on a table of the quantizer, its raw one included. It changes no row.
 
-    :param upkeep: `rewrite_data_files`, `rewrite_manifests`, `expire_snapshots` or `remove_orphan_files`.
+    :param procedure: `rewrite_data_files`, `rewrite_manifests`, `expire_snapshots` or `remove_orphan_files`.
     :param table: The table, as `lake.metrics.rollups`.
     """
 
     ui_color = "#eef5df"
 
-    def __init__(self, *, upkeep: str, table: str, **kwargs: Any) -> None:
-        workload = {"target": table, "maintenance": upkeep}
+    def __init__(self, *, procedure: str, table: str, **kwargs: Any) -> None:
+        workload = {"target": table, "maintenance": procedure}
         super().__init__(configuration={}, workload=workload, **kwargs)
-        self.upkeep = upkeep
+        self.procedure = procedure
         self.table = table
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -53,10 +53,10 @@ class QuantizerUpkeepOperator(QuantizerOperator):
         ti = context["ti"]
         control = self.load_study().control_candidate
         plan = TrialPlan(
-            f"{ti.dag_id}/{ti.run_id}/{ti.task_id}", "", "search", 0, 0, 0, "upkeep", control.configuration
+            f"{ti.dag_id}/{ti.run_id}/{ti.task_id}", "", "search", 0, 0, 0, "maintenance", control.configuration
         )
         workload = self.production_workload(self.load_study(), context)
         result = self.run_job(self.load_study(), plan, workload=workload, timeout_s=self.timeout_s or float("inf"))
         if result.status == "failed":
-            raise AirflowException(f"{self.upkeep} on {self.table} failed ({result.failure}): {result.reason}")
+            raise AirflowException(f"{self.procedure} on {self.table} failed ({result.failure}): {result.reason}")
         return {"table": self.table, **result.metrics}

@@ -14,7 +14,7 @@ from pipeline_tuner import settings
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError, StudyError
 from pipeline_tuner.operators.base import JobOperator
-from pipeline_tuner.operators.checks import check_surroundings
+from pipeline_tuner.operators.checks import check_environment
 from pipeline_tuner.operators.night_start import begin_night, is_night, was_missed
 from pipeline_tuner.operators.trials import known_sweep, run_planned, trial_arguments
 from pipeline_tuner.store import Store, migrate
@@ -102,7 +102,7 @@ class CheckOperator(SweepOperator):
             user = getattr(run, "triggering_user_name", None)
             store.start_sweep(study, options, dag_id=run.dag_id, run_id=run.run_id, triggered_by=user)
             try:
-                check_surroundings(study)
+                check_environment(study)
             except InfrastructureError as error:
                 store.end_sweep(options.sweep_id, "failed", str(error))
                 raise
@@ -139,7 +139,7 @@ class PrepareOperator(JobOperator):
             if result.status == "failed":
                 self._judge(store, sweep, result)
                 return {}
-            return _record_surroundings(store, sweep_id, result)
+            return _record_environment(store, sweep_id, result)
 
     def _judge(self, store: Store, sweep: SweepRecord, result: TrialResult) -> None:
         """A control that the machine can't bear is a finding; a job that doesn't work ends the sweep."""
@@ -253,7 +253,7 @@ def _first_run(sweep: SweepRecord) -> TrialPlan:
     )
 
 
-def _record_surroundings(store: Store, sweep_id: str, result: TrialResult) -> dict[str, Any]:
+def _record_environment(store: Store, sweep_id: str, result: TrialResult) -> dict[str, Any]:
     if result.measurement is None:
         return {}
     workload, environment = result.measurement.workload, result.measurement.environment

@@ -1,4 +1,4 @@
-"""The written analysis of a sweep: Markdown with pictures, and a short form for a terminal."""
+"""The written analysis of a sweep: Markdown with charts, and a short form for a terminal."""
 
 from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.report.written import write_report

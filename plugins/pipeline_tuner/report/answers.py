@@ -13,7 +13,7 @@ from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.space import Configuration, configuration_id
-from pipeline_tuner.wording import counted, figure, interval_words, listed, metric_unit, number, percent
+from pipeline_tuner.wording import counted, interval_words, listed, metric_unit, number, percent, with_unit
 
 HEADLINES = {"winner": "use **{}**", "tied": "**{}**, tied with others"}
 COLUMNS = ("rows_per_s", "peak_rows_per_s", "duration_s", "latency_p95_s", "memory_peak_bytes")
@@ -24,13 +24,13 @@ TITLES = {
     "latency_p95_s": "latency p95",
     "memory_peak_bytes": "memory peak",
 }
-MOST_ROWS = 40
+MAX_ROWS = 40
 
 
 def recommended(story: Story) -> str:
-    """One line a goal, the configuration of the primary goal, and the picture of the intervals."""
+    """One line a goal, the configuration of the primary goal, and the chart of the intervals."""
     lines = [_goal_line(answer) for answer in story.recommendations]
-    parts = ["\n".join(lines), _settings(story), *_pictures(story)]
+    parts = ["\n".join(lines), _settings(story), *_charts(story)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -62,20 +62,20 @@ def _change(mine: Configuration, control: Configuration, name: str) -> str:
     return "" if mine.get(name) == control.get(name) else "changed"
 
 
-def _pictures(story: Story) -> list[str]:
-    pictures = []
+def _charts(story: Story) -> list[str]:
+    charts = []
     for answer in story.recommendations:
         bars = plots.bars_of(answer.evidence)
         if len(bars) > 1:
             name = f"intervals-{answer.goal}"
             height = 1.6 + 0.42 * min(len(bars), 24)
-            draw = plots.intervals(bars, title=_picture_title(answer), zone=story.options.budget.indifference)
+            draw = plots.intervals(bars, title=_chart_title(answer), zone=story.options.budget.indifference)
             path = plots.save(story.folder, name, draw, size=(8.0, height))
-            pictures.append(f"![Gain over the control by configuration, for {escaped(answer.goal)}]({path.name})")
-    return pictures
+            charts.append(f"![Gain over the control by configuration, for {escaped(answer.goal)}]({path.name})")
+    return charts
 
 
-def _picture_title(answer: Recommendation) -> str:
+def _chart_title(answer: Recommendation) -> str:
     if answer.status == "winner":
         return f"{answer.goal}: {answer.label} is best"
     if answer.status == "tied":
@@ -100,14 +100,14 @@ def results(story: Story) -> str:
     if not rows:
         nothing = f"The control {escaped(control.label)} has no figures to compare with."
         return f"{status} {nothing}\n\n{_own_figures(story, mine)}"
-    header = ("figure", f"control ({control.label})", mine.label, "ratio in the same block")
+    header = ("metric", f"control ({control.label})", mine.label, "ratio in the same block")
     return f"{status}\n\n{table(header, rows)}\n\n{_exact_words([c for c in compared if c])}".strip()
 
 
 def _own_figures(story: Story, row: Row) -> str:
     trials = story.deciding(row)
-    lines = [(name, figure(row.median(name) or 0.0, metric_unit(name))) for name in _metric_names(trials)]
-    return table(("figure", row.label), lines)
+    lines = [(name, with_unit(row.median(name) or 0.0, metric_unit(name))) for name in _metric_names(trials)]
+    return table(("metric", row.label), lines)
 
 
 def _metric_names(trials: Sequence) -> list[str]:
@@ -118,7 +118,7 @@ def _metric_names(trials: Sequence) -> list[str]:
 
 def _compared(line: MetricComparison) -> tuple[str, str, str, str]:
     unit = metric_unit(line.metric)
-    return line.metric, figure(line.second, unit), figure(line.first, unit), _ratio_words(line)
+    return line.metric, with_unit(line.second, unit), with_unit(line.first, unit), _ratio_words(line)
 
 
 def _ratio_words(line: MetricComparison) -> str:
@@ -149,9 +149,9 @@ def comparison(story: Story) -> str:
     columns = [name for name in COLUMNS if any(row.median(name) is not None for row in story.rows)]
     header = ["configuration", "trials", *(TITLES[name] for name in columns), "gain over the control", "standing"]
     pick = "best guess" if story.main.status == "abstained" else "recommended"
-    rows = [_comparison_row(row, columns, pick) for row in story.rows[:MOST_ROWS]]
+    rows = [_comparison_row(row, columns, pick) for row in story.rows[:MAX_ROWS]]
     rows += _earlier_rows(story, columns)
-    more = len(story.rows) - MOST_ROWS
+    more = len(story.rows) - MAX_ROWS
     parts = [table(header, rows)]
     if more > 0:
         parts.append(f"{counted(more, 'configuration')} with a smaller gain are not shown.")
@@ -160,7 +160,7 @@ def comparison(story: Story) -> str:
 
 
 def _comparison_row(row: Row, columns: Sequence[str], pick: str) -> list[str]:
-    figures = [figure(value, metric_unit(n)) if (value := row.median(n)) is not None else "" for n in columns]
+    figures = [with_unit(value, metric_unit(n)) if (value := row.median(n)) is not None else "" for n in columns]
     gain = row.confirmed if row.confirmed and row.confirmed.low < row.confirmed.high else row.ratio
     label = f"{row.label} (same as {listed(row.same_as)})" if row.same_as else row.label
     return [label, f"{row.measured}/{row.planned}", *figures, _bounds(gain, row), _standing(row, pick)]
@@ -195,7 +195,7 @@ def _earlier_rows(story: Story, columns: Sequence[str]) -> list[list[str]]:
     identity, gain = max(gains.items(), key=lambda item: item[1].value)
     trials = [r for r in story.history if configuration_id(r.plan.configuration) == identity and r.status == "measured"]
     medians = {name: statistics.median(values) for name in columns if (values := values_of(trials, name))}
-    figures = [figure(medians[name], metric_unit(name)) if name in medians else "" for name in columns]
+    figures = [with_unit(medians[name], metric_unit(name)) if name in medians else "" for name in columns]
     sweeps = counted(len({result.plan.sweep_id for result in trials}), "earlier sweep")
     bounds = f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f})"
     return [[f"best so far: {trials[-1].plan.label}", f"{len(trials)}", *figures, bounds, sweeps]]

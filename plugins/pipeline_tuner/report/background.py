@@ -76,7 +76,7 @@ def validity(story: Story) -> str:
     if not rows:
         return "The job says nothing on its workload and environment, so it can't be said where this holds."
     head = "The recommendation expires when one of these leaves the trusted range."
-    return f"{head}\n\n{table(('figure', 'measured', 'trusted'), rows)}"
+    return f"{head}\n\n{table(('value', 'measured', 'trusted'), rows)}"
 
 
 def _trusted(low: float, high: float) -> str:

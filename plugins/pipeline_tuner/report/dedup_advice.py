@@ -107,7 +107,7 @@ CODE: tuple[Callable[[Measured, Sequence[Measured]], str], ...] = (
     _writers,
     _counts,
 )
-"""Document 002's four changes of the code, and the strategy that it doesn't have."""
+"""the Glue deduplication report's four changes of the code, and the strategy that it doesn't have."""
 
 
 def _tasks(measured: Measured) -> str:

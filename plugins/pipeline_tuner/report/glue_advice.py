@@ -13,7 +13,7 @@ from pipeline_tuner.report.measured import BYTES, Measured, bullets, megabytes
 from pipeline_tuner.trial import TrialResult
 
 MEMORY_LIMIT = 80
-"""Per cent of the heap that document 002 wants executors to stay below."""
+"""Per cent of the heap that the Glue deduplication report wants executors to stay below."""
 
 
 def infrastructure(
@@ -78,14 +78,14 @@ def _paste(best: Measured, sizing: Sizing, scale: float, glue: str) -> str:
 
 
 def _watch(best: Measured, results: Sequence[TrialResult]) -> str:
-    """What document 002 tells to watch, with what was measured."""
+    """What the Glue deduplication report tells to watch, with what was measured."""
     rows = (
         ("executor memory", f"below {MEMORY_LIMIT}%", _memory(best.metrics), "glue.ALL.memory.heap.used.percentage"),
         ("shuffle volume", "17.7 GB, below 10 GB wanted", _volume(best.metrics), "bytes a row: they don't vary"),
         ("worker utilisation", "10%", _used(best.metrics), "glue.driver.workerUtilization"),
         ("executor deaths", "fewer", f"{_executors_lost(results):.0f} in all trials", "glue.error.CATEGORY"),
     )
-    return f"**To watch** (`{best.label}`):\n\n{table(('figure', 'document 002', 'here', 'on Glue'), rows)}"
+    return f"**To watch** (`{best.label}`):\n\n{table(('metric', 'source report', 'here', 'on Glue'), rows)}"
 
 
 def _memory(metrics: Mapping[str, Any]) -> str:

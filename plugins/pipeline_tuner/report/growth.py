@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline_tuner import plots
 from pipeline_tuner.analysis.goals import goal_scores
-from pipeline_tuner.analysis.scaling import FEWEST_LEVELS, Prediction, ScalePoint, Scaling, fit_scaling
+from pipeline_tuner.analysis.scaling import MIN_LEVELS, Prediction, ScalePoint, Scaling, fit_scaling
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
@@ -61,7 +61,7 @@ def _largest_series(story: Story, goal: str, name: str) -> list[ScalePoint]:
         if result.plan.trial_id in scores:
             series[configuration_id({k: v for k, v in result.plan.configuration.items() if k != name})].append(result)
     best = max(series.values(), key=lambda found: (_level_count(found, name), len(found)), default=[])
-    if _level_count(best, name) < FEWEST_LEVELS:
+    if _level_count(best, name) < MIN_LEVELS:
         return []
     return [
         ScalePoint(
@@ -92,7 +92,7 @@ def _described(story: Story, goal: str, name: str, fitted: Scaling) -> str:
             f"Extrapolated, not measured: {number(further.level)} would give {value:.2f}x ({low:.2f} to {high:.2f}) of "
             f"what {number(fitted.largest)} gives."
         )
-    return "\n\n".join([*words, _picture(story, goal, name, fitted)])
+    return "\n\n".join([*words, _chart(story, goal, name, fitted)])
 
 
 def _bounds(speedup: Interval) -> str:
@@ -128,7 +128,7 @@ def _end_words(name: str, fitted: Scaling) -> str:
     return f"Past {number(end.value)} ({number(end.low)} to {high}), doubling {escaped(name)} adds less than 10%."
 
 
-def _picture(story: Story, goal: str, name: str, fitted: Scaling) -> str:
+def _chart(story: Story, goal: str, name: str, fitted: Scaling) -> str:
     base = fitted.speedup(fitted.levels[0])
     points = [(p.level, p.speedup.value * base, p.speedup.low * base, p.speedup.high * base) for p in fitted.measured]
     predictions = [fitted.predict(float(level)) for level in np.linspace(fitted.levels[0], 2 * fitted.largest, 80)]

@@ -18,7 +18,7 @@ from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.wording import byte_words, counted, number, percent, ratio, second_words
 
-MOST_STAGES = 8
+MAX_STAGES = 8
 ANOMALY = 2.0
 """A task that takes this many times its stage's median is called anomalous ..."""
 ANOMALY_S = 0.1
@@ -33,7 +33,7 @@ def time_spent(story: Story) -> str:
 
 
 def output(story: Story) -> str:
-    """A picture of a piece of what came out, where the job leaves one."""
+    """A chart of a piece of what came out, where the job leaves one."""
     for row in reversed(_both(story)):
         for details in _details(story, row):
             sample = details.get("sample")
@@ -88,7 +88,7 @@ def _stages(story: Story, row: Row) -> str:
     if not groups:
         return ""
     longest = sorted(groups.items(), key=lambda item: -_total(item[1], "duration_s"))
-    cells = [_stage(name, stages) for name, stages in longest[:MOST_STAGES]]
+    cells = [_stage(name, stages) for name, stages in longest[:MAX_STAGES]]
     header = ("stages of", "stages", "tasks", "time", "slowest to median task", "shuffle written", "spilled", "GC")
     head = f"Spark's stages of one trial of {escaped(row.label)}, its repeats added up:"
     return "\n\n".join([head, table(header, cells), *_anomalies(longest)])

@@ -107,7 +107,7 @@ def what_matters(story: Story) -> str:
     parts += [
         "Over all configurations, by a model of main effects:",
         _effects_table(found),
-        _effects_picture(story, found),
+        _effects_chart(story, found),
     ]
     parts += [
         f"{escaped(i.first)} and {escaped(i.second)} act together: the best level of one depends on the other."
@@ -154,7 +154,7 @@ def _effects_table(found: Effects) -> str:
     return table(("parameter", "from worst to best", "gain, all else equal", "share", "verdict"), rows)
 
 
-def _effects_picture(story: Story, found: Effects) -> str:
+def _effects_chart(story: Story, found: Effects) -> str:
     if not found.effects:
         return ""
     rows = [_effect_row(effect) for effect in found.effects[:12]]
@@ -187,7 +187,7 @@ def trade_offs(story: Story) -> str:
     bend = knee({label: scores[label] for label in best})
     if bend and len(best) > 2:
         parts.append(f"The front bends at {escaped(bend)}: beyond it, a gain in one goal costs most in another.")
-    return "\n\n".join([*parts, _pareto_picture(story, answers, points, best)])
+    return "\n\n".join([*parts, _pareto_chart(story, answers, points, best)])
 
 
 def _gains_by_label(answers: list[Recommendation]) -> dict[str, tuple[float, ...]]:
@@ -201,7 +201,7 @@ def _gains_by_label(answers: list[Recommendation]) -> dict[str, tuple[float, ...
     return found
 
 
-def _pareto_picture(
+def _pareto_chart(
     story: Story, answers: list[Recommendation], points: dict[str, tuple[float, ...]], best: list[str]
 ) -> str:
     first, second = answers[0], answers[1]

@@ -17,7 +17,7 @@ from pipeline_tuner.space import configuration_id
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, percent
 
-FEWEST_NIGHTS = 3
+MIN_NIGHTS = 3
 MANY_CONFIGURATIONS = 6
 CAUSES = {
     "machine": "the control moved alike, so the machine changed and not the job",
@@ -38,7 +38,7 @@ class Night:
 def over_the_nights(story: Story) -> str:
     """The primary goal over earlier sweeps and this one, with the changes of level; empty with fewer than three."""
     nights = nights_of(story)
-    if len(nights) < FEWEST_NIGHTS or story.subject is None:
+    if len(nights) < MIN_NIGHTS or story.subject is None:
         return ""
     better_if_larger = larger_is_better(story.study, story.main.goal)
     control, subject = [n.control for n in nights], [n.subject for n in nights]
@@ -109,7 +109,7 @@ def change_words(change: Change, nights: Sequence[Night], *, larger_is_better: b
 
 
 def how_the_search_went(story: Story) -> str:
-    """The best gain seen after each trial of the search: a picture, where more than a few configurations competed."""
+    """The best gain seen after each trial of the search: a chart, where more than a few configurations competed."""
     if len(story.rows) < MANY_CONFIGURATIONS:
         return ""
     steps = convergence_steps(story)

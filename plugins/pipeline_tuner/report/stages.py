@@ -22,7 +22,7 @@ def stages(story: Story) -> str:
     rows = [(step.stage, _change(step), _gain(step)) for step in found]
     head = "Each stage starts from what the stages before have kept, and keeps a change only where it pays."
     note = "These gains come from the search, which flatters them a little; the confirmed gain is that of all together."
-    return "\n\n".join([head, table(("stage", "change", "gain"), rows), note, _picture(story, found)])
+    return "\n\n".join([head, table(("stage", "change", "gain"), rows), note, _chart(story, found)])
 
 
 def _change(step: Step) -> str:
@@ -37,7 +37,7 @@ def _gain(step: Step) -> str:
     return f"{step.gain.value:.2f}x ({step.gain.low:.2f} to {step.gain.high:.2f})"
 
 
-def _picture(story: Story, found: tuple[Step, ...]) -> str:
+def _chart(story: Story, found: tuple[Step, ...]) -> str:
     bars = []
     for step in found:
         gain = step.gain if step.paid and step.gain and math.isfinite(step.gain.high) else None

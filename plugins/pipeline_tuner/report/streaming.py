@@ -21,9 +21,9 @@ JOB = "streaming_etl"
 RATE = "records_per_s"
 RESOURCES = ("batch_size", "worker_num", "manager_worker_num")
 """What a configuration can take more of."""
-MOST_ROWS, MOST_BARS = 40, 20
+MAX_ROWS, MAX_CRITICAL_VALUES = 40, 20
 ORIGINAL, OPTIMISED = (500, 8), (128, 4)
-"""Batch size and workers before and after the optimisation that seed 003 describes."""
+"""Batch size and workers before and after the optimisation that the in-memory benchmark report describes."""
 
 
 def where_the_time_goes(story: Story) -> str:
@@ -39,12 +39,12 @@ def where_the_time_goes(story: Story) -> str:
         "Parts of the threads' own time, medians. The bottleneck is the stage whose threads wait least: more of it "
         "helps. An extractor that is blocked has a full channel before it, an idle worker an empty one."
     )
-    return "\n\n".join([head, _busy_picture(story, rows), table(header, [_stages(row) for row in rows[:MOST_ROWS]])])
+    return "\n\n".join([head, _busy_chart(story, rows), table(header, [_stages(row) for row in rows[:MAX_ROWS]])])
 
 
-def _busy_picture(story: Story, rows: Sequence[Row]) -> str:
+def _busy_chart(story: Story, rows: Sequence[Row]) -> str:
     bars = []
-    for row in rows[:MOST_BARS]:
+    for row in rows[:MAX_CRITICAL_VALUES]:
         extract, workers = _seconds(row.results)
         parts = [value / max(sum(workers), 1e-9) for value in workers]
         bars.append((row.label, extract[0] / max(sum(extract), 1e-9), parts[0], parts[1], parts[2]))
@@ -238,7 +238,7 @@ def _equal(story: Story) -> str:
         return ""
     header = ("settings", "compact record", "heavy record", "compact over heavy")
     note = (
-        "Compare down a column. Across a row nothing but the record differs, and it makes most of what seed 003 calls "
+        "Compare down a column. Across a row nothing but the record differs, and it makes most of what the report calls "
         "its optimisation: a rate in records says little where records are not of one size, one in bytes says more."
     )
     return f"### Original and optimised at equal record size\n\n{table(header, rows)}\n\n{_worth(story, pairs)}{note}"

@@ -1,4 +1,4 @@
-"""The written analysis of a sweep: Markdown with its pictures beside it."""
+"""The written analysis of a sweep: Markdown with its charts beside it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write_report(
     workload: Mapping[str, Any] | None = None,
     glue_prices: Prices | None = None,
 ) -> Path:
-    """Write `analysis.md` and its pictures into the folder (made where missing); the path of the Markdown.
+    """Write `analysis.md` and its charts into the folder (made where missing); the path of the Markdown.
 
     `history` are trials of earlier sweeps of the same workload and environment. `environment` and `workload`
     are taken from the trials' own measurements where they aren't given; `glue_prices` say what a dedup costs on Glue.

@@ -29,7 +29,7 @@ from pipeline_tuner.exceptions import InfrastructureError, StudyError
 from pipeline_tuner.measurement import Measurement, first_problem
 from pipeline_tuner.runners.aws_calls import BUSY_S, explained, patiently
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun
-from pipeline_tuner.runners.glue_figures import billed_figures, cloudwatch_figures
+from pipeline_tuner.runners.glue_metrics import billed_figures, cloudwatch_figures
 from pipeline_tuner.space import Frozen
 
 log = logging.getLogger(__name__)

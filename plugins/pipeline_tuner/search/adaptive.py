@@ -1,8 +1,8 @@
 """The default strategy: learn from every run so far what is worth trying next. Pure and seeded.
 
 The presets come first, then configurations spread from the centre outward. From then on Gaussian processes on three
-views of the figure (its log, as it is, its normal scores) propose, by turns, what is expected to improve most on the
-best one (expected improvement of a batch over joint posterior samples; Jones et al., 1998; Wilson et al., 2018).
+transforms of the metric (its log, as it is, its normal scores) propose, by turns, what is expected to improve most
+on the best one (expected improvement of a batch over joint posterior samples; Jones et al., 1998; Wilson et al., 2018).
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from scipy.special import ndtr
 
 from pipeline_tuner.analysis.estimates import repeated, search_trials
 from pipeline_tuner.analysis.payback import pays
-from pipeline_tuner.search.design import from_the_centre, pool, some_near
+from pipeline_tuner.search.design import maximin_design, pool, some_near
 from pipeline_tuner.search.encoding import Encoding
 from pipeline_tuner.search.gaussian_process import Process, Runs
-from pipeline_tuner.search.lessons import Lessons
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar
+from pipeline_tuner.search.training_data import TrainingData
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.trial import Candidate
 
-ENOUGH_RUNS = 6
+MIN_RUNS = 6
 """Fewer working runs than this teach nothing: the space is spread over."""
 REPEAT_SHARE = 0.3
 """The part of the trials kept for repeats of the leaders."""
 LEADERS = 5
 TURNS = (0, 1, 0, 2)
-"""Which view chooses next, by its place among the skilled."""
+"""Which transform chooses next, by its place among the skilled."""
 SHORTLIST = 120
 SAMPLES = 256
-MOST_ROWS = 4000
+MAX_ROWS = 4000
 LIKELY_FAILURE = 0.4
 LIKELY_IN = 0.95
-LEAST_FINALISTS, MOST_FINALISTS = 3, 6
+MIN_FINALISTS, MAX_FINALISTS = 3, 6
 FINAL_BLOCKS = 3
 """So many blocks of all finalists must be affordable: few that can be told apart rather than many that can't."""
-MOST_FINALISTS_FROM = 40
+MAX_FINALISTS_FROM = 40
 """The finalists are chosen among so many with the best means."""
 
 
@@ -59,75 +59,75 @@ class Adaptive(Strategy):
         presets = presets[:count]
         if count <= len(presets):
             return tuple(presets)
-        lessons = Lessons.of(sweep)
-        rows = self._unseen(sweep, lessons)
+        training = TrainingData.of(sweep)
+        rows = self._unseen(sweep, training)
         taken = [candidate.configuration for candidate in (sweep.control, *presets)]
-        chosen = self._chosen(sweep, lessons, rows, taken, count - len(presets))
+        chosen = self._chosen(sweep, training, rows, taken, count - len(presets))
         return (*presets, *sweep.fresh((rows[i] for i in chosen), count))
 
     def finalists(self, sweep: SweepSoFar) -> tuple[str, ...]:
         """Few configurations of which one is likely as good as the best measured; the control is among them."""
         if repeated(sweep.earlier):
             return ()
-        lessons = Lessons.of(sweep)
+        training = TrainingData.of(sweep)
         measured = {c.configuration_id: c for c in sweep.candidates.values() if c.label not in sweep.failed}
-        leaders = [configuration_id(leader) for leader in lessons.leaders(MOST_FINALISTS_FROM)]
+        leaders = [configuration_id(leader) for leader in training.leaders(MAX_FINALISTS_FROM)]
         candidates = [measured[identity] for identity in leaders if identity in measured]
-        if lessons.works.sum() < ENOUGH_RUNS or len(candidates) <= LEAST_FINALISTS:
+        if training.works.sum() < MIN_RUNS or len(candidates) <= MIN_FINALISTS:
             return ()
-        chosen = _likely_best(sweep, lessons, [candidate.configuration for candidate in candidates])
+        chosen = _likely_best(sweep, training, [candidate.configuration for candidate in candidates])
         first = [candidates[i].label for i in chosen]
-        others = [leader for goal in sweep.options.goals[1:] for leader in Lessons.of(sweep, goal).leaders(1)]
+        others = [leader for goal in sweep.options.goals[1:] for leader in TrainingData.of(sweep, goal).leaders(1)]
         best = [measured[i].label for i in map(configuration_id, others) if i in measured]
-        labels = dict.fromkeys([*first[:LEAST_FINALISTS], *best, *first])
-        affordable = max(LEAST_FINALISTS, sweep.room // FINAL_BLOCKS - 1)
+        labels = dict.fromkeys([*first[:MIN_FINALISTS], *best, *first])
+        affordable = max(MIN_FINALISTS, sweep.room // FINAL_BLOCKS - 1)
         return (sweep.control.label, *[label for label in labels if label != sweep.control.label][:affordable])
 
-    def _unseen(self, sweep: SweepSoFar, lessons: Lessons) -> list[Configuration]:
+    def _unseen(self, sweep: SweepSoFar, training: TrainingData) -> list[Configuration]:
         generator = sweep.generator(4)
-        leaders = lessons.leaders(LEADERS)
+        leaders = training.leaders(LEADERS)
         rows = list(self.rows) or pool(sweep.study.space.searched, leaders, generator)
         planned = [*sweep.candidates.values(), *sweep.study.preset_candidates]
         known = {frozenset(candidate.configuration.items()) for candidate in planned}
         rows = [r for r in rows if frozenset(r.items()) not in known and not sweep.memory.forbids(r)]
-        return rows if len(rows) <= MOST_ROWS else some_near(rows, leaders, MOST_ROWS, generator)
+        return rows if len(rows) <= MAX_ROWS else some_near(rows, leaders, MAX_ROWS, generator)
 
     def _chosen(
         self,
         sweep: SweepSoFar,
-        lessons: Lessons,
+        training: TrainingData,
         rows: Sequence[Configuration],
         taken: Sequence[Configuration],
         count: int,
     ) -> list[int]:
         encoding = Encoding(sweep.study.space, _figures(sweep))
-        points = encoding.points([*rows, *lessons.configurations, *taken])
-        free, known = points[: len(rows)], points[len(rows) : len(rows) + len(lessons.configurations)]
-        if lessons.works.sum() < ENOUGH_RUNS or not rows:
+        points = encoding.points([*rows, *training.configurations, *taken])
+        free, known = points[: len(rows)], points[len(rows) : len(rows) + len(training.configurations)]
+        if training.works.sum() < MIN_RUNS or not rows:
             measured = np.concatenate([known, points[len(rows) + len(known) :]])
-            return from_the_centre(free, measured, count, sweep.generator(7)) if rows else []
-        search = Improvement.of(lessons, known, free, encoding.groups, sweep.generator(5))
+            return maximin_design(free, measured, count, sweep.generator(7)) if rows else []
+        search = Improvement.of(training, known, free, encoding.groups, sweep.generator(5))
         chosen = search.batch(count)
         gain = search.gain(chosen)
         is_worth_it = gain >= self.worth or sweep.round_number <= 2
         return chosen if is_worth_it and pays(sweep.options, sweep.earlier, gain, count + 1) else []
 
 
-def _likely_best(sweep: SweepSoFar, lessons: Lessons, configurations: Sequence[Configuration]) -> list[int]:
+def _likely_best(sweep: SweepSoFar, training: TrainingData, configurations: Sequence[Configuration]) -> list[int]:
     """The fewest configurations of which one is, likely, at most half the indifference zone worse than the best.
 
     `configurations` come best first. The first ones by their own figure are in: a model may overlook a lone peak.
     """
     encoding = Encoding(sweep.study.space, _figures(sweep))
-    points = encoding.points([*lessons.configurations, *configurations])
-    known, places = points[: len(lessons.configurations)][lessons.works], points[len(lessons.configurations) :]
-    runs = Runs(known, encoding.groups, lessons.blocks[lessons.works], lessons.extra_noise[lessons.works])
-    process = Process.fit(runs, lessons.views()[0])
-    drawn = _sampled(process, places, sweep.generator(6)) * float(np.nanstd(lessons.scores))
+    points = encoding.points([*training.configurations, *configurations])
+    known, places = points[: len(training.configurations)][training.works], points[len(training.configurations) :]
+    runs = Runs(known, encoding.groups, training.blocks[training.works], training.extra_noise[training.works])
+    process = Process.fit(runs, training.transforms()[0])
+    drawn = _sampled(process, places, sweep.generator(6)) * float(np.nanstd(training.scores))
     near = drawn <= drawn.min(axis=1, keepdims=True) + math.log1p(sweep.options.budget.indifference / 2)
-    chosen = list(range(LEAST_FINALISTS))
+    chosen = list(range(MIN_FINALISTS))
     covered = near[:, chosen].any(axis=1)
-    while covered.mean() < LIKELY_IN and len(chosen) < MOST_FINALISTS:
+    while covered.mean() < LIKELY_IN and len(chosen) < MAX_FINALISTS:
         gains = (near & ~covered[:, None]).mean(axis=0) + 1e-6 * near.mean(axis=0)
         gains[chosen] = -1.0
         chosen.append(int(gains.argmax()))
@@ -146,7 +146,7 @@ def _batch(sweep: SweepSoFar, presets: int) -> int:
     repeating = max(1, min(2, budget.rounds - 2), budget.rounds // 4)
     if sweep.round_number > 1 and sweep.rounds_left <= repeating:
         return 0
-    least = (FINAL_BLOCKS + 1) * (LEAST_FINALISTS + 1)
+    least = (FINAL_BLOCKS + 1) * (MIN_FINALISTS + 1)
     kept = max(math.ceil(REPEAT_SHARE * search_trials(sweep.options)), least) if budget.rounds > 1 else 0
     room = sweep.room - kept if sweep.round_number > 1 else sweep.room
     wanted = max(budget.batch, presets) if sweep.round_number == 1 else budget.batch
@@ -170,33 +170,38 @@ def _figures(sweep: SweepSoFar) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Improvement:
-    """Joint posterior samples of losses, by view, at a shortlist of free points and at the best measured one."""
+    """Joint posterior samples of losses, by transform, at a shortlist of free points and at the best measured one."""
 
     shortlist: np.ndarray
     samples: list[np.ndarray]
-    """Views of samples x shortlist."""
+    """Target transforms of samples x shortlist."""
     best: list[np.ndarray]
-    """Views of the best loss among measured configurations, by sample."""
+    """Target transforms of the best loss among measured configurations, by sample."""
     chance: np.ndarray
     """Of each shortlisted point: what a gain there counts for, given the risk that it fails."""
     scale: float
-    """Logs a unit of the first view."""
+    """Logs a unit of the first transform."""
     order: list[int]
-    """The views, the most skilled one first."""
+    """The transforms, the most skilled one first."""
 
     @classmethod
     def of(
-        cls, lessons: Lessons, known: np.ndarray, free: np.ndarray, groups: np.ndarray, generator: np.random.Generator
+        cls,
+        training: TrainingData,
+        known: np.ndarray,
+        free: np.ndarray,
+        groups: np.ndarray,
+        generator: np.random.Generator,
     ) -> Improvement:
         """Fit the processes and sample them."""
-        works = lessons.works
-        runs = Runs(known[works], groups, lessons.blocks[works], lessons.extra_noise[works])
+        works = training.works
+        runs = Runs(known[works], groups, training.blocks[works], training.extra_noise[works])
         processes: list[Process] = []
-        views = lessons.views()
-        for losses in views:
+        transforms = training.transforms()
+        for losses in transforms:
             start = processes[0].settings if processes else None
             processes.append(Process.fit(runs, losses, start, iterations=10 if processes else 25))
-        chance = _chance(lessons, known, free, groups)
+        chance = _chance(training, known, free, groups)
         shortlist = _shortlist(processes, runs, free, chance)
         visited = np.unique(runs.points, axis=0)
         samples, best = [], []
@@ -204,19 +209,19 @@ class Improvement:
             drawn = _sampled(process, np.concatenate([free[shortlist], visited]), generator)
             samples.append(drawn[:, : len(shortlist)])
             best.append(drawn[:, len(shortlist) :].min(axis=1))
-        scale = float(np.nanstd(lessons.scores))
-        return cls(shortlist, samples, best, chance[shortlist], scale, _by_skill(processes, views))
+        scale = float(np.nanstd(training.scores))
+        return cls(shortlist, samples, best, chance[shortlist], scale, _by_skill(processes, transforms))
 
     def batch(self, count: int) -> list[int]:
-        """Rows of the free points: the views choose by turns, each what adds most to all chosen before.
+        """Rows of the free points: the transforms choose by turns, each what adds most to all chosen before.
 
-        The view that ranks best has every other turn.
+        The transform that ranks best has every other turn.
         """
         best, found = list(self.best), []
         open_ones = np.ones(len(self.shortlist), dtype=bool)
         for turn in range(min(count, len(self.shortlist))):
-            view = self.order[TURNS[turn % len(TURNS)]]
-            gains = np.maximum(best[view][:, None] - self.samples[view], 0).mean(axis=0) * self.chance
+            transform = self.order[TURNS[turn % len(TURNS)]]
+            gains = np.maximum(best[transform][:, None] - self.samples[transform], 0).mean(axis=0) * self.chance
             place = int(np.where(open_ones, gains, -1.0).argmax())
             open_ones[place] = False
             found.append(int(self.shortlist[place]))
@@ -233,11 +238,11 @@ class Improvement:
 
 
 def _by_skill(processes: Sequence[Process], losses: Sequence[np.ndarray]) -> list[int]:
-    """The views, the best at ranking runs that it did not see first; mistakes among the good runs count for more."""
+    """The transforms, the best at ranking unseen runs first; mistakes among the good runs count for more."""
     ranks = _ranks(losses[0])
 
-    def mistakes(view: int) -> float:
-        guessed = _ranks(processes[view].left_out(losses[view]))
+    def mistakes(transform: int) -> float:
+        guessed = _ranks(processes[transform].left_out(losses[transform]))
         return float(np.average(np.abs(guessed - ranks), weights=1 / ranks))
 
     return sorted(range(len(processes)), key=mistakes)
@@ -249,7 +254,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def _shortlist(processes: Sequence[Process], runs: Runs, free: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """The rows with the largest expected improvement of their own in any view."""
+    """The rows with the largest expected improvement of their own in any transform."""
     found: list[np.ndarray] = []
     for process in processes:
         mean, variance, _ = process.predict(free)
@@ -271,9 +276,9 @@ def _sampled(process: Process, points: np.ndarray, generator: np.random.Generato
     return mean + generator.standard_normal((SAMPLES, len(points))) @ root.T
 
 
-def _chance(lessons: Lessons, known: np.ndarray, free: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def _chance(training: TrainingData, known: np.ndarray, free: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """What a gain counts for, given the risk of failing: the square of the chance to work, nothing where it is low."""
-    fails = ~lessons.works
+    fails = ~training.works
     if not fails.any():
         return np.ones(len(free))
     spread, share = fails.std(), fails.mean()

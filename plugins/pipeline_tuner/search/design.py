@@ -10,7 +10,7 @@ import numpy as np
 from pipeline_tuner.search.grid import grid_size
 from pipeline_tuner.space import Configuration, Parameter, Scalar, Space
 
-MOST_CANDIDATES = 2500
+MAX_CANDIDATES = 2500
 STARTERS = 60
 RANGE_LEVELS = 9
 """Levels of a range among random candidates; neighbours of good configurations are finer."""
@@ -20,12 +20,12 @@ def pool(space: Space, leaders: Sequence[Configuration], generator: np.random.Ge
     """Valid configurations to choose from: all of a small space, else random ones and neighbours of the leaders."""
     if (
         all(p.values or p.type == "boolean" for p in space.parameters.values())
-        and grid_size(space, 2) <= MOST_CANDIDATES
+        and grid_size(space, 2) <= MAX_CANDIDATES
     ):
         return list(space.grid())
     found: dict[frozenset, Configuration] = {}
     for configuration in _draws(space, leaders, generator):
-        if len(found) == MOST_CANDIDATES:
+        if len(found) == MAX_CANDIDATES:
             break
         if space.problem(configuration) is None:
             found.setdefault(frozenset(configuration.items()), configuration)
@@ -49,9 +49,9 @@ def _draws(space: Space, leaders: Sequence[Configuration], generator: np.random.
     yield usual
     for leader in leaders or [usual]:
         yield from _neighbours(space, leader)
-        for _ in range(MOST_CANDIDATES // 4 // max(len(leaders), 1)):
+        for _ in range(MAX_CANDIDATES // 4 // max(len(leaders), 1)):
             yield _changed(space, leader, generator)
-    for _ in range(2 * MOST_CANDIDATES):
+    for _ in range(2 * MAX_CANDIDATES):
         yield space.complete({name: _random(p, generator) for name, p in space.parameters.items()})
 
 
@@ -93,7 +93,7 @@ def _random(parameter: Parameter, generator: np.random.Generator) -> Scalar:
     return parameter.at(int(generator.integers(RANGE_LEVELS)) / (RANGE_LEVELS - 1))
 
 
-def from_the_centre(points: np.ndarray, chosen: np.ndarray, count: int, generator: np.random.Generator) -> list[int]:
+def maximin_design(points: np.ndarray, chosen: np.ndarray, count: int, generator: np.random.Generator) -> list[int]:
     """The rows to measure first: the one nearest the centre, then always the one farthest from all before.
 
     `chosen` are points that are measured anyway (presets). Maximin distance designs: Johnson et al., 1990. Only some

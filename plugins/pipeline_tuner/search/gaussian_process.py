@@ -1,7 +1,7 @@
 """Gaussian process regression of noisy runs on points of the unit cube, with block effects.
 
 The covariance of two runs is an interacting part (Matern 5/2, a length scale a parameter), an additive part (the mean
-of one-dimensional exponentials: a single parameter may act in steps, such as a cache that stops fitting), roughness
+of one-dimensional exponentials: a single parameter may act in steps, such as a cache that stops fitting), nugget
 (each configuration's own), a shift common to a block, and noise (Rasmussen and Williams, 2006; additive kernels:
 Duvenaud et al., 2011). Length scales and variances are fitted by penalised marginal likelihood.
 """
@@ -94,7 +94,7 @@ class Settings:
 
     @property
     def variances(self) -> np.ndarray:
-        """Of the interacting part, the additive part, roughness, the block effect and the noise."""
+        """Of the interacting part, the additive part, nugget, the block effect and the noise."""
         return np.exp(2 * self.logs[-PARTS:])
 
 

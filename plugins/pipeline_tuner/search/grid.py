@@ -12,7 +12,7 @@ from pipeline_tuner.search.strategy import Strategy, SweepSoFar
 from pipeline_tuner.space import Configuration, Space
 from pipeline_tuner.trial import Candidate
 
-MOST_LEVELS = 5
+MAX_LEVELS = 5
 SMALL_GRID = 100_000
 """Grids up to this size are walked through; larger ones are sampled."""
 
@@ -34,7 +34,7 @@ class Grid(Strategy):
 
 def finest_grid(space: Space, room: int) -> int:
     """The most levels (2 to 5) of parameters without listed values for which the grid fits into the room."""
-    for levels in range(MOST_LEVELS, 2, -1):
+    for levels in range(MAX_LEVELS, 2, -1):
         if grid_size(space, levels) <= room:
             return levels
     return 2

@@ -1,4 +1,4 @@
-"""A night: what production runs with, the control and a few challengers, and fresh blocks only where there is news."""
+"""A night: the production configuration, the control, a few challengers; fresh blocks only after a change."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Nightly(Strategy):
     def finals(
         self, sweep: SweepSoFar, selections: Mapping[str, Selection], picks: Mapping[str, str | None]
     ) -> list[str]:
-        """Champion and pick of each goal for which the first blocks point at news; nothing on a quiet night."""
+        """Champion and pick of each goal for which the first blocks point at alerts; nothing on a quiet night."""
         labels: list[str] = []
         known = champions(sweep)
         for goal, selection in selections.items():
             champion = _label_in(sweep, known[goal]) if goal in known else sweep.control.label
-            if _points_at_news(selection, champion):
+            if _points_at_change(selection, champion):
                 labels += [champion, picks[goal] or champion]
         return list(dict.fromkeys(label for label in labels if label != sweep.control.label))
 
@@ -111,7 +111,7 @@ def _label_in(sweep: SweepSoFar, candidate: Candidate) -> str:
     return next(same, candidate.label)
 
 
-def _points_at_news(selection: Selection, champion: str) -> bool:
+def _points_at_change(selection: Selection, champion: str) -> bool:
     standing = next((s for s in selection.standings if s.label == champion), None)
     if standing is None:
         return selection.status != "abstained"

@@ -9,7 +9,7 @@ from pipeline_tuner.search.strategy import Strategy, SweepSoFar
 from pipeline_tuner.space import Configuration, Space
 from pipeline_tuner.trial import Candidate
 
-MOST_LEVELS = 5
+MAX_LEVELS = 5
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class OneAtATime(Strategy):
             return ()
         room = max(sweep.room - 1, 0)
         space, control = sweep.study.space, sweep.control.configuration
-        for levels in range(MOST_LEVELS, 1, -1):
+        for levels in range(MAX_LEVELS, 1, -1):
             found = sweep.fresh(variations(space, levels, control), sweep.options.budget.trials)
             if len(found) <= room:
                 break

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline_tuner.analysis.steps import first_round, steps
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.search.one_at_a_time import MOST_LEVELS, variations
+from pipeline_tuner.search.one_at_a_time import MAX_LEVELS, variations
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar
 from pipeline_tuner.trial import Candidate
 
@@ -37,7 +37,7 @@ class Staged(Strategy):
 
 
 def _around(sweep: SweepSoFar, base: Candidate, names: list[str], room: int) -> tuple[Candidate, ...]:
-    for levels in range(MOST_LEVELS, 1, -1):
+    for levels in range(MAX_LEVELS, 1, -1):
         found = sweep.fresh(
             variations(sweep.study.space, levels, base.configuration, names), sweep.options.budget.trials
         )

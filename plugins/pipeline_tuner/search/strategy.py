@@ -14,7 +14,7 @@ import numpy as np
 from pipeline_tuner.analysis.estimates import search_trials
 from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
 from pipeline_tuner.analysis.selection import Selection
-from pipeline_tuner.search.memory import MemoryLesson
+from pipeline_tuner.search.memory_constraint import MemoryConstraint
 from pipeline_tuner.space import Configuration, configuration_id, difference
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -103,9 +103,9 @@ class SweepSoFar:
         return any(r.plan.label == label and r.plan.fraction == 1.0 and r.is_evidence for r in self.earlier)
 
     @cached_property
-    def memory(self) -> MemoryLesson:
+    def memory(self) -> MemoryConstraint:
         """What trials that ran out of memory, in this sweep, rule out."""
-        return MemoryLesson.of(self.study.space, self.earlier)
+        return MemoryConstraint.of(self.study.space, self.earlier)
 
     @property
     def rounds_left(self) -> int:

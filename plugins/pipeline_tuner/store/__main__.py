@@ -1,4 +1,4 @@
-"""The results database by hand: `python -m pipeline_tuner.store migrate`, `tidy` and `tables` (docs/tables.md).
+"""The results database by hand: `python -m pipeline_tuner.store migrate`, `retention` and `tables` (docs/tables.md).
 
 The database is the one in PIPELINE_TUNER_URL.
 """
@@ -34,13 +34,13 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     commands.add_parser("migrate", help="bring the schema to its newest version").set_defaults(run=_migrate)
     commands.add_parser("tables", help="print docs/tables.md").set_defaults(run=lambda _: describe_tables())
-    tidy = commands.add_parser("tidy", help="remove a study's old sweeps and production runs")
-    tidy.add_argument("--study", required=True)
-    tidy.add_argument(
+    retention = commands.add_parser("retention", help="remove a study's old sweeps and production runs")
+    retention.add_argument("--study", required=True)
+    retention.add_argument(
         "--days", type=int, required=True, help="what is older is removed, except what production follows"
     )
-    tidy.add_argument("--dry-run", action="store_true", help="only say how much it would be")
-    tidy.set_defaults(run=_tidy)
+    retention.add_argument("--dry-run", action="store_true", help="only say how much it would be")
+    retention.set_defaults(run=_retention)
     return parser
 
 
@@ -56,12 +56,12 @@ def _migrate(_: argparse.Namespace) -> str:
     return "The schema pipeline_tuner is at its newest version.\n"
 
 
-def _tidy(chosen: argparse.Namespace) -> str:
+def _retention(chosen: argparse.Namespace) -> str:
     if chosen.days < 1:
         raise PipelineTunerError(f"--days is {chosen.days}, must be at least 1")
     with Store(_url()) as store:
-        removed = store.tidy(chosen.study, chosen.days, dry_run=chosen.dry_run)
-    what = f"{counted(removed.sweeps, 'sweep')} and {counted(removed.observations, 'production run')}"
+        removed = store.remove_old(chosen.study, chosen.days, dry_run=chosen.dry_run)
+    what = f"{counted(removed.sweeps, 'sweep')} and {counted(removed.production_runs, 'production run')}"
     return f"{what} of {chosen.study} {'would be' if chosen.dry_run else 'were'} removed.\n"
 
 

@@ -16,7 +16,7 @@ MIGRATION_LOCK = 7_350_011
 
 
 def migrate(url_or_engine: str | Engine) -> None:
-    """Create or upgrade the schema `pipeline_tuner`. Raises InfrastructureError where the database is away."""
+    """Create or upgrade the schema `pipeline_tuner`. Raises InfrastructureError where the database is unavailable."""
     engine = as_engine(url_or_engine)
     with clear_errors(), engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})

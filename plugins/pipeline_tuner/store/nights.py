@@ -11,11 +11,11 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
-from pipeline_tuner.nights import News, NightFigure
+from pipeline_tuner.nights import Alert, NightValue
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.store.records import NightRecord, SweepRecord
 from pipeline_tuner.store.rows import FOLLOWED, now, upsert
-from pipeline_tuner.store.schema import news, night, night_figure, observation, promotion, recommendation, sweep
+from pipeline_tuner.store.schema import alert, night, night_value, production_run, promotion, recommendation, sweep
 
 ACTOR = "the nightly sweep"
 """Who promotes and rolls back where a study lets its nights do so."""
@@ -23,10 +23,10 @@ ACTOR = "the nightly sweep"
 
 @dataclass(frozen=True)
 class Removed:
-    """What `tidy` removed, or would remove."""
+    """What `retention` removed, or would remove."""
 
     sweeps: int
-    observations: int
+    production_runs: int
 
 
 class Nights:
@@ -50,7 +50,7 @@ class Nights:
         with self.transaction() as connection:
             _miss(connection, study, due_at, reason)
 
-    def end_night(self, record: SweepRecord, status: str, summary: str, figures: Sequence[NightFigure] = ()) -> None:
+    def end_night(self, record: SweepRecord, status: str, summary: str, figures: Sequence[NightValue] = ()) -> None:
         """Replace what a night measured. Its sweep must have ended: the counts come from it."""
         values = {
             "status": status,
@@ -63,10 +63,10 @@ class Nights:
         }
         with self.transaction() as connection:
             connection.execute(update(night).where(night.c.night_id == record.sweep_id).values(values))
-            connection.execute(delete(night_figure).where(night_figure.c.night_id == record.sweep_id))
+            connection.execute(delete(night_value).where(night_value.c.night_id == record.sweep_id))
             if figures:
                 rows = [{"night_id": record.sweep_id, **asdict(figure)} for figure in figures]
-                connection.execute(insert(night_figure), rows)
+                connection.execute(insert(night_value), rows)
 
     def night(self, night_id: str) -> NightRecord | None:
         """One night, without its figures."""
@@ -83,18 +83,18 @@ class Nights:
 
     def nights(self, study: str, before: datetime, limit: int = 180) -> tuple[NightRecord, ...]:
         """The last measured nights of a study that were due before a time, oldest first."""
-        measured = (night.c.study == study, night.c.due_at < before, night.c.status.in_(("quiet", "news")))
+        measured = (night.c.study == study, night.c.due_at < before, night.c.status.in_(("quiet", "alert")))
         query = select(night).where(*measured).order_by(night.c.due_at.desc()).limit(limit)
         with self.transaction() as connection:
             rows = list(connection.execute(query).mappings())[::-1]
-            wanted = night_figure.c.night_id.in_([row["night_id"] for row in rows])
-            figures: dict[str, list[NightFigure]] = {}
-            for found in connection.execute(select(night_figure).where(wanted)).mappings():
-                values = {name: found[name] for name in NightFigure.__dataclass_fields__}
-                figures.setdefault(found["night_id"], []).append(NightFigure(**values))
+            wanted = night_value.c.night_id.in_([row["night_id"] for row in rows])
+            figures: dict[str, list[NightValue]] = {}
+            for found in connection.execute(select(night_value).where(wanted)).mappings():
+                values = {name: found[name] for name in NightValue.__dataclass_fields__}
+                figures.setdefault(found["night_id"], []).append(NightValue(**values))
         return tuple(_night_of(row, tuple(figures.get(row["night_id"], ()))) for row in rows)
 
-    def record_news(self, record: SweepRecord, found: Sequence[News]) -> list[str]:
+    def record_alerts(self, record: SweepRecord, found: Sequence[Alert]) -> list[str]:
         """Record what a night confirmed, each thing once however often it is said; returns the words not yet told.
 
         What promotes or rolls back does so together with its first record.
@@ -103,20 +103,22 @@ class Nights:
             for item in found:
                 if _is_new(connection, record, item):
                     _carry_out(connection, record, item)
-            untold = (news.c.night_id == record.sweep_id, news.c.told_at.is_(None))
-            return list(connection.execute(select(news.c.words).where(*untold).order_by(news.c.goal)).scalars())
+            unnotified = (alert.c.night_id == record.sweep_id, alert.c.notified_at.is_(None))
+            return list(connection.execute(select(alert.c.words).where(*unnotified).order_by(alert.c.goal)).scalars())
 
-    def news_of(self, night_id: str) -> set[tuple[str, str]]:
+    def alerts_of(self, night_id: str) -> set[tuple[str, str]]:
         """Goal and kind of what a night confirmed so far."""
         with self.transaction() as connection:
-            rows = connection.execute(select(news.c.goal, news.c.kind).where(news.c.night_id == night_id))
+            rows = connection.execute(select(alert.c.goal, alert.c.kind).where(alert.c.night_id == night_id))
             return {(row.goal, row.kind) for row in rows}
 
-    def mark_told(self, night_id: str) -> None:
-        """Record that the notifier was called with a night's news."""
+    def mark_notified(self, night_id: str) -> None:
+        """Record that the notifier was called with a night's alerts."""
         with self.transaction() as connection:
             connection.execute(
-                update(news).where(news.c.night_id == night_id, news.c.told_at.is_(None)).values(told_at=now())
+                update(alert)
+                .where(alert.c.night_id == night_id, alert.c.notified_at.is_(None))
+                .values(notified_at=now())
             )
 
     def renew(self, study: str, goal: str, *, valid_days: float | None) -> None:
@@ -125,24 +127,24 @@ class Nights:
         with self.transaction() as connection:
             connection.execute(_of_followed(study, goal).values(valid_until=until))
 
-    def tidy(self, study: str, days: int, *, dry_run: bool = False) -> Removed:
-        """Remove sweeps (trials, analyses, pictures) and production runs that are older than `days`.
+    def remove_old(self, study: str, days: int, *, dry_run: bool = False) -> Removed:
+        """Remove sweeps (trials, analyses, charts) and production runs that are older than `days`.
 
         Kept: what is behind the newest decision and the newest followed recommendation of each goal; the nights.
         """
         before = now() - timedelta(days=days)
         old_sweeps = (sweep.c.study == study, sweep.c.started_at < before, sweep.c.sweep_id.not_in(_in_use(study)))
-        old_runs = (observation.c.study == study, observation.c.ended_at < before)
+        old_runs = (production_run.c.study == study, production_run.c.ended_at < before)
         with self.transaction() as connection:
             if dry_run:
                 counts = [
                     connection.scalar(select(func.count()).select_from(table).where(*old))
-                    for table, old in ((sweep, old_sweeps), (observation, old_runs))
+                    for table, old in ((sweep, old_sweeps), (production_run, old_runs))
                 ]
                 return Removed(*(count or 0 for count in counts))
             return Removed(
                 connection.execute(delete(sweep).where(*old_sweeps)).rowcount,
-                connection.execute(delete(observation).where(*old_runs)).rowcount,
+                connection.execute(delete(production_run).where(*old_runs)).rowcount,
             )
 
 
@@ -158,12 +160,12 @@ def _miss(connection: Connection, study: str, due_at: datetime, reason: str) -> 
     connection.execute(statement.on_conflict_do_nothing())
 
 
-def _night_of(row: Any, figures: tuple[NightFigure, ...]) -> NightRecord:
+def _night_of(row: Any, figures: tuple[NightValue, ...]) -> NightRecord:
     names = [name for name in NightRecord.__dataclass_fields__ if name != "figures"]
     return NightRecord(**{name: row[name] for name in names}, figures=figures)
 
 
-def _is_new(connection: Connection, record: SweepRecord, item: News) -> bool:
+def _is_new(connection: Connection, record: SweepRecord, item: Alert) -> bool:
     row = {
         "night_id": record.sweep_id,
         "goal": item.goal,
@@ -173,10 +175,10 @@ def _is_new(connection: Connection, record: SweepRecord, item: News) -> bool:
         "details": item.details,
         "created_at": now(),
     }
-    return bool(connection.execute(postgres_insert(news).values(row).on_conflict_do_nothing()).rowcount)
+    return bool(connection.execute(postgres_insert(alert).values(row).on_conflict_do_nothing()).rowcount)
 
 
-def _carry_out(connection: Connection, record: SweepRecord, item: News) -> None:
+def _carry_out(connection: Connection, record: SweepRecord, item: Alert) -> None:
     if item.kind == "withdrawn":
         connection.execute(_of_followed(record.study, item.goal).values(valid_until=now()))
     if item.promotes is None:

@@ -11,13 +11,13 @@ from typing import Any
 from sqlalchemy import Select, desc, func, select
 
 from pipeline_tuner.store.reads import PLAN_COLUMNS
-from pipeline_tuner.store.records import ProductionConfiguration, Surroundings
+from pipeline_tuner.store.records import LastSeen, ProductionConfiguration
 from pipeline_tuner.store.schema import (
-    news,
+    alert,
+    chart,
     night,
-    night_figure,
-    observation,
-    picture,
+    night_value,
+    production_run,
     promotion,
     recommendation,
     sweep,
@@ -88,11 +88,11 @@ class PageReads:
             query = query.where(promotion.c.goal == goal)
         return self._rows(query.order_by(promotion.c.promotion_id.desc()).limit(limit))
 
-    def observations(self, study: str, limit: int = PAGE_SIZE) -> list[Row]:
+    def production_runs(self, study: str, limit: int = PAGE_SIZE) -> list[Row]:
         """Production runs, newest first, without their whole measurements."""
-        columns = [column for column in observation.columns if column.name != "measurement"]
-        query = select(*columns).where(observation.c.study == study)
-        return self._rows(query.order_by(observation.c.ended_at.desc()).limit(limit))
+        columns = [column for column in production_run.columns if column.name != "measurement"]
+        query = select(*columns).where(production_run.c.study == study)
+        return self._rows(query.order_by(production_run.c.ended_at.desc()).limit(limit))
 
     def sweeps(self, study: str, dag_ids: Collection[str], page: int = 1) -> tuple[list[Row], int]:
         """One page of a study's sweeps, newest first, and how many there are."""
@@ -120,13 +120,13 @@ class PageReads:
         row = self._first(select(trial.c.trial_id).where(*condition).limit(1))
         return row["trial_id"] if row else None
 
-    def picture_names(self, sweep_id: str) -> set[str]:
+    def chart_names(self, sweep_id: str) -> set[str]:
         """The names of a sweep's plots."""
-        return {row["name"] for row in self._rows(select(picture.c.name).where(picture.c.sweep_id == sweep_id))}
+        return {row["name"] for row in self._rows(select(chart.c.name).where(chart.c.sweep_id == sweep_id))}
 
-    def picture(self, sweep_id: str, name: str) -> str | None:
+    def chart(self, sweep_id: str, name: str) -> str | None:
         """A sweep's plot as SVG."""
-        row = self._first(select(picture.c.svg).where(picture.c.sweep_id == sweep_id, picture.c.name == name))
+        row = self._first(select(chart.c.svg).where(chart.c.sweep_id == sweep_id, chart.c.name == name))
         return row["svg"] if row else None
 
     def recommendations(self, sweep_id: str) -> list[Row]:
@@ -145,9 +145,9 @@ class PageReads:
         )
         return self._rows(query)[::-1]
 
-    def surroundings(self, study: str) -> Surroundings:
+    def last_seen(self, study: str) -> LastSeen:
         """What the study's data and machine were like when a job of it last ran."""
-        return self._store.surroundings(study)
+        return self._store.last_seen(study)
 
     def production(self, study: str, goal: str) -> ProductionConfiguration | None:
         """What production is told to run with."""
@@ -170,15 +170,15 @@ class PageReads:
         )
         return self._rows(query)
 
-    def night_figures(self, night_ids: Sequence[str]) -> list[Row]:
+    def night_values(self, night_ids: Sequence[str]) -> list[Row]:
         """The figures of control and champion in some nights."""
-        wanted = (night_figure.c.night_id.in_(night_ids), night_figure.c.role.in_(("champion", "control")))
-        return self._rows(select(night_figure).where(*wanted))
+        wanted = (night_value.c.night_id.in_(night_ids), night_value.c.role.in_(("champion", "control")))
+        return self._rows(select(night_value).where(*wanted))
 
-    def news(self, study: str, limit: int = PAGE_SIZE) -> list[Row]:
+    def alerts(self, study: str, limit: int = PAGE_SIZE) -> list[Row]:
         """What the nights confirmed, newest first."""
-        query = select(news, night.c.due_at).join(night, night.c.night_id == news.c.night_id)
-        return self._rows(query.where(news.c.study == study).order_by(news.c.created_at.desc()).limit(limit))
+        query = select(alert, night.c.due_at).join(night, night.c.night_id == alert.c.night_id)
+        return self._rows(query.where(alert.c.study == study).order_by(alert.c.created_at.desc()).limit(limit))
 
     def trials(self, sweep_id: str, *, sort: str = "planned", page: int = 1) -> tuple[list[Row], int]:
         """One page of a sweep's trials without their measurements, and how many there are."""

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Row, and_, select
 
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.store.records import ProductionConfiguration, Surroundings, SweepRecord
+from pipeline_tuner.store.records import LastSeen, ProductionConfiguration, SweepRecord
 from pipeline_tuner.store.rows import FOLLOWED
-from pipeline_tuner.store.schema import observation, promotion, recommendation, sweep, trial
+from pipeline_tuner.store.schema import production_run, promotion, recommendation, sweep, trial
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialPlan, TrialResult
@@ -115,10 +115,10 @@ class Reads:
             document = connection.execute(query).scalar()
         return document.get("validity", {}) if document else {}
 
-    def surroundings(self, study: str) -> Surroundings:
+    def last_seen(self, study: str) -> LastSeen:
         """Data and machine of the newest production run that left a measurement, else of the newest sweep."""
-        measured = (observation.c.study == study, observation.c.measurement.is_not(None))
-        runs = select(observation.c.measurement).where(*measured).order_by(observation.c.ended_at.desc()).limit(1)
+        measured = (production_run.c.study == study, production_run.c.measurement.is_not(None))
+        runs = select(production_run.c.measurement).where(*measured).order_by(production_run.c.ended_at.desc()).limit(1)
         known = (sweep.c.study == study, sweep.c.environment.is_not(None))
         sweeps = (
             select(sweep.c.workload, sweep.c.environment).where(*known).order_by(sweep.c.started_at.desc()).limit(1)
@@ -126,9 +126,9 @@ class Reads:
         with self.transaction() as connection:
             record = connection.execute(runs).scalar()
             if record:
-                return Surroundings(record.get("workload") or {}, record.get("environment") or {})
+                return LastSeen(record.get("workload") or {}, record.get("environment") or {})
             row = connection.execute(sweeps).first()
-        return Surroundings(row.workload or {}, row.environment or {}) if row else Surroundings()
+        return LastSeen(row.workload or {}, row.environment or {}) if row else LastSeen()
 
     def _latest_recommendation_row(self, study: str, goal: str, before_sweep: str | None) -> Row[Any] | None:
         query = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from pipeline_tuner.nights import NightFigure
+from pipeline_tuner.nights import NightValue
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -61,7 +61,7 @@ class ProductionConfiguration:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class LastSeen:
     """What a study's data and machine were like when a job of it last ran; empty where nobody knows."""
 
     workload: Mapping[str, Any] = field(default_factory=dict)
@@ -75,10 +75,10 @@ class NightRecord:
     night_id: str
     study: str
     due_at: datetime
-    status: Literal["running", "quiet", "news", "failed", "missed"]
+    status: Literal["running", "quiet", "alert", "failed", "missed"]
     summary: str
     environment: Mapping[str, Any] | None
     workload: Mapping[str, Any] | None
     started_at: datetime | None
     ended_at: datetime | None
-    figures: tuple[NightFigure, ...] = ()
+    figures: tuple[NightValue, ...] = ()

@@ -150,10 +150,10 @@ promotion = Table(
     comment="Decisions about production, never changed: the newest of a study and goal holds",
 )
 
-observation = Table(
-    "observation",
+production_run = Table(
+    "production_run",
     metadata,
-    Column("observation_id", Text, primary_key=True, comment="DAG, run, task and map index: equal for every attempt"),
+    Column("production_run_id", Text, primary_key=True, comment="DAG, run, task, map index: equal for every attempt"),
     Column("study", Text, nullable=False, comment="Name of the study"),
     Column("goal", Text, comment="Goal that production asked for, if any"),
     Column("source", Text, nullable=False, comment="given, preset, recommended, promoted or fallback"),
@@ -174,8 +174,8 @@ observation = Table(
     comment="A production run: what it ran with, why, and how it went",
 )
 
-picture = Table(
-    "picture",
+chart = Table(
+    "chart",
     metadata,
     Column("sweep_id", Text, ForeignKey(sweep.c.sweep_id, ondelete="CASCADE"), primary_key=True, comment="Its sweep"),
     Column("name", Text, primary_key=True, comment="Name of the plot as the analysis uses it; -dark ends a dark one"),
@@ -189,7 +189,7 @@ night = Table(
     Column("night_id", Text, primary_key=True, comment="The night's sweep; study and time for a missed night"),
     Column("study", Text, nullable=False, comment="Name of the study"),
     Column("due_at", TIME, nullable=False, comment="When the schedule wanted it to start"),
-    Column("status", Text, nullable=False, comment="running, quiet, news, failed or missed"),
+    Column("status", Text, nullable=False, comment="running, quiet, alert, failed or missed"),
     Column("summary", Text, nullable=False, server_default="", comment="What happened, for people"),
     Column("environment", JSONB, comment="Machine and versions that it was measured on"),
     Column("workload", JSONB, comment="The workload's figures: rows, bytes, shape"),
@@ -201,21 +201,21 @@ night = Table(
     comment="A scheduled sweep that watches over production, kept when its trials are removed",
 )
 
-night_figure = Table(
-    "night_figure",
+night_value = Table(
+    "night_value",
     metadata,
     Column("night_id", Text, ForeignKey(night.c.night_id, ondelete="CASCADE"), primary_key=True, comment="Its night"),
     Column("goal", Text, primary_key=True, comment="Name of the goal"),
     Column("configuration_id", Text, primary_key=True, comment="Equal for equal configurations"),
     Column("label", Text, nullable=False, comment="Name of the configuration in this night"),
     Column("role", Text, nullable=False, comment="champion (production ran with it), control or challenger"),
-    Column("figure", Float, nullable=False, comment="Median of the goal's figure"),
+    Column("value", Float, nullable=False, comment="Median of the goal's value"),
     Column("trials", Integer, nullable=False, comment="Trials behind it"),
     comment="One configuration's figure for one goal in one night",
 )
 
-news = Table(
-    "news",
+alert = Table(
+    "alert",
     metadata,
     Column("night_id", Text, ForeignKey(night.c.night_id, ondelete="CASCADE"), primary_key=True, comment="Its night"),
     Column("goal", Text, primary_key=True, comment="Name of the goal; empty: the whole study"),
@@ -229,7 +229,7 @@ news = Table(
     Column("words", Text, nullable=False, comment="What happened, for people"),
     Column("details", JSONB, nullable=False, server_default="{}", comment="Its figures"),
     Column("created_at", TIME, nullable=False, comment="When it was confirmed"),
-    Column("told_at", TIME, comment="When the study's notifier was called; empty: not yet"),
+    Column("notified_at", TIME, comment="When the study's notifier was called; empty: not yet"),
     Index(None, "study", "created_at"),
     comment="What nights confirmed, once each",
 )

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 class Store(Writes, Reads, Nights):
     """The results database behind a URL (`postgresql://user:password@host:5432/database`) or an engine.
 
-    Every method raises InfrastructureError where the database is away: worth a retry, no evidence on a trial.
+    Every method raises InfrastructureError where the database is unavailable: worth a retry, no evidence on a trial.
     Every write can be repeated: it replaces, never adds. Use it as a context manager to close its connections.
     """
 

@@ -15,7 +15,7 @@ from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.store.reads import plan_of
 from pipeline_tuner.store.records import SweepStatus
 from pipeline_tuner.store.rows import now, upsert
-from pipeline_tuner.store.schema import night, observation, picture, promotion, recommendation, sweep, trial
+from pipeline_tuner.store.schema import chart, night, production_run, promotion, recommendation, sweep, trial
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialPlan, TrialResult
@@ -61,13 +61,13 @@ class Writes:
         """Keep the written analysis."""
         self._update_sweep(sweep_id, analysis=markdown, analysis_path=path)
 
-    def record_pictures(self, sweep_id: str, pictures: Mapping[str, str]) -> None:
+    def record_charts(self, sweep_id: str, charts: Mapping[str, str]) -> None:
         """Keep the plots of the analysis by name (`intervals-throughput`), SVG."""
-        rows = [{"sweep_id": sweep_id, "name": name, "svg": svg} for name, svg in pictures.items()]
+        rows = [{"sweep_id": sweep_id, "name": name, "svg": svg} for name, svg in charts.items()]
         with self.transaction() as connection:
-            connection.execute(delete(picture).where(picture.c.sweep_id == sweep_id))
+            connection.execute(delete(chart).where(chart.c.sweep_id == sweep_id))
             if rows:
-                connection.execute(insert(picture), rows)
+                connection.execute(insert(chart), rows)
 
     def end_sweep(self, sweep_id: str, status: SweepStatus, reason: str = "") -> None:
         """Record how a sweep ended, with its counts of trials."""
@@ -233,10 +233,10 @@ class Writes:
         with self.transaction() as connection:
             connection.execute(insert(promotion).values(values))
 
-    def record_observation(self, observation_id: str, values: Mapping[str, Any]) -> None:
-        """Record a production run; `values` are the columns of table `observation`."""
+    def record_production_run(self, production_run_id: str, values: Mapping[str, Any]) -> None:
+        """Record a production run; `values` are the columns of table `production_run`."""
         with self.transaction() as connection:
-            upsert(connection, observation, [{"observation_id": observation_id, "ended_at": now(), **values}])
+            upsert(connection, production_run, [{"production_run_id": production_run_id, "ended_at": now(), **values}])
 
     def _update_sweep(self, sweep_id: str, **values: Any) -> None:
         with self.transaction() as connection:

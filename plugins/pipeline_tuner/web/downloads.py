@@ -1,4 +1,4 @@
-"""A sweep to take away: trials as CSV, everything as JSON, the analysis as Markdown."""
+"""Downloads of a sweep: trials as CSV, everything as JSON, the analysis as Markdown."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def analysis(user: User, sweep_id: str) -> Response:
     return _file(row["analysis"], "text/markdown", f"{sweep_id}.md")
 
 
-@router.get("/sweeps/{sweep_id}/pictures/{name}.svg")
-def picture(user: User, sweep_id: str, name: str) -> Response:
-    """A plot of the written analysis. As a picture of a page it can't run scripts; opened alone, the policy forbids."""
+@router.get("/sweeps/{sweep_id}/charts/{name}.svg")
+def chart(user: User, sweep_id: str, name: str) -> Response:
+    """A plot of the written analysis. As a chart of a page it can't run scripts; opened alone, the policy forbids."""
     readable_sweep(user, sweep_id)
-    svg = page_reads().picture(sweep_id, name)
+    svg = page_reads().chart(sweep_id, name)
     if svg is None:
-        raise HTTPException(404, "No such picture")
+        raise HTTPException(404, "No such chart")
     return Response(svg, media_type="image/svg+xml")
 
 

@@ -25,7 +25,7 @@ from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.charts import EffectChart, IntervalChart, PointChart, effect_chart, interval_chart, point_chart
 from pipeline_tuner.web.rendering import page_reads
 
-MOST_TRIALS = 2000
+MAX_TRIALS = 2000
 """Sweeps with more trials show what their last task stored; reading all of them would make the page slow."""
 
 
@@ -44,7 +44,7 @@ class Insights:
 
 def insights_of(sweep: Row, stored: Sequence[Row], progress: Mapping[str, Any]) -> Insights:
     """The charts of a sweep: from what it recommends, or from its trials as they are now while it runs."""
-    if not progress["done"] or progress["done"] > MOST_TRIALS:
+    if not progress["done"] or progress["done"] > MAX_TRIALS:
         return Insights()
     documents = tuple(Recommendation.from_dict(row["document"]) for row in stored if row["document"].get("reason"))
     key = (sweep["sweep_id"], progress["done"], sweep["status"], sweep["ended_at"])

@@ -50,13 +50,13 @@ class NightChart:
 
 def night_chart(
     goal: str, unit: str, nights: Sequence[Mapping[str, Any]], figures: Sequence[Mapping[str, Any]],
-    news: Sequence[Mapping[str, Any]],
+    alerts: Sequence[Mapping[str, Any]],
 ) -> NightChart | None:  # fmt: skip
     """The chart of one goal over the nights (oldest first); None where nothing was measured for it."""
     found = {(f["night_id"], f["role"]): f for f in figures if f["goal"] == goal}
     if not found:
         return None
-    values = [f["figure"] for f in found.values()]
+    values = [f["value"] for f in found.values()]
     low, high = min(values), max(values)
     margin = (high - low) * 0.1 or abs(high) * 0.1 or 1.0
     low, high = low - margin, high + margin
@@ -77,14 +77,14 @@ def night_chart(
                 lines += _line(role, run)
                 run = []
                 continue
-            words = f"{night['due_at']:%Y-%m-%d} {role} {entry['label']}: {number(entry['figure'])} {unit}"
-            dots.append(Dot(x(index), y(entry["figure"]), role, words))
-            run.append(f"{x(index):.1f},{y(entry['figure']):.1f}")
+            words = f"{night['due_at']:%Y-%m-%d} {role} {entry['label']}: {number(entry['value'])} {unit}"
+            dots.append(Dot(x(index), y(entry["value"]), role, words))
+            run.append(f"{x(index):.1f},{y(entry['value']):.1f}")
         lines += _line(role, run)
     places = {night["night_id"]: index for index, night in enumerate(nights)}
     marks = [
         Mark(x(places[item["night_id"]]), item["kind"], item["words"])
-        for item in news
+        for item in alerts
         if item["goal"] in (goal, "") and item["night_id"] in places
     ]
     marks += [

@@ -12,7 +12,7 @@ from pipeline_tuner.analysis.comparison import MetricComparison
 from pipeline_tuner.analysis.comparison import compare as compare_metric
 from pipeline_tuner.analysis.validity import Envelope
 from pipeline_tuner.store.page_reads import PAGE_SIZE, SORTABLE, Row
-from pipeline_tuner.store.records import Surroundings
+from pipeline_tuner.store.records import LastSeen
 from pipeline_tuner.study import StrategyName
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.charts import polyline
@@ -56,7 +56,7 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
     if not sweeps:
         raise HTTPException(404, "No sweep of this study that you may see")
     recommendations = _held(page_reads().newest_recommendations([study]))
-    nights, news = page_reads().nights(study), page_reads().news(study)
+    nights, alerts = page_reads().nights(study), page_reads().alerts(study)
     return render(
         request,
         "study.html",
@@ -69,10 +69,10 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         promotions=page_reads().promotions(study),
         in_production=_by_study_and_goal(page_reads().newest_promotions([study])),
         running=in_production(study, [row["goal"] for row in recommendations]),
-        observations=page_reads().observations(study),
+        production_runs=page_reads().production_runs(study),
         nights=nights,
-        news=news,
-        night_charts=_night_charts(nights, news, {row["goal"]: row["unit"] for row in recommendations}),
+        alerts=alerts,
+        night_charts=_night_charts(nights, alerts, {row["goal"]: row["unit"] for row in recommendations}),
         progress={row["sweep_id"]: _progress(row) for row in sweeps if row["status"] == "running"},
         can_act=may_trigger(user, sweeps[0]["dag_id"]),
         form=_start_form(study),
@@ -91,7 +91,7 @@ def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", pa
         key=lambda r: goals.index(r["goal"]) if r["goal"] in goals else len(goals),
     )
     progress = _progress(row)
-    pictures = f"{root_of(request)}/sweeps/{sweep_id}/pictures"
+    charts = f"{root_of(request)}/sweeps/{sweep_id}/charts"
     return render(
         request,
         "sweep.html",
@@ -100,7 +100,7 @@ def sweep(request: Request, user: User, sweep_id: str, sort: str = "planned", pa
         same_run=[s for s in page_reads().sweeps_of_run(row["dag_id"], row["run_id"]) if s["sweep_id"] != sweep_id],
         recommendations=recommendations,
         insights=insights_of(row, recommendations, progress),
-        analysis=analysis_html(row["analysis"] or "", page_reads().picture_names(sweep_id), pictures),
+        analysis=analysis_html(row["analysis"] or "", page_reads().chart_names(sweep_id), charts),
         trials=trials,
         sort=sort if sort in SORTABLE else "planned",
         page=page,
@@ -188,11 +188,11 @@ def _history(study: str, goal: str) -> dict[str, Any]:
 
 def _held(rows: Sequence[Row]) -> list[Row]:
     """Recommendations with why they do not hold for data and machine as they are now; empty where they do."""
-    seen = {study: page_reads().surroundings(study) for study in {row["study"] for row in rows}}
+    seen = {study: page_reads().last_seen(study) for study in {row["study"] for row in rows}}
     return [row | {"problems": _problems(row["document"], seen[row["study"]])} for row in rows]
 
 
-def _problems(document: Mapping[str, Any], seen: Surroundings) -> tuple[str, ...]:
+def _problems(document: Mapping[str, Any], seen: LastSeen) -> tuple[str, ...]:
     return Envelope.from_dict(document.get("validity") or {}).problems(seen.workload, seen.environment)
 
 
@@ -212,11 +212,11 @@ def _start_form(study: str) -> dict[str, Any]:
     }
 
 
-def _night_charts(nights: Sequence[Row], news: Sequence[Row], units: Mapping[str, str]) -> dict[str, NightChart]:
+def _night_charts(nights: Sequence[Row], alerts: Sequence[Row], units: Mapping[str, str]) -> dict[str, NightChart]:
     """A chart for each goal that the nights have figures of."""
-    figures = page_reads().night_figures([night["night_id"] for night in nights])
+    figures = page_reads().night_values([night["night_id"] for night in nights])
     goals = dict.fromkeys(figure["goal"] for figure in figures)
-    charts = {goal: night_chart(goal, units.get(goal, ""), nights, figures, news) for goal in sorted(goals)}
+    charts = {goal: night_chart(goal, units.get(goal, ""), nights, figures, alerts) for goal in sorted(goals)}
     return {goal: chart for goal, chart in charts.items() if chart is not None}
 
 

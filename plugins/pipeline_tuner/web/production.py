@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline_tuner.analysis.validity import Envelope
-from pipeline_tuner.store.records import ProductionConfiguration, Surroundings
+from pipeline_tuner.store.records import LastSeen, ProductionConfiguration
 from pipeline_tuner.web.rendering import page_reads
 
 
@@ -24,11 +24,11 @@ def in_production(study: str, goals: Iterable[str]) -> dict[tuple[str, str], InP
     """What a production run of the study would use for each goal, were it to start now."""
     definition = (page_reads().newest_sweep(study) or {}).get("study_definition") or {}
     fallback = str(definition.get("fallback") or definition.get("control") or "")
-    seen = page_reads().surroundings(study)
+    seen = page_reads().last_seen(study)
     return {(study, goal): _decided(page_reads().production(study, goal), seen, fallback) for goal in goals}
 
 
-def _decided(found: ProductionConfiguration | None, seen: Surroundings, fallback: str) -> InProduction:
+def _decided(found: ProductionConfiguration | None, seen: LastSeen, fallback: str) -> InProduction:
     if found is None:
         return InProduction(fallback, "fallback", "nothing was recommended yet")
     problems = "; ".join(Envelope.from_dict(found.validity).problems(seen.workload, seen.environment))

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.store.page_reads import PageReads
-from pipeline_tuner.wording import figure, metric_unit, number, second_words
+from pipeline_tuner.wording import metric_unit, number, second_words, with_unit
 
 
 @cache
@@ -54,7 +54,7 @@ def _environment() -> Environment:
 
 
 def _metric(value: float, name: str) -> str:
-    return figure(value, metric_unit(name))
+    return with_unit(value, metric_unit(name))
 
 
 def _when(moment: datetime | None) -> str:
@@ -69,23 +69,23 @@ def _json(value: Any) -> str:
     return json.dumps(value, indent=1, sort_keys=True, default=str)
 
 
-def analysis_html(markdown: str, pictures: Collection[str], address: str) -> Markup:
+def analysis_html(markdown: str, charts: Collection[str], address: str) -> Markup:
     """The written analysis as HTML. Raw HTML and links to scripts in it stay text.
 
-    `pictures` are the names of plots that are kept; they are shown from `address`, others are left out.
+    `charts` are the names of plots that are kept; they are shown from `address`, others are left out.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    parser.add_render_rule("image", _picture_rule(pictures, address))
+    parser.add_render_rule("image", _chart_rule(charts, address))
     # markdown-it escapes text and, with html off, writes only its own tags: safe to mark as HTML.
     return Markup(parser.render(markdown))
 
 
-def _picture_rule(pictures: Collection[str], address: str) -> Callable[..., str]:
+def _chart_rule(charts: Collection[str], address: str) -> Callable[..., str]:
     def rule(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
         name = Path(str(tokens[index].attrs.get("src", ""))).stem
-        if name not in pictures:
+        if name not in charts:
             return ""
-        variants = [("light", name)] + [("dark", f"{name}-dark")] * (f"{name}-dark" in pictures)
+        variants = [("light", name)] + [("dark", f"{name}-dark")] * (f"{name}-dark" in charts)
         shown = "plot only-{theme}" if len(variants) > 1 else "plot"
         return "".join(
             f'<img class="{shown.format(theme=theme)}" alt="{escape(tokens[index].content)}"'

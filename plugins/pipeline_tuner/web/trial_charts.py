@@ -12,7 +12,7 @@ from pipeline_tuner.web.charts import PointChart, point_chart
 from pipeline_tuner.wording import number, second_words
 
 WIDTH, LEFT, RIGHT, ROW = 760, 90, 20, 16
-MOST_ROWS = 200
+MAX_ROWS = 200
 SLOW = 1.5
 
 
@@ -66,7 +66,7 @@ def span_chart(details: Mapping[str, Any]) -> SpanChart | None:
     rows = details.get("partitions")
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         return None
-    known = [row for row in rows if isinstance(row, Mapping) and _is_placed(row)][:MOST_ROWS]
+    known = [row for row in rows if isinstance(row, Mapping) and _is_placed(row)][:MAX_ROWS]
     if len(known) < 2:
         return None
     end = max(row["start_s"] + row["duration_s"] for row in known) or 1.0

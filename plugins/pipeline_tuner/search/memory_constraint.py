@@ -10,7 +10,7 @@ from pipeline_tuner.trial import TrialResult
 
 
 @dataclass(frozen=True)
-class MemoryLesson:
+class MemoryConstraint:
     """Configurations that ran out of memory, and those that worked."""
 
     space: Space
@@ -18,7 +18,7 @@ class MemoryLesson:
     fed: tuple[Configuration, ...]
 
     @classmethod
-    def of(cls, space: Space, results: Iterable[TrialResult]) -> MemoryLesson:
+    def of(cls, space: Space, results: Iterable[TrialResult]) -> MemoryConstraint:
         """From a sweep's results so far."""
         known = [r for r in results if set(r.plan.configuration) <= set(space.parameters)]
         return cls(

@@ -13,7 +13,7 @@ from pipeline_tuner.search.strategy import SweepSoFar
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.trial import TrialResult
 
-MOST_HISTORY = 60
+MAX_HISTORY = 60
 """Runs of earlier sweeps that are looked at, the latest."""
 HISTORY_NOISE = 4.0
 """A run of an earlier sweep counts as this many times noisier (plus one) than one of this sweep."""
@@ -21,7 +21,7 @@ SCREENING_NOISE = 1.0
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingData:
     """Runs with their outcome for the primary goal. `scores` are logs in which larger is better, 0 the control's."""
 
     configurations: tuple[Configuration, ...]
@@ -33,13 +33,13 @@ class Lessons:
     larger_is_better: bool
 
     @classmethod
-    def of(cls, sweep: SweepSoFar, goal: str | None = None) -> Lessons:
+    def of(cls, sweep: SweepSoFar, goal: str | None = None) -> TrainingData:
         """Everything known before the round, on the first goal by default."""
         past = [
             r for r in sweep.history if r.is_evidence and set(r.plan.configuration) <= set(sweep.study.space.parameters)
         ]
         here = [r for r in sweep.earlier if r.is_evidence]
-        past = past[-MOST_HISTORY:]
+        past = past[-MAX_HISTORY:]
         results = past + here
         goal = goal or sweep.options.primary_goal
         numbers: dict[tuple[str, int], int] = {}
@@ -57,8 +57,8 @@ class Lessons:
         """Which runs gave a figure that counts."""
         return np.isfinite(self.scores)
 
-    def views(self) -> list[np.ndarray]:
-        """Three views of the working runs' losses, smaller is better, of mean 0 and standard deviation 1."""
+    def transforms(self) -> list[np.ndarray]:
+        """Three transforms of the working runs' losses, smaller is better, of mean 0 and standard deviation 1."""
         scores = self.scores[self.works]
         raw = -np.exp(scores) if self.larger_is_better else np.exp(-scores)
         ranks = np.argsort(np.argsort(-scores, kind="stable"), kind="stable")

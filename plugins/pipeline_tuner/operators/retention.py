@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class TidyOperator(SweepOperator):
+class RetentionOperator(SweepOperator):
     """Remove the study's sweeps and production runs that are older than `nights.keep_days`."""
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -24,6 +24,6 @@ class TidyOperator(SweepOperator):
         if days is None:
             raise AirflowSkipException("nights.keep_days is null: everything is kept")
         with self.open_store() as store:
-            removed = store.tidy(study.study, days)
+            removed = store.remove_old(study.study, days)
         self.log.info("Older than %d days and removed: %s", days, asdict(removed))
         return asdict(removed)
