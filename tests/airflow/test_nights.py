@@ -35,17 +35,17 @@ def test_a_night_finds_a_better_one_and_the_next_keeps_silent(run_dag, compress,
     night_watch.told.clear()
     assert run_dag(dag, {"strategy": "nightly"}).state == "success"
     (first,) = rows(results, "night", "due_at")
-    assert first["status"] == "alerts"
+    assert first["status"] == "alert"
     assert "Production follows it from now on, in place of fast" in first["summary"]
     assert night_watch.told == [f"Pipeline Tuner, compress:\n{first['summary']}"]
-    (entry,) = rows(results, "alerts", "goal")
+    (entry,) = rows(results, "alert", "goal")
     assert (entry["kind"], entry["goal"], entry["notified_at"] is None) == ("better", "size", False)
     with Store(results) as store:
         assert store.production("compress", "size").configuration["level"] == 9
 
     assert run_dag(dag, {"strategy": "nightly"}).state == "success"
-    assert [row["status"] for row in rows(results, "night", "due_at")] == ["alerts", "quiet"]
-    assert len(night_watch.told) == len(rows(results, "alerts", "goal")) == 1
+    assert [row["status"] for row in rows(results, "night", "due_at")] == ["alert", "quiet"]
+    assert len(night_watch.told) == len(rows(results, "alert", "goal")) == 1
     assert len(list((tmp_path / "reports").glob("*/analysis.md"))) == 1
     with Store(results) as store:
         assert store.production("compress", "size").label == "small"
@@ -180,7 +180,7 @@ def test_a_loss_of_level_is_told_once_when_it_is_sure(night):
     store_nights = [night(lambda level: 900.0) for _ in range(14)]
     assert {row["status"] for row in store_nights} == {"quiet"}
     later = [night(lambda level: 1200.0) for _ in range(4)]
-    found = [row["summary"] for row in later if row["status"] == "alerts"]
+    found = [row["summary"] for row in later if row["status"] == "alert"]
     assert len(found) == len(night_watch.told) == 1
     assert "size: fast. Worse by 33.3%" in found[0]
 
@@ -202,8 +202,8 @@ def test_an_airflow_notifier_is_rendered_and_a_broken_one_fails_no_night(night, 
     row = night(nights={**NIGHTS, "notify": {"call": "night_watch.Watch", "arguments": {"text": template}}})
     assert night_watch.told == [f"1: Pipeline Tuner, compress:\n{row['summary']}"]
     row = night(larger_is_worse, nights={**NIGHTS, "notify": "night_watch.fail"})
-    assert row["status"] == "alerts"
-    assert rows(results, "alerts", "created_at")[-1]["notified_at"] is None
+    assert row["status"] == "alert"
+    assert rows(results, "alert", "created_at")[-1]["notified_at"] is None
 
 
 @pytest.fixture

@@ -316,3 +316,47 @@ def test_the_command_line_migrates_the_database_that_the_variable_names(database
 def test_a_database_without_tables_says_what_makes_them(database):
     with Store(database) as store, pytest.raises(InfrastructureError, match="no tables yet: the first sweep"):
         store.sweep("any")
+
+
+def test_a_database_of_the_names_before_keeps_its_rows(database):
+    engine = Store(database).engine
+    with engine.begin() as connection:
+        command.upgrade(alembic_config(connection), "0004")
+        for statement in OLD_ROWS:
+            connection.exec_driver_sql(statement)
+    for _ in range(2):
+        migrate(engine)
+        with engine.begin() as connection:
+            rows = [tuple(connection.exec_driver_sql(query).one()) for query in NEW_ROWS]
+            assert rows == [
+                ("alert",),
+                (7.5, "copy"),
+                ("better", "found", None),
+                ("r1", "preset"),
+                ("effects", "<svg/>"),
+            ]
+            command.downgrade(alembic_config(connection), "0004")
+    engine.dispose()
+
+
+NOW = "'2026-01-01T00:00:00Z'"
+OLD_ROWS = (
+    "INSERT INTO pipeline_tuner.sweep (sweep_id, study, job, dag_id, run_id, status, options, study_definition,"
+    f" started_at) VALUES ('s1', 's', 'j', 'd', 'r', 'running', '{{}}', '{{}}', {NOW})",
+    f"INSERT INTO pipeline_tuner.night (night_id, study, due_at, status) VALUES ('n1', 's', {NOW}, 'news')",
+    "INSERT INTO pipeline_tuner.night_figure (night_id, goal, configuration_id, label, role, figure, trials)"
+    " VALUES ('n1', 'g', 'c', 'copy', 'control', 7.5, 3)",
+    "INSERT INTO pipeline_tuner.news (night_id, goal, kind, study, words, created_at)"
+    f" VALUES ('n1', 'g', 'better', 's', 'found', {NOW})",
+    "INSERT INTO pipeline_tuner.observation (observation_id, study, source, label, configuration_id, configuration,"
+    " status, dag_id, run_id, started_at, ended_at)"
+    f" VALUES ('r1', 's', 'preset', 'copy', 'c', '{{}}', 'measured', 'd', 'r', {NOW}, {NOW})",
+    "INSERT INTO pipeline_tuner.picture (sweep_id, name, svg) VALUES ('s1', 'effects', '<svg/>')",
+)
+NEW_ROWS = (
+    "SELECT status FROM pipeline_tuner.night",
+    "SELECT value, label FROM pipeline_tuner.night_value",
+    "SELECT kind, words, notified_at FROM pipeline_tuner.alert",
+    "SELECT production_run_id, source FROM pipeline_tuner.production_run",
+    "SELECT name, svg FROM pipeline_tuner.chart",
+)

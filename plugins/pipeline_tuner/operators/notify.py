@@ -28,7 +28,7 @@ def notify(study: Study, words: Sequence[str], context: Context) -> bool:
     try:
         _call(chosen, message, list(words), context)
     except Exception:
-        log.exception("The notifier %s failed: the alerts stands on the page, nobody was told", chosen.call)
+        log.exception("The notifier %s failed: the alerts are on the page, but nobody was notified", chosen.call)
         return False
     return True
 

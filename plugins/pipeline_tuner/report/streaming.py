@@ -238,8 +238,8 @@ def _equal(story: Story) -> str:
         return ""
     header = ("settings", "compact record", "heavy record", "compact over heavy")
     note = (
-        "Compare down a column. Across a row nothing but the record differs, and it makes most of what the report calls "
-        "its optimisation: a rate in records says little where records are not of one size, one in bytes says more."
+        "Compare down a column. Across a row only the record differs, and that makes most of what the report calls its "
+        "optimisation: records of different sizes can't be compared in records per second, only in bytes per second."
     )
     return f"### Original and optimised at equal record size\n\n{table(header, rows)}\n\n{_worth(story, pairs)}{note}"
 

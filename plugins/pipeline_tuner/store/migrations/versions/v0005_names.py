@@ -14,6 +14,16 @@ COLUMNS = (
     ("night_value", "figure", "value"),
     ("alert", "told_at", "notified_at"),
 )
+COMMENTS = (
+    ("night", "status", "running, quiet, news, failed or missed", "running, quiet, alert, failed or missed"),
+    ("night_value", "value", "Median of the goal's figure", "Median of the goal's value"),
+    (
+        "production_run",
+        "production_run_id",
+        "DAG, run, task and map index: equal for every attempt",
+        "DAG, run, task, map index: equal for every attempt",
+    ),
+)
 
 
 def upgrade() -> None:
@@ -22,11 +32,15 @@ def upgrade() -> None:
         _rename_table(old, new)
     for table, old, new in COLUMNS:
         op.alter_column(table, old, new_column_name=new, schema=SCHEMA)
+    for table, column, _, comment in COMMENTS:
+        op.alter_column(table, column, comment=comment, schema=SCHEMA)
     op.execute(f"UPDATE {SCHEMA}.night SET status = 'alert' WHERE status = 'news'")  # noqa: S608
 
 
 def downgrade() -> None:
     """Take back."""
+    for table, column, comment, _ in COMMENTS:
+        op.alter_column(table, column, comment=comment, schema=SCHEMA)
     op.execute(f"UPDATE {SCHEMA}.night SET status = 'news' WHERE status = 'alert'")  # noqa: S608
     for table, old, new in COLUMNS:
         op.alter_column(table, new, new_column_name=old, schema=SCHEMA)
