@@ -321,6 +321,7 @@ def test_a_database_without_tables_says_what_makes_them(database):
 def test_a_database_of_the_names_before_keeps_its_rows(database):
     engine = Store(database).engine
     with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA pipeline_tuner")
         command.upgrade(alembic_config(connection), "0004")
         for statement in OLD_ROWS:
             connection.exec_driver_sql(statement)
