@@ -6,7 +6,9 @@ A test without a fixture of this file needs no server, no Java and no Airflow.
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -47,6 +49,36 @@ os.environ.update(
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--file-order-seed", type=int, help="run the files of tests in a random order, by this seed")
+    parser.addoption("--fail-on-leaks", action="store_true", help="fail a test that leaves the process changed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    seed = config.getoption("--file-order-seed")
+    if seed is not None:
+        files = sorted({str(item.path) for item in items})
+        random.Random(seed).shuffle(files)
+        place = {file: number for number, file in enumerate(files)}
+        items.sort(key=lambda item: place[str(item.path)])
+
+
+@pytest.fixture(autouse=True)
+def process_state(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Environment, working folder and signal handlers are as before after each test.
+
+    With --fail-on-leaks, a test that leaves one of them changed fails.
+    """
+    environment, folder, handlers = dict(os.environ), os.getcwd(), _signal_handlers()
+    yield
+    changed = _changed_variables(environment)
+    changed += ["the working folder"] * (os.getcwd() != folder)
+    changed += [number.name for number, handler in _signal_handlers().items() if handler != handlers[number]]
+    _restore(environment, folder, handlers)
+    if changed and request.config.getoption("--fail-on-leaks"):
+        pytest.fail(f"this test left changed: {', '.join(changed)}")
 
 
 @pytest.fixture(scope="session")
@@ -107,16 +139,36 @@ def mongodb() -> Iterator[MongodbServer]:
 
 
 @pytest.fixture(scope="session")
-def spark_env(layout: Layout) -> dict[str, str]:
-    """The environment that Spark needs, set for this process too: JAVA_HOME, PATH, SPARK_LOCAL_IP, PYTHONPATH
-    and PIPELINE_TUNER_JARS with the PostgreSQL driver."""
-    return _use_spark(layout, "postgresql")
+def spark_environment(layout: Layout) -> dict[str, str]:
+    """The environment that Spark needs, worked out once and set nowhere.
+
+    All tests get the same jars: a JVM in this process keeps the class path that it was started with.
+    """
+    home = java_home(layout)
+    return {
+        "JAVA_HOME": str(home),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(home / "bin"), os.environ["PATH"]]),
+        "SPARK_HOME": str(spark_home()),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT / "spark_jobs")]),
+        "PIPELINE_TUNER_JARS": ",".join(map(str, jars.fetch(layout, "postgresql", "iceberg"))),
+    }
 
 
-@pytest.fixture(scope="session")
-def iceberg_env(layout: Layout) -> dict[str, str]:
-    """`spark_env` with Iceberg's jar beside the PostgreSQL driver."""
-    return _use_spark(layout, "postgresql", "iceberg")
+@pytest.fixture(scope="module")
+def spark_env(spark_environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The environment that Spark needs, set for this process too until the file's last test: JAVA_HOME, PATH,
+    SPARK_LOCAL_IP, PYTHONPATH and PIPELINE_TUNER_JARS with the PostgreSQL driver and Iceberg."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in spark_environment.items():
+            patch.setenv(name, value)
+        yield spark_environment
+
+
+@pytest.fixture(scope="module")
+def iceberg_env(spark_env: dict[str, str]) -> dict[str, str]:
+    """`spark_env`, for tests that use Iceberg's jar."""
+    return spark_env
 
 
 @pytest.fixture(scope="session")
@@ -179,18 +231,26 @@ def work_folder(tmp_path: Path) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _use_spark(layout: Layout, *groups: str) -> dict[str, str]:
-    home = java_home(layout)
-    environment = {
-        "JAVA_HOME": str(home),
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(home / "bin"), os.environ["PATH"]]),
-        "SPARK_HOME": str(spark_home()),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT / "spark_jobs")]),
-        "PIPELINE_TUNER_JARS": ",".join(map(str, jars.fetch(layout, *groups))),
-    }
-    os.environ.update(environment)
-    return environment
+def _signal_handlers() -> dict[signal.Signals, Any]:
+    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+
+def _changed_variables(before: dict[str, str]) -> list[str]:
+    """The names of variables that are not as before, but for the one that pytest itself sets in each phase."""
+    names = sorted(before.keys() | os.environ.keys())
+    return [name for name in names if name != "PYTEST_CURRENT_TEST" and before.get(name) != os.environ.get(name)]
+
+
+def _restore(environment: dict[str, str], folder: str, handlers: dict[signal.Signals, Any]) -> None:
+    for name in _changed_variables(environment):
+        if name in environment:
+            os.environ[name] = environment[name]
+        else:
+            del os.environ[name]
+    os.chdir(folder)
+    for number, handler in handlers.items():
+        if signal.getsignal(number) != handler and handler is not None:
+            signal.signal(number, handler)
 
 
 def _make_airflow_database(kept: Path) -> None:

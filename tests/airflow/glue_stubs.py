@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -27,16 +26,16 @@ def aws() -> Iterator[str]:
     address = f"http://{host}:{port}"
     names = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     extra = {"endpoint_url": address, "region_name": "us-east-1"}
-    os.environ |= {
-        **names,
-        "AWS_ENDPOINT_URL": address,
-        "AIRFLOW_CONN_AWS_TEST": json.dumps({"conn_type": "aws", "login": "test", "password": "test", "extra": extra}),
-    }
+    connection = {"conn_type": "aws", "login": "test", "password": "test", "extra": extra}
+    names |= {"AWS_ENDPOINT_URL": address, "AIRFLOW_CONN_AWS_TEST": json.dumps(connection)}
+    environment = pytest.MonkeyPatch()
+    for name, value in names.items():
+        environment.setenv(name, value)
     # moto keeps its state in this process, beyond the life of a server.
     urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST"), timeout=10).close()
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     yield address
-    os.environ.pop("AWS_ENDPOINT_URL")
+    environment.undo()
     server.stop()
 
 
