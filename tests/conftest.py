@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.process_state import ProcessState
 
 from pipeline_tuner.local import demo_data, jars
 from pipeline_tuner.local.java import java_home, spark_home
@@ -47,38 +47,38 @@ os.environ.update(
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--file-order-seed", type=int, help="run the test files in a random order made from this seed")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Shuffle whole files: no test may depend on what another file left behind."""
+    seed = config.getoption("--file-order-seed")
+    if seed is not None:
+        places = {path: random.Random(f"{seed} {path}").random() for path in {item.path for item in items}}
+        items.sort(key=lambda item: places[item.path])
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--file-order-seed", type=int, help="run the files of tests in a random order, by this seed")
-    parser.addoption("--fail-on-leaks", action="store_true", help="fail a test that leaves the process changed")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    seed = config.getoption("--file-order-seed")
-    if seed is not None:
-        files = sorted({str(item.path) for item in items})
-        random.Random(seed).shuffle(files)
-        place = {file: number for number, file in enumerate(files)}
-        items.sort(key=lambda item: place[str(item.path)])
+@pytest.fixture(scope="module", autouse=True)
+def restored_module() -> Iterator[None]:
+    """Environment, working folder and signal handlers are after each test file as they were before it."""
+    before = ProcessState.now()
+    yield
+    before.restore()
 
 
 @pytest.fixture(autouse=True)
-def process_state(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Environment, working folder and signal handlers are as before after each test.
-
-    With --fail-on-leaks, a test that leaves one of them changed fails.
-    """
-    environment, folder, handlers = dict(os.environ), os.getcwd(), _signal_handlers()
+def unchanged_process() -> Iterator[None]:
+    """A test that changes this process for those after it fails. `monkeypatch` takes its changes back."""
+    before = ProcessState.now()
     yield
-    changed = _changed_variables(environment)
-    changed += ["the working folder"] * (os.getcwd() != folder)
-    changed += [number.name for number, handler in _signal_handlers().items() if handler != handlers[number]]
-    _restore(environment, folder, handlers)
-    if changed and request.config.getoption("--fail-on-leaks"):
-        pytest.fail(f"this test left changed: {', '.join(changed)}")
+    changes = before.changes_until(ProcessState.now())
+    before.restore()
+    assert not changes, f"the test left this process changed: {', '.join(changes)}"
 
 
 @pytest.fixture(scope="session")
@@ -138,14 +138,16 @@ def mongodb() -> Iterator[MongodbServer]:
         server.remove()
 
 
-@pytest.fixture(scope="session")
-def spark_environment(layout: Layout) -> dict[str, str]:
-    """The environment that Spark needs, worked out once and set nowhere.
+@pytest.fixture(scope="module")
+def spark_env(layout: Layout, restored_module: None) -> dict[str, str]:
+    """The environment that Spark needs, set for this process too: JAVA_HOME, PATH, SPARK_LOCAL_IP, PYTHONPATH
+    and PIPELINE_TUNER_JARS with the PostgreSQL driver and Iceberg.
 
-    All tests get the same jars: a JVM in this process keeps the class path that it was started with.
+    All tests that start a JVM in this process share it, so all of them get the same jars. `restored_module` takes the
+    variables back after the test file.
     """
     home = java_home(layout)
-    return {
+    environment = {
         "JAVA_HOME": str(home),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(home / "bin"), os.environ["PATH"]]),
         "SPARK_HOME": str(spark_home()),
@@ -153,22 +155,8 @@ def spark_environment(layout: Layout) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT / "spark_jobs")]),
         "PIPELINE_TUNER_JARS": ",".join(map(str, jars.fetch(layout, "postgresql", "iceberg"))),
     }
-
-
-@pytest.fixture(scope="module")
-def spark_env(spark_environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The environment that Spark needs, set for this process too until the file's last test: JAVA_HOME, PATH,
-    SPARK_LOCAL_IP, PYTHONPATH and PIPELINE_TUNER_JARS with the PostgreSQL driver and Iceberg."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in spark_environment.items():
-            patch.setenv(name, value)
-        yield spark_environment
-
-
-@pytest.fixture(scope="module")
-def iceberg_env(spark_env: dict[str, str]) -> dict[str, str]:
-    """`spark_env`, for tests that use Iceberg's jar."""
-    return spark_env
+    os.environ.update(environment)
+    return environment
 
 
 @pytest.fixture(scope="session")
@@ -229,28 +217,6 @@ def work_folder(tmp_path: Path) -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _signal_handlers() -> dict[signal.Signals, Any]:
-    return {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-
-
-def _changed_variables(before: dict[str, str]) -> list[str]:
-    """The names of variables that are not as before, but for the one that pytest itself sets in each phase."""
-    names = sorted(before.keys() | os.environ.keys())
-    return [name for name in names if name != "PYTEST_CURRENT_TEST" and before.get(name) != os.environ.get(name)]
-
-
-def _restore(environment: dict[str, str], folder: str, handlers: dict[signal.Signals, Any]) -> None:
-    for name in _changed_variables(environment):
-        if name in environment:
-            os.environ[name] = environment[name]
-        else:
-            del os.environ[name]
-    os.chdir(folder)
-    for number, handler in handlers.items():
-        if signal.getsignal(number) != handler and handler is not None:
-            signal.signal(number, handler)
 
 
 def _make_airflow_database(kept: Path) -> None:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.jobs.job_variables import forget_variables
 from tests.jobs.migration_case import Case
+
+
+@pytest.fixture(autouse=True)
+def job_variables(unchanged_process: None) -> Iterator[None]:
+    """Take back the variables that the test set by `set_variable`."""
+    yield
+    forget_variables()
 
 
 @pytest.fixture

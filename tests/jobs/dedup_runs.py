@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
+from tests.jobs.job_variables import set_variable
 
 from pipeline_jobs.contract import TrialConfig
 from pipeline_jobs.dedup.options import dedup_options
@@ -35,7 +35,7 @@ def write_events(folder: Path, rows: Iterable[tuple[Any, ...]], name: str = "par
 
 def config(source: dict[str, Any], target: dict[str, Any], uri: str, **more: Any) -> TrialConfig:
     """A run from a source into a target; `uri` is the target database."""
-    os.environ["DEDUP_TEST_TARGET"] = uri
+    set_variable("DEDUP_TEST_TARGET", uri)
     workload = {**WORKLOAD, "source": source, "target": target, **more.pop("workload", {})}
     connections = {"target": "DEDUP_TEST_TARGET", "source": "DEDUP_TEST_TARGET"}
     return TrialConfig("dedup", "t", more, workload=workload, connections=connections)

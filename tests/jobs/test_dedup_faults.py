@@ -18,6 +18,7 @@ import psycopg2
 import pyspark
 import pytest
 from dedup_runs import WORKLOAD, config, latest_of, query, run, staging_tables, write_events
+from tests.jobs.job_variables import set_variable
 
 from pipeline_jobs.contract import measure
 from pipeline_jobs.dedup.job import run as run_job
@@ -62,7 +63,7 @@ class Nightly:
         return path
 
     def run_here(self) -> dict[str, Any]:
-        os.environ["DEDUP_TARGET"] = self.uri
+        set_variable("DEDUP_TARGET", self.uri)
         path = self.folder / "measurement.json"
         assert measure("dedup", run_job, self.config_file(), path) == 0
         return json.loads(path.read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +12,7 @@ import psycopg2
 import pytest
 from dedup_runs import config, latest_of, query, run, write_events
 from pyspark.sql import SparkSession
+from tests.jobs.job_variables import set_variable
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError, TrialConfig
 from pipeline_jobs.dedup.failures import explained
@@ -29,7 +29,7 @@ LAKE = {
 
 
 @pytest.fixture(scope="module")
-def spark(iceberg_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark(spark_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     warehouse = {"spark.sql.catalog.lake.warehouse": str(tmp_path_factory.mktemp("lake"))}
     settings = {"master": "local[2]", "shuffle_partitions": 2, "driver_memory": "1g", **LAKE, **warehouse}
     session = open_session("dedup tests", settings)
@@ -137,7 +137,7 @@ def test_a_wrong_type_and_a_database_that_refuses_get_one_message(
         ),
     ]
     for given, kind, message in cases:
-        os.environ["DEDUP_TEST_TARGET"] = locked_out if kind is InfrastructureError else database
+        set_variable("DEDUP_TEST_TARGET", locked_out if kind is InfrastructureError else database)
         error = error_of(spark, replace(given, configuration={"strategy": "window"}))
         assert isinstance(error, kind), message
         assert re.search(message, str(error)), str(error)

@@ -32,7 +32,7 @@ KEYS = ["resolution_ms", "org_id", "metric_name", "window_end"]
 
 
 @pytest.fixture(scope="module")
-def spark(iceberg_env: dict[str, str], postgres) -> Iterator[SparkSession]:
+def spark(spark_env: dict[str, str], postgres) -> Iterator[SparkSession]:
     warm_up()
     uri = postgres.create_database("quantizer_lake")
     folder = Path(tempfile.mkdtemp(prefix="quantizer-warehouse-"))

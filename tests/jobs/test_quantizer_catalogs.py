@@ -47,7 +47,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def use_jars(iceberg_env: dict[str, str], layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def use_jars(spark_env: dict[str, str], layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A function that has sessions of this test load these groups of jars, downloaded where they are not there."""
     return lambda *groups: monkeypatch.setenv("PIPELINE_TUNER_JARS", ",".join(map(str, jars.fetch(layout, *groups))))
 
@@ -100,7 +100,7 @@ def test_a_glue_catalog(aws: None, use_jars: Callable[..., None], tmp_path: Path
     assert table["Parameters"]["table_type"] == "ICEBERG"
 
 
-def test_a_rest_catalog(iceberg_env: dict[str, str], tmp_path: Path) -> None:
+def test_a_rest_catalog(spark_env: dict[str, str], tmp_path: Path) -> None:
     with serving(tmp_path) as address:
         uri = address.replace("http://", f"http://any:{TOKEN.replace(' ', '%20')}@")
         settings = catalogs.catalog_settings("rest", tmp_path.as_uri(), uri)

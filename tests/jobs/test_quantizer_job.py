@@ -139,7 +139,7 @@ def test_the_seeds_shape_counts_the_same_points(spark: SparkSession, make: Make)
 
 
 def test_a_trial_leaves_a_checked_measurement(
-    iceberg_env: dict[str, str],
+    spark_env: dict[str, str],
     postgres,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

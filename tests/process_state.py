@@ -1,0 +1,49 @@
+"""What a test may change in this process that the tests after it would see."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+PYTESTS_OWN = "PYTEST_CURRENT_TEST"
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGCHLD, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """Environment variables, working folder, signal handlers and import path at one moment."""
+
+    environment: Mapping[str, str]
+    folder: str
+    handlers: Mapping[signal.Signals, Any]
+    import_path: tuple[str, ...]
+
+    @classmethod
+    def now(cls) -> ProcessState:
+        """The state of this process."""
+        environment = {name: value for name, value in os.environ.items() if name != PYTESTS_OWN}
+        return cls(environment, os.getcwd(), {number: signal.getsignal(number) for number in SIGNALS}, tuple(sys.path))
+
+    def changes_until(self, later: ProcessState) -> list[str]:
+        """What differs later, by name; values may be secrets."""
+        names = {*self.environment, *later.environment}
+        changed = sorted(n for n in names if self.environment.get(n) != later.environment.get(n))
+        if self.folder != later.folder:
+            changed.append("working folder")
+        changed += [number.name for number in SIGNALS if self.handlers[number] != later.handlers[number]]
+        return changed
+
+    def restore(self) -> None:
+        """Make this process as it was."""
+        for name in set(os.environ) - set(self.environment) - {PYTESTS_OWN}:
+            del os.environ[name]
+        os.environ.update(self.environment)
+        os.chdir(self.folder)
+        for number, handler in self.handlers.items():
+            if handler is not None and signal.getsignal(number) != handler:
+                signal.signal(number, handler)
+        sys.path[:] = self.import_path
