@@ -93,12 +93,12 @@ def replicate(generator: Generator, truth: np.ndarray, tails: Callable, cv: floa
         found += [_run(truth, noise, drift, label, block) for label in members]
         block += 1
         selection = select(found, control="0", indifference=ZONE, cap=budget // 3)
-        if selection.status != "abstained" and block >= MIN_BLOCKS:
+        if selection.status != "undecided" and block >= MIN_BLOCKS:
             break
         members = _next(selection, labels, block, screen)
         if len(found) + len(members) > budget:
             break
-    speaks = selection.status != "abstained"
+    speaks = selection.status != "undecided"
     best = int(selection.best or 0)
     is_bad = speaks and truth[best] - truth.min() >= math.log1p(ZONE) - 1e-9
     fresh = [
@@ -138,10 +138,10 @@ def take(figures: Figures, truth: str, tails: str, cv: float, count: int, replic
     """Record and print the rates of one truth, tail, noise and number of candidates."""
     outcomes = simulate(truth, tails, cv, count, replications, screen)
     about = {"table": truth, "noise": cv, "tails": tails, "candidates": count, "screen": screen}
-    wins = [o.selection.status == "winner" for o in outcomes]
+    wins = [o.selection.status == "best" for o in outcomes]
     rates = {
         "bad_pick_rate": [o.is_bad for o in outcomes],
-        "abstention_rate": [o.selection.status == "abstained" for o in outcomes],
+        "abstention_rate": [o.selection.status == "undecided" for o in outcomes],
         "aa_winner_rate" if truth == "equal" else "winner_rate": wins,
         "interval_coverage": [o.is_covered for o in outcomes],
     }

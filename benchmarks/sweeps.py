@@ -78,7 +78,7 @@ def _judged(machine: Machine, results: list[TrialResult], answer) -> Verdict:
     losses = {r.plan.label: machine.losses[machine.rows[configuration_id(r.plan.configuration)]] for r in results}
     seen = min(losses[r.plan.label] for r in results if r.status == "measured")
     pick = losses[answer.label] if answer.label else math.inf
-    spoke = answer.status != "abstained"
+    spoke = answer.status != "undecided"
     control = next(losses[r.plan.label] for r in results if r.plan.is_control)
     covered = answer.gain.low <= control / pick <= answer.gain.high if answer.gain and answer.gain.n > 1 else None
     return Verdict(spoke, spoke and pick >= 1.05 * seen, covered, pick / machine.losses.min() - 1, len(results))

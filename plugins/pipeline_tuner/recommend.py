@@ -1,7 +1,8 @@
-"""From a sweep's results to one recommendation a goal. No I/O.
+"""From a sweep's results to one decision per goal. No I/O.
 
 The search phase decides *which* configuration (analysis/selection.py); the confirmation alone says *how good* it
-is, because the data that chose a winner flatter it. Where it contradicts the choice, the answer is an abstention.
+is, because the data that chose a winner flatter it. Where it contradicts the choice, or nothing
+can be named best, the decision rests on what the confirmation says of the pick and of the reference.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from pipeline_tuner.analysis.block_fit import MIN_BLOCKS
 from pipeline_tuner.analysis.estimates import block_cap, finalists
@@ -19,16 +20,17 @@ from pipeline_tuner.analysis.goals import goal_unit, goal_value
 from pipeline_tuner.analysis.history import earlier_gains
 from pipeline_tuner.analysis.intervals import exponential, log_interval
 from pipeline_tuner.analysis.preference import by_preference
-from pipeline_tuner.analysis.selection import Selection, confirmed_gain, select
+from pipeline_tuner.analysis.selection import Selection, confirmed_gain, regret_bound, select
 from pipeline_tuner.analysis.validity import measured_envelope
 from pipeline_tuner.exceptions import NoRecommendationError
-from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.reasons import reason_of
+from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
+from pipeline_tuner.space import configuration_id
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
-from pipeline_tuner.wording import counted, gain_words, listed, percent
+from pipeline_tuner.wording import counted
 
-Status = Literal["winner", "tied", "abstained"]
 NORMAL_95 = 1.96
 
 
@@ -83,20 +85,30 @@ class Answer:
         if not evidence.running or self.pick is None:
             reason = f"Nothing to recommend: {'; '.join(f'{k}: {v}' for k, v in evidence.out.items()) or 'no trials'}."
             return Recommendation(
-                goal, "abstained", None, None, unit=unit, reason=reason, evidence=self._by_label(), validity=validity
+                goal,
+                DecisionStatus.UNDECIDED,
+                None,
+                None,
+                unit=unit,
+                reason=reason,
+                evidence=self._by_label(),
+                validity=validity,
             )
         return Recommendation(
             goal=goal,
             status=self.status,
-            label=self.pick,
-            configuration=dict(evidence.candidates[self.pick].configuration),
+            label=self.label,
+            configuration=dict(evidence.candidates[self.label or self.pick].configuration),
             estimate=self.estimate,
             gain=self.gain,
             unit=unit,
-            confidence=self._confidence,
-            ties=self.ties if self.status != "winner" else (),
+            confidence=self.confidence,
+            ties=self.ties if self.status is not DecisionStatus.BEST else (),
             runner_up=self.runner_up,
-            more_trials=self.selection.more_trials if self.status != "winner" else None,
+            reference=self.reference,
+            reference_gain=self.reference_gain,
+            regret_bound=self.regret_bound,
+            more_trials=self.selection.more_trials if self.status is not DecisionStatus.BEST else None,
             reason=self.reason,
             evidence=self._by_label(),
             validity=validity,
@@ -110,7 +122,7 @@ class Answer:
     @cached_property
     def pick(self) -> str | None:
         """The preferred one of the interchangeable ties (of those confirmed, if any was); the best guess otherwise."""
-        if self.selection.status == "abstained":
+        if self.selection.status == "undecided":
             return self.selection.best
         equal = [self.evidence.candidates[label] for label in self.selection.interchangeable]
         confirmed = [candidate for candidate in equal if self._confirmed(candidate.label)]
@@ -118,7 +130,11 @@ class Answer:
 
     @cached_property
     def gain(self) -> Interval | None:
-        """The pick against the control, from the confirmation; None where the goal is not about the control's kind."""
+        """What to run against the control, from the confirmation; None where the goal is not about its kind."""
+        return self._confirmed(self.label) if self.label and not self.evidence.is_control_of_another_kind else None
+
+    @cached_property
+    def _pick_gain(self) -> Interval | None:
         return self._confirmed(self.pick) if self.pick and not self.evidence.is_control_of_another_kind else None
 
     def _confirmed(self, label: str) -> Interval | None:
@@ -134,96 +150,118 @@ class Answer:
         """The pick's figure in the goal's unit, from the confirmation; for a balanced goal, the gain."""
 
         study, goal = self.evidence.study, self.evidence.goal
-        if study.goals[goal].balance or self.pick is None:
+        if study.goals[goal].balance or self.label is None:
             return self.gain
         values = [
             math.log(goal_value(study, goal, result))
-            for result in self.evidence.trials(self.pick, "confirm")
+            for result in self.evidence.trials(self.label, "confirm")
             if result.plan.trial_id in self.evidence.scores.by_trial
         ]
         return log_interval(values, self.evidence.options.budget.confidence) if len(values) > 1 else None
 
     @cached_property
-    def contradiction(self) -> str:
-        """Why nothing is declared although the selection would; empty where nothing stands against it."""
-        if len(self.evidence.candidates) < 2:
-            return "only one configuration was planned, there is nothing to compare it with"
-        if self.gain is not None and self.gain.high < 1.0:
-            return f"{self.pick} led the search, but the confirmation found {gain_words(self.gain)}, which is worse"
-        return ""
+    def reference(self) -> str | None:
+        """The label of what production ran with when the sweep began; the control where the sweep does not know.
+
+        None where production's configuration was not measured in this sweep, or can't be compared for this goal.
+        """
+        champion = self.evidence.options.champions.get(self.evidence.goal)
+        if champion is None:
+            return None if self.evidence.is_control_of_another_kind else self.evidence.control
+        identity = configuration_id(champion.configuration)
+        same = (label for label, c in self.evidence.candidates.items() if c.configuration_id == identity)
+        label = next(same, None)
+        kind_differs = self.evidence.is_control_of_another_kind and label == self.evidence.control
+        return None if label is None or kind_differs else self.evidence.namesakes[label]
 
     @cached_property
-    def status(self) -> Status:
-        """The selection's answer, unless something contradicts it; two names of the winner tie."""
-        if self.selection.status == "abstained" or self.contradiction:
-            return "abstained"
-        return "winner" if len(self.ties) == 1 else "tied"
+    def reference_gain(self) -> Interval | None:
+        """The pick against the reference, from fresh blocks that hold both."""
+        if self.reference is None or self.pick is None:
+            return None
+        confidence = self.evidence.options.budget.confidence
+        first = self.evidence.namesakes[self.pick]
+        return confirmed_gain(self.evidence.observations("confirm"), first, self.reference, confidence=confidence)
+
+    @cached_property
+    def contradicts(self) -> bool:
+        """Whether the confirmation found the pick to be worse than the control or the reference."""
+        return any(gain is not None and gain.high < 1.0 for gain in (self._pick_gain, self.reference_gain))
 
     @property
-    def _confidence(self) -> float:
+    def is_alone(self) -> bool:
+        """Whether there is nothing to compare the only configuration with."""
+        return len(self.evidence.candidates) < 2
+
+    @cached_property
+    def status(self) -> DecisionStatus:
+        """The selection's answer unless the confirmation contradicts it; else what is known against the reference."""
+        declared = self.selection.status != "undecided" and not self.contradicts and not self.is_alone
+        if declared:
+            return DecisionStatus.BEST if len(self.ties) == 1 else DecisionStatus.TIED
+        if self._is_confirmed_better:
+            return DecisionStatus.BETTER
+        return DecisionStatus.KEEP if self._is_reference_bounded else DecisionStatus.UNDECIDED
+
+    @property
+    def _is_confirmed_better(self) -> bool:
+        gain = self.reference_gain
+        return self.pick != self.reference and gain is not None and gain.n >= MIN_BLOCKS and gain.low > 1.0
+
+    @property
+    def _is_reference_bounded(self) -> bool:
+        """Whether reference and pick were compared in fresh blocks (or are one), and the regret is bounded."""
+        if self.reference is None or self.reference not in self.evidence.running or self.is_alone:
+            return False
+        gain = self.reference_gain
+        compared = self.evidence.namesakes[self.pick or ""] == self.reference or (gain and gain.n >= MIN_BLOCKS)
+        measured = sum(o.label == self.reference for o in self.evidence.observations("search"))
+        return bool(compared) and measured >= MIN_BLOCKS and math.isfinite(self._regret_of(self.reference))
+
+    @cached_property
+    def label(self) -> str | None:
+        """What to run: the reference where nothing is shown better, the pick otherwise."""
+        return self.reference if self.status is DecisionStatus.KEEP else self.pick
+
+    @cached_property
+    def regret_bound(self) -> float | None:
+        """The fraction by which the best of the finalists may be better than `label`; None where it isn't known."""
+        if self.label is None:
+            return None
+        bound = self._regret_of(self.evidence.namesakes[self.label])
+        return bound if math.isfinite(bound) else None
+
+    def _regret_of(self, label: str) -> float:
+        budget = self.evidence.options.budget
+        return regret_bound(
+            self.evidence.observations("search"),
+            label,
+            finalists(self.evidence.options, self.evidence.running, self.evidence.results),
+            indifference=budget.indifference,
+            confidence=budget.confidence,
+            cap=block_cap(self.evidence.options),
+        )
+
+    @property
+    def confidence(self) -> float:
+        """1 - the probability that the decision is wrong, jointly over candidates and looks."""
         promised = self.evidence.options.budget.confidence
-        return promised if self.status != "abstained" else min(promised, 1.0 - self.selection.error_probability)
+        return (
+            promised
+            if self.status is not DecisionStatus.UNDECIDED
+            else min(promised, 1.0 - self.selection.error_probability)
+        )
 
     @cached_property
     def runner_up(self) -> str | None:
         """The best estimate after the pick's."""
         standings = [standing.label for standing in self.selection.standings]
-        return next((label for label in standings if label != self.pick), None)
+        return next((label for label in standings if label != self.label), None)
 
     @cached_property
     def reason(self) -> str:
-        """One or two sentences for people."""
-        evidence, zone = self.evidence, percent(self.evidence.options.budget.indifference)
-        said = {"winner": self._winner_words, "tied": self._tied_words, "abstained": self._abstained_words}
-        parts = [said[self.status](zone), self._gain_words()]
-        explored = len(evidence.running) - len(self.selection.standings)
-        if explored > 0:
-            parts.append(f"{counted(explored, 'more configuration')} measured in exploring did not come to the final.")
-        missing = [label for label, why in evidence.out.items() if why.startswith("never measured")]
-        if missing:
-            parts.append(f"Nothing is known of {listed(missing)}.")
-        return " ".join(part for part in parts if part)
-
-    def _winner_words(self, _zone: str) -> str:
-        rivals = len(self.selection.standings) - 1
-        if not rivals:
-            return f"{self.pick} is the only configuration left in the running."
-        others = "the other one" if rivals == 1 else f"all {rivals} others"
-        return f"{self.pick} is better than {others} in the running ({percent(self._confidence)} sure)."
-
-    def _tied_words(self, zone: str) -> str:
-        same, sure = self.evidence.names_of(self.pick or ""), f"{percent(self._confidence)} sure"
-        if len(self.selection.ties) == 1:
-            return f"{listed(same)} are the same configuration, and it is the best ({sure})."
-        words = f"{listed(self.ties)} tie: they can't be told apart"
-        words += f"; {listed(same)} are the same configuration" if len(same) > 1 else ""
-        how = "the study's preference" if self.evidence.study.prefer else "the smallest change to the control"
-        if len(self.selection.interchangeable) == 1:
-            how = "the estimate, as the only one that is sure enough"
-        return f"{words}. {self.pick} is picked by {how} (at most {zone} from the best, {sure})."
-
-    def _abstained_words(self, zone: str) -> str:
-        if self.contradiction:
-            return f"No answer: {self.contradiction}."
-        standing = self.selection.standing(self.pick or "")
-        if standing.n < MIN_BLOCKS:
-            return f"No answer yet: {self.pick} has {counted(standing.n, 'block')}, at least {MIN_BLOCKS} are needed."
-        more = self.selection.more_trials
-        hint = f"; about {counted(more, 'more trial')} would tell" if more else ""
-        open_ones = [s.label for s in self.selection.standings if not s.is_settled and s.label != self.pick]
-        words = f"No answer: {self.pick} leads, but {listed(open_ones)} may be better by {zone} or more{hint}."
-        # Where no single one can be named, what is out is the answer that people can act on.
-        worse = [s.label for s in self.selection.standings if s.is_settled and not s.is_tied]
-        return f"{words} Shown to be worse: {listed(worse)}." if worse else words
-
-    def _gain_words(self) -> str:
-        if self.pick == self.evidence.control:
-            return "It is the control: nothing needs to change."
-        if self.evidence.is_control_of_another_kind:
-            return f"The control {self.evidence.control} is no candidate for this goal: no gain over it is stated."
-        if self.gain is None:
-            return "It was not confirmed in fresh blocks, so no gain is stated."
-        return f"Confirmed at {gain_words(self.gain)} in {counted(self.gain.n, 'fresh block')}."
+        """At most a few short sentences for people."""
+        return reason_of(self)
 
     def _by_label(self) -> dict[str, Any]:
         standings = {standing.label: standing for standing in self.selection.standings}
@@ -262,13 +300,14 @@ class Answer:
     def _standing_word(self, label: str) -> str:
         if label in self.evidence.out:
             return "out"
-        if label == self.pick:
+        if label == self.label:
             return "pick"
         standing = next((s for s in self.selection.standings if s.label == self.evidence.namesakes[label]), None)
         if standing is None:
             return "explored"
         if standing.is_tied or not standing.is_settled:
-            return "tied" if self.status != "abstained" else "open"
+            declared = self.status in (DecisionStatus.BEST, DecisionStatus.TIED)
+            return "tied" if declared else "open"
         return "worse"
 
 

@@ -1,10 +1,11 @@
-"""The answer of a sweep for one goal: a configuration with its evidence, or an abstention that says why. No I/O."""
+"""The answer of a sweep for one goal: a configuration with its evidence, or what is missing. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from pipeline_tuner.space import Scalar
 
@@ -20,17 +21,40 @@ class Interval:
     n: int
 
 
+class DecisionStatus(StrEnum):
+    """What a sweep decided for one goal. Each status holds jointly over candidates and looks, at the confidence."""
+
+    BEST = "best"
+    """One configuration is at most the indifference zone worse than the best."""
+    TIED = "tied"
+    """Several are; one of them is picked by the study's preference."""
+    BETTER = "better"
+    """One is confirmed better than the reference; the best measured one may be better still, by the regret bound."""
+    KEEP = "keep"
+    """Nothing is shown better than the reference, which is short of the best by at most the regret bound."""
+    UNDECIDED = "undecided"
+    """Too little was measured for any of these."""
+
+    @property
+    def changes_production(self) -> bool:
+        """Whether production follows the configuration that the decision names."""
+        return self in (DecisionStatus.BEST, DecisionStatus.TIED, DecisionStatus.BETTER)
+
+
+FORMER_STATUSES = {"winner": DecisionStatus.BEST, "abstained": DecisionStatus.UNDECIDED}
+"""Statuses in documents that were stored before schema version 6."""
+
+
 @dataclass(frozen=True)
 class Recommendation:
     """What to run for one goal, and how sure that is.
 
-    `winner`: one configuration is best by more than the indifference zone, or all others are shown worse.
-    `tied`: `ties` can't be told apart within the zone; `label` is the one picked among them by preference.
-    `abstained`: the evidence does not reach the wanted confidence; `label` is the best guess or None.
+    `label` is what to run: the pick, or the reference where the status is `keep`. Where it is `undecided`, `label` is
+    the best guess or None.
     """
 
     goal: str
-    status: Literal["winner", "tied", "abstained"]
+    status: DecisionStatus
     label: str | None
     configuration: Mapping[str, Scalar] | None
     estimate: Interval | None = None
@@ -42,6 +66,12 @@ class Recommendation:
     """Joint over all candidates and looks: the error probability is 1 - confidence."""
     ties: tuple[str, ...] = ()
     runner_up: str | None = None
+    reference: str | None = None
+    """The label of what production ran with for this goal when the sweep began; the control where that isn't known."""
+    reference_gain: Interval | None = None
+    """The pick against the reference as a ratio, above 1 where it is better, from the confirmation only."""
+    regret_bound: float | None = None
+    """The best of the finalists may be better than `label` by this fraction at most; None where that isn't known."""
     more_trials: int | None = None
     """An estimate of how many more trials would separate the tied or uncertain ones."""
     reason: str = ""
@@ -53,10 +83,12 @@ class Recommendation:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form, for XCom and the database."""
-        return asdict(self)
+        return {**asdict(self), "status": str(self.status)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recommendation:
         """The inverse of `to_dict`."""
-        intervals = {key: Interval(**values[key]) for key in ("estimate", "gain") if values.get(key)}
-        return cls(**{**values, **intervals, "ties": tuple(values.get("ties", ()))})
+        keys = ("estimate", "gain", "reference_gain")
+        intervals = {key: Interval(**values[key]) for key in keys if values.get(key)}
+        status = FORMER_STATUSES.get(values["status"]) or DecisionStatus(values["status"])
+        return cls(**{**values, **intervals, "status": status, "ties": tuple(values.get("ties", ()))})

@@ -26,7 +26,7 @@ class SweepOptions(Frozen):
     seed: int = 0
     budget: Budget
     champions: dict[str, Champion] = {}
-    """In a night: what production ran with for each goal when it began."""
+    """What production ran with for each goal when the sweep began."""
 
     @property
     def is_night(self) -> bool:

@@ -50,7 +50,7 @@ def sweep_id(url):
     configuration = study.preset(SCRIPT).configuration
     evidence = {SCRIPT: {"ratio": vars(ratio), "standing": "pick"}}
     recommendation = Recommendation(
-        "throughput", "winner", SCRIPT, configuration, estimate=Interval(5e4, 4e4, 6e4, 0.95, 5), gain=ratio,
+        "throughput", "best", SCRIPT, configuration, estimate=Interval(5e4, 4e4, 6e4, 0.95, 5), gain=ratio,
         unit="rows/s", confidence=0.95, reason=SCRIPT, evidence=evidence,
     )  # fmt: skip
     with Store(url) as store:

@@ -29,7 +29,7 @@ def produce(run_dag, compress, results):
 def recommended(results, compress):
     """A function that stores a recommendation for goal `size`."""
 
-    def store_one(configuration, *, valid_days=None, status="winner", validity=None):
+    def store_one(configuration, *, valid_days=None, status="best", validity=None):
         from pipeline_tuner import settings
 
         study = settings.load_named_study(compress())
@@ -72,10 +72,10 @@ def test_a_promotion_is_followed_without_an_edit_and_so_is_a_roll_back(produce, 
 @pytest.mark.parametrize(
     ("configuration", "status", "days", "why"),
     [
-        ({"level": 7}, "winner", 1e-9, "expired"),
-        ({"level": 7}, "abstained", None, "has recommended anything"),
-        ({"level": 99}, "winner", None, "does not fit the study any more: level is 99"),
-        ({"speed": 7}, "winner", None, "speed: no such parameter"),
+        ({"level": 7}, "best", 1e-9, "expired"),
+        ({"level": 7}, "undecided", None, "has recommended anything"),
+        ({"level": 99}, "best", None, "does not fit the study any more: level is 99"),
+        ({"speed": 7}, "best", None, "speed: no such parameter"),
     ],
 )
 def test_what_is_not_valid_is_not_followed(produce, recommended, configuration, status, days, why):

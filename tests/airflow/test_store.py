@@ -61,7 +61,7 @@ def measured(trial, value=10.0):
     return TrialResult.of(trial, Measurement.model_validate(document))
 
 
-def recommendation(status="winner", label="small", level=9):
+def recommendation(status="best", label="small", level=9):
     return Recommendation(
         goal="size",
         status=status,
@@ -218,7 +218,7 @@ def test_recommendations_are_replaced_and_the_newest_confident_one_holds(store, 
     assert [item.label for item in store.recommendations(sweep)] == ["small"]
     assert store.recommendations(sweep)[0] == recommendation()
     store.start_sweep(STUDY, sweep_options(STUDY, "s2"), dag_id="tune_compress", run_id="later")
-    store.record_recommendations("s2", "compress", [recommendation("abstained", "guess", 3)])
+    store.record_recommendations("s2", "compress", [recommendation("undecided", "guess", 3)])
     production = store.production("compress", "size")
     assert (production.source, production.label) == ("recommended", "small")
     assert not production.has_expired(datetime.now(UTC))

@@ -60,7 +60,7 @@ def test_many_trials_lead_to_a_recommendation_in_tables_xcom_and_analysis(tune, 
     assert dag_run.state == "success"
     assert {trial.status for trial in trials} == {"measured"}
     answer = recommendations(results, dag_run)["size"]
-    assert (answer.status, answer.label) == ("winner", "small")
+    assert (answer.status, answer.label) == ("best", "small")
     told = xcom(dag_run, "recommend")
     assert told["sweep_id"] == sweep_of(dag_run)
     assert (told["planned"], told["measured"], told["failed"]) == (len(trials), len(trials), 0)
@@ -101,7 +101,7 @@ def test_the_default_search_explores_on_a_part_of_the_data_and_decides_on_all_of
     assert {trial.plan.configuration["mode"] for trial in trials} == {"good"}
     answer = recommendations(results, dag_run)["size"]
     best = min((t for t in trials if t.plan.fraction == 1.0), key=lambda trial: trial.metrics["bytes"])
-    assert answer.status in ("winner", "tied")
+    assert answer.status in ("best", "tied")
     assert answer.gain.value > 1
     assert best.metrics["bytes"] >= 0.95 * answer.estimate.value
     assert answer.validity["ranges"]["rows"] == [20_000, 20_000]

@@ -29,12 +29,13 @@ NOUNS = (
     *("study", "space", "trial", "measurement", "sweep", "nights"),
     *("recommendation", "expression", "exceptions", "wording"),
 )
-PURE = (*NOUNS, "search", "analysis", "recommend")
+PURE = (*NOUNS, "search", "analysis", "recommend", "reasons")
 ALLOWED = {
     **{noun: {*NOUNS} for noun in NOUNS},
     "search": {*NOUNS, "search", "analysis"},
     "analysis": {*NOUNS, "analysis"},
-    "recommend": {*NOUNS, "analysis", "recommend"},
+    "recommend": {*NOUNS, "analysis", "recommend", "reasons"},
+    "reasons": {*NOUNS, "analysis", "recommend", "reasons"},
     "store": {*NOUNS, "store"},
     "report": {*NOUNS, "report", "analysis", "recommend", "plots", "plots_of_runs"},
     "web": {*NOUNS, "web", "connections", "store", "report", "analysis", "recommend", "plots", "settings"},

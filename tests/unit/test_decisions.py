@@ -62,7 +62,7 @@ def test_envelope_survives_json_and_knows_its_age():
     assert envelope.age_problem(now, 60) is None
 
 
-def answer(status="winner", gain=(1.2, 1.1, 1.3), label="copy", ties=()):
+def answer(status="best", gain=(1.2, 1.1, 1.3), label="copy", ties=()):
     interval = Interval(*gain, 0.95, 5) if gain else None
     evidence = {name: {"configuration": CONFIGURATIONS[name]} for name in CONFIGURATIONS}
     return Recommendation(
@@ -78,11 +78,11 @@ def answer(status="winner", gain=(1.2, 1.1, 1.3), label="copy", ties=()):
         (answer(), "copy", None, "keep"),
         (answer(gain=(1.05, 0.98, 1.12)), None, None, "keep"),
         (answer(gain=None), None, None, "keep"),
-        (answer("abstained"), "wide", None, "keep"),
+        (answer("undecided"), "wide", None, "keep"),
         (answer("tied", ties=("copy", "wide")), "wide", None, "keep"),
         (answer(), "wide", (1.15, 1.1, 1.2), "keep"),
         (answer(), "wide", (1.02, 1.0, 1.04), "promote"),
-        (answer("abstained"), "wide", (0.8, 0.7, 0.9), "roll_back"),
+        (answer("undecided"), "wide", (0.8, 0.7, 0.9), "roll_back"),
         (answer(), "wide", (0.97, 0.9, 1.04), "promote"),
     ],
 )

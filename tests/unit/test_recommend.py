@@ -29,7 +29,7 @@ def failed(result, kind="check_failed", reason="checksum: differs"):
 
 def test_planted_winner_is_found_and_its_gain_comes_from_the_confirmation():
     answer = throughput(sweep())
-    assert (answer.status, answer.label, answer.runner_up) == ("winner", "copy", "balanced")
+    assert (answer.status, answer.label, answer.runner_up) == ("best", "copy", "balanced")
     assert answer.gain.low < 10 / 7 < answer.gain.high
     assert answer.gain.n == 5
     assert answer.estimate.low < answer.estimate.value < answer.estimate.high
@@ -44,7 +44,7 @@ def test_search_values_never_enter_the_stated_gain():
 
 def test_unconfirmed_winner_states_no_gain():
     answer = throughput(sweep(confirmed=()))
-    assert (answer.status, answer.gain, answer.estimate) == ("winner", None, None)
+    assert (answer.status, answer.gain, answer.estimate) == ("best", None, None)
     assert "not confirmed" in answer.reason
 
 
@@ -52,7 +52,7 @@ def test_confirmation_that_contradicts_makes_it_abstain():
     search = sweep(confirmed=())
     confirm = [r for r in sweep({**DURATIONS, "copy": 14.0}) if r.plan.phase == "confirm"]
     answer = throughput(search + confirm)
-    assert answer.status == "abstained"
+    assert answer.status == "undecided"
     assert "confirmation found" in answer.reason
 
 
@@ -86,7 +86,7 @@ def test_lost_trials_are_counted_and_decide_nothing():
     answer = throughput(
         [replace(r, status="planned", metrics={}, measurement=None) if r is lost else r for r in results]
     )
-    assert (answer.status, answer.label) == ("winner", "copy")
+    assert (answer.status, answer.label) == ("best", "copy")
     assert (answer.evidence["copy"]["planned"], answer.evidence["copy"]["failed"]) == (10, 1)
 
 
@@ -99,13 +99,13 @@ def test_a_configuration_that_was_always_lost_is_named():
 
 def test_fewer_than_three_blocks_abstain():
     answer = throughput(sweep(blocks=2))
-    assert answer.status == "abstained"
+    assert answer.status == "undecided"
     assert "at least 3" in answer.reason
 
 
 def test_noise_makes_it_abstain_and_say_what_would_help():
     answer = throughput(sweep({"balanced": 10.0, "wide": 10.1, "copy": 9.9}, noise=0.3))
-    assert answer.status == "abstained"
+    assert answer.status == "undecided"
     assert answer.more_trials > 10
 
 
@@ -133,7 +133,7 @@ def test_a_control_that_the_goal_is_not_about_is_no_baseline():
     durations = {"balanced": 2.0, "copy": 7.0, "copy wide": 10.0}
     results = sweep(durations, copies, confirmed=("balanced", "copy"))
     answer = throughput(results, study, planted_options(study))
-    assert (answer.status, answer.label, answer.gain) == ("winner", "copy", None)
+    assert (answer.status, answer.label, answer.gain) == ("best", "copy", None)
     assert "no gain over it is stated" in answer.reason
     assert answer.estimate.value == pytest.approx(100_000 / 7, rel=0.1)
 
@@ -143,7 +143,7 @@ def test_what_was_only_explored_has_a_gain_and_no_place_in_the_final():
     results = [r for r in sweep(blocks=6) if r.plan.label != "wide" or r.plan.block == 0]
     answer = recommend(STUDY, options, results)[0]
     wide = answer.evidence["wide"]
-    assert (answer.label, answer.status, wide["standing"], wide["blocks"]) == ("copy", "winner", "explored", 0)
+    assert (answer.label, answer.status, wide["standing"], wide["blocks"]) == ("copy", "best", "explored", 0)
     assert wide["ratio"]["low"] < 10 / 12 < wide["ratio"]["high"]
     assert "1 more configuration" in answer.reason
 
@@ -163,7 +163,7 @@ def test_goal_without_its_metric_abstains_and_the_others_answer():
     goals = {"latency": {"minimize": "latency_p95_s"}, "throughput": {"maximize": "rows / duration_s"}}
     study = planted_study(goals=goals)
     latency, speed = recommend(study, planted_options(study), sweep())
-    assert (latency.status, speed.status) == ("abstained", "winner")
+    assert (latency.status, speed.status) == ("undecided", "best")
     assert "latency_p95_s" in latency.reason
 
 

@@ -121,7 +121,7 @@ def test_a_winner_is_found_and_confirmed(study):
     options = options_of(study, "presets")
     results = sweep(study, options, Machine())
     selection = search_selection(study, options, "throughput", results)
-    assert (selection.status, selection.best) == ("winner", "many")
+    assert (selection.status, selection.best) == ("best", "many")
     confirmed = [r.plan for r in results if r.plan.phase == "confirm"]
     assert {plan.label for plan in confirmed} == {"many", "balanced"}
     assert len(confirmed) == 2 * options.budget.confirm_blocks

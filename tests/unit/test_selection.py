@@ -28,10 +28,10 @@ def measured(truth: dict[str, float], blocks: int, noise: float = 0.02, seed: in
 
 def test_a_clear_winner_is_declared_after_three_blocks_and_not_before():
     truth = {"slow": 20.0, "fast": 10.0, "middle": 14.0}
-    assert select(measured(truth, 1)).status == "abstained"
-    assert select(measured(truth, 2)).status == "abstained"
+    assert select(measured(truth, 1)).status == "undecided"
+    assert select(measured(truth, 2)).status == "undecided"
     selection = select(measured(truth, 3), control="slow")
-    assert (selection.status, selection.best, selection.ties) == ("winner", "fast", ("fast",))
+    assert (selection.status, selection.best, selection.ties) == ("best", "fast", ("fast",))
     assert selection.error_probability <= 0.05
     gain = selection.standing("fast").to_control
     assert gain is not None
@@ -48,7 +48,7 @@ def test_equal_ones_tie_and_the_worse_one_is_out():
 
 def test_noise_makes_it_abstain_and_say_what_is_missing():
     selection = select(measured({str(i): 10.0 for i in range(6)}, 3, noise=0.3))
-    assert selection.status == "abstained"
+    assert selection.status == "undecided"
     assert selection.best in selection.ties
     assert selection.error_probability > 0.05
     assert selection.more_blocks
@@ -57,9 +57,9 @@ def test_noise_makes_it_abstain_and_say_what_is_missing():
 
 def test_a_candidate_without_a_measurement_keeps_it_silent_and_comes_next():
     observations = measured({"a": 10.0, "b": 20.0}, 5)
-    assert select(observations).status == "winner"
+    assert select(observations).status == "best"
     selection = select(observations, candidates=["a", "b", "c"])
-    assert selection.status == "abstained"
+    assert selection.status == "undecided"
     assert "c" in selection.next_labels
 
 
@@ -72,9 +72,9 @@ def test_others_than_the_candidates_help_but_never_win():
 def test_blocks_link_candidates_that_never_met():
     observations = [o for o in measured({"c": 10, "a": 12, "b": 8}, 6) if o.label != ("a" if o.block < 3 else "b")]
     selection = select(observations, control="c")
-    assert (selection.status, selection.best) == ("winner", "b")
+    assert (selection.status, selection.best) == ("best", "b")
     unlinked = [o for o in observations if o.label != "c"]
-    assert select(unlinked).status == "abstained"
+    assert select(unlinked).status == "undecided"
 
 
 def test_one_slow_block_changes_nothing():
@@ -86,7 +86,7 @@ def test_one_slow_block_changes_nothing():
 
 
 def test_nothing_measured_is_an_abstention_and_bad_values_are_refused():
-    assert select([]).status == "abstained"
+    assert select([]).status == "undecided"
     assert select([], candidates=["a"]).next_labels == ("a",)
     for value in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="above 0"):
@@ -94,7 +94,7 @@ def test_nothing_measured_is_an_abstention_and_bad_values_are_refused():
 
 
 def test_a_single_candidate_wins_by_itself():
-    assert select(measured({"only": 10.0}, 3)).status == "winner"
+    assert select(measured({"only": 10.0}, 3)).status == "best"
 
 
 @settings(max_examples=40, deadline=None)
@@ -144,8 +144,8 @@ def rates_of(truth, cv, count):
     outcomes = simulate(truth, "normal", cv, count, 200, screen=True)
     hits = {
         "bad": [o.is_bad for o in outcomes],
-        "declared": [o.selection.status != "abstained" for o in outcomes],
-        "winner": [o.selection.status == "winner" for o in outcomes],
+        "declared": [o.selection.status != "undecided" for o in outcomes],
+        "best": [o.selection.status == "best" for o in outcomes],
         "coverage": [o.is_covered for o in outcomes],
     }
     return {name: sum(found) / len(found) for name, found in hits.items()}
@@ -160,7 +160,7 @@ def test_at_the_edge_of_the_zone_it_is_hardly_ever_wrong(cv, declared):
 
 def test_an_aa_sweep_names_no_winner_more_often_than_promised():
     for count in (3, 10):
-        assert rates_of("equal", 0.1, count)["winner"] <= 0.05
+        assert rates_of("equal", 0.1, count)["best"] <= 0.05
 
 
 def test_spread_truths_are_told_apart():

@@ -111,6 +111,16 @@ class Evidence:
         return {label: reason for label, reason in reasons.items() if reason}
 
     @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """The labels of which nothing is known: every trial of theirs failed without being evidence."""
+        return tuple(label for label in self.candidates if self._is_unknown(label))
+
+    def _is_unknown(self, label: str) -> bool:
+        trials = self.trials(label)
+        known = any(r.is_evidence or r.plan.trial_id in self.scores.problems for r in trials)
+        return not known and any(r.status == "failed" for r in trials)
+
+    @property
     def running(self) -> tuple[str, ...]:
         """The configurations that may win, each under its first label."""
         return tuple(label for label, first in self.namesakes.items() if label == first and label not in self.out)
@@ -133,6 +143,8 @@ class Evidence:
         failed = [r for r in trials if r.status == "failed"]
         if failed:
             return f"never measured: {described_failures(failed, of=len(trials))}"
+        if any(r.plan.fraction == 1.0 for r in trials):
+            return "measured in the confirmation only"
         return "explored on a part of the data only"
 
     def constraints(self, label: str) -> tuple[ConstraintCheck, ...]:

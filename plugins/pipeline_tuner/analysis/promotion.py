@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.wording import gain_words
 
@@ -32,8 +32,8 @@ def decide(
     """
     if champion is not None and champion_gain is not None and champion_gain.high < 1.0:
         return Decision("roll_back", f"production is confirmed at {gain_words(champion_gain)}, a loss")
-    if recommendation.status == "abstained" or recommendation.configuration is None:
-        return Decision("keep", f"no answer for {recommendation.goal}: production stays as it is")
+    if not recommendation.status.changes_production or recommendation.configuration is None:
+        return Decision("keep", f"no better configuration for {recommendation.goal}: production stays as it is")
     if champion is not None and configuration_id(recommendation.configuration) == configuration_id(champion):
         return Decision("keep", f"production already runs {recommendation.label}")
     gain = recommendation.gain
@@ -49,7 +49,7 @@ def decide(
 
 
 def _tied_with(recommendation: Recommendation, champion: Configuration | None) -> str | None:
-    if champion is None or recommendation.status != "tied":
+    if champion is None or recommendation.status is not DecisionStatus.TIED:
         return None
     identity = configuration_id(champion)
     for label in recommendation.ties:

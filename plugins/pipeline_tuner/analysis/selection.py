@@ -56,7 +56,7 @@ class Standing:
 class Selection:
     """The answer over all candidates; `standings` has the best estimate first."""
 
-    status: Literal["winner", "tied", "abstained"]
+    status: Literal["best", "tied", "undecided"]
     best: str | None
     """The leader: the smallest estimate. Only where the status isn't `abstained` is it more than a guess."""
     ties: tuple[str, ...]
@@ -65,7 +65,7 @@ class Selection:
     error_probability: float
     """The smallest error bound at which the procedure would speak now (1 where it never would)."""
     regret_bound: float
-    """The leader is at most this fraction worse than the best, at the wanted confidence."""
+    """The leader is at most this fraction worse than the best measured one: jointly over candidates and looks."""
     expected_loss: float
     """The fraction of the figure that is expected to be lost by stopping at the leader now; infinite where unknown."""
     noise: float
@@ -115,14 +115,36 @@ def select(
         return _answer(fit, rivals, competing, control, confidence, cap)
 
     answer = answered(best)
-    if answer.status == "abstained":
+    if answer.status == "undecided":
         return answer
-    safe = (label for label in answer.ties if label == best or answered(label).status != "abstained")
+    safe = (label for label in answer.ties if label == best or answered(label).status != "undecided")
     return replace(answer, interchangeable=tuple(safe))
 
 
+def regret_bound(
+    observations: Sequence[Observation],
+    label: str,
+    candidates: Collection[str],
+    *,
+    indifference: float = 0.05,
+    confidence: float = 0.95,
+    cap: int = DEFAULT_CAP,
+) -> float:
+    """The fraction by which the best of the candidates may be better than `label`, jointly over candidates and looks.
+
+    Infinite where `label` or a candidate was not measured, or the noise is unknown. Parameters as in `select`.
+    """
+    fit = BlockFit.of(observations)
+    others = [other for other in dict.fromkeys(candidates) if other != label]
+    if fit.df <= 0 or not {label, *others} <= set(fit.index):
+        return math.inf
+    rivals = Rivals.of(fit, label, others, indifference)
+    alpha = 1 - confidence
+    return _regret_bound(rivals, alpha * _alpha_spending(rivals, alpha, cap) / max(len(others), 1))
+
+
 def _nothing(competing: tuple[str, ...]) -> Selection:
-    return Selection("abstained", None, (), (), 1.0, math.inf, math.inf, math.nan, None, None, competing)
+    return Selection("undecided", None, (), (), 1.0, math.inf, math.inf, math.nan, None, None, competing)
 
 
 def _answer(
@@ -150,12 +172,12 @@ def _answer(
     blocks = None if needed is None else max(needed, MIN_BLOCKS - best_n)
     width = len(set(ties if certified else next_labels) | ({control} if control else set()))
     return Selection(
-        status="abstained" if not certified else "winner" if len(ties) == 1 else "tied",
+        status="undecided" if not certified else "best" if len(ties) == 1 else "tied",
         best=rivals.best,
         ties=ties,
         standings=standings,
         error_probability=error,
-        regret_bound=_regret_bound(rivals, alpha / count),
+        regret_bound=_regret_bound(rivals, critical_values) if not unmeasured else math.inf,
         expected_loss=_expected_loss(rivals) if ready else math.inf,
         noise=math.sqrt(fit.variance) if fit.df > 0 else math.nan,
         more_blocks=blocks,
@@ -187,7 +209,7 @@ def _tied(rivals: Rivals, level: float) -> np.ndarray:
     return ~(score > stdtrit(rivals.df, 1 - level))
 
 
-def _regret_bound(rivals: Rivals, level: float) -> float:
+def _regret_bound(rivals: Rivals, level: np.ndarray) -> float:
     bounds = rivals.se * stdtrit(rivals.df, 1 - level) - rivals.worse_by
     if np.isnan(bounds).any():
         return math.inf

@@ -17,7 +17,7 @@ from pipeline_tuner.operators.night_start import champions
 from pipeline_tuner.operators.notify import notify
 from pipeline_tuner.operators.outcome import summarized, tell_other_dags, write_analysis
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import NightRecord, SweepRecord
@@ -46,8 +46,8 @@ def conclude_night(
     )
     night.renew()
     summary = " ".join(item.words for item in alerts) or "Nothing new."
-    has_answer = any(item.status != "abstained" for item in recommendations)
-    store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "abstained", f"Night: {summary}")
+    has_answer = any(item.status is not DecisionStatus.UNDECIDED for item in recommendations)
+    store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "undecided", f"Night: {summary}")
     store.end_night(sweep, "alert" if alerts else "quiet", summary, night.figures)
     analysis = write_analysis(store, sweep, results, recommendations, history) if alerts else None
     for item in alerts:
@@ -166,7 +166,7 @@ class Night:
 
     def _best(self, item: Recommendation) -> tuple[str, dict[str, Any]]:
         """The pick where its gain is confirmed, else the control: what this night showed to be better."""
-        if item.status != "abstained" and item.gain is not None and item.gain.low > 1.0 and item.configuration:
+        if item.status.changes_production and item.gain is not None and item.gain.low > 1.0 and item.configuration:
             return item.label or "", dict(item.configuration)
         control = self.sweep.study_definition.control_candidate
         return control.label, dict(control.configuration)

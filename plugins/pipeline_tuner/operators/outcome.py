@@ -13,7 +13,7 @@ from pipeline_tuner import settings
 from pipeline_tuner.analysis.glue_prices import load_prices
 from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.recommendation import DecisionStatus, Recommendation
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import SweepRecord
@@ -32,8 +32,8 @@ def conclude(store: Store, sweep: SweepRecord, results: Sequence[TrialResult], c
     recommendations = recommend(study, options, results, history)
     changed = [item for item in recommendations if _is_change(store, sweep, item)]
     store.record_recommendations(sweep.sweep_id, sweep.study, recommendations, valid_days=settings.valid_days())
-    has_answer = any(item.status != "abstained" for item in recommendations)
-    store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "abstained", recommendations[0].reason)
+    has_answer = any(item.status is not DecisionStatus.UNDECIDED for item in recommendations)
+    store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "undecided", recommendations[0].reason)
     analysis = write_analysis(store, sweep, results, recommendations, history)
     for item in changed:
         event = {"label": item.label, "configuration": dict(item.configuration or {})}
@@ -63,7 +63,7 @@ def summarized(
 
 def _is_change(store: Store, sweep: SweepRecord, item: Recommendation) -> bool:
     """Whether another configuration is recommended than before."""
-    if item.status == "abstained" or item.configuration is None:
+    if not item.status.changes_production or item.configuration is None:
         return False
     before = store.latest_recommendation(sweep.study, item.goal, before_sweep=sweep.sweep_id)
     if before is None or before.configuration is None:
@@ -112,5 +112,17 @@ def write_analysis(
 
 def _summary(item: Recommendation) -> dict[str, Any]:
     document = item.to_dict()
-    kept = ("status", "label", "configuration", "estimate", "gain", "unit", "confidence", "ties", "runner_up", "reason")
+    kept: tuple[str, ...] = (
+        "status",
+        "label",
+        "configuration",
+        "estimate",
+        "gain",
+        "unit",
+        "confidence",
+        "ties",
+        "runner_up",
+        "reason",
+    )
+    kept += ("reference", "reference_gain", "regret_bound", "more_trials")
     return {key: document[key] for key in kept}

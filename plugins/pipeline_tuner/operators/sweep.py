@@ -15,7 +15,7 @@ from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError, StudyError
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.checks import check_environment
-from pipeline_tuner.operators.night_start import begin_night, is_night, was_missed
+from pipeline_tuner.operators.night_start import begin_night, champions, is_night, was_missed
 from pipeline_tuner.operators.trials import known_sweep, run_planned, trial_arguments
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.store.records import SweepRecord
@@ -109,12 +109,17 @@ class CheckOperator(SweepOperator):
         return options.model_dump(mode="json")
 
     def _options(self, store: Store, context: Context) -> tuple[Study, SweepOptions]:
-        """The study with a night's options for a scheduled run, with those of the form for any other."""
+        """The study with a night's options for a scheduled run, with those of the form for any other.
+
+        Both hold what production runs with now: the reference of the decisions.
+        """
         try:
             study = settings.load_named_study(self.study)
             if is_night(context):
                 return study, begin_night(store, study, self.sweep_id(context), context)
-            return study, sweep_options(study, self.sweep_id(context), self.chosen(study, context))
+            options = sweep_options(study, self.sweep_id(context), self.chosen(study, context))
+            known = {goal: champion for goal, champion in champions(store, study).items() if goal in options.goals}
+            return study, options.model_copy(update={"champions": known})
         except StudyError as error:
             raise AirflowFailException(str(error)) from None
 

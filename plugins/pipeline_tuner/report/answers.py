@@ -9,13 +9,13 @@ from pipeline_tuner import plots
 from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
 from pipeline_tuner.analysis.history import earlier_gains
 from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.report.decisions import DECISION_HEADER, action_words, decision_cells
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.wording import counted, interval_words, listed, metric_unit, number, percent, with_unit
 
-HEADLINES = {"winner": "use **{}**", "tied": "**{}**, tied with others"}
 COLUMNS = ("rows_per_s", "peak_rows_per_s", "duration_s", "latency_p95_s", "memory_peak_bytes")
 TITLES = {
     "rows_per_s": "average rows/s",
@@ -28,16 +28,16 @@ MAX_ROWS = 40
 
 
 def recommended(story: Story) -> str:
-    """One line a goal, the configuration of the primary goal, and the chart of the intervals."""
+    """The decision per goal, the configuration of the primary goal, and the chart of the intervals."""
+    rows = [tuple(map(escaped, decision_cells(answer))) for answer in story.recommendations]
     lines = [_goal_line(answer) for answer in story.recommendations]
-    parts = ["\n".join(lines), _settings(story), *_charts(story)]
+    parts = [table(DECISION_HEADER, rows), "\n".join(lines), _settings(story), *_charts(story)]
     return "\n\n".join(part for part in parts if part)
 
 
 def _goal_line(answer: Recommendation) -> str:
     value = interval_words(answer.estimate, answer.unit) + "." if answer.estimate else ""
-    head = "" if answer.status == "abstained" else HEADLINES[answer.status].format(escaped(answer.label)) + "."
-    return f"- {escaped(answer.goal)}: {' '.join(filter(None, [head, escaped(value), escaped(answer.reason)]))}"
+    return f"- {escaped(answer.goal)}: {' '.join(filter(None, [escaped(value), escaped(answer.reason)]))}"
 
 
 def _settings(story: Story) -> str:
@@ -76,11 +76,11 @@ def _charts(story: Story) -> list[str]:
 
 
 def _chart_title(answer: Recommendation) -> str:
-    if answer.status == "winner":
+    if answer.status == "best":
         return f"{answer.goal}: {answer.label} is best"
     if answer.status == "tied":
         return f"{answer.goal}: {listed(answer.ties)} tie"
-    return f"{answer.goal}: no answer yet"
+    return f"{answer.goal}: {action_words(answer)}"
 
 
 def results(story: Story) -> str:
@@ -148,7 +148,7 @@ def comparison(story: Story) -> str:
     """All configurations of the sweep, the best first, with the best of earlier sweeps beside them."""
     columns = [name for name in COLUMNS if any(row.median(name) is not None for row in story.rows)]
     header = ["configuration", "trials", *(TITLES[name] for name in columns), "gain over the control", "standing"]
-    pick = "best guess" if story.main.status == "abstained" else "recommended"
+    pick = "best guess" if story.main.status == "undecided" else "recommended"
     rows = [_comparison_row(row, columns, pick) for row in story.rows[:MAX_ROWS]]
     rows += _earlier_rows(story, columns)
     more = len(story.rows) - MAX_ROWS

@@ -22,7 +22,7 @@ def code_and_infrastructure(story: Story) -> str:
     return advice(
         story.results,
         story.glue_prices,
-        pick=story.main.label if story.main.status == "winner" else None,
+        pick=story.main.label if story.main.status == "best" else None,
         scale=1 / story.study.workload.sizes[story.options.size],
         glue=str(story.study.runner.options.get("glue_version", DEFAULT_GLUE)),
     )

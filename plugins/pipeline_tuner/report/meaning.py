@@ -26,7 +26,7 @@ def key_findings(story: Story) -> str:
 
 def _gain_findings(story: Story) -> list[str]:
     said = []
-    picks = {answer.label for answer in story.recommendations if answer.status != "abstained"}
+    picks = {answer.label for answer in story.recommendations if answer.status.changes_production}
     for gain, answers in _by_gain(story.recommendations).items():
         label, goals = answers[0].label, listed([answer.goal for answer in answers])
         if label == story.control_label:
@@ -45,7 +45,7 @@ def _by_gain(answers: Sequence[Recommendation]) -> dict[str | None, list[Recomme
     """Answers with the same pick and the same gain together; those that abstain are left out."""
     groups: dict[str | None, list[Recommendation]] = {}
     for answer in answers:
-        if answer.status != "abstained" and answer.label:
+        if answer.status.changes_production and answer.label:
             words = gain_words(answer.gain) if answer.gain else None
             groups.setdefault(words, []).append(answer)
     return groups

@@ -6,26 +6,32 @@ from collections.abc import Sequence
 
 from pipeline_tuner.analysis.evidence import BROKEN, described_failures, settled
 from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.report.decisions import DECISION_HEADER, action_words, decision_cells
 from pipeline_tuner.report.tables import Row, rows_of, text_table
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, interval_words, percent
 
 FEW = 5
 """Configurations outside the first goal that are still shown one by one."""
-WORDS = {"winner": "use", "tied": "tied, use", "abstained": "no answer yet; best guess"}
 
 
 def summary(recommendations: Sequence[Recommendation], results: Sequence[TrialResult]) -> str:
     """The recommendations with their intervals, then the configurations with trials and gain, as lines of text."""
     whole = settled(results)
-    parts = ["\n".join(_goal_lines(recommendation)) for recommendation in recommendations]
+    parts = [decision_table(recommendations)] if recommendations else []
+    parts += ["\n".join(_goal_lines(recommendation)) for recommendation in recommendations]
     if recommendations:
         parts.append(_table(recommendations[0], whole))
     return "\n\n".join([*parts, _counts(whole)])
 
 
+def decision_table(answers: Sequence[Recommendation]) -> str:
+    """One row per goal: what to do, the gain over what runs now, the regret bound, how sure, and what is as good."""
+    return text_table(list(DECISION_HEADER), [list(decision_cells(answer)) for answer in answers])
+
+
 def _goal_lines(answer: Recommendation) -> list[str]:
-    lines = [f"{answer.goal}: {WORDS[answer.status]} {answer.label or 'none'}"]
+    lines = [f"{answer.goal}: {action_words(answer)}"]
     if answer.estimate:
         lines.append(
             f"  value   {interval_words(answer.estimate, answer.unit)}, {percent(answer.estimate.confidence)} interval"

@@ -114,6 +114,6 @@ def _label_in(sweep: SweepSoFar, candidate: Candidate) -> str:
 def _points_at_change(selection: Selection, champion: str) -> bool:
     standing = next((s for s in selection.standings if s.label == champion), None)
     if standing is None:
-        return selection.status != "abstained"
+        return selection.status != "undecided"
     lost = standing.to_control is not None and standing.to_control.high < 1.0
-    return lost or (selection.status != "abstained" and champion not in selection.ties)
+    return lost or (selection.status != "undecided" and champion not in selection.ties)

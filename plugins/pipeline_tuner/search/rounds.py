@@ -7,7 +7,7 @@ random order. New candidates are measured once; repeats go to those that are not
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pipeline_tuner.analysis.estimates import search_selection
 from pipeline_tuner.analysis.evidence import Evidence, settled
@@ -18,7 +18,7 @@ from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.search.adaptive import Adaptive
 from pipeline_tuner.search.grid import Grid
-from pipeline_tuner.search.nightly import Nightly
+from pipeline_tuner.search.nightly import Nightly, champions
 from pipeline_tuner.search.one_at_a_time import OneAtATime
 from pipeline_tuner.search.presets import NamedList, Presets
 from pipeline_tuner.search.sobol import Sobol
@@ -142,7 +142,7 @@ def _worth_repeating(sweep: SweepSoFar, goal: str, selection: Selection, among: 
     if selection.best is None:
         return []
     has_blocks = selection.standing(selection.best).n >= sweep.options.budget.blocks
-    if selection.status != "abstained" and has_blocks:
+    if selection.status != "undecided" and has_blocks:
         return sweep.twins(selection.best) if _may_break_a_constraint(sweep, goal, selection.best) else []
     if has_blocks and not pays(sweep.options, sweep.earlier, selection.expected_loss, len(selection.next_labels) + 1):
         return []
@@ -196,11 +196,27 @@ def _finalists(sweep: SweepSoFar) -> list[Candidate]:
     }
     picks = {goal: _pick(sweep, selection) for goal, selection in selections.items()}
     labels = strategy_of(sweep.study, sweep.options).finals(sweep, selections, picks)
-    return [sweep.candidates[label] for label in labels if label in sweep.candidates]
+    found = [sweep.candidates[label] for label in labels if label in sweep.candidates]
+    return found if sweep.options.is_night else _with_references(sweep, picks, found)
+
+
+def _with_references(sweep: SweepSoFar, picks: Mapping[str, str | None], found: Sequence[Candidate]) -> list[Candidate]:
+    """The finalists, and what production runs with for each goal that has another pick: the first goal's come first."""
+    members = list(found)
+    known = {candidate.configuration_id for candidate in (*found, sweep.control)} | sweep.failed_configurations
+    for goal, reference in champions(sweep).items():
+        pick = sweep.candidates.get(picks.get(goal) or "")
+        if pick is None or reference.configuration_id in known | {pick.configuration_id}:
+            continue
+        known |= {reference.configuration_id}
+        planned = (c for c in sweep.candidates.values() if c.configuration_id == reference.configuration_id)
+        place = 1 if goal == sweep.options.primary_goal else len(members)
+        members.insert(place, next(planned, reference))
+    return members
 
 
 def _pick(sweep: SweepSoFar, selection: Selection) -> str | None:
-    if selection.status == "abstained":
+    if selection.status == "undecided":
         return selection.best
     return by_preference(sweep.study, [sweep.candidates[label] for label in selection.interchangeable])[0].label
 

@@ -89,6 +89,11 @@ class SweepSoFar:
         """Labels with a failure that is evidence: they are not asked again."""
         return frozenset(r.plan.label for r in self.earlier if r.status == "failed" and r.is_evidence)
 
+    @property
+    def failed_configurations(self) -> frozenset[str]:
+        """The identities of the configurations of `failed`."""
+        return frozenset(self.candidates[label].configuration_id for label in self.failed)
+
     @cached_property
     def fraction(self) -> float:
         """The part of the workload to explore on: all of it, unless a smaller one is seen to rank as the whole does."""
@@ -116,7 +121,9 @@ class SweepSoFar:
     def room(self) -> int:
         """The trials that this and later rounds may still plan, by the budget of trials and of minutes."""
         in_time = trials_in_time(self.options, self.earlier, self.history)
-        confirming = min(2 * self.options.budget.confirm_blocks, math.ceil(in_time / 2))
+        # Of the whole time: what is kept back must not shrink with every round.
+        whole = len(self.earlier) + in_time
+        confirming = min(2 * self.options.budget.confirm_blocks, math.ceil(whole / 2))
         return max(0, min(search_trials(self.options) - len(self.earlier), in_time - confirming))
 
     def generator(self, *salt: int) -> np.random.Generator:

@@ -39,7 +39,7 @@ class TrainingData:
             r for r in sweep.history if r.is_evidence and set(r.plan.configuration) <= set(sweep.study.space.parameters)
         ]
         here = [r for r in sweep.earlier if r.is_evidence]
-        past = past[-MAX_HISTORY:]
+        past = past[:MAX_HISTORY]
         results = past + here
         goal = goal or sweep.options.primary_goal
         numbers: dict[tuple[str, int], int] = {}

@@ -12,7 +12,7 @@ from pipeline_tuner.space import Scalar
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 
-SweepStatus = Literal["running", "recommended", "abstained", "failed"]
+SweepStatus = Literal["running", "recommended", "undecided", "failed"]
 
 
 @dataclass(frozen=True)

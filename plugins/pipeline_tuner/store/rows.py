@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
+from pipeline_tuner.recommendation import DecisionStatus
 from pipeline_tuner.store.schema import recommendation
 
 FOLLOWED = (
     recommendation.c.is_followed,
-    recommendation.c.status.in_(("winner", "tied")),
+    recommendation.c.status.in_([status for status in DecisionStatus if status.changes_production]),
     recommendation.c.configuration.is_not(None),
 )
 """Which recommendations production may follow."""

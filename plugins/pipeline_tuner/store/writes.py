@@ -271,6 +271,9 @@ def _recommendation_row(item: Recommendation) -> dict[str, Any]:
         "document": item.to_dict(),
         **_bounds("estimate", item),
         **_bounds("gain", item),
+        **_bounds("reference_gain", item),
+        "reference": item.reference,
+        "regret_bound": item.regret_bound,
     }
 
 

@@ -1,0 +1,115 @@
+"""The sentences that say why a decision was made. Made from typed evidence, and parsed by nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline_tuner.analysis.block_fit import MIN_BLOCKS
+from pipeline_tuner.recommendation import DecisionStatus
+from pipeline_tuner.wording import counted, gain_words, listed, percent
+
+if TYPE_CHECKING:
+    from pipeline_tuner.recommend import Answer
+
+
+def reason_of(answer: Answer) -> str:
+    """A few short sentences: the decision, the gain, and what is missing."""
+    said = {
+        DecisionStatus.BEST: _best,
+        DecisionStatus.TIED: _tied,
+        DecisionStatus.BETTER: _better,
+        DecisionStatus.KEEP: _keep,
+        DecisionStatus.UNDECIDED: _undecided,
+    }
+    parts = [said[answer.status](answer), _gain(answer), _explored(answer), _unknown(answer)]
+    return " ".join(part for part in parts if part)
+
+
+def _sure(answer: Answer) -> str:
+    return f"{percent(answer.confidence)} sure"
+
+
+def _best(answer: Answer) -> str:
+    rivals = len(answer.selection.standings) - 1
+    if not rivals:
+        return f"{answer.pick} is the only configuration left in the running."
+    others = "the other one" if rivals == 1 else f"all {rivals} others"
+    return f"{answer.pick} is better than {others} in the running ({_sure(answer)})."
+
+
+def _tied(answer: Answer) -> str:
+    same = answer.evidence.names_of(answer.pick or "")
+    if len(answer.selection.ties) == 1:
+        return f"{listed(same)} are the same configuration, and it is the best ({_sure(answer)})."
+    words = f"{listed(answer.ties)} tie: they can't be told apart"
+    words += f"; {listed(same)} are the same configuration" if len(same) > 1 else ""
+    how = "the study's preference" if answer.evidence.study.prefer else "the smallest change to the control"
+    if len(answer.selection.interchangeable) == 1:
+        how = "the estimate, as the only one that is sure enough"
+    zone = percent(answer.evidence.options.budget.indifference)
+    return f"{words}. {answer.pick} is picked by {how} (at most {zone} from the best, {_sure(answer)})."
+
+
+def _better(answer: Answer) -> str:
+    gain = answer.reference_gain
+    words = f"{answer.pick} is confirmed better than {_reference(answer)}"
+    said = f"{words}: {gain_words(gain)}" if gain and answer.reference != answer.evidence.control else words
+    return f"{said}; {_short_of_best(answer)}{_more(answer)}."
+
+
+def _keep(answer: Answer) -> str:
+    reference = _reference(answer)
+    bound = f"at most {percent(answer.regret_bound)} to gain" if answer.regret_bound is not None else "gain unknown"
+    return f"Nothing is shown to be better than {reference}: keep it ({bound}, {_sure(answer)}){_more(answer)}."
+
+
+def _undecided(answer: Answer) -> str:
+    if answer.is_alone:
+        return "Undecided: only one configuration was planned, there is nothing to compare it with."
+    if answer.contradicts and answer.gain is not None:
+        return f"Undecided: {answer.pick} led the search, but the confirmation found {gain_words(answer.gain)}."
+    standing = answer.selection.standing(answer.evidence.namesakes[answer.pick or ""])
+    if standing.n < MIN_BLOCKS:
+        return f"Undecided: {answer.pick} has {counted(standing.n, 'block')}, at least {MIN_BLOCKS} are needed."
+    if answer.reference is None:
+        return f"Undecided: {answer.pick} leads, but what production runs now was not measured{_more(answer)}."
+    return f"Undecided: {answer.pick} leads, but was not confirmed against {_reference(answer)}{_more(answer)}."
+
+
+def _reference(answer: Answer) -> str:
+    if answer.reference == answer.evidence.control:
+        return f"the control {answer.reference}"
+    return f"{answer.reference}, which runs now"
+
+
+def _short_of_best(answer: Answer) -> str:
+    if answer.regret_bound is None:
+        return "how far it is from the best is not known"
+    return f"at most {percent(answer.regret_bound)} short of the best of the finalists"
+
+
+def _more(answer: Answer) -> str:
+    more = answer.selection.more_trials
+    return f"; about {counted(more, 'more trial')} would tell which is best" if more else ""
+
+
+def _gain(answer: Answer) -> str:
+    if answer.label == answer.evidence.control:
+        return "It is the control: nothing needs to change."
+    if answer.evidence.is_control_of_another_kind:
+        return f"The control {answer.evidence.control} is no candidate for this goal: no gain over it is stated."
+    if answer.gain is None:
+        return "It was not confirmed in fresh blocks, so no gain is stated."
+    return f"Confirmed at {gain_words(answer.gain)} in {counted(answer.gain.n, 'fresh block')}."
+
+
+def _explored(answer: Answer) -> str:
+    explored = len(answer.evidence.running) - len(answer.selection.standings)
+    if explored <= 0:
+        return ""
+    return f"{counted(explored, 'more configuration')} measured in exploring did not come to the final."
+
+
+def _unknown(answer: Answer) -> str:
+    missing = answer.evidence.unmeasured
+    return f"Nothing is known of {listed(missing)}." if missing else ""

@@ -1,0 +1,37 @@
+"""The decisions of a sweep as rows: one per goal, equal on the terminal and in the written analysis."""
+
+from __future__ import annotations
+
+from pipeline_tuner.recommendation import DecisionStatus, Recommendation
+from pipeline_tuner.wording import interval_words, percent
+
+DECISION_HEADER = ("goal", "do this", "than what you run now", "at most short of the best", "sure", "as good")
+
+
+def decision_cells(answer: Recommendation) -> tuple[str, str, str, str, str, str]:
+    """One goal's row, in the order of DECISION_HEADER."""
+    return (
+        answer.goal,
+        action_words(answer),
+        _gain_words(answer),
+        percent(answer.regret_bound) if answer.regret_bound is not None else "not known",
+        percent(answer.confidence) if answer.status is not DecisionStatus.UNDECIDED else "",
+        ", ".join(label for label in answer.ties if label != answer.label),
+    )
+
+
+def action_words(answer: Recommendation) -> str:
+    """What to do: `use X`, `keep X`, or that nothing is decided."""
+    if answer.status is DecisionStatus.UNDECIDED:
+        return f"undecided (best guess: {answer.label})" if answer.label else "undecided"
+    if answer.status is DecisionStatus.KEEP or answer.label == answer.reference:
+        return f"keep {answer.label}"
+    return f"use {answer.label}"
+
+
+def _gain_words(answer: Recommendation) -> str:
+    if answer.label is not None and answer.label == answer.reference:
+        return "it is what you run"
+    if answer.reference_gain is None or answer.status is DecisionStatus.UNDECIDED:
+        return "not confirmed"
+    return interval_words(answer.reference_gain, "x")
