@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline_tuner.exceptions import ConfigurationError
-from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.recommendation import DecisionStatus, Recommendation
 from pipeline_tuner.store import Store
 from pipeline_tuner.sweep import sweep_options
 
@@ -35,7 +35,9 @@ def recommended(results, compress):
         study = settings.load_named_study(compress())
         with Store(results) as store:
             store.start_sweep(study, sweep_options(study, "s1"), dag_id="tune_compress", run_id="r")
-            item = Recommendation("size", status, "small", configuration, confidence=0.95, validity=validity or {})
+            item = Recommendation(
+                "size", DecisionStatus(status), "small", configuration, confidence=0.95, validity=validity or {}
+            )
             store.record_recommendations("s1", "compress", [item], valid_days=valid_days)
 
     return store_one

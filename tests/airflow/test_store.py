@@ -20,7 +20,7 @@ from compress_study import COMPRESS
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.store.describe import describe_tables
 from pipeline_tuner.store.migrate import alembic_config
@@ -64,7 +64,7 @@ def measured(trial, value=10.0):
 def recommendation(status="best", label="small", level=9):
     return Recommendation(
         goal="size",
-        status=status,
+        status=DecisionStatus(status),
         label=label,
         configuration={"level": level, "mode": "good"},
         estimate=Interval(5, 4, 6, 0.95, 5),

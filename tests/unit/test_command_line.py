@@ -72,7 +72,7 @@ def test_plan_refuses_an_unknown_strategy(study_file, capsys):
 def test_report_from_a_file(sweep_file, tmp_path, capsys):
     assert main(["study", "report", str(sweep_file), "--folder", str(tmp_path / "out")]) == 0
     assert "throughput: use copy" in capsys.readouterr().out
-    assert "use **copy**" in (tmp_path / "out" / "sweep-1" / "analysis.md").read_text()
+    assert "| use copy |" in (tmp_path / "out" / "sweep-1" / "analysis.md").read_text()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"sweep": {}, "trials": []}'])

@@ -14,7 +14,7 @@ from pipeline_tuner.analysis.payback import payback
 from pipeline_tuner.analysis.promotion import decide
 from pipeline_tuner.analysis.validity import Envelope, measured_envelope
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
 
 STUDY = planted_study()
 CONFIGURATIONS = {c.label: c.configuration for c in STUDY.preset_candidates}
@@ -66,7 +66,7 @@ def answer(status="best", gain=(1.2, 1.1, 1.3), label="copy", ties=()):
     interval = Interval(*gain, 0.95, 5) if gain else None
     evidence = {name: {"configuration": CONFIGURATIONS[name]} for name in CONFIGURATIONS}
     return Recommendation(
-        "throughput", status, label, CONFIGURATIONS[label], gain=interval, ties=ties, evidence=evidence
+        "throughput", DecisionStatus(status), label, CONFIGURATIONS[label], gain=interval, ties=ties, evidence=evidence
     )
 
 

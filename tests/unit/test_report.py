@@ -54,7 +54,7 @@ def section(text, title):
 
 def test_every_part_of_the_seed_is_there_and_true(report):
     text = report.read_text()
-    assert "use **copy 16**" in section(text, "Recommendation")
+    assert "| use copy 16 |" in section(text, "Recommendation")
     assert re.search(r"duration\\_s \| 10[\d.]* s \| 6[\d.]* s \| 0\.6\dx", section(text, "Results"))
     assert section(text, "Comparison").count("\n|") == 7
     assert "method matters: copy rather than jdbc" in section(text, "Key findings")
@@ -196,7 +196,10 @@ def test_no_recommendation_is_refused(tmp_path):
 def test_summary_for_a_terminal():
     results = sweep()
     text = summary(recommend(STUDY, OPTIONS, results), results)
-    assert text.startswith("throughput: use copy 16")
+    header, _, first = text.splitlines()[:3]
+    assert header.split("  ")[0] == "goal"
+    assert re.match(r"throughput +use copy 16 +1\.\d+ \(1\.\d+ to 1\.\d+\) x +[\d.]+% +95%", first)
+    assert "\nthroughput: use copy 16\n" in text
     assert re.search(r"value +16,\d00 \(1\d,\d00 to 1\d,\d00\) rows/s, 95% interval", text)
     assert "35 of 35 trials measured, none failed" in text
     assert max(map(len, text.splitlines())) < 240

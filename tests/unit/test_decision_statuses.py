@@ -1,0 +1,157 @@
+"""What is decided for a goal where no single best can be named, and how often that is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from tests.unit.planted import planted_options, planted_study, planted_sweep
+
+from pipeline_tuner.nights import Champion
+from pipeline_tuner.recommend import recommend
+from pipeline_tuner.recommendation import DecisionStatus, Recommendation
+from pipeline_tuner.report.decisions import DECISION_HEADER, decision_cells
+from pipeline_tuner.search.rounds import plan_confirmation
+
+STUDY = planted_study(
+    presets={
+        "balanced": {},
+        "wide": {"partitions": 32},
+        "copy": {"method": "copy"},
+        "copy_4": {"method": "copy", "partitions": 4},
+    }
+)
+OPTIONS = planted_options(STUDY)
+CONFIGURATIONS = {c.label: c.configuration for c in STUDY.preset_candidates}
+CLOSE = {"balanced": 50.0, "wide": 55.0, "copy": 7.0, "copy_4": 7.1}
+"""Two that can't be told apart, seven times as fast as the control."""
+
+
+def champion(label):
+    return Champion(label=label, configuration=dict(CONFIGURATIONS[label]), source="promoted")
+
+
+def decided(durations, *, confirmed, reference=None, **planted) -> Recommendation:
+    champions = {"throughput": champion(reference)} if reference else {}
+    options = OPTIONS.model_copy(update={"champions": champions})
+    results = planted_sweep(durations, CONFIGURATIONS, control="balanced", confirmed=confirmed, **planted)
+    return recommend(STUDY, options, results)[0]
+
+
+def test_leaders_that_cant_be_told_apart_are_better_than_the_reference():
+    answer = decided(CLOSE, confirmed=("balanced", "copy", "copy_4"), noise=0.1, blocks=3, seed=1)
+    assert answer.status in (DecisionStatus.BETTER, DecisionStatus.TIED, DecisionStatus.BEST)
+    assert answer.label in ("copy", "copy_4")
+    assert answer.reference == "balanced"
+    assert 4 < answer.reference_gain.low < 7.1 < answer.reference_gain.high < 12
+    assert 0 < answer.regret_bound < 2
+
+
+def test_a_reference_that_is_the_best_is_kept():
+    truth = {"balanced": 10.0, "wide": 10.2, "copy": 10.1, "copy_4": 30.0}
+    found = [decided(truth, confirmed=tuple(CLOSE), noise=0.1, seed=seed) for seed in range(10)]
+    kept = [answer for answer in found if answer.status is DecisionStatus.KEEP]
+    assert len(kept) >= 6
+    assert {answer.label for answer in kept} == {"balanced"}
+    assert all(answer.regret_bound is not None and not answer.status.changes_production for answer in kept)
+
+
+def test_a_reference_that_is_five_times_worse_is_left_after_three_blocks():
+    for seed in range(10):
+        answer = decided(
+            {**CLOSE, "balanced": 35.0}, confirmed=("balanced", "copy", "copy_4"), noise=0.1, blocks=3, seed=seed
+        )
+        assert answer.status.changes_production, answer.reason
+
+
+def test_what_runs_now_is_the_reference():
+    answer = decided({**CLOSE, "wide": 8.5}, confirmed=("balanced", "wide", "copy"), reference="wide", noise=0.02)
+    assert answer.reference == "wide"
+    assert answer.reference_gain.value == pytest.approx(8.5 / 7, rel=0.1)
+    assert answer.gain.value == pytest.approx(50 / 7, rel=0.1)
+
+
+def test_a_pick_that_is_worse_than_what_runs_now_is_not_followed():
+    search = [
+        r for r in planted_sweep(CLOSE, CONFIGURATIONS, control="balanced", noise=0.01) if r.plan.phase == "search"
+    ]
+    turned = {"balanced": 50.0, "copy": 14.0, "copy_4": 7.0, "wide": 55.0}
+    fresh = planted_sweep(turned, CONFIGURATIONS, control="balanced", confirmed=("balanced", "copy", "copy_4"))
+    options = OPTIONS.model_copy(update={"champions": {"throughput": champion("copy_4")}})
+    answer = recommend(STUDY, options, [*search, *(r for r in fresh if r.plan.phase == "confirm")])[0]
+    assert (answer.label, answer.reference) == ("copy_4", "copy_4")
+
+
+def test_unmeasured_production_is_no_reference():
+    elsewhere = Champion(
+        label="mine", configuration=dict(CONFIGURATIONS["copy"]) | {"partitions": 16}, source="promoted"
+    )
+    options = OPTIONS.model_copy(update={"champions": {"throughput": elsewhere}})
+    results = planted_sweep(
+        CLOSE, CONFIGURATIONS, control="balanced", blocks=3, noise=0.2, confirmed=("balanced", "copy")
+    )
+    answer = recommend(STUDY, options, results)[0]
+    assert (answer.reference, answer.reference_gain) == (None, None)
+    assert answer.status not in (DecisionStatus.BETTER, DecisionStatus.KEEP)
+
+
+def test_the_confirmation_measures_pick_reference_and_control_side_by_side():
+    options = OPTIONS.model_copy(update={"champions": {"throughput": champion("wide")}, "goals": ("throughput",)})
+    results = planted_sweep(CLOSE, CONFIGURATIONS, control="balanced", blocks=3, noise=0.01)
+    plans = plan_confirmation(STUDY, options, results)
+    blocks = {plan.block: set() for plan in plans}
+    for plan in plans:
+        blocks[plan.block].add(plan.label)
+    assert len(blocks) >= 3
+    for labels in blocks.values():
+        assert {"balanced", "wide"} <= labels
+        assert labels & {"copy", "copy_4"}
+
+
+def test_configurations_that_are_the_same_are_rarely_called_better():
+    same = dict.fromkeys(CLOSE, 10.0)
+    found = [decided(same, confirmed=tuple(CLOSE), noise=0.1, seed=seed) for seed in range(100)]
+    better = sum(answer.status is DecisionStatus.BETTER for answer in found)
+    assert better <= 5 + 2 * 2.2, f"{better} of 100"
+
+
+def test_the_true_regret_rarely_exceeds_the_bound():
+    truth = {"balanced": 10.0, "wide": 9.0, "copy": 8.0, "copy_4": 8.4}
+    missed = said = 0
+    for seed in range(100):
+        answer = decided(truth, confirmed=tuple(truth), noise=0.1, blocks=3, seed=seed)
+        if answer.regret_bound is not None and answer.status is not DecisionStatus.UNDECIDED:
+            said += 1
+            missed += truth[answer.label] / min(truth.values()) - 1 > answer.regret_bound + 1e-9
+    assert said > 50
+    assert missed <= 0.05 * said + 2 * (0.05 * said) ** 0.5
+
+
+def test_a_lost_or_repeated_confirmation_changes_no_other_answer():
+    results = planted_sweep(CLOSE, CONFIGURATIONS, control="balanced", confirmed=("balanced", "copy"), noise=0.02)
+    whole = recommend(STUDY, OPTIONS, results)[0]
+    lost = [replace(r, status="running", metrics={}, measurement=None) if r is results[-1] else r for r in results]
+    again = recommend(STUDY, OPTIONS, lost)[0]
+    assert (again.status, again.label) == (whole.status, whole.label)
+    assert recommend(STUDY, OPTIONS, results[::-1])[0].label == whole.label
+
+
+def test_a_decision_survives_json_and_former_documents_are_read():
+    answer = decided(CLOSE, confirmed=("balanced", "copy"), noise=0.02)
+    document = json.loads(json.dumps(answer.to_dict()))
+    assert Recommendation.from_dict(document).reference_gain == answer.reference_gain
+    former = {key: document[key] for key in document if key not in ("reference", "reference_gain", "regret_bound")}
+    assert Recommendation.from_dict(former | {"status": "winner"}).status is DecisionStatus.BEST
+    assert Recommendation.from_dict(former | {"status": "abstained"}).status is DecisionStatus.UNDECIDED
+
+
+def test_each_status_reads_as_something_to_do():
+    answer = decided(CLOSE, confirmed=("balanced", "copy", "copy_4"), noise=0.1, blocks=3, seed=1)
+    cells = dict(zip(DECISION_HEADER, decision_cells(answer), strict=True))
+    assert cells["do this"] == f"use {answer.label}"
+    assert "x" in cells["than what you run now"]
+    assert cells["at most short of the best"].endswith("%")
+    kept = replace(answer, status=DecisionStatus.KEEP, label="balanced")
+    assert decision_cells(kept)[1:3] == ("keep balanced", "it is what you run")
+    assert decision_cells(replace(answer, status=DecisionStatus.UNDECIDED))[1].startswith("undecided")
