@@ -14,9 +14,9 @@ from airflow.sdk.exceptions import TaskDeferred
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.operators.base import JobOperator, result_of, trial_folder
-from pipeline_tuner.operators.configuration import Choice
 from pipeline_tuner.operators.production import conclude_production
 from pipeline_tuner.operators.trials import conclude_trial, known_sweep, trial_arguments
+from pipeline_tuner.production import Choice
 from pipeline_tuner.runners import TrialFailedError, TrialRun, runner_for
 from pipeline_tuner.study import Study
 from pipeline_tuner.trial import TrialPlan, TrialResult

@@ -10,7 +10,8 @@ from airflow.sdk.exceptions import AirflowException
 
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.operators.configuration import Choice, choose_configuration
+from pipeline_tuner.operators.configuration import choose_configuration
+from pipeline_tuner.production import Choice
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.study import Study
 from pipeline_tuner.trial import TrialPlan, TrialResult

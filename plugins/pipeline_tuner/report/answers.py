@@ -188,7 +188,7 @@ def _standing(row: Row, pick: str) -> str:
 
 
 def _earlier_rows(story: Story, columns: Sequence[str]) -> list[list[str]]:
-    """The best configuration of earlier sweeps of the same workload and machine, whether in this one or not."""
+    """The best configuration of earlier sweeps of the same workload and machine, under its newest name."""
     gains = earlier_gains(story.study, story.main.goal, story.history, story.options.budget.confidence)
     if not gains:
         return []
@@ -198,7 +198,7 @@ def _earlier_rows(story: Story, columns: Sequence[str]) -> list[list[str]]:
     figures = [with_unit(medians[name], metric_unit(name)) if name in medians else "" for name in columns]
     sweeps = counted(len({result.plan.sweep_id for result in trials}), "earlier sweep")
     bounds = f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f})"
-    return [[f"best so far: {trials[-1].plan.label}", f"{len(trials)}", *figures, bounds, sweeps]]
+    return [[f"best so far: {trials[0].plan.label}", f"{len(trials)}", *figures, bounds, sweeps]]
 
 
 def _drift_words(story: Story) -> str:

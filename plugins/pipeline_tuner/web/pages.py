@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pipeline_tuner.analysis.comparison import MetricComparison
 from pipeline_tuner.analysis.comparison import compare as compare_metric
 from pipeline_tuner.analysis.validity import Envelope
+from pipeline_tuner.production import Choice
 from pipeline_tuner.store.page_reads import PAGE_SIZE, SORTABLE, Row
 from pipeline_tuner.store.records import LastSeen
 from pipeline_tuner.study import StrategyName
@@ -18,7 +19,7 @@ from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.charts import polyline
 from pipeline_tuner.web.insights import insights_of
 from pipeline_tuner.web.night_chart import NightChart, night_chart
-from pipeline_tuner.web.production import InProduction, in_production
+from pipeline_tuner.web.production import in_production
 from pipeline_tuner.web.rendering import analysis_html, page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
 from pipeline_tuner.web.sweeps import readable_sweep
@@ -34,7 +35,7 @@ def studies(request: Request, user: User) -> HTMLResponse:
     sweeps = page_reads().studies(readable_dags(user))
     names = [row["study"] for row in sweeps]
     recommendations = _by_study(_held(page_reads().newest_recommendations(names)))
-    running: dict[tuple[str, str], InProduction] = {}
+    running: dict[tuple[str, str], Choice] = {}
     for name, rows in recommendations.items():
         running |= in_production(name, [row["goal"] for row in rows])
     return render(
