@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 PYTESTS_OWN = "PYTEST_CURRENT_TEST"
+THIRD_PARTIES = ("AIRFLOW_CTX_", "KMP_", "_AIRFLOW", "SPARK_", "PYSPARK_")
+"""Variables that Airflow sets for a task that runs in this process, and compiled libraries when they are loaded: they
+are taken back, and no test is blamed for them. So are signal handlers."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """SIGALRM is not among them: the time limit of a test uses it."""
 
@@ -30,12 +33,11 @@ class ProcessState:
         return cls(environment, os.getcwd(), {number: signal.getsignal(number) for number in SIGNALS}, tuple(sys.path))
 
     def changes_until(self, later: ProcessState) -> list[str]:
-        """What differs later, by name; values may be secrets."""
-        names = {*self.environment, *later.environment}
+        """What our own code left different, by name; values may be secrets."""
+        names = {n for n in (*self.environment, *later.environment) if not n.startswith(THIRD_PARTIES)}
         changed = sorted(n for n in names if self.environment.get(n) != later.environment.get(n))
         if self.folder != later.folder:
             changed.append("working folder")
-        changed += [number.name for number in SIGNALS if self.handlers[number] != later.handlers[number]]
         return changed
 
     def restore(self) -> None:
