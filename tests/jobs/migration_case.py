@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from tests.jobs.job_variables import set_variable
 
 from pipeline_jobs import contract
 from pipeline_jobs.migration.job import run
@@ -67,7 +68,8 @@ class Case:
 
     def run(self, configuration: dict[str, Any], workload: dict[str, Any], **more: Any) -> Measurement:
         """Run the job in this process, and read its measurement as the operator does."""
-        os.environ |= self.environment
+        for name, value in self.environment.items():
+            set_variable(name, value)
         begun = datetime.now(UTC)
         path, measurement = self.write_config(configuration, workload, **more), self.folder / "measurement.json"
         measurement.unlink(missing_ok=True)
