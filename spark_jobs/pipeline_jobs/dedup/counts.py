@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
-from pyspark.sql import DataFrame, Observation
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from pipeline_jobs.dedup.options import Rule
@@ -59,8 +60,24 @@ class Counter:
             F.count(F.lit(1)).alias("rows"),
             F.count_if(dropped).alias("dropped"),
             F.count_if(no_time).alias("null_timestamps"),
-            F.max(rule.timestamp).cast("string").alias("newest"),
+            self._newest(records).cast("string").alias("newest"),
         )
+
+    def _newest(self, records: DataFrame) -> Column:
+        """The largest timestamp of the records that take part and do not lie beyond the run's own clock.
+
+        A record of the year 9999 would otherwise hide all that come after it.
+        """
+        rule, kind = self._rule, records.schema[self._rule.timestamp].dataType.simpleString()
+        counts = ~(any_null(rule.key) & F.lit(rule.null_keys == "drop"))
+        now = datetime.now(UTC)
+        if kind == "timestamp":
+            counts &= F.col(rule.timestamp) <= F.lit(now)
+        elif kind == "timestamp_ntz":
+            counts &= F.col(rule.timestamp) <= F.lit(now.isoformat(sep=" ")[:26]).cast(kind)
+        elif kind == "date":
+            counts &= F.col(rule.timestamp) <= F.lit(now.date())
+        return F.max(F.when(counts, F.col(rule.timestamp)))
 
     def on_latest(self, latest: DataFrame) -> DataFrame:
         """Count the keys, ties and deletes."""

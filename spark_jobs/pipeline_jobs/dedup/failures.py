@@ -22,18 +22,29 @@ MEMORY_SIGNS = (
 
 MESSAGES = (
     (
+        r"CSV header does not conform to the schema\.\s+Header: (.*?)\s+Schema: (.*?)\s+Expected: .*?"
+        r"\s+CSV file: (\S+)",
+        "the file {2} has the columns {0}, source.schema has {1}: give the schema in the file's order",
+    ),
+    (
+        r"(?:FAILED_READ_FILE|CANNOT_MERGE_SCHEMAS|Failed merging schema)[\s\S]*?"
+        r"(?:Failed to merge|incompatible data types) (.*)",
+        "the files of the source don't have one schema: {0}; write them with one type per column",
+    ),
+    (
         r"COLUMN_DATA_TYPE_MISMATCH\][\s\S]*?file (\S+?)\.\s[\s\S]*?column \[(.*?)\]\."
         r" Expected Spark type (.+?), actual Parquet type (\w+)",
         "the file {0} has {3} in column {1}, where {2} is expected: mend source.schema or the file",
     ),
     (
         r"reading file (\S+?)\.\s[\s\S]*?MALFORMED_RECORD_IN_PARSING[\s\S]*?record parsing: (.*?)\.?\n",
-        "the file {0} has a record that can't be read; what could be is {1}: mend it, or set source.options.mode to "
-        "DROPMALFORMED",
+        "the file {0} has a record that can't be read; what could be is {1}: mend the record. JSON whose records take "
+        "several lines needs source.options.multiLine true",
     ),
     (
         r"MALFORMED_RECORD_IN_PARSING[\s\S]*?Malformed records are detected in record parsing: (.*?)\.?\n",
-        "the source has a record that can't be read: {0}; mend it, or set source.options.mode to DROPMALFORMED",
+        "the source has a record that can't be read: {0}; mend the record. JSON whose records take several lines needs "
+        "source.options.multiLine true",
     ),
     (
         r"(?:CANNOT_READ_FILE_FOOTER|FAILED_READ_FILE[.\w]*)[\s\S]*?(?:file|File):? ?(\S+?)[.,]?\s",
@@ -50,7 +61,7 @@ MESSAGES = (
 """Patterns of Spark's texts, and ours."""
 
 
-class OutOfMemory(JobError):
+class OutOfMemoryError(JobError):
     """The configuration needs more memory than it has."""
 
     kind = "out_of_memory"
@@ -63,7 +74,7 @@ def explained(error: Exception, configuration: Mapping[str, Any]) -> Exception:
     text = f"{error}\n{getattr(error, 'java_exception', None) or ''}\n"
     sign = next((sign for sign in MEMORY_SIGNS if sign in text), None)
     if sign:
-        return OutOfMemory(f"out of memory at {_memory(configuration)} ({sign})")
+        return OutOfMemoryError(f"out of memory at {_memory(configuration)} ({sign})")
     for pattern, message in MESSAGES:
         found = re.search(pattern, text)
         if found:

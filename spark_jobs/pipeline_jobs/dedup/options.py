@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
@@ -12,6 +13,10 @@ FORMATS = ("parquet", "json", "csv", "jdbc", "iceberg")
 STRATEGIES = ("auto", "window", "max_by", "salted", "semi_join", "seed")
 TARGETS = ("postgresql", "parquet", "redshift", "none")
 LISTS = ("key", "tie_breakers")
+OTHER_OPTIONS = ("source", "target", "name", "data", "folder", "generator")
+"""Workload options that are not part of the rule."""
+LOSING_MODES = ("DROPMALFORMED", "PERMISSIVE")
+"""Modes of Spark's readers that lose records or values without a word."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,11 @@ class Source:
 
     def __post_init__(self) -> None:
         _one_of("source.format", self.format, FORMATS)
+        mode = str(next((value for name, value in self.options.items() if name.lower() == "mode"), "FAILFAST"))
+        if mode.upper() in LOSING_MODES:
+            raise BadConfigurationError(
+                f"source.options.mode is {mode}, which loses records without counting them: leave it out"
+            )
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,7 @@ class DedupOptions:
 def dedup_options(config: TrialConfig) -> DedupOptions:
     """The options in a trial's configuration. Raises BadConfigurationError naming option and value."""
     workload = dict(config.workload)
+    refuse_unknown(workload, (*_names(Rule), *OTHER_OPTIONS), "workload option")
     source, target = workload.get("source"), workload.get("target", {})
     return DedupOptions(
         rule=_built(Rule, {name: workload[name] for name in _names(Rule) if name in workload}, "workload option "),
@@ -136,6 +147,17 @@ def dedup_options(config: TrialConfig) -> DedupOptions:
         tuning=_built(Tuning, _knobs(config.configuration), "parameter "),
         source=_built(Source, source, "workload option source.") if source else None,
     )
+
+
+def refuse_unknown(values: Mapping[str, Any], known: Sequence[str], what: str) -> None:
+    """Raises BadConfigurationError naming each unknown option with the nearest known one."""
+    problems = []
+    for name in values:
+        if name not in known:
+            near = get_close_matches(str(name), known, 1, 0.6)
+            problems.append(f"{name} (did you mean {near[0]}?)" if near else str(name))
+    if problems:
+        raise BadConfigurationError(f"{what} {', '.join(problems)}: no such option; there are {', '.join(known)}")
 
 
 def _knobs(configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,9 +169,7 @@ def _names(kind: type) -> list[str]:
 
 
 def _built(kind: Any, values: Mapping[str, Any], what: str) -> Any:
-    unknown = set(values) - set(_names(kind))
-    if unknown:
-        raise BadConfigurationError(f"{what}{', '.join(sorted(unknown))}: no such option")
+    refuse_unknown(values, _names(kind), what.strip())
     missing = {part.name for part in fields(kind) if part.default is MISSING and part.default_factory is MISSING}
     missing -= set(values)
     if missing:

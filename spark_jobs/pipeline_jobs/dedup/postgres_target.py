@@ -78,7 +78,12 @@ class PostgresTarget:
     def bookmark(self) -> str | None:
         """The largest timestamp of the runs so far, None before the first."""
         with self._connection.cursor() as cursor:
-            cursor.execute(f"SELECT newest FROM {BOOKMARKS} WHERE job = %s", (self._target.bookmark,))
+            # A bookmark speaks about one table: where that was dropped or restored, everything is read again.
+            cursor.execute(
+                f"SELECT newest FROM {BOOKMARKS} WHERE job = %s "
+                "AND coalesce(target_oid, %s::regclass::oid) = %s::regclass::oid",
+                (self._target.bookmark, self._table, self._table),
+            )
             row = cursor.fetchone()
         return row[0] if row else None
 
@@ -125,11 +130,18 @@ class PostgresTarget:
         unique = f"UNIQUE NULLS NOT DISTINCT ({identifiers(self._rule.key)})"
         with self._connection.cursor() as cursor:
             cursor.execute("SET client_min_messages = warning")
-            cursor.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({', '.join(columns)}, {unique})")
+            try:
+                cursor.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({', '.join(columns)}, {unique})")
+            except errors.InsufficientPrivilege as error:
+                raise BadConfigurationError(
+                    f"{first_line(error)}: the job makes a staging table beside {self._target.table}; "
+                    "GRANT CREATE ON SCHEMA to its role"
+                ) from None
             cursor.execute(
                 f"CREATE TABLE IF NOT EXISTS {BOOKMARKS} (job text PRIMARY KEY, target text NOT NULL, "
                 "newest text NOT NULL, moved_at timestamptz NOT NULL DEFAULT now())"
             )
+            cursor.execute(f"ALTER TABLE {BOOKMARKS} ADD COLUMN IF NOT EXISTS target_oid bigint")
             self._check_columns(cursor)
             self._drop_left_over(cursor)
             extra = f"{DELETED} boolean NOT NULL, {ATTEMPT} bigint NOT NULL"
@@ -144,8 +156,25 @@ class PostgresTarget:
         cursor.execute(f"SELECT * FROM {self._table} LIMIT 0")
         there = {part.name for part in cursor.description or ()}
         missing = [name for name in self._schema.names if name not in there]
+        self._check_widths(cursor)
         if missing:
             raise BadConfigurationError(f"table {self._target.table} has no column {', '.join(missing)}: add it")
+
+    def _check_widths(self, cursor: Cursor) -> None:
+        """Refuse columns of the target that would round, cut or move what comes."""
+        cursor.execute(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+            "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+            (self._table,),
+        )
+        theirs = dict(cursor.fetchall())
+        for part in self._schema:
+            ours = postgres_type(part.dataType).split(" COLLATE")[0]
+            if part.name in theirs and not holds(theirs[part.name], ours):
+                raise BadConfigurationError(
+                    f"table {self._target.table} has column {part.name} of type {theirs[part.name]}, which can't hold "
+                    f"every {ours} of the source: ALTER its type to {ours}"
+                )
 
     def _drop_left_over(self, cursor: Cursor) -> None:
         """Staging tables of runs that were killed: their lock is gone, so they are too."""
@@ -209,9 +238,10 @@ class PostgresTarget:
     def _move_bookmark(self, cursor: Cursor, newest: str | None) -> None:
         if self._target.bookmark and newest is not None:
             cursor.execute(
-                f"INSERT INTO {BOOKMARKS} AS b (job, target, newest) VALUES (%s, %s, %s) "
-                "ON CONFLICT (job) DO UPDATE SET target = excluded.target, newest = excluded.newest, moved_at = now()",
-                (self._target.bookmark, self._target.table, newest),
+                f"INSERT INTO {BOOKMARKS} (job, target, newest, target_oid) VALUES (%s, %s, %s, %s::regclass::oid) "
+                "ON CONFLICT (job) DO UPDATE SET target = excluded.target, newest = excluded.newest, "
+                "target_oid = excluded.target_oid, moved_at = now()",
+                (self._target.bookmark, self._target.table, newest, self._table),
             )
 
 
@@ -226,6 +256,14 @@ def drop_table(uri: str, table: str) -> None:
         connection.close()
 
 
+JSON_OPTIONS = {
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+    "ignoreNullFields": "false",
+}
+"""Every microsecond and every NULL of a nested value: two keys must not become one."""
+
+
 def qualified(table: str) -> str:
     """`schema.table` or `table`, quoted."""
     return ".".join(map(identifier, table.split(".", 1)))
@@ -238,11 +276,35 @@ def postgres_type(kind: DataType) -> str:
     return TYPES.get(kind.simpleString(), "jsonb")
 
 
+ALIASES = {"timestamptz": "timestamp with time zone", "timestamp": "timestamp without time zone"}
+WIDER: dict[str, tuple[str, ...]] = {
+    "smallint": ("integer", "bigint", "numeric", "real", "double precision"),
+    "integer": ("bigint", "numeric", "double precision"),
+    "bigint": ("numeric",),
+    "real": ("double precision",),
+}
+NARROWING = ("smallint", "integer", "bigint", "real", "numeric", "date", "timestamp", "time", "character", "double")
+"""First words of the types that PostgreSQL casts to by rounding, cutting or moving."""
+
+
+def holds(theirs: str, ours: str) -> bool:
+    """Whether a column of the target's type holds every value of ours; types that PostgreSQL checks itself do."""
+    ours = ALIASES.get(ours, ours)
+    if theirs == ours or theirs in WIDER.get(ours, ()) or theirs.startswith(("text", "character varying")):
+        return True
+    if theirs.startswith("numeric(") and ours.startswith("numeric("):
+        (p, s), (q, r) = (tuple(map(int, kind[8:-1].split(","))) for kind in (theirs, ours))
+        return p - s >= q - r and s >= r
+    if theirs == "numeric":
+        return ours.startswith("numeric")
+    return not theirs.startswith(NARROWING)
+
+
 def as_copied(rows: DataFrame, name: str) -> Column:
     """A column in the form that COPY reads."""
     kind = rows.schema[name].dataType
     if kind.simpleString() == "binary":
         return F.concat(F.lit("\\x"), F.lower(F.hex(name))).alias(name)
     if postgres_type(kind) == "jsonb":
-        return F.to_json(name).alias(name)
+        return F.to_json(name, JSON_OPTIONS).alias(name)
     return F.col(name)

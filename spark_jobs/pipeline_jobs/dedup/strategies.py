@@ -162,6 +162,7 @@ def is_orderable(kind: DataType) -> bool:
 
 def check_columns(records: DataFrame, rule: Rule) -> None:
     """Refuse, in one message, a source that the rule can't be applied to. Raises BadConfigurationError."""
+    _refuse_names(records.columns)
     missing = [name for name in (*rule.key, *rule.declared) if name not in records.columns]
     if missing:
         raise BadConfigurationError(
@@ -190,3 +191,23 @@ def _check_condition(records: DataFrame, condition: str) -> None:
 
 def _type(records: DataFrame, name: str) -> str:
     return records.schema[name].dataType.simpleString()
+
+
+RESERVED = (TIED, DELETED, RANK, WINNER, "_attempt")
+MAX_NAME_BYTES = 63
+
+
+def _refuse_names(columns: list[str]) -> None:
+    """Raises BadConfigurationError for names that the job or PostgreSQL can't keep apart."""
+    for name in columns:
+        if name in RESERVED:
+            raise BadConfigurationError(
+                f"the source has a column {name}, a name that this job uses: rename it in a view"
+            )
+        if len(name.encode()) > MAX_NAME_BYTES:
+            raise BadConfigurationError(
+                f"the source has the column {name} of {len(name.encode())} bytes: rename it, PostgreSQL's names have "
+                f"{MAX_NAME_BYTES} at most"
+            )
+        if "." in name or "`" in name:
+            raise BadConfigurationError(f"the source has the column {name}: rename it without dots and backticks")

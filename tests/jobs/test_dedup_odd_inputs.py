@@ -1,0 +1,187 @@
+"""Odd but ordinary inputs of the deduplication: the right values, or one line before anything is written.
+
+Each folder of tests/jobs/data/dedup is a case: an input, the job's configuration, and what to run before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from dedup_runs import query
+from pyspark.sql import SparkSession
+from tests.jobs.job_variables import set_variable
+
+from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.dedup.failures import explained
+from pipeline_jobs.dedup.options import dedup_options
+from pipeline_jobs.dedup.postgres_target import holds
+from pipeline_jobs.dedup.run_once import Outcome, deduplicate
+from pipeline_jobs.session import close_session, open_session
+
+CASES = Path(__file__).parent / "data" / "dedup"
+
+
+@pytest.fixture(scope="module")
+def spark(spark_env: dict[str, str]) -> Iterator[SparkSession]:
+    session = open_session("odd inputs", {"master": "local[2]", "shuffle_partitions": 2, "driver_memory": "1g"})
+    yield session
+    close_session(session)
+
+
+def run_case(spark: SparkSession, case: str, uri: str, config: str = "config.json") -> Outcome:
+    """One run of a case as its configuration says. Raises what the job says."""
+    folder = next(CASES.glob(f"{case}-*"))
+    document: dict[str, Any] = json.loads((folder / config).read_text())
+    document.pop("contract")
+    source = document["workload"]["source"]
+    if source["format"] != "jdbc":
+        source["path"] = str(CASES / source["path"])
+    set_variable("BUGS_URI", uri)
+    given = TrialConfig(**document)
+    try:
+        options = dedup_options(given)
+        assert options.source is not None
+        return deduplicate(spark, options.source, options, given)
+    except Exception as error:
+        raise explained(error, {}) from None
+
+
+def prepared(case: str, uri: str) -> None:
+    query(uri, (next(CASES.glob(f"{case}-*")) / "setup.sql").read_text())
+
+
+REFUSED = {
+    "01": r"x\.csv has the columns .*city.*: give the schema in the file's order",
+    "05": r"x\.json has several JSON objects in a line",
+    "06": r"x\.json has \w+ where source\.schema has \w+",
+    "07": r"tiebreakers \(did you mean tie_breakers\?\), null_key \(did you mean null_keys\?\), delete_when \(did you",
+    "13": r"column t of type time .*read from a view with t::text",
+    "14": r"column n of type numeric without precision.*n::text",
+    "15": r"has -?infinity in column valid_to",
+    "16": r"column \w+ of type .*which can't hold every",
+    "17": r"a column _deleted, a name that this job uses: rename it",
+    "18": r"the column event\.name: rename it without dots",
+    "19": r"source .*TIMESTAMP\(NANOS",
+    "20": r"of 7\d bytes: rename it, PostgreSQL's names have 63",
+    "23": r"JSON whose records take several lines needs source\.options\.multiLine true",
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_would_change_a_value_is_refused_in_one_line(spark: SparkSession, database: str, case: str) -> None:
+    if (next(CASES.glob(f"{case}-*")) / "setup.sql").exists():
+        prepared(case, database)
+    with pytest.raises(BadConfigurationError) as refused:
+        run_case(spark, case, database)
+    message = str(refused.value)
+    assert re.search(REFUSED[case], message), message
+    assert len(message.splitlines()) == 1
+    tables = query(database, "SELECT relname FROM pg_class WHERE relname = 'latest' AND relkind = 'r'")
+    assert not tables or query(database, "SELECT count(*) FROM latest") == [(0,)]
+
+
+def test_a_column_that_only_later_files_have_is_kept(spark: SparkSession, database: str) -> None:
+    run_case(spark, "02", database)
+    found = {value for (value,) in query(database, "SELECT extra FROM latest")}
+    assert {"new!", "new?"} <= found
+
+
+def test_partition_folders_are_codes_and_not_numbers(spark: SparkSession, database: str) -> None:
+    run_case(spark, "03", database)
+    assert query(database, "SELECT region FROM latest ORDER BY 1") == [("007",), ("07",), ("7",)]
+
+
+def test_csv_is_read_by_rfc_4180(spark: SparkSession, database: str) -> None:
+    run_case(spark, "04", database)
+    values = [value for (value,) in query(database, "SELECT t FROM latest ORDER BY id")]
+    assert values[:2] == ['he said "hi"', 'a "b" c']
+    assert "C:\\dir\\" in values
+
+
+def test_quoted_line_breaks_stay_in_their_value(spark: SparkSession, database: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b'id,at,t\n1,1,"two\nlines, ""quoted"""\n2,1,plain\n')
+    source = {"format": "csv", "path": str(tmp_path / "x.csv"), "options": {"header": "true"}}
+    source["schema"] = "id BIGINT, at BIGINT, t STRING"
+    set_variable("BUGS_URI", database)
+    workload = {"source": source, "target": {"kind": "postgresql", "table": "latest"}, "key": ["id"], "timestamp": "at"}
+    given = TrialConfig("dedup", "t", {}, workload=workload, connections={"target": "BUGS_URI"})
+    options = dedup_options(given)
+    assert options.source is not None
+    deduplicate(spark, options.source, options, given)
+    assert query(database, "SELECT t FROM latest ORDER BY id") == [('two\nlines, "quoted"',), ("plain",)]
+
+
+def test_a_record_of_the_far_future_hides_nothing_that_comes_later(spark: SparkSession, database: str) -> None:
+    run_case(spark, "08", database)
+    run_case(spark, "08", database, "config1.json")
+    values = {value for row in query(database, "SELECT * FROM latest") for value in row}
+    assert {"a2", "c2"} <= values
+
+
+def test_a_bookmark_ends_with_its_table(spark: SparkSession, database: str) -> None:
+    first = run_case(spark, "09", database)
+    assert first.started_from is None
+    again = run_case(spark, "09", database, "config1.json")
+    assert again.started_from is not None, "the bookmark is used while its table is there"
+    query(database, "DROP TABLE latest")
+    after = run_case(spark, "09", database, "config1.json")
+    assert after.started_from is None
+    assert query(database, "SELECT count(*) FROM latest") == [(3,)]
+
+
+def test_keys_that_differ_by_a_microsecond_stay_two(spark: SparkSession, database: str) -> None:
+    run_case(spark, "11", database)
+    run_case(spark, "11", database, "config1.json")
+    assert query(database, "SELECT count(*) FROM latest") == [(2,)]
+
+
+def test_the_remedy_for_records_over_several_lines_works(spark: SparkSession, database: str) -> None:
+    folder = next(CASES.glob("23-*"))
+    document = json.loads((folder / "config.json").read_text())
+    workload = document["workload"]
+    workload["source"] |= {"path": str(CASES / workload["source"]["path"]), "options": {"multiLine": "true"}}
+    set_variable("BUGS_URI", database)
+    given = TrialConfig("dedup", "t", {}, workload=workload, connections=document["connections"])
+    options = dedup_options(given)
+    assert options.source is not None
+    deduplicate(spark, options.source, options, given)
+    assert query(database, "SELECT count(*) > 0 FROM latest") == [(True,)]
+
+
+def test_a_mode_that_loses_records_is_refused(database: str) -> None:
+    workload = {"key": ["id"], "timestamp": "at", "target": {"kind": "none"}}
+    source = {"format": "json", "path": "x.json", "options": {"MODE": "dropMalformed"}}
+    with pytest.raises(BadConfigurationError, match="loses records without counting them"):
+        dedup_options(TrialConfig("dedup", "t", {}, workload={**workload, "source": source}))
+
+
+def test_a_role_that_may_not_create_tables_is_told_what_it_needs(spark: SparkSession, database: str) -> None:
+    query(database, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    prepared("25", database)
+    writer = re.sub(r"//[^@]+@", "//writer:pw@", database)
+    psycopg2.connect(writer).close()
+    with pytest.raises(BadConfigurationError, match="GRANT CREATE ON SCHEMA") as refused:
+        run_case(spark, "25", writer)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "fits"),
+    [
+        ("integer", "integer", True), ("bigint", "integer", True), ("integer", "bigint", False),
+        ("numeric(10,2)", "numeric(12,2)", False), ("numeric(10,2)", "numeric(9,2)", True),
+        ("numeric(10,2)", "numeric(10,3)", False), ("numeric", "numeric(38,18)", True),
+        ("real", "double precision", False), ("double precision", "real", True), ("date", "timestamptz", False),
+        ("timestamp without time zone", "timestamptz", False), ("timestamp with time zone", "timestamptz", True),
+        ("timestamp(3) with time zone", "timestamptz", False), ("character(5)", "text", False),
+        ("character varying(5)", "text", True), ("jsonb", "jsonb", True), ("uuid", "text", True),
+    ],
+)  # fmt: skip
+def test_a_narrower_column_is_known(theirs: str, ours: str, fits: bool) -> None:
+    assert holds(theirs, ours) is fits
