@@ -117,6 +117,45 @@ def test_quoted_line_breaks_stay_in_their_value(spark: SparkSession, database: s
     assert query(database, "SELECT t FROM latest ORDER BY id") == [('two\nlines, "quoted"',), ("plain",)]
 
 
+def run_file(spark: SparkSession, uri: str, path: Path, **options: str) -> list[tuple[Any, ...]]:
+    """The target after a run over one file of id, at, t."""
+    source = {
+        "format": path.suffix[1:],
+        "path": str(path),
+        "options": options,
+        "schema": "id STRING, at BIGINT, t STRING",
+    }
+    set_variable("BUGS_URI", uri)
+    workload = {"source": source, "target": {"kind": "postgresql", "table": "latest"}, "key": ["id"], "timestamp": "at"}
+    given = TrialConfig("dedup", "t", {}, workload=workload, connections={"target": "BUGS_URI"})
+    parsed = dedup_options(given)
+    assert parsed.source is not None
+    deduplicate(spark, parsed.source, parsed, given)
+    return query(uri, "SELECT id, t FROM latest ORDER BY id")
+
+
+def test_an_empty_text_in_quotes_is_no_null(spark: SparkSession, database: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes(b'id,at,t\n"",1,""\nb,2,\n')
+    assert run_file(spark, database, tmp_path / "x.csv", header="true") == [("", ""), ("b", None)]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.json"])
+def test_text_that_is_not_utf8_is_refused_and_the_remedy_works(
+    spark: SparkSession, database: str, tmp_path: Path, name: str
+) -> None:
+    text = "id,at,t\na,1,caf\xe9\n" if name.endswith("csv") else '{"id": "a", "at": 1, "t": "caf\xe9"}\n'
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
+    options = {"header": "true"} if name.endswith("csv") else {"lineSep": "\n"}
+    with pytest.raises(BadConfigurationError, match=r"is not UTF-8: .* set source\.options\.encoding"):
+        run_file(spark, database, tmp_path / name, **options)
+    assert run_file(spark, database, tmp_path / name, encoding="ISO-8859-1", **options) == [("a", "caf\xe9")]
+
+
+def test_a_replacement_character_of_ones_own_is_kept(spark: SparkSession, database: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("id,at,t\na,1,\ufffd\n", encoding="utf-8")
+    assert run_file(spark, database, tmp_path / "x.csv", header="true") == [("a", "\ufffd")]
+
+
 def test_a_record_of_the_far_future_hides_nothing_that_comes_later(spark: SparkSession, database: str) -> None:
     run_case(spark, "08", database)
     run_case(spark, "08", database, "config1.json")

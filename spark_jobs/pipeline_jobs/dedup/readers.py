@@ -18,7 +18,8 @@ from pipeline_jobs.migration.postgres import jdbc_connection
 
 EXACT: Mapping[str, Mapping[str, str]] = {
     # RFC 4180: a quote is doubled, a value may hold line breaks; the header's names are held against the schema.
-    "csv": {"escape": '"', "multiline": "true", "enforceschema": "false"},
+    # An empty text in quotes is a text; only what is not there at all is NULL.
+    "csv": {"escape": '"', "multiline": "true", "enforceschema": "false", "nullvalue": "\x01"},
     # Columns that only some files have are NULL in the others.
     "parquet": {"mergeschema": "true"},
     # A timestamp without zone is no moment: the machine's zone must not move it.
@@ -42,6 +43,8 @@ def read_source(spark: SparkSession, source: Source, config: TrialConfig) -> Dat
     spark.conf.set("spark.sql.sources.partitionColumnTypeInference.enabled", "false")
     reader = spark.read.options(**{**EXACT.get(source.format, {}), **_lower_keys(source.options)})
     try:
+        if source.format in ("json", "csv"):
+            check_encoding(spark, source)
         if source.format == "json":
             check_json(spark, source)
         if source.schema:
@@ -60,6 +63,21 @@ def read_source(spark: SparkSession, source: Source, config: TrialConfig) -> Dat
 def _lower_keys(options: Mapping[str, str]) -> dict[str, str]:
     """Spark's options under names in one case, so that one that is given replaces ours."""
     return {name.lower(): value for name, value in options.items()}
+
+
+def check_encoding(spark: SparkSession, source: Source) -> None:
+    """Refuse text that isn't UTF-8: Spark would put a replacement character for each byte that it can't read.
+
+    Raises BadConfigurationError naming the file and the remedy. Nothing is looked at where the study gives an encoding.
+    """
+    if {"encoding", "charset"} & set(_lower_keys(source.options)):
+        return
+    lines = spark.read.text(source.path).select("value", F.input_file_name().alias("file"))
+    broken = lines.where(~F.is_valid_utf8("value")).first()
+    if broken is not None:
+        raise BadConfigurationError(
+            f"the file {broken.file} is not UTF-8: write it as UTF-8, or set source.options.encoding (ISO-8859-1, ...)"
+        )
 
 
 def check_json(spark: SparkSession, source: Source) -> None:

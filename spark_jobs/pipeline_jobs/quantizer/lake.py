@@ -128,7 +128,7 @@ def _planned(spark: SparkSession, table: Any, scan: Any, time_column: str) -> It
             task = iterator.next()
             if task.deletes().size():
                 raise BadConfigurationError(
-                    f"{table.name()} has delete files, which only Spark applies: use engine 'spark', or run the "
+                    f"{table.name()} has delete files, which only Spark applies: run the "
                     "maintenance task rewrite_data_files with remove-dangling-deletes first"
                 )
             file = task.file()
