@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from dedup_runs import query
+from dedup_runs import query, run
 from pyspark.sql import SparkSession
 from tests.jobs.job_variables import set_variable
 
@@ -21,7 +21,7 @@ from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.dedup.options import dedup_options
 from pipeline_jobs.dedup.postgres_target import holds
-from pipeline_jobs.dedup.run_once import Outcome, deduplicate
+from pipeline_jobs.dedup.run_once import Outcome
 from pipeline_jobs.session import close_session, open_session
 
 CASES = Path(__file__).parent / "data" / "dedup"
@@ -43,13 +43,24 @@ def run_case(spark: SparkSession, case: str, uri: str, config: str = "config.jso
     if source["format"] != "jdbc":
         source["path"] = str(CASES / source["path"])
     set_variable("BUGS_URI", uri)
-    given = TrialConfig(**document)
     try:
-        options = dedup_options(given)
-        assert options.source is not None
-        return deduplicate(spark, options.source, options, given)
+        return run(spark, TrialConfig(**document))
     except Exception as error:
         raise explained(error, {}) from None
+
+
+def run_file(spark: SparkSession, uri: str, path: Path, **options: str) -> list[tuple[Any, ...]]:
+    """The target after a run over one file of id, at, t."""
+    source = {
+        "format": path.suffix[1:],
+        "path": str(path),
+        "options": options,
+        "schema": "id STRING, at BIGINT, t STRING",
+    }
+    set_variable("BUGS_URI", uri)
+    workload = {"source": source, "target": {"kind": "postgresql", "table": "latest"}, "key": ["id"], "timestamp": "at"}
+    run(spark, TrialConfig("dedup", "t", {}, workload=workload, connections={"target": "BUGS_URI"}))
+    return query(uri, "SELECT id, t FROM latest ORDER BY id")
 
 
 def prepared(case: str, uri: str) -> None:
@@ -106,32 +117,8 @@ def test_csv_is_read_by_rfc_4180(spark: SparkSession, database: str) -> None:
 
 def test_quoted_line_breaks_stay_in_their_value(spark: SparkSession, database: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b'id,at,t\n1,1,"two\nlines, ""quoted"""\n2,1,plain\n')
-    source = {"format": "csv", "path": str(tmp_path / "x.csv"), "options": {"header": "true"}}
-    source["schema"] = "id BIGINT, at BIGINT, t STRING"
-    set_variable("BUGS_URI", database)
-    workload = {"source": source, "target": {"kind": "postgresql", "table": "latest"}, "key": ["id"], "timestamp": "at"}
-    given = TrialConfig("dedup", "t", {}, workload=workload, connections={"target": "BUGS_URI"})
-    options = dedup_options(given)
-    assert options.source is not None
-    deduplicate(spark, options.source, options, given)
-    assert query(database, "SELECT t FROM latest ORDER BY id") == [('two\nlines, "quoted"',), ("plain",)]
-
-
-def run_file(spark: SparkSession, uri: str, path: Path, **options: str) -> list[tuple[Any, ...]]:
-    """The target after a run over one file of id, at, t."""
-    source = {
-        "format": path.suffix[1:],
-        "path": str(path),
-        "options": options,
-        "schema": "id STRING, at BIGINT, t STRING",
-    }
-    set_variable("BUGS_URI", uri)
-    workload = {"source": source, "target": {"kind": "postgresql", "table": "latest"}, "key": ["id"], "timestamp": "at"}
-    given = TrialConfig("dedup", "t", {}, workload=workload, connections={"target": "BUGS_URI"})
-    parsed = dedup_options(given)
-    assert parsed.source is not None
-    deduplicate(spark, parsed.source, parsed, given)
-    return query(uri, "SELECT id, t FROM latest ORDER BY id")
+    found = run_file(spark, database, tmp_path / "x.csv", header="true")
+    assert found == [("1", 'two\nlines, "quoted"'), ("2", "plain")]
 
 
 def test_an_empty_text_in_quotes_is_no_null(spark: SparkSession, database: str, tmp_path: Path) -> None:
@@ -186,10 +173,7 @@ def test_the_remedy_for_records_over_several_lines_works(spark: SparkSession, da
     workload = document["workload"]
     workload["source"] |= {"path": str(CASES / workload["source"]["path"]), "options": {"multiLine": "true"}}
     set_variable("BUGS_URI", database)
-    given = TrialConfig("dedup", "t", {}, workload=workload, connections=document["connections"])
-    options = dedup_options(given)
-    assert options.source is not None
-    deduplicate(spark, options.source, options, given)
+    run(spark, TrialConfig("dedup", "t", {}, workload=workload, connections=document["connections"]))
     assert query(database, "SELECT count(*) > 0 FROM latest") == [(True,)]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline_tuner.analysis.block_fit import BlockFit, Observation
+from pipeline_tuner.analysis.block_fit import MIN_BLOCKS, BlockFit, Observation
 from pipeline_tuner.analysis.goals import goal_score, known_values, larger_is_better
 from pipeline_tuner.analysis.intervals import exponential, log_interval, t_quantile
 from pipeline_tuner.expression import Expression
@@ -25,7 +25,6 @@ from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, interval_words, listed, metric_unit, number, percent, ratio
 
-MIN_FINAL_BLOCKS = 3
 MIN_DF = 5
 """Degrees of freedom from which the noise of all trials may stand in for that of a pair."""
 
@@ -83,8 +82,8 @@ def _advice(study: Study, options: SweepOptions, claim: Claim, measured: list[Tr
 def _contradiction(options: SweepOptions, contexts: Sequence[_Context]) -> str:
     """Why the advice holds in one setting and not in another; empty where the settings agree."""
     gains = {c.words: log_interval(list(c.by_block.values()), options.budget.confidence) for c in contexts}
-    helped = [f"{_gain_words(g)} with {words}" for words, g in gains.items() if g.n >= MIN_FINAL_BLOCKS and g.low > 1]
-    hurt = [f"{_gain_words(g)} with {words}" for words, g in gains.items() if g.n >= MIN_FINAL_BLOCKS and g.high < 1]
+    helped = [f"{_gain_words(g)} with {words}" for words, g in gains.items() if g.n >= MIN_BLOCKS and g.low > 1]
+    hurt = [f"{_gain_words(g)} with {words}" for words, g in gains.items() if g.n >= MIN_BLOCKS and g.high < 1]
     return f"it depends on the rest: {helped[0]}, but {hurt[0]}" if helped and hurt else ""
 
 
@@ -112,7 +111,7 @@ def _noise(study: Study, options: SweepOptions, claim: Claim, measured: Sequence
 
 def _gain(differences: list[float], noise: BlockFit, confidence: float) -> Interval:
     """The mean gain; in fewer than three blocks its interval is by the noise of all trials, where that is known."""
-    if len(differences) >= MIN_FINAL_BLOCKS or noise.df < MIN_DF:
+    if len(differences) >= MIN_BLOCKS or noise.df < MIN_DF:
         return log_interval(differences, confidence)
     center, n = math.fsum(differences) / len(differences), len(differences)
     half = t_quantile(confidence, noise.df) * math.sqrt(2 * noise.variance / n)
@@ -241,7 +240,7 @@ def _judged_figure(options: SweepOptions, claim: Claim, found: Interval, said: s
     high = claim.high if claim.high is not None else low
     zone = 1 + options.budget.indifference
     claimed = number(low) if claim.high is None else f"{number(low)} to {number(high)}"
-    if found.n < MIN_FINAL_BLOCKS:
+    if found.n < MIN_BLOCKS:
         return Verdict(claim, "not separable", f"{said}, too few to hold {claimed} against", found)
     if found.low <= high * zone and found.high >= low / zone:
         return Verdict(claim, "confirmed", f"{said}, claimed {claimed}", found)

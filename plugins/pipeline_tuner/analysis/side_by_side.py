@@ -10,12 +10,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline_tuner.analysis.block_fit import MIN_BLOCKS
 from pipeline_tuner.analysis.effect_design import Run
 from pipeline_tuner.analysis.intervals import log_interval
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.space import Configuration, Scalar, configuration_id
-
-MIN_FINAL_BLOCKS = 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def _contrast(
     confidence: float,
 ) -> Contrast | None:
     logs = [mine[block] - theirs[block] for block in mine.keys() & theirs.keys()]
-    if len(logs) < MIN_FINAL_BLOCKS:
+    if len(logs) < MIN_BLOCKS:
         return None
     center_wins = math.fsum(logs) > 0
     gain = log_interval([value if center_wins else -value for value in logs], confidence)

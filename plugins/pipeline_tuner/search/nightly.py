@@ -37,7 +37,7 @@ class Nightly(Strategy):
         labels: list[str] = []
         known = champions(sweep)
         for goal, selection in selections.items():
-            champion = _label_in(sweep, known[goal]) if goal in known else sweep.control.label
+            champion = sweep.planned_as(known[goal]).label if goal in known else sweep.control.label
             if _points_at_change(selection, champion):
                 labels += [champion, picks[goal] or champion]
         return list(dict.fromkeys(label for label in labels if label != sweep.control.label))
@@ -103,12 +103,6 @@ def _fits(sweep: SweepSoFar, candidate: Candidate) -> bool:
 
 def _candidate(result: TrialResult) -> Candidate:
     return Candidate(result.plan.label, result.plan.configuration)
-
-
-def _label_in(sweep: SweepSoFar, candidate: Candidate) -> str:
-    """The label that a configuration was planned under in this night."""
-    same = (c.label for c in sweep.candidates.values() if c.configuration_id == candidate.configuration_id)
-    return next(same, candidate.label)
 
 
 def _points_at_change(selection: Selection, champion: str) -> bool:

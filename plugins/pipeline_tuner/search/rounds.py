@@ -209,9 +209,8 @@ def _with_references(sweep: SweepSoFar, picks: Mapping[str, str | None], found: 
         if pick is None or reference.configuration_id in known | {pick.configuration_id}:
             continue
         known |= {reference.configuration_id}
-        planned = (c for c in sweep.candidates.values() if c.configuration_id == reference.configuration_id)
         place = 1 if goal == sweep.options.primary_goal else len(members)
-        members.insert(place, next(planned, reference))
+        members.insert(place, sweep.planned_as(reference))
     return members
 
 

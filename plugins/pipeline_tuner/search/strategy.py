@@ -70,6 +70,11 @@ class SweepSoFar:
         identity = self.candidates[label].configuration_id
         return [candidate for candidate in self.candidates.values() if candidate.configuration_id == identity]
 
+    def planned_as(self, candidate: Candidate) -> Candidate:
+        """The candidate that a configuration was planned as in this sweep; itself where it was not."""
+        same = (c for c in self.candidates.values() if c.configuration_id == candidate.configuration_id)
+        return next(same, candidate)
+
     @property
     def control(self) -> Candidate:
         """The configuration repeated in every block."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from psycopg2 import Error
+from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.migration.postgres import connect, identifier, is_postgres
+from pipeline_jobs.migration.postgres import column_types, connect, identifier, is_postgres
 
 APPLICATION = "pipeline tuner dedup"
-COLUMNS = """
-SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute
-WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
-"""
 WITH_INFINITY = ("timestamp", "date")
-LAST_DAY = "9999-12-31"
+OUTSIDE = "NOT isfinite({0}) OR {0} > '9999-12-31 23:59:59.999999' OR {0} < '0001-01-01'"
+"""What a column of dates or times must not be, as SQL."""
 
 
 def check_values(uri: str, table: str) -> None:
@@ -26,27 +26,29 @@ def check_values(uri: str, table: str) -> None:
     connection = connect(uri, APPLICATION)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(COLUMNS, (table,))
-            columns = dict(cursor.fetchall())
+            columns = column_types(cursor, table)
             _refuse_types(table, columns)
-            moments = [name for name, kind in columns.items() if kind.startswith(WITH_INFINITY)]
-            for name in moments:
-                column = identifier(name)
-                cursor.execute(
-                    f"SELECT {column}::text FROM {table} WHERE NOT isfinite({column}) "
-                    f"OR {column} > '{LAST_DAY} 23:59:59.999999' OR {column} < '0001-01-01' LIMIT 1"
-                )
-                row = cursor.fetchone()
-                if row:
-                    raise BadConfigurationError(
-                        f"source {table} has {row[0]} in column {name}, which Spark's dates can't hold: "
-                        "read from a view that gives NULL or another value for it"
-                    )
+            _refuse_moments(cursor, table, [name for name, kind in columns.items() if kind.startswith(WITH_INFINITY)])
     except Error:
         # What the table itself refuses is said by the reader, in one place for all kinds of databases.
         return
     finally:
         connection.close()
+
+
+def _refuse_moments(cursor: Cursor, table: str, names: Sequence[str]) -> None:
+    """One pass over the table for all its dates and times."""
+    if not names:
+        return
+    columns = [identifier(name) for name in names]
+    wanted = [f"min({column}::text) FILTER (WHERE {OUTSIDE.format(column)})" for column in columns]
+    cursor.execute(f"SELECT {', '.join(wanted)} FROM {table}")
+    for name, value in zip(names, cursor.fetchone() or (), strict=False):
+        if value is not None:
+            raise BadConfigurationError(
+                f"source {table} has {value} in column {name}, which Spark's dates can't hold: "
+                "read from a view that gives NULL or another value for it"
+            )
 
 
 def _refuse_types(table: str, columns: dict[str, str]) -> None:

@@ -21,7 +21,7 @@ from pipeline_jobs.contract import BadConfigurationError, JobError
 from pipeline_jobs.dedup.csv_copy import APPLICATION, ATTEMPT, copier
 from pipeline_jobs.dedup.options import Rule, Target
 from pipeline_jobs.dedup.strategies import DELETED
-from pipeline_jobs.migration.postgres import connect, first_line, identifier, identifiers
+from pipeline_jobs.migration.postgres import column_types, connect, first_line, identifier, identifiers
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
@@ -153,21 +153,8 @@ class PostgresTarget:
         return f"staging of a dedup run into {self._target.table}"
 
     def _check_columns(self, cursor: Cursor) -> None:
-        cursor.execute(f"SELECT * FROM {self._table} LIMIT 0")
-        there = {part.name for part in cursor.description or ()}
-        missing = [name for name in self._schema.names if name not in there]
-        self._check_widths(cursor)
-        if missing:
-            raise BadConfigurationError(f"table {self._target.table} has no column {', '.join(missing)}: add it")
-
-    def _check_widths(self, cursor: Cursor) -> None:
-        """Refuse columns of the target that would round, cut or move what comes."""
-        cursor.execute(
-            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
-            "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
-            (self._table,),
-        )
-        theirs = dict(cursor.fetchall())
+        """Refuse a target without a column of ours, or with one that would round, cut or move what comes."""
+        theirs = column_types(cursor, self._table)
         for part in self._schema:
             ours = postgres_type(part.dataType).split(" COLLATE")[0]
             if part.name in theirs and not holds(theirs[part.name], ours):
@@ -175,6 +162,9 @@ class PostgresTarget:
                     f"table {self._target.table} has column {part.name} of type {theirs[part.name]}, which can't hold "
                     f"every {ours} of the source: ALTER its type to {ours}"
                 )
+        missing = [name for name in self._schema.names if name not in theirs]
+        if missing:
+            raise BadConfigurationError(f"table {self._target.table} has no column {', '.join(missing)}: add it")
 
     def _drop_left_over(self, cursor: Cursor) -> None:
         """Staging tables of runs that were killed: their lock is gone, so they are too."""

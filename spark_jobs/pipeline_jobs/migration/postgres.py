@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import InfrastructureError, JobError
 
@@ -76,6 +77,16 @@ def identifiers(names: Sequence[str]) -> str:
 def literal(text: str) -> str:
     """A text as SQL."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def column_types(cursor: Cursor, table: str) -> dict[str, str]:
+    """The columns of a table with their types as PostgreSQL writes them, in order; empty where there is no table."""
+    cursor.execute(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+        "WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (table,),
+    )
+    return dict(cursor.fetchall())
 
 
 def first_line(error: BaseException) -> str:
