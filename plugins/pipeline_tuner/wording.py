@@ -34,9 +34,9 @@ def with_unit(value: float, unit: str = "") -> str:
 
 def byte_words(value: float) -> str:
     """Bytes in powers of 1,000: 1.23 GB."""
-    if not math.isfinite(value) or value < 1000:
+    if not math.isfinite(value) or abs(value) < 1000:
         return f"{number(value)} B"
-    power = min(int(math.log10(value) // 3), len(BYTE_UNITS) - 1)
+    power = min(int(math.log10(abs(value)) // 3), len(BYTE_UNITS) - 1)
     return f"{number(value / 1000**power)} {BYTE_UNITS[power]}"
 
 

@@ -167,8 +167,6 @@ def test_a_rate_limit_holds(numbers: Case, method: str) -> None:
     assert measurement.metrics["rows_per_s"] <= limit * 1.1
     assert measurement.metrics["peak_rows_per_s"] <= limit * 1.25
     assert measurement.metrics["rate_limit_binds"] == (measurement.metrics["rows_per_s"] >= 0.9 * limit)
-    if method == "jdbc":
-        assert 0 < measurement.metrics["batch_efficiency"] <= 1
     if method == "copy":  # a jdbc range's time holds a Spark job's start, which a busy machine stretches
         assert measurement.metrics["peak_rows_per_s"] > limit * 0.4
 

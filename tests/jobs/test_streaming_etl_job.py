@@ -79,9 +79,9 @@ def test_a_trial_from_a_file_is_measured_and_checked(target: str, tmp_path: Path
     assert metrics["rows_per_s"] == pytest.approx(
         metrics["rows"] / metrics["records"] * metrics["records_per_s"], rel=0.2
     )
-    for name in ("extract_busy_s", "transform_busy_s", "load_busy_s", "worker_wait_s", "cpu_per_worker", "core_seconds",
-                 "memory_growth_bytes_per_s", "peak_rows_per_s", "s_per_1000_records"):  # fmt: skip
-        assert metrics[name] >= 0
+    for name in ("extract_busy_s", "transform_busy_s", "load_busy_s", "cpu_per_worker", "s_per_1000_records"):
+        assert metrics[name] > 0
+    assert metrics["worker_wait_s"] >= 0
     assert measurement.details["bottleneck"] in ("extract", "transform", "load")
     assert measurement.workload["fingerprint"]
 

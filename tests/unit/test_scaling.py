@@ -79,3 +79,26 @@ def test_growth_with_data():
     steep = fit_growth(sizes, [1e-4 * s**1.5 for s in sizes])
     assert (linear.words, steep.words) == ("linear", "more than linear")
     assert fit_growth([1, 2], [1, 2]) is None
+
+
+@pytest.mark.parametrize("rates", [
+    {2: 100, 4: 60, 8: 40}, {1: 100, 2: 70, 4: 55, 8: 50}, {4: 100, 8: 30, 16: 5}, {2: 100, 4: 200, 8: 20},
+    {2: 1000, 4: 100, 8: 10, 16: 1},
+])  # fmt: skip
+def test_contention_is_a_part_of_the_work_or_no_law_is_told(rates):
+    """More workers that give less: the fit once called it a contention of 151%."""
+    runs = [
+        ScalePoint(n, rate * (1 + 0.01 * (-1) ** (block + n // 2)), block)
+        for block in range(3)
+        for n, rate in rates.items()
+    ]
+    fitted = fit_scaling(runs)
+    assert 0 <= fitted.contention.low <= fitted.contention.value <= fitted.contention.high <= 1
+    first = min(rates)
+    misses = [abs(fitted.speedup(n) / fitted.speedup(first) / (rates[n] / rates[first]) - 1) for n in rates]
+    assert not fitted.is_apt or max(misses) < 0.2
+
+
+def test_a_law_that_fits_is_apt():
+    assert fit_scaling(points(0.1, 0.01)).is_apt
+    assert fit_scaling(points(0.1, 0.0)).is_apt

@@ -77,6 +77,24 @@ def test_the_time_of_each_configuration_by_stage(story: Story) -> None:
     assert r"| heavy\_optimal | extract (3 of 4) | 90% | 10% | 20% | 10% | 70% | 25% | 10 ms | 20 ms | 30 ms |" in text
 
 
+def test_what_was_not_measured_is_an_empty_cell(story: Story) -> None:
+    results = []
+    for result in story.results:
+        metrics = {k: v for k, v in result.metrics.items() if not k.startswith(("latency", "memory_growth"))}
+        assert result.measurement is not None
+        measurement = result.measurement.model_copy(update={"details": {}})
+        results.append(replace(result, metrics=metrics, measurement=measurement))
+    text = where_the_time_goes(replace(story, results=tuple(results)))
+    assert "nan" not in text
+    assert "0 B/s" not in text
+    assert r"| heavy\_optimal |  | 90% | 10% | 20% | 10% | 70% | 25% |  |  |  |  |" in text
+
+
+def test_memory_that_shrinks_is_shown_with_its_sign(story: Story) -> None:
+    results = [replace(r, metrics={**r.metrics, "memory_growth_bytes_per_s": -2.5e6}) for r in story.results]
+    assert "| -2.5 MB/s |" in where_the_time_goes(replace(story, results=tuple(results)))
+
+
 def test_workers_past_the_second_are_not_worth_it(story: Story) -> None:
     workers = part(workers_volume_batches(story), "Workers: record heavy, records 1000, batch")
     assert "Past 2, another worker adds less than 5%" in workers

@@ -28,6 +28,8 @@ LAWS = {"linear": 0, "Amdahl": 1, "USL": 2}
 CLEARLY_WORSE = 2.0
 """In units of AICc (Burnham and Anderson, 2002)."""
 REWEIGHTINGS = 3
+APT = 0.10
+"""A law may miss a level's interval by this much; one that misses by more does not describe the runs."""
 WORTHWHILE = 0.10
 """A doubling that adds less than this fraction isn't worth it."""
 
@@ -79,6 +81,15 @@ class Scaling:
         """Whether no level is told from the smallest, or by less than 10%: there is nothing for a law to explain."""
         return all(
             point.speedup.low <= 1.0 <= point.speedup.high or abs(point.speedup.value - 1) < WORTHWHILE
+            for point in self.measured
+        )
+
+    @property
+    def is_apt(self) -> bool:
+        """Whether the law passes through every measured level's interval, or within 10% of it; else it says nothing."""
+        first = self.speedup(self.levels[0])
+        return self.crosstalk.value <= 1.0 and all(
+            point.speedup.low * (1 - APT) <= self.speedup(point.level) / first <= point.speedup.high * (1 + APT)
             for point in self.measured
         )
 
@@ -180,18 +191,22 @@ class _Data:
         return fits[law], law
 
     def fit_as(self, law: str) -> tuple[float, float]:
-        """Contention and crosstalk of a law: n / X is linear in them, fitted by non-negative relative least squares."""
+        """Contention (0 to 1) and crosstalk of a law, by non-negative relative least squares.
+
+        n / X = c (1 + a (n - 1) + b n (n - 1)) is (c - ca) 1 + ca n + cb n (n - 1): with all three at least 0,
+        contention is a part of the work, never more than all of it.
+        """
         from scipy.optimize import nnls
 
-        columns = np.column_stack([np.ones_like(self.x), self.x - 1, self.x * (self.x - 1)])[:, : LAWS[law] + 1]
+        columns = np.column_stack([np.ones_like(self.x), self.x, self.x * (self.x - 1)])[:, : LAWS[law] + 1]
         times = self.x / np.exp(self.logs - self.logs.mean())
         expected = times
         for _ in range(REWEIGHTINGS):
             found = nnls(columns / expected[:, None], times / expected)[0]
             expected = np.maximum(columns @ found, 1e-9 * times)
-        base = max(float(found[0]), 1e-9 * float(times.min()))
-        contention, crosstalk = (*(float(value) / base for value in found[1:]), 0.0, 0.0)[:2]
-        return contention, crosstalk
+        alone, shared, crossing = (*map(float, found), 0.0, 0.0)[:3]
+        base = max(alone + shared, 1e-9 * float(times.min()))
+        return shared / base, crossing / base
 
     def _residuals(self, fit: tuple[float, float]) -> np.ndarray:
         curve = np.log(self.x / (1 + fit[0] * (self.x - 1) + fit[1] * self.x * (self.x - 1)))

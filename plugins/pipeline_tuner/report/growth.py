@@ -83,6 +83,9 @@ def _described(story: Story, goal: str, name: str, fitted: Scaling) -> str:
         (number(p.level), f"{p.speedup.value:.2f}x", _bounds(p.speedup), _of_ideal(p, first)) for p in fitted.measured
     ]
     header = (name, f"{goal} against {number(first)}", "interval", "of proportional growth")
+    if not (fitted.is_flat or fitted.is_apt):
+        said = "no law of scaling passes through these levels, so none is fitted: the table has what was measured."
+        return f"**{escaped(name)}**: {said}\n\n{table(header, rows)}"
     words = [f"**{escaped(name)}**: {_law_words(fitted)}", table(header, rows), _end_words(name, fitted)]
     further = fitted.predict(2 * fitted.largest)
     if further and not fitted.is_flat:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pipeline_tuner import plots
 from pipeline_tuner.analysis.scaling import fit_growth
@@ -67,10 +67,16 @@ def _stages(row: Row) -> tuple[str, ...]:
         _bottleneck(trials),
         *(_part(value, extract) for value in extract),
         *(_part(value, workers) for value in workers),
-        percent(median_of(trials, "cpu_per_worker")),
-        *(second_words(median_of(trials, f"latency_p{part}_s")) for part in (50, 95, 99)),
-        f"{byte_words(median_of(trials, 'memory_growth_bytes_per_s'))}/s",
+        _median(trials, "cpu_per_worker", percent),
+        *(_median(trials, f"latency_p{part}_s", second_words) for part in (50, 95, 99)),
+        _median(trials, "memory_growth_bytes_per_s", lambda growth: f"{byte_words(growth)}/s"),
     )
+
+
+def _median(trials: Sequence[TrialResult], metric: str, words: Callable[[float], str]) -> str:
+    """The median of a metric in words; empty where it was not measured."""
+    value = median_of(trials, metric)
+    return words(value) if math.isfinite(value) else ""
 
 
 def _part(value: float, values: Sequence[float]) -> str:
@@ -80,7 +86,8 @@ def _part(value: float, values: Sequence[float]) -> str:
 
 def _bottleneck(trials: Sequence[TrialResult]) -> str:
     """The stage that most trials name, with their number where they don't agree."""
-    named = Counter(str(trial.measurement.details.get("bottleneck", "")) for trial in trials if trial.measurement)
+    details = [trial.measurement.details for trial in trials if trial.measurement]
+    named = Counter(str(found["bottleneck"]) for found in details if "bottleneck" in found)
     if not named:
         return ""
     stage, count = named.most_common(1)[0]

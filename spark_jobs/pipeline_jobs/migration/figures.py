@@ -37,8 +37,6 @@ def record_sample(sample: Sample, results: Sequence[RangeResult], settings: Sett
             bool(settings.rate_limit) and written / sample.duration_s >= BINDING * settings.rate_limit
         ),
     }
-    if settings.method == "jdbc":
-        sample.metrics["batch_efficiency"] = _batch_efficiency(results, settings.batch_size)
 
 
 def record_totals(
@@ -98,12 +96,6 @@ def _curve(results: Sequence[RangeResult]) -> dict[str, list[float]]:
 
 def _size_bytes(ends: Endpoints) -> int:
     return one_row(ends.target, "SELECT pg_table_size(%s::regclass)", (ends.target_table.sql,))[0]
-
-
-def _batch_efficiency(results: Sequence[RangeResult], batch_size: int) -> float:
-    """Rows in a batch on average, as a part of the batch size."""
-    batches = sum(math.ceil(result.counts.written / max(batch_size, 1)) for result in results)
-    return sum(result.counts.written for result in results) / max(1, batches * max(batch_size, 1))
 
 
 def _is_connection_error(result: RangeResult) -> bool:

@@ -14,8 +14,9 @@ import psutil
 from pipeline_jobs.streaming_etl.engine import Done, Report, Usage
 
 WINDOW_S = 1.0
-STEP_S = 0.1
 MEMORY_STEP_S = 0.1
+SHORTEST_TREND_S = 0.3
+"""A slope over less than this is noise."""
 STAGES = ("extract", "transform", "load")
 
 
@@ -39,13 +40,10 @@ class MemoryTrend:
         self._thread.join()
         self._sample()
 
-    def growth_bytes_per_s(self) -> float:
-        """The slope over the second half, when buffers have their size; 0 where it shrinks or is too short to say."""
-        half = self._samples[len(self._samples) // 2 :]
-        if len(half) < 3 or half[-1][0] - half[0][0] < 0.3:
-            return 0.0
-        times, sizes = np.array(half, float).T
-        return max(0.0, float(np.polyfit(times, sizes, 1)[0]))
+    def metrics(self) -> dict[str, float]:
+        """`memory_growth_bytes_per_s`, below 0 where memory shrank; nothing where the work was too short to say."""
+        growth = growth_bytes_per_s(self._samples)
+        return {} if growth is None else {"memory_growth_bytes_per_s": growth}
 
     def samples(self) -> list[tuple[float, int]]:
         """Seconds since the start and bytes, at most 100 of them."""
@@ -60,10 +58,20 @@ class MemoryTrend:
         self._samples.append((time.monotonic() - self._start, self._process.memory_info().rss))
 
 
+def growth_bytes_per_s(samples: Sequence[tuple[float, int]]) -> float | None:
+    """The slope over the second half of (seconds, bytes), when buffers have their size; None where it is too short."""
+    half = samples[len(samples) // 2 :]
+    if len(half) < 3 or half[-1][0] - half[0][0] < SHORTEST_TREND_S:
+        return None
+    times, sizes = np.array(half, float).T
+    return float(np.polyfit(times, sizes, 1)[0])
+
+
 def run_metrics(report: Report, duration_s: float, pipelines: int) -> dict[str, float]:
-    """The metrics of one run. `rows` are rows in tables; in memory every record is one row."""
-    latencies = [done.latency_s for done in report.batches] or [0.0]
-    p50, p95, p99 = (float(np.percentile(latencies, part)) for part in (50, 95, 99))
+    """The metrics of one run; what it gave no occasion to measure is not among them.
+
+    `rows` are rows in tables; in memory every record is one row.
+    """
     return {
         "records": float(report.records),
         "rows": float(report.rows),
@@ -71,21 +79,28 @@ def run_metrics(report: Report, duration_s: float, pipelines: int) -> dict[str, 
         "records_per_s": report.records / duration_s,
         "records_per_s_per_pipeline": report.records / duration_s / pipelines,
         "rows_per_s": report.rows / duration_s,
-        "s_per_1000_records": 1000 * duration_s / max(report.records, 1),
-        "peak_rows_per_s": peak_rows_per_s(report.batches, duration_s),
-        "latency_p50_s": p50,
-        "latency_p95_s": p95,
-        "latency_p99_s": p99,
         "batches": float(len(report.batches)),
-        "mean_batch_records": report.records / max(len(report.batches), 1),
+        **batch_metrics(report.batches, duration_s),
         **stage_metrics(report.usages),
     }
 
 
-def peak_rows_per_s(batches: Sequence[Done], duration_s: float) -> float:
-    """The most rows that landed within any second; the average for runs shorter than that."""
+def batch_metrics(batches: Sequence[Done], duration_s: float) -> dict[str, float]:
+    """Latencies, peak and what a batch and a record came to; nothing without batches."""
+    if not batches:
+        return {}
+    records = sum(done.records for done in batches)
+    latencies = [done.latency_s for done in batches]
+    found = {f"latency_p{part}_s": float(np.percentile(latencies, part)) for part in (50, 95, 99)}
+    found |= {"mean_batch_records": records / len(batches), "s_per_1000_records": 1000 * duration_s / records}
+    peak = peak_rows_per_s(batches, duration_s)
+    return found if peak is None else {**found, "peak_rows_per_s": peak}
+
+
+def peak_rows_per_s(batches: Sequence[Done], duration_s: float) -> float | None:
+    """The most rows that were committed within any second; None where the run was no longer than that."""
     if not batches or duration_s <= WINDOW_S:
-        return sum(done.rows for done in batches) / max(duration_s, 1e-9)
+        return None
     ordered = sorted(batches, key=lambda done: done.at)
     ends = np.array([done.at for done in ordered])
     landed = np.concatenate([[0], np.cumsum([done.rows for done in ordered])])
@@ -97,18 +112,26 @@ def stage_metrics(usages: Sequence[Usage]) -> dict[str, float]:
     """Busy and waiting seconds by stage over all threads, and a worker's CPU while it lived, as a part of a core."""
     busy = {stage: sum(usage.busy_s.get(stage, 0.0) for usage in usages) for stage in STAGES}
     extractors, workers = _split(usages)
+    alive_s = sum(usage.alive_s for usage in workers)
+    cpu_s = sum(usage.cpu_s for usage in workers)
     return {
         **{f"{stage}_busy_s": seconds for stage, seconds in busy.items()},
         "extract_wait_s": sum(usage.wait_s for usage in extractors),
         "worker_wait_s": sum(usage.wait_s for usage in workers),
         "extract_cpu_s": sum(usage.cpu_s for usage in extractors),
-        "worker_cpu_s": sum(usage.cpu_s for usage in workers),
-        "cpu_per_worker": sum(usage.cpu_s for usage in workers) / max(sum(u.alive_s for u in workers), 1e-9),
+        "worker_cpu_s": cpu_s,
+        **({"cpu_per_worker": cpu_s / alive_s} if alive_s else {}),
     }
 
 
-def bottleneck(usages: Sequence[Usage]) -> str:
-    """The stage whose threads are busy for the largest part of their time: what more of would help."""
+def bottleneck(report: Report) -> str | None:
+    """The stage whose threads are busy for the largest part of their time: what more of would help.
+
+    None where nothing was moved.
+    """
+    if not report.batches:
+        return None
+    usages = report.usages
     extractors, workers = _split(usages)
     parts = {"extract": _busy_part(extractors, ("extract",))}
     worker_part = _busy_part(workers, ("transform", "load"))

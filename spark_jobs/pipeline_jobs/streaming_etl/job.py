@@ -78,7 +78,7 @@ def _measure_tables(
                 report = sample.timed(trial.load)
             sample.metrics |= run_metrics(report, sample.duration_s, settings.manager_worker_num)
             sample.metrics |= resources.metrics()
-            sample.metrics["memory_growth_bytes_per_s"] = memory.growth_bytes_per_s()
+            sample.metrics |= memory.metrics()
             reports.append(report)
         for name, passed, detail in trial.checks():
             writer.check(name, passed, detail)
@@ -110,7 +110,7 @@ def _measure_memory(
         runs += runs_now
         sample.metrics |= run_metrics(report, sample.duration_s, settings.manager_worker_num)
         sample.metrics |= resources.metrics()
-        sample.metrics["memory_growth_bytes_per_s"] = memory.growth_bytes_per_s()
+        sample.metrics |= memory.metrics()
     times = runs * settings.manager_worker_num
     writer.check("every record arrived", arrived == times * work.records, f"{arrived} of {times * work.records}")
     if not work.made_before:
@@ -121,7 +121,7 @@ def _measure_memory(
 
 def _note(writer: MeasurementWriter, report: Report, memory: MemoryTrend) -> None:
     writer.details |= {
-        "bottleneck": bottleneck(report.usages),
+        **({"bottleneck": stage} if (stage := bottleneck(report)) else {}),
         "threads": thread_details(report.usages),
         "memory": memory.samples(),
         "batch_sizes_at_end": report.batch_sizes,

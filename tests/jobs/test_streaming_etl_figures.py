@@ -1,0 +1,164 @@
+"""A planted truth (a delay, a leak, a slow batch or pipeline) is what the figures say; what is unknown is absent."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pipeline_jobs.streaming_etl.engine import Manager, Pipeline, Report, Usage
+from pipeline_jobs.streaming_etl.figures import (
+    MemoryTrend,
+    bottleneck,
+    growth_bytes_per_s,
+    peak_rows_per_s,
+    run_metrics,
+    thread_details,
+)
+from pipeline_jobs.streaming_etl.records import Batch, Documents, Piece
+from pipeline_jobs.streaming_etl.settings import BatchSize, Settings
+
+MB = 1_000_000
+
+
+class Source:
+    """Pieces of ten records, each after a pause."""
+
+    def __init__(self, pieces: int, pause_s: float = 0.0) -> None:
+        self.count, self.pause_s = pieces, pause_s
+
+    def pieces(self, batch_size: BatchSize) -> Iterator[Piece | None]:
+        for _ in range(self.count):
+            time.sleep(self.pause_s)
+            piece = Piece(Documents.of([b"x" * 100] * 10))
+            piece.position = str  # type: ignore[method-assign]
+            yield piece
+
+
+class Worker:
+    """Takes as long as the test says for a batch's transform and load; three rows a record."""
+
+    def __init__(self, transform_s: float, load_s: Callable[[int], float], burns: bool = False) -> None:
+        self.transform_s, self.load_s, self.burns = transform_s, load_s, burns
+
+    def transform(self, batch: Batch) -> Any:
+        end = time.monotonic() + self.transform_s
+        while self.burns and time.monotonic() < end:
+            pass
+        time.sleep(max(0.0, end - time.monotonic()))
+
+    def load(self, batch: Batch, transformed: Any) -> int:
+        time.sleep(self.load_s(batch.sequence))
+        return 3 * len(batch)
+
+    def close(self) -> None:
+        pass
+
+
+def ran(
+    sources: list[Source],
+    *,
+    transform_s: float = 0.0,
+    load_s: Callable[[int], float] = lambda _: 0.0,
+    burns: bool = False,
+    workers: int = 1,
+) -> tuple[Report, dict[str, float]]:
+    settings = Settings(batch_size=10, worker_num=workers, manager_worker_num=len(sources), timeout_s=30)
+    cancel, start = threading.Event(), time.monotonic()
+    pipelines = [
+        Pipeline(f"p{n}", source, lambda: Worker(transform_s, load_s, burns), settings, cancel)
+        for n, source in enumerate(sources)
+    ]
+    report = Manager(settings, cancel).run(pipelines)
+    return report, run_metrics(report, time.monotonic() - start, len(sources))
+
+
+def test_a_planted_delay_of_a_load_is_the_loads_time_and_the_latency() -> None:
+    report, metrics = ran([Source(12)], load_s=lambda _: 0.05)
+    assert metrics["load_busy_s"] == pytest.approx(12 * 0.05, rel=0.3)
+    assert metrics["transform_busy_s"] < 0.1
+    # A full channel holds two batches, so most batches wait for two others before their own load.
+    assert 0.05 <= metrics["latency_p50_s"] < 0.3
+    assert metrics["s_per_1000_records"] == pytest.approx(5.0, rel=0.4)
+    assert (metrics["records"], metrics["rows"], metrics["mean_batch_records"]) == (120, 360, 10)
+    assert bottleneck(report) == "load"
+
+
+def test_a_slow_source_and_a_slow_transform_are_named() -> None:
+    report, metrics = ran([Source(10, pause_s=0.03)])
+    assert bottleneck(report) == "extract"
+    assert metrics["extract_busy_s"] == pytest.approx(0.3, rel=0.4)
+    assert metrics["worker_wait_s"] == pytest.approx(0.3, rel=0.4)
+    report, metrics = ran([Source(10)], transform_s=0.03, burns=True)
+    assert bottleneck(report) == "transform"
+    assert metrics["cpu_per_worker"] > 0.3
+    assert ran([Source(10)], transform_s=0.03)[1]["cpu_per_worker"] < 0.2, "a worker that waits uses no processor"
+
+
+def test_one_slow_batch_of_many_is_in_the_last_percentile_and_not_in_the_median() -> None:
+    _, metrics = ran([Source(40, pause_s=0.005)], load_s=lambda sequence: 0.4 if sequence == 39 else 0.0)
+    assert metrics["latency_p99_s"] > 0.2
+    assert metrics["latency_p50_s"] < 0.05
+
+
+def test_a_slow_pipeline_is_told_from_the_others_by_its_threads() -> None:
+    report, _ = ran([Source(5, pause_s=0.001), Source(5, pause_s=0.06)])
+    busy = {
+        thread["name"]: thread["extract_busy_s"]
+        for thread in thread_details(report.usages)
+        if "extract" in thread["name"]
+    }
+    assert busy["p1-extract"] == pytest.approx(0.3, rel=0.4)
+    assert busy["p1-extract"] > 5 * busy["p0-extract"]
+
+
+def test_a_planted_leak_is_the_growth_of_memory() -> None:
+    held = []
+    with MemoryTrend() as memory:
+        for _ in range(25):
+            held.append(bytearray(b"x") * (2 * MB))
+            time.sleep(0.05)
+    assert memory.metrics()["memory_growth_bytes_per_s"] == pytest.approx(40 * MB, rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("samples", "growth"),
+    [
+        ([(n / 10, 5 * MB + n * MB) for n in range(20)], 10 * MB),
+        ([(n / 10, 50 * MB - n * MB) for n in range(20)], -10 * MB),
+        ([(n / 10, 90 * MB if n > 3 else n) for n in range(20)], 0),
+        ([(0.0, MB), (0.1, 2 * MB), (0.2, 9 * MB)], None),
+        ([(n / 100, MB * n) for n in range(50)], None),
+        ([], None),
+    ],
+)
+def test_growth_is_measured_in_both_directions_or_absent(
+    samples: list[tuple[float, int]], growth: float | None
+) -> None:
+    found = growth_bytes_per_s(samples)
+    assert found == (None if growth is None else pytest.approx(growth, abs=1000))
+
+
+def test_short_work_says_nothing_of_memory_or_of_a_peak() -> None:
+    with MemoryTrend() as memory:
+        _, metrics = ran([Source(3)])
+    assert memory.metrics() == {}
+    assert "peak_rows_per_s" not in metrics
+
+
+def test_the_peak_is_that_of_the_densest_second() -> None:
+    report, metrics = ran([Source(75, pause_s=0.02)], load_s=lambda sequence: 1.0 if sequence == 20 else 0.0)
+    assert metrics["peak_rows_per_s"] == peak_rows_per_s(report.batches, 2.0)
+    assert 1.2 * metrics["rows_per_s"] < metrics["peak_rows_per_s"] <= 55 * 30
+
+
+def test_a_run_that_moved_nothing_has_no_latency_no_time_for_a_record_and_no_bottleneck() -> None:
+    report = Report(usages=[Usage("p-extract", {"extract": 0.1}), Usage("p-worker-1")])
+    metrics = run_metrics(report, 0.5, 1)
+    assert (metrics["records"], metrics["records_per_s"], metrics["batches"]) == (0, 0, 0)
+    unknown = ("latency", "s_per_1000", "mean_batch", "peak", "cpu_per_worker")
+    assert [name for name in metrics if name.startswith(unknown)] == []
+    assert bottleneck(report) is None
