@@ -133,12 +133,20 @@ def maintenance_dag(study: str, *, table: str, tasks: Sequence[str], dag_id: str
 
 
 def sweep_params(study: Study) -> dict[str, Param]:
-    """The trigger form: the study's budget and choices, each with a valid default."""
+    """The trigger form: the study's budget and choices, each with a valid default.
+
+    What is searched stands in no section: Airflow shows such fields first, under its own title, and opens that section
+    alone.
+    """
     budget = study.budget
     strategies = [name for name in get_args(StrategyName) if name != "staged" or study.stages]
     return {
         "strategy": Param(
-            study.strategy, type="string", enum=[*strategies, *study.strategies], section="What", title="Strategy"
+            study.strategy,
+            type="string",
+            enum=[*strategies, *study.strategies],
+            title="Strategy",
+            description="How the sweep chooses which configurations to measure.",
         ),
         "goals": Param(
             list(study.goals),
@@ -146,7 +154,6 @@ def sweep_params(study: Study) -> dict[str, Param]:
             items={"type": "string", "enum": list(study.goals)},
             examples=list(study.goals),
             minItems=1,
-            section="What",
             title="Goals",
             description="The first one leads the search; the others are read off the same trials.",
         ),
@@ -154,7 +161,6 @@ def sweep_params(study: Study) -> dict[str, Param]:
             study.workload.default_size,
             type="string",
             enum=list(study.workload.sizes),
-            section="What",
             title="Workload size",
             description=", ".join(f"{name}: {part:.0%} of the data" for name, part in study.workload.sizes.items()),
         ),
@@ -171,7 +177,7 @@ def sweep_params(study: Study) -> dict[str, Param]:
             budget.min_work_s,
             type="number",
             minimum=0,
-            section="How much",
+            section="Budget",
             title="Seconds of work",
             description="That a trial measures at least: shorter work is repeated inside it.",
         ),
@@ -179,7 +185,7 @@ def sweep_params(study: Study) -> dict[str, Param]:
             budget.minutes,
             type=["number", "null"],
             exclusiveMinimum=0,
-            section="How much",
+            section="Budget",
             title="Minutes",
             description="No new round starts that would end later; empty: no limit.",
         ),
@@ -187,7 +193,7 @@ def sweep_params(study: Study) -> dict[str, Param]:
             budget.payback_runs,
             type=["integer", "null"],
             minimum=1,
-            section="How much",
+            section="Budget",
             title="Pays within runs",
             description="Stop where more trials cost more time than they are expected to save in so many runs; empty: "
             "use all trials.",
@@ -196,7 +202,7 @@ def sweep_params(study: Study) -> dict[str, Param]:
             0,
             type="integer",
             minimum=0,
-            section="Repeatable",
+            section="Reproducibility",
             title="Seed",
             description="The same seed, the same plan.",
         ),
@@ -221,7 +227,6 @@ def also_param(studies: Sequence[str]) -> dict[str, Param]:
             type=["array", "null"],
             items={"type": "string", "enum": names},
             examples=names,
-            section="What",
             title="Then also",
             description="Studies that this run sweeps afterwards, each with its own budget.",
         )
@@ -230,7 +235,7 @@ def also_param(studies: Sequence[str]) -> dict[str, Param]:
 
 def _integer(default: int, low: int, high: int, title: str, description: str) -> Param:
     return Param(
-        default, type="integer", minimum=low, maximum=high, section="How much", title=title, description=description
+        default, type="integer", minimum=low, maximum=high, section="Budget", title=title, description=description
     )
 
 

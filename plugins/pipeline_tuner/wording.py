@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 
 from pipeline_tuner.recommendation import Interval
 
+_PATH = re.compile(r"file:/+[^\s'\"<>|,;()\[\]]+|(?<![\w:/.~])~?/(?:[\w.@+~=-]+/)+[\w.@+~=-]*")
 BYTE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -49,17 +51,12 @@ def second_words(value: float) -> str:
     return f"{number(value / 60)} min" if value < 7200 else f"{number(value / 3600)} h"
 
 
-def metric_unit(name: str) -> str:
-    """The unit that a metric's name ends with: `rows_per_s` is rows/s, `memory_peak_bytes` is bytes."""
-    if not name.isidentifier():
-        return ""
-    if name.endswith("_per_s"):
-        return f"{name.removesuffix('_per_s').rsplit('_', 1)[-1]}/s"
-    if name == "core_seconds":
-        return "core-s"
-    if name.endswith("_s"):
-        return "s"
-    return "bytes" if name == "bytes" or name.endswith("_bytes") else ""
+def without_paths(text: str) -> str:
+    """The text with files by their names alone: `count at /home/me/job.py:12` is `count at job.py:12`.
+
+    Where a file lies is of no use to a reader and says more of the machine than it should. Addresses stay.
+    """
+    return _PATH.sub(lambda found: found[0].rstrip("/").rpartition("/")[2], text)
 
 
 def interval_words(interval: Interval, unit: str = "") -> str:

@@ -55,7 +55,7 @@ def section(text, title):
 def test_every_part_of_the_seed_is_there_and_true(report):
     text = report.read_text()
     assert "| use copy 16 |" in section(text, "Recommendation")
-    assert re.search(r"duration\\_s \| 10[\d.]* s \| 6[\d.]* s \| 0\.6\dx", section(text, "Results"))
+    assert re.search(r"duration \| 10[\d.]* s \| 6[\d.]* s \| 0\.6\dx", section(text, "Results"))
     assert section(text, "Comparison").count("\n|") == 7
     assert "method matters: copy rather than jdbc" in section(text, "Key findings")
     assert "Correct output: 5 checks passed" in section(text, "What works and what limits")

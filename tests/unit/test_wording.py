@@ -4,8 +4,16 @@ import math
 
 import pytest
 
+from pipeline_tuner.metric_names import (
+    MetricGroup,
+    column_title,
+    grouped_metrics,
+    metric_name,
+    metric_unit,
+    metric_words,
+)
 from pipeline_tuner.recommendation import Interval
-from pipeline_tuner.wording import interval_words, listed, metric_unit, number, percent, with_unit
+from pipeline_tuner.wording import interval_words, listed, number, percent, with_unit, without_paths
 
 
 @pytest.mark.parametrize(
@@ -46,3 +54,33 @@ def test_intervals():
 
 def test_lists_and_percentages():
     assert (listed(("a", "b", "c")), listed(("a",)), percent(0.0512)) == ("a, b and c", "a", "5.12%")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("collect at /opt/venv/lib/jobs/mover.py:12", "collect at mover.py:12"),
+        ('File "/tmp/a-b/c.d/job.py", line 3', 'File "job.py", line 3'),
+        ("no such file: '/var/tmp/x/'", "no such file: 'x'"),
+        ("file:/tmp/x/part-0.parquet is gone", "part-0.parquet is gone"),
+        ("~/study/a.yaml", "a.yaml"),
+        ("s3://bucket/a/b and http://host:80/a/b stay", "s3://bucket/a/b and http://host:80/a/b stay"),
+        ("3,500 rows/s of 1/2/3 and either/or/both", "3,500 rows/s of 1/2/3 and either/or/both"),
+    ],
+)
+def test_a_file_is_its_name_and_an_address_stays(text, shown):
+    assert without_paths(text) == shown
+
+
+def test_metrics_read_well_and_stand_in_the_order_in_which_they_matter():
+    groups = grouped_metrics(["zeta_s", "gc_s", "rows_per_s", "duration_s", "memory_peak_bytes", "own", "1 + 1"])
+    assert [str(group) for group in groups] == ["Speed", "Memory and processor", "Spark", "Steps", "Other figures"]
+    assert [name.title for name in groups[MetricGroup.SPEED]] == ["duration", "average rows per second"]
+    assert [name.title for name in groups[MetricGroup.OTHER]] == ["1 + 1", "own"]
+    assert metric_name("staging_write_bytes").title == "staging write"
+    assert (column_title("max_task_s"), column_title("shuffle_read_bytes")) == ("slowest task", "shuffle read")
+
+
+def test_parts_of_a_whole_are_percentages():
+    assert metric_words(0.125, "startup_fraction") == "12.5%"
+    assert metric_words(1.5e9, "memory_peak_bytes") == "1.5 GB"

@@ -18,12 +18,13 @@ from pipeline_tuner.analysis.goals import goal_score, known_values, larger_is_be
 from pipeline_tuner.analysis.intervals import exponential, log_interval, t_quantile
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.measurement import is_usable
+from pipeline_tuner.metric_names import metric_unit
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.study import Claim, Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
-from pipeline_tuner.wording import counted, interval_words, listed, metric_unit, number, percent, ratio
+from pipeline_tuner.wording import counted, interval_words, listed, number, percent, ratio
 
 MIN_DF = 5
 """Degrees of freedom from which the noise of all trials may stand in for that of a pair."""

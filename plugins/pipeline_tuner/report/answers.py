@@ -8,22 +8,16 @@ from collections.abc import Sequence
 from pipeline_tuner import plots
 from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
 from pipeline_tuner.analysis.history import earlier_gains
+from pipeline_tuner.metric_names import metric_name, metric_order, metric_words
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.decisions import DECISION_HEADER, action_words, decision_cells
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.space import Configuration, configuration_id
-from pipeline_tuner.wording import counted, interval_words, listed, metric_unit, number, percent, with_unit
+from pipeline_tuner.wording import counted, interval_words, listed, number, percent
 
 COLUMNS = ("rows_per_s", "peak_rows_per_s", "duration_s", "latency_p95_s", "memory_peak_bytes")
-TITLES = {
-    "rows_per_s": "average rows/s",
-    "peak_rows_per_s": "peak rows/s",
-    "duration_s": "duration",
-    "latency_p95_s": "latency p95",
-    "memory_peak_bytes": "memory peak",
-}
 MAX_ROWS = 40
 
 
@@ -106,19 +100,17 @@ def results(story: Story) -> str:
 
 def _own_figures(story: Story, row: Row) -> str:
     trials = story.deciding(row)
-    lines = [(name, with_unit(row.median(name) or 0.0, metric_unit(name))) for name in _metric_names(trials)]
+    lines = [(name, metric_words(row.median(name) or 0.0, name)) for name in _metric_names(trials)]
     return table(("metric", row.label), lines)
 
 
 def _metric_names(trials: Sequence) -> list[str]:
-    names = {name for result in trials for name in result.metrics}
-    first = [name for name in COLUMNS if name in names]
-    return [*first, *sorted(names - set(first))]
+    return sorted({name for result in trials for name in result.metrics}, key=metric_order)
 
 
 def _compared(line: MetricComparison) -> tuple[str, str, str, str]:
-    unit = metric_unit(line.metric)
-    return line.metric, with_unit(line.second, unit), with_unit(line.first, unit), _ratio_words(line)
+    second, first = (metric_words(value, line.metric) for value in (line.second, line.first))
+    return metric_name(line.metric).title, second, first, _ratio_words(line)
 
 
 def _ratio_words(line: MetricComparison) -> str:
@@ -140,14 +132,15 @@ def _exact_words(lines: Sequence[MetricComparison]) -> str:
     settled = [line for line in lines if line.is_exact and line.differs and line.second]
     if not settled:
         return ""
-    said = listed([f"{escaped(line.metric)} ({line.first / line.second:.3f}x)" for line in settled])
+    said = listed([f"{escaped(metric_name(line.metric).title)} ({line.first / line.second:.3f}x)" for line in settled])
     return f"These figures don't vary between runs, so they are settled without repeats: {said}."
 
 
 def comparison(story: Story) -> str:
     """All configurations of the sweep, the best first, with the best of earlier sweeps beside them."""
     columns = [name for name in COLUMNS if any(row.median(name) is not None for row in story.rows)]
-    header = ["configuration", "trials", *(TITLES[name] for name in columns), "gain over the control", "standing"]
+    titles = [metric_name(name).title for name in columns]
+    header = ["configuration", "trials", *titles, "gain over the control", "standing"]
     pick = "best guess" if story.main.status == "undecided" else "recommended"
     rows = [_comparison_row(row, columns, pick) for row in story.rows[:MAX_ROWS]]
     rows += _earlier_rows(story, columns)
@@ -160,7 +153,7 @@ def comparison(story: Story) -> str:
 
 
 def _comparison_row(row: Row, columns: Sequence[str], pick: str) -> list[str]:
-    figures = [with_unit(value, metric_unit(n)) if (value := row.median(n)) is not None else "" for n in columns]
+    figures = [metric_words(value, n) if (value := row.median(n)) is not None else "" for n in columns]
     gain = row.confirmed if row.confirmed and row.confirmed.low < row.confirmed.high else row.ratio
     label = f"{row.label} (same as {listed(row.same_as)})" if row.same_as else row.label
     return [label, f"{row.measured}/{row.planned}", *figures, _bounds(gain, row), _standing(row, pick)]
@@ -195,7 +188,7 @@ def _earlier_rows(story: Story, columns: Sequence[str]) -> list[list[str]]:
     identity, gain = max(gains.items(), key=lambda item: item[1].value)
     trials = [r for r in story.history if configuration_id(r.plan.configuration) == identity and r.status == "measured"]
     medians = {name: statistics.median(values) for name in columns if (values := values_of(trials, name))}
-    figures = [with_unit(medians[name], metric_unit(name)) if name in medians else "" for name in columns]
+    figures = [metric_words(medians[name], name) if name in medians else "" for name in columns]
     sweeps = counted(len({result.plan.sweep_id for result in trials}), "earlier sweep")
     bounds = f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f})"
     return [[f"best so far: {trials[0].plan.label}", f"{len(trials)}", *figures, bounds, sweeps]]

@@ -16,7 +16,7 @@ from pipeline_tuner.plots_of_runs import rollups
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
-from pipeline_tuner.wording import byte_words, counted, number, percent, ratio, second_words
+from pipeline_tuner.wording import byte_words, counted, number, percent, ratio, second_words, without_paths
 
 MAX_STAGES = 8
 ANOMALY = 2.0
@@ -84,7 +84,7 @@ def _stages(story: Story, row: Row) -> str:
     details = _last_details(story, row)
     groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for stage in details.get("stages") or ():
-        groups[_short(stage["name"])].append(stage)
+        groups[without_paths(str(stage["name"]))].append(stage)
     if not groups:
         return ""
     longest = sorted(groups.items(), key=lambda item: -_total(item[1], "duration_s"))
@@ -127,12 +127,6 @@ def _skew(stage: Mapping[str, Any]) -> float:
 
 def _total(stages: Sequence[Mapping[str, Any]], key: str) -> float:
     return float(sum(stage.get(key) or 0 for stage in stages))
-
-
-def _short(name: str) -> str:
-    """A stage's name without the folders of the code that started it."""
-    words = str(name).split()
-    return " ".join(word.rpartition("/")[2] for word in words)
 
 
 def _tables(story: Story, rows: Sequence[Row]) -> str:

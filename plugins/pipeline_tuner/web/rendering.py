@@ -17,8 +17,9 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from pipeline_tuner.connections import open_store
+from pipeline_tuner.metric_names import column_title, grouped_metrics, metric_name, metric_words
 from pipeline_tuner.store.page_reads import PageReads
-from pipeline_tuner.wording import metric_unit, number, second_words, with_unit
+from pipeline_tuner.wording import number, second_words, without_paths
 
 
 @cache
@@ -48,13 +49,27 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, metric=_metric, when=_when, seconds=second_words, settings=_settings, json=_json
+        number=number,
+        metric=metric_words,
+        metric_title=_metric_title,
+        metric_groups=grouped_metrics,
+        column=column_title,
+        when=_when,
+        seconds=second_words,
+        settings=_settings,
+        json=_json,
+        plain=_plain,
     )
     return environment
 
 
-def _metric(value: float, name: str) -> str:
-    return with_unit(value, metric_unit(name))
+def _metric_title(metric: str) -> str:
+    return metric_name(metric).title
+
+
+def _plain(value: Any) -> str:
+    """A value as text without the places of files on this machine."""
+    return without_paths(str(value))
 
 
 def _when(moment: datetime | None) -> str:
@@ -66,7 +81,7 @@ def _settings(configuration: dict[str, Any] | None) -> str:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, default=str)
+    return without_paths(json.dumps(value, indent=1, sort_keys=True, default=str))
 
 
 def analysis_html(markdown: str, charts: Collection[str], address: str) -> Markup:

@@ -10,21 +10,46 @@
   addEventListener("storage", follow);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", follow);
 
+  // Live updates. A part of the page is an element with an id and `data-part`; while one says `data-live`, the page is
+  // fetched again and the parts that differ are swapped. A part with a form in it stays, whatever was filled in.
+  const LOOK_AGAIN_MS = 3000;
+  let served = new Map();
+  const partsOf = (page) => new Map([...page.querySelectorAll("[data-part][id]")].map((part) => [part.id, part.outerHTML]));
+
+  function swap(part, markup) {
+    const open = [...part.querySelectorAll("details[open]")].map((one) => [...part.querySelectorAll("details")].indexOf(one));
+    const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const fresh = new DOMParser().parseFromString(markup, "text/html").body.firstElementChild;
+    part.replaceWith(fresh);
+    open.forEach((place) => fresh.querySelectorAll("details")[place]?.setAttribute("open", ""));
+    if (focused) [...fresh.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
+  }
+
   async function refresh() {
     const live = document.querySelector("[data-live]");
     if (!live) return;
     try {
-      const answer = await fetch(location.href, { headers: { "X-Requested-With": "page.js" } });
-      if (answer.ok) {
-        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-        const part = fresh.querySelector("main");
-        if (part) document.querySelector("main").replaceWith(part);
+      const answer = await fetch(location.href, { headers: { "X-Requested-With": "page.js", Accept: "text/html" } });
+      if (live.dataset.live === "page") {
+        if (answer.ok && (answer.redirected || !(await answer.text()).includes('data-live="page"'))) location.reload();
+        return;
       }
+      if (!answer.ok) return;
+      const fresh = partsOf(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      for (const [id, markup] of fresh) {
+        const part = document.getElementById(id);
+        if (part && served.get(id) !== markup && !part.querySelector("form")) swap(part, markup);
+      }
+      served = fresh;
+    } catch { /* the server is away for a moment: the next look finds it */
     } finally {
-      if (document.querySelector("[data-live]")) setTimeout(refresh, 3000);
+      if (document.querySelector("[data-live]")) setTimeout(refresh, LOOK_AGAIN_MS);
     }
   }
-  addEventListener("DOMContentLoaded", () => setTimeout(refresh, 3000));
+  addEventListener("DOMContentLoaded", () => {
+    served = partsOf(document);
+    setTimeout(refresh, LOOK_AGAIN_MS);
+  });
 
   // Inside Airflow this page is a sandboxed frame that can't navigate its parent; the parent's own link can.
   addEventListener("click", (event) => {
