@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline_tuner.exceptions import InfrastructureError, PipelineTunerError
 from pipeline_tuner.measurement import CONTRACT_VERSION, FailureKind, Measurement, read_measurement
+from pipeline_tuner.printed import memory_sign
 from pipeline_tuner.runners.output import JobOutput
 from pipeline_tuner.space import Configuration
 
@@ -127,11 +127,6 @@ class Runner(ABC):
 
 
 SIGKILLED = 137
-OUT_OF_MEMORY = re.compile(
-    r"java\.lang\.OutOfMemoryError[^\n]*|\bMemoryError\b[^\n]*|Cannot allocate memory"
-    r"|Lost executor [^\n]* exited with code 52\b"
-)
-"""52 is the exit code of a Spark executor out of memory; the job may see no more than that it was shutting down."""
 UNEXPLAINED = ("infrastructure", "error")
 """Kinds of failures that may be the consequence of another one."""
 MEMORY_SETTINGS = ("driver_memory", "executor_memory", "spark.executor.memoryOverhead", "worker_type", "memory")
@@ -144,9 +139,9 @@ def measurement_of(run: TrialRun, exit_code: int, *, kernel_kills_before: int | 
     if measurement is not None and (measurement.failure is None or measurement.failure.kind not in UNEXPLAINED):
         return measurement
     # A job whose JVM went away saw no more than that, or that its context was shut down; the JVM's words say why.
-    said = OUT_OF_MEMORY.search(run.output.text())
+    said = memory_sign(run.output.text())
     if said is not None:
-        raise TrialFailedError("out_of_memory", f"{out_of_memory(run.configuration)} ({said[0].strip()})")
+        raise TrialFailedError("out_of_memory", f"{out_of_memory(run.configuration)} ({said})")
     if measurement is not None:
         return measurement
     tail = run.output.tail()

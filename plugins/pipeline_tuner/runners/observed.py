@@ -15,8 +15,9 @@ from typing import Any
 
 import psutil
 
-from pipeline_tuner.exceptions import MeasurementError, StudyError
+from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.measurement import CONTRACT_VERSION, Measurement, validated
+from pipeline_tuner.printed import FigurePattern, plain_text
 from pipeline_tuner.runners.base import TrialRun, measurement_of
 from pipeline_tuner.runners.process import ProcessRunner
 
@@ -24,8 +25,9 @@ from pipeline_tuner.runners.process import ProcessRunner
 class ObservedRunner(ProcessRunner):
     """Runs a command once a trial and makes the measurement itself.
 
-    `patterns` are regular expressions by metric; the last match's group 1 is the figure. `checks` are regular
-    expressions by check: what the program prints must match, else its output counts as wrong. `duration_s` is the
+    `patterns` are regular expressions by metric; the last match's group 1 is the figure, a plain number. `checks` are
+    regular expressions by check: what the program prints must match, else its output counts as wrong. Both look at
+    lines without a terminal's colours, and a carriage return ends a line. `duration_s` is the
     whole process's time, start-up included; `core_seconds` the processor time of it and the children it waited for.
     Raises StudyError for a pattern that is none, or has no group.
     """
@@ -40,7 +42,7 @@ class ObservedRunner(ProcessRunner):
         folder: Path | None = None,
     ) -> None:
         super().__init__(command, modules=modules, folder=folder)
-        self._patterns = {name: _figure_pattern(name, pattern) for name, pattern in patterns.items()}
+        self._patterns = [_figure_pattern(name, pattern) for name, pattern in patterns.items()]
         self._checks = {name: _compiled(f"checks.{name}", pattern) for name, pattern in (checks or {}).items()}
 
     def start(self, run: TrialRun) -> None:
@@ -59,7 +61,9 @@ class ObservedRunner(ProcessRunner):
         """What was observed; a command that did not exit with 0 failed."""
         if exit_code != 0:
             return measurement_of(self._run, exit_code, kernel_kills_before=self._kernel_kills)
-        metrics = {"duration_s": self._duration_s, "core_seconds": _children_cpu_s() - self._cpu, **self._printed()}
+        text = plain_text(self._run.output.text())
+        printed = {pattern.metric: pattern.figure(text) for pattern in self._patterns}
+        metrics = {"duration_s": self._duration_s, "core_seconds": _children_cpu_s() - self._cpu, **printed}
         document = {
             "contract": CONTRACT_VERSION,
             "job": self._run.job,
@@ -69,13 +73,12 @@ class ObservedRunner(ProcessRunner):
             "ended_at": datetime.now(UTC),
             "samples": [{"duration_s": self._duration_s}],
             "metrics": metrics,
-            "checks": self._checked(),
+            "checks": self._checked(text),
             "environment": _machine(),
         }
         return validated(document)
 
-    def _checked(self) -> list[dict[str, Any]]:
-        text = self._run.output.text()
+    def _checked(self, text: str) -> list[dict[str, Any]]:
         return [
             {
                 "name": name,
@@ -85,23 +88,12 @@ class ObservedRunner(ProcessRunner):
             for name, pattern in self._checks.items()
         ]
 
-    def _printed(self) -> dict[str, float]:
-        text = self._run.output.text()
-        found = {name: pattern.findall(text) for name, pattern in self._patterns.items()}
-        missing = [name for name, matches in found.items() if not matches]
-        if missing:
-            raise MeasurementError(f"the program printed nothing that the pattern of {', '.join(missing)} matches")
-        try:
-            return {name: float(matches[-1].replace(",", "")) for name, matches in found.items()}
-        except ValueError as error:
-            raise MeasurementError(f"what the program printed is no number: {error}") from None
 
-
-def _figure_pattern(name: str, pattern: str) -> re.Pattern[str]:
+def _figure_pattern(name: str, pattern: str) -> FigurePattern:
     compiled = _compiled(f"metrics.{name}", pattern)
     if compiled.groups != 1:
         raise StudyError(f"runner.options.metrics.{name}: {pattern!r} must have one group (...) around the number")
-    return compiled
+    return FigurePattern(name, compiled)
 
 
 def _compiled(key: str, pattern: str) -> re.Pattern[str]:
