@@ -28,7 +28,7 @@ DATABASES = {"psycopg2", "sqlalchemy", "alembic", "pymongo", "duckdb"}
 NOUNS = (
     *("study", "space", "trial", "measurement", "sweep", "nights"),
     *("recommendation", "expression", "exceptions", "wording", "metric_names"),
-    "printed",
+    *("printed", "command"),
 )
 PURE = (*NOUNS, "search", "analysis", "recommend", "reasons")
 ALLOWED = {

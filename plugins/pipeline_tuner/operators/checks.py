@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from pipeline_tuner import settings
+from pipeline_tuner.command import Command
 from pipeline_tuner.connections import job_connections
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.runners.process import job_environment
@@ -54,8 +55,10 @@ def _connect(uri: str) -> None:
 
 def _programs(study: Study) -> Iterator[str]:
     path = job_environment({}, settings.jobs_folder())["PATH"]
-    if study.runner.kind == "process" and study.runner.command and not shutil.which(study.runner.command[0], path=path):
-        yield f"there is no program {study.runner.command[0]!r} in PATH (runner.command)"
+    if study.runner.kind == "process" and study.runner.command:
+        (program, *_) = Command(study.runner.command).filled(study.control_candidate.configuration)
+        if not shutil.which(program, path=path):
+            yield f"there is no program {program!r} in PATH (runner.command)"
     if study.runner.kind == "spark_submit":
         yield from _spark(study, path)
 

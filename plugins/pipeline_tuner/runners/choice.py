@@ -28,6 +28,7 @@ def runner_for(study: Study, *, sweep_id: str | None = None) -> Runner:
         return WarmRunner(study.job, PlainPython(), modules=settings.jobs_folder(), sweep_id=sweep_id)
     from pipeline_tuner.runners.process import ProcessRunner
 
+    defaults = {name: parameter.default for name, parameter in study.space.parameters.items()}
     patterns, checks = (study.runner.options.get(name) for name in ("metrics", "checks"))
     if patterns is not None or checks is not None:
         from pipeline_tuner.runners.observed import ObservedRunner
@@ -38,9 +39,10 @@ def runner_for(study: Study, *, sweep_id: str | None = None) -> Runner:
             checks=checks or {},
             modules=settings.jobs_folder(),
             folder=settings.project_folder(),
+            defaults=defaults,
         )
     command = study.runner.command or (sys.executable, str(_script(study)), *FILES)
-    return ProcessRunner(command, modules=settings.jobs_folder(), folder=settings.project_folder())
+    return ProcessRunner(command, modules=settings.jobs_folder(), folder=settings.project_folder(), defaults=defaults)
 
 
 def _spark_runner(study: Study, sweep_id: str | None) -> Runner:

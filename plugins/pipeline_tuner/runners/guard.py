@@ -1,12 +1,14 @@
 """Runs one command and sees to it that nothing of it outlives its time. Standard library only; run as a script.
 
-    python guard.py [--lifeline] [--pid-file=DESCRIPTOR] -- command [argument ...]
+    python guard.py [--lifeline] [--pid-file=DESCRIPTOR] [--times=FILE] -- command [argument ...]
 
 The guard collects every descendant of the command, also those that leave its process group or lose their
 parent (Spark's Python daemon does both), and kills them all when the command ends, when the guard gets SIGTERM
 or, with `--lifeline`, when the guard's stdin closes: that is what happens when the Airflow task that holds
 the other end is killed. Its exit code is the command's, 128 + N for a command that died of signal N. In an
 open pid file it writes its own number and, at the end, the exit code; a lock on the file is held until it ends.
+In the file of `--times` it leaves the seconds from the command's start to its own end, and the processor's seconds
+of it and of all that it started.
 """
 
 from __future__ import annotations
@@ -14,17 +16,21 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+POLL_S = 0.01
+"""Between two looks at a process whose end the system doesn't tell."""
 GRACE_S = 3.0
 """Time between asking the descendants to end and killing them."""
 
@@ -32,11 +38,12 @@ GRACE_S = 3.0
 def main(arguments: list[str]) -> int:
     """Run the command that follows `--`; returns the exit code."""
     options, command = _split(arguments)
-    pid_file = next((int(option.partition("=")[2]) for option in options if option.startswith("--pid-file=")), None)
+    pid_file = int(options["--pid-file"]) if "--pid-file" in options else None
     _note(pid_file, f"{os.getpid()} ")
     _control_process(PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    began = time.monotonic()
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
     except OSError as error:
@@ -44,9 +51,12 @@ def main(arguments: list[str]) -> int:
         return 127
     try:
         code = _wait(process, has_lifeline="--lifeline" in options)
+        took_s = time.monotonic() - began
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         kill_descendants()
+    if "--times" in options:
+        Path(options["--times"]).write_text(f"{took_s!r} {_used_s()!r}", encoding="ascii")
     code = 128 - code if code < 0 else code
     _note(pid_file, str(code))
     return code
@@ -71,21 +81,41 @@ def _note(pid_file: int | None, text: str) -> None:
         os.write(pid_file, text.encode())
 
 
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+def _split(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     place = arguments.index("--")
-    return arguments[:place], arguments[place + 1 :]
+    options = (option.partition("=") for option in arguments[:place])
+    return {name: value for name, _, value in options}, arguments[place + 1 :]
+
+
+def _used_s() -> float:
+    """The processor's seconds of all processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _wait(process: subprocess.Popen[bytes], *, has_lifeline: bool) -> int:
-    while process.poll() is None:
-        if has_lifeline:
-            readable, _, _ = select.select([0], [], [], 0.05)
-            if readable and not os.read(0, 1024):
+    """The exit code, at the moment of the process's end; that of SIGTERM when the lifeline is let go."""
+    lifeline = [0] if has_lifeline else []
+    with _end_of(process) as end:
+        while process.poll() is None:
+            readable, _, _ = select.select([*lifeline, *end], [], [], None if end else POLL_S)
+            if 0 in readable and not os.read(0, 1024):
                 return -signal.SIGTERM
-        else:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.5)
     return process.returncode
+
+
+@contextlib.contextmanager
+def _end_of(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """A descriptor that can be read when the process has ended; none where the system has no such thing."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
+        yield []
+        return
+    try:
+        yield [descriptor]
+    finally:
+        os.close(descriptor)
 
 
 def _descendants() -> list[int]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import resource
 import socket
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +18,7 @@ from pipeline_tuner.measurement import CONTRACT_VERSION, Measurement, validated
 from pipeline_tuner.printed import FigurePattern, plain_text
 from pipeline_tuner.runners.base import TrialRun, measurement_of
 from pipeline_tuner.runners.process import ProcessRunner
+from pipeline_tuner.space import Scalar
 
 
 class ObservedRunner(ProcessRunner):
@@ -28,7 +27,7 @@ class ObservedRunner(ProcessRunner):
     `patterns` are regular expressions by metric; the last match's group 1 is the figure, a plain number. `checks` are
     regular expressions by check: what the program prints must match, else its output counts as wrong. Both look at
     lines without a terminal's colours, and a carriage return ends a line. `duration_s` is the
-    whole process's time, start-up included; `core_seconds` the processor time of it and the children it waited for.
+    whole process's time, start-up included; `core_seconds` the processor time of it and of what it started.
     Raises StudyError for a pattern that is none, or has no group.
     """
 
@@ -40,22 +39,16 @@ class ObservedRunner(ProcessRunner):
         modules: Path,
         checks: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        defaults: Mapping[str, Scalar] | None = None,
     ) -> None:
-        super().__init__(command, modules=modules, folder=folder)
+        super().__init__(command, modules=modules, folder=folder, defaults=defaults)
         self._patterns = [_figure_pattern(name, pattern) for name, pattern in patterns.items()]
         self._checks = {name: _compiled(f"checks.{name}", pattern) for name, pattern in (checks or {}).items()}
 
     def start(self, run: TrialRun) -> None:
-        """Start the command and the clock."""
+        """Start the command."""
         self._started_at = datetime.now(UTC)
-        self._began, self._cpu = time.monotonic(), _children_cpu_s()
         super().start(run)
-
-    def wait(self, timeout_s: float) -> int:
-        """Wait for the command's end and stop the clock."""
-        code = super().wait(timeout_s)
-        self._duration_s = time.monotonic() - self._began
-        return code
 
     def collect(self, exit_code: int) -> Measurement:
         """What was observed; a command that did not exit with 0 failed."""
@@ -63,7 +56,8 @@ class ObservedRunner(ProcessRunner):
             return measurement_of(self._run, exit_code, kernel_kills_before=self._kernel_kills)
         text = plain_text(self._run.output.text())
         printed = {pattern.metric: pattern.figure(text) for pattern in self._patterns}
-        metrics = {"duration_s": self._duration_s, "core_seconds": _children_cpu_s() - self._cpu, **printed}
+        times = self.times
+        metrics = {"duration_s": times.duration_s, "core_seconds": times.core_seconds, **printed}
         document = {
             "contract": CONTRACT_VERSION,
             "job": self._run.job,
@@ -71,7 +65,7 @@ class ObservedRunner(ProcessRunner):
             "status": "measured",
             "started_at": self._started_at,
             "ended_at": datetime.now(UTC),
-            "samples": [{"duration_s": self._duration_s}],
+            "samples": [{"duration_s": times.duration_s}],
             "metrics": metrics,
             "checks": self._checked(text),
             "environment": _machine(),
@@ -110,8 +104,3 @@ def _machine() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "host": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
     }
-
-
-def _children_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime

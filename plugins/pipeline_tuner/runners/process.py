@@ -9,10 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_tuner.command import Command, variables
+from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.runners.base import Runner, TrialRun, kernel_kills, measurement_of
+from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun, kernel_kills, measurement_of
+from pipeline_tuner.space import Scalar
 
 GUARD = Path(__file__).with_name("guard.py")
 POLL_S = 0.05
@@ -22,55 +26,90 @@ AIRFLOW_SECRETS = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
 """Variables that configure Airflow: none of a job's business."""
 
 
+@dataclass(frozen=True)
+class ProcessTimes:
+    """What a command took, as its guard saw it: from its own start to its own end."""
+
+    duration_s: float
+    core_seconds: float
+    """Processor time of it and of all processes that it started."""
+
+
 class ProcessRunner(Runner):
     """Runs a command. In it `{config}` and `{measurement}` become file names, `{cores}` the parameter `cores`, ...
 
-    The job's folder of modules goes first in PYTHONPATH, this Python's folder first in PATH.
+    All of them are in the environment, too: `TUNER_CONFIG`, `TUNER_CORES`. A parameter that is inactive has its value
+    of `defaults`. The job's folder of modules goes first in PYTHONPATH, this Python's folder first in PATH.
     """
 
-    def __init__(self, command: Sequence[str], *, modules: Path, folder: Path | None = None) -> None:
-        self._template = tuple(command)
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        modules: Path,
+        folder: Path | None = None,
+        defaults: Mapping[str, Scalar] | None = None,
+    ) -> None:
+        self._command = Command(tuple(command))
+        self._defaults = dict(defaults or {})
         self._modules = modules
         self._folder = folder
         self._guard: subprocess.Popen[bytes] | None = None
         self._kernel_kills: int | None = None
 
     def command(self, run: TrialRun) -> list[str]:
-        """The command for one trial."""
-        values = {
-            **{name: str(value) for name, value in run.configuration.items()},
-            "config": str(run.config_path),
-            "measurement": str(run.measurement_path),
-        }
-        return [_filled(part, values) for part in self._template]
+        """The command for one trial. Raises TrialFailedError where a value can't be put into it."""
+        try:
+            return self._command.filled(self._values(run))
+        except ConfigurationError as error:
+            raise TrialFailedError("bad_configuration", str(error)) from None
+
+    def _values(self, run: TrialRun) -> dict[str, Scalar]:
+        files = {"config": str(run.config_path), "measurement": str(run.measurement_path)}
+        return {**self._defaults, **run.configuration, **files}
 
     def start(self, run: TrialRun) -> None:
-        """Start the command under its guard."""
+        """Start the command under its guard, its output in a file: nothing that it prints ever waits for a reader."""
         self._run = run
         self._kernel_kills = kernel_kills()
-        guarded = [sys.executable, "-I", str(GUARD), "--lifeline", "--", *self.command(run)]
+        guard = [sys.executable, "-I", str(GUARD), "--lifeline", f"--times={self._times_path}"]
+        own = variables(self._values(run)) if self._command.parts else {}
         with run.output.path.open("ab") as output:
             self._guard = subprocess.Popen(
-                guarded,
+                [*guard, "--", *self.command(run)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=job_environment(run.environment, self._modules),
+                env=job_environment({**own, **run.environment}, self._modules),
                 cwd=self._folder,
                 start_new_session=True,
             )
 
+    @property
+    def _times_path(self) -> Path:
+        return self._run.folder / "times"
+
+    @property
+    def times(self) -> ProcessTimes:
+        """What the command took. Raises InfrastructureError where its guard did not live to say it."""
+        try:
+            duration_s, core_seconds = map(float, self._times_path.read_text(encoding="ascii").split())
+        except (OSError, ValueError):
+            raise InfrastructureError("the job's guard was killed before it could say what the job took") from None
+        return ProcessTimes(duration_s, core_seconds)
+
     def wait(self, timeout_s: float) -> int:
-        """Wait for the command's end, copying what it prints to the log."""
+        """Wait for the command's end, copying to the log what it prints, within bounds."""
         if self._guard is None:
             raise RuntimeError("the job was not started")
         deadline = time.monotonic() + timeout_s
         while self._guard.poll() is None:
             if time.monotonic() > deadline:
+                self._run.output.finish()
                 raise TimeoutError
             time.sleep(POLL_S)
             self._run.output.follow()
-        self._run.output.follow()
+        self._run.output.finish()
         code = self._guard.returncode
         return 128 - code if code < 0 else code
 
@@ -103,9 +142,3 @@ def job_environment(own: Mapping[str, str], modules: Path) -> dict[str, str]:
     environment["PYTHONUNBUFFERED"] = "1"
     environment.setdefault("PYSPARK_PYTHON", sys.executable)
     return environment
-
-
-def _filled(part: str, values: Mapping[str, str]) -> str:
-    for name, value in values.items():
-        part = part.replace("{" + name + "}", value)
-    return part

@@ -104,6 +104,7 @@ class WarmRunner(Runner):
         answer = b""
         while not answer.endswith(b"\n"):
             if time.monotonic() > deadline:
+                self._run.output.finish()
                 raise TimeoutError
             self._run.output.follow()
             try:
@@ -113,9 +114,10 @@ class WarmRunner(Runner):
             except ConnectionError:
                 received = b""
             if not received:
+                self._run.output.finish()
                 return self._kept.exit_code()
             answer += received
-        self._run.output.follow()
+        self._run.output.finish()
         exit_code = int(json.loads(answer)["exit_code"])
         self._is_done = exit_code == 0
         return exit_code
