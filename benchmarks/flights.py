@@ -41,7 +41,7 @@ STUDY = {
     "workload": {"name": "an eighth of the flights"},
     "space": {
         "parameters": {
-            "method": {"type": "choice", "values": ["copy", "jdbc"], "default": "jdbc"},
+            "method": {"type": "categorical", "values": ["copy", "jdbc"], "default": "jdbc"},
             "cores": {"type": "integer", "values": [1, 2], "default": 2},
             "partitions": {"type": "integer", "values": [1, 2, 4, 8, 16, 32], "default": 8},
             "batch_size": {

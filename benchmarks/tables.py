@@ -82,7 +82,7 @@ def _space(columns: dict[str, list]) -> Space:
     parameters = {}
     for name, values in columns.items():
         levels = sorted(set(values))
-        kind = "choice" if isinstance(levels[0], str) else "number"
+        kind = "categorical" if isinstance(levels[0], str) else "float"
         parameters[name] = {"type": kind, "values": levels, "default": levels[len(levels) // 2]}
     return Space.model_validate({"parameters": parameters})
 
@@ -97,11 +97,15 @@ def _made(name: str, space: dict, figure: Callable[[dict], float], constraints: 
 
 
 def _levels(*values: float, default: float | None = None) -> dict:
-    return {"type": "number", "values": values, "default": values[len(values) // 2] if default is None else default}
+    return {"type": "float", "values": values, "default": values[len(values) // 2] if default is None else default}
 
 
 def _choice(*values: str) -> dict:
-    return {"type": "choice", "values": values, "default": values[0]}
+    return {"type": "categorical", "values": values, "default": values[0]}
+
+
+def _switch(*, default: bool) -> dict:
+    return {"type": "categorical", "values": [False, True], "default": default}
 
 
 def interactions() -> Table:
@@ -183,7 +187,7 @@ def conditional() -> Table:
         "method": _choice("insert", "copy", "bulk"),
         "rows": {**_levels(1, 10, 100, 1000), "when": "method == 'insert'"},
         "buffer_kb": {**_levels(4, 16, 64, 256, 1024), "when": "method == 'copy'"},
-        "binary": {"type": "boolean", "default": False, "when": "method == 'copy'"},
+        "binary": {**_switch(default=False), "when": "method == 'copy'"},
         "chunk": {**_levels(1, 2, 4, 8, 16), "when": "method == 'bulk'"},
         "workers": _levels(1, 2, 3, 4, 6, 8),
         "commit": _levels(100, 1000, 10000, 100000),
@@ -239,7 +243,7 @@ def options() -> Table:
     """A program's on/off options: most do next to nothing, a few matter, some only together, one pair is harmful."""
     generator = np.random.default_rng(21)
     names = ("cache", "compress", "encrypt", "index", "sync", "vacuum", "verify", "log", "trace", "defer")
-    space: dict[str, dict] = {name: {"type": "boolean", "default": False} for name in names}
+    space: dict[str, dict] = {name: _switch(default=False) for name in names}
     space["level"] = _choice("low", "mid", "high")
     small = dict(zip(names, generator.normal(0, 0.012, len(names)), strict=True))
 
@@ -262,7 +266,7 @@ def spread() -> Table:
         "splitters": _levels(1, 2, 3, 6, 12),
         "counters": _levels(1, 3, 6, 9, 12, 18),
         "buffer": _levels(1000, 10000, 100000, 1000000),
-        "ack": {"type": "boolean", "default": True},
+        "ack": _switch(default=True),
         "heap": _choice("small", "large"),
     }
 
@@ -282,8 +286,8 @@ def ties() -> Table:
         "mode": _choice("sync", "async", "batch", "bulk", "none"),
         "threads": _levels(1, 2, 4, 8, 16, 32),
         "page": _levels(1, 4, 16, 64, 256),
-        "direct": {"type": "boolean", "default": False},
-        "group": {"type": "boolean", "default": False},
+        "direct": _switch(default=False),
+        "group": _switch(default=False),
         "prefetch": _levels(0, 1, 2, 3),
     }
 

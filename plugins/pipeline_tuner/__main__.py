@@ -20,7 +20,7 @@ from pipeline_tuner.report import summary, write_report
 from pipeline_tuner.report.tables import text_table
 from pipeline_tuner.search.rounds import plan_round
 from pipeline_tuner.space import difference
-from pipeline_tuner.study import Study, load_study
+from pipeline_tuner.study import Study, load_study, stored_study
 from pipeline_tuner.sweep import SweepOptions, sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult
 from pipeline_tuner.wording import counted, listed
@@ -156,7 +156,7 @@ def _sweep_of_file(path: Path) -> StoredSweep:
         document = json.loads(path.read_text(encoding="utf-8"))
         row = document["sweep"]
         return StoredSweep(
-            Study.model_validate(row["study_definition"]),
+            stored_study(row["study_definition"]),
             SweepOptions.model_validate(row["options"]),
             tuple(_result_of(trial, row.get("workload") or {}) for trial in document["trials"]),
             environment=row.get("environment"),

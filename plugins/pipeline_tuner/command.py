@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import PurePath
 
 from pipeline_tuner.exceptions import ConfigurationError
-from pipeline_tuner.space import Scalar
+from pipeline_tuner.space import Scalar, text_of
 
 FILES = ("config", "measurement")
 """Placeholders that become file names."""
@@ -59,13 +59,6 @@ class Command:
         Raises ConfigurationError for a value that can't be put where its placeholder is. Names without a value stay.
         """
         return [_filled(part, place, values) for part, place in zip(self.parts, places(self.parts), strict=True)]
-
-
-def text_of(value: Scalar) -> str:
-    """A value as a program gets it: booleans as `true` and `false`, numbers with a decimal point."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
 
 
 def variable(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline_tuner.space import text_of
 from pipeline_tuner.study import Goal, Study
 
 
@@ -41,10 +42,9 @@ def _aim(goal: Goal) -> str:
 def _parameters(study: Study) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, parameter in study.space.parameters.items():
-        listed = ("false", "true") if parameter.type == "boolean" else parameter.values
-        values = ", ".join(map(str, listed)) or f"{parameter.low:g} to {parameter.high:g}"
+        values = ", ".join(map(text_of, parameter.values)) or f"{parameter.low:g} to {parameter.high:g}"
         unit = f" {parameter.unit}" if parameter.unit else ""
-        rows.append((f"`{name}`", values + unit, str(parameter.default), parameter.help))
+        rows.append((f"`{name}`", values + unit, text_of(parameter.default), parameter.help))
     return rows
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.expression import Expression
@@ -23,6 +23,18 @@ Configuration = Mapping[str, Scalar]
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt])i?b?")
 """An amount of memory as Spark writes it; a bare number is none."""
+
+
+def text_of(value: Scalar) -> str:
+    """A value as text: booleans are `true` and `false`, numbers have a decimal point."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _written(value: Any) -> str:
+    """A value as a study would have it, text in quotes."""
+    return repr(value) if isinstance(value, str) else text_of(value)
 
 
 def _parsed(text: str) -> str:
@@ -39,13 +51,18 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+FORMER_TYPES = {"choice": "categorical", "boolean": "categorical", "number": "float"}
+"""What the types of parameters were called before 0.1: stored studies still say it."""
+
+
 class Parameter(Frozen):
     """One knob of a job.
 
-    Either `values` (the levels to choose from; numbers keep their order) or `low` and `high` is given.
+    Either `values` (the levels to choose from; numbers keep their order) or `low` and `high` is given. A switch is
+    categorical with `values: [false, true]`.
     """
 
-    type: Literal["integer", "number", "choice", "boolean"]
+    type: Literal["categorical", "integer", "float"]
     default: Scalar
     values: tuple[Scalar, ...] = ()
     low: float | None = None
@@ -61,12 +78,19 @@ class Parameter(Frozen):
     runners: tuple[Literal["process", "spark_submit", "glue"], ...] = ()
     """The parameter exists only in studies whose `runner.kind` is one of these; in all by default."""
 
+    @field_validator("type", mode="before")
+    @classmethod
+    def _is_no_former_type(cls, value: Any) -> Any:
+        if value == "boolean":
+            raise ValueError("is 'boolean', which is 'categorical' with values: [false, true]")
+        if isinstance(value, str) and value in FORMER_TYPES:
+            raise ValueError(f"is {value!r}, which is called {FORMER_TYPES[value]!r}")
+        return value
+
     @model_validator(mode="after")
     def _is_complete(self) -> Parameter:
-        if self.type == "boolean":
-            return self
-        if self.type == "choice" and not self.values:
-            raise ValueError("a choice needs 'values', the list to choose from")
+        if self.type == "categorical" and not self.values:
+            raise ValueError("a categorical parameter needs 'values', the list to choose from")
         if not self.values and (self.low is None or self.high is None):
             raise ValueError("give either 'values' or both 'low' and 'high'")
         if self.low is not None and self.high is not None and self.low > self.high:
@@ -90,12 +114,7 @@ class Parameter(Frozen):
         """The parameter as a search sees it: only the levels that are to be tried."""
         if self.tried is None:
             return self
-        return self.model_copy(update={"type": self._listed_type, "values": self.tried or (self.default,)})
-
-    @property
-    def _listed_type(self) -> str:
-        # Both levels of a boolean are tried unless it is listed as a choice.
-        return "choice" if self.type == "boolean" else self.type
+        return self.model_copy(update={"values": self.tried or (self.default,)})
 
     @property
     def _bounds(self) -> tuple[float, ...]:
@@ -105,9 +124,9 @@ class Parameter(Frozen):
 
     @cached_property
     def sizes(self) -> Mapping[Scalar, float]:
-        """Bytes by value of a choice among amounts of memory (`512m`, `1g`); empty for all else."""
+        """Bytes by value of a categorical parameter over amounts of memory (`512m`, `1g`); empty for all else."""
         found = [SIZE.fullmatch(str(value).strip().lower()) for value in self.values]
-        if self.type != "choice" or not all(found):
+        if self.type != "categorical" or not all(found):
             return {}
         return {
             value: float(match[1]) * 1024 ** "bkmgt".index(match[2] or "b")
@@ -118,17 +137,21 @@ class Parameter(Frozen):
     @property
     def is_ordered(self) -> bool:
         """Whether larger and smaller mean something for this parameter."""
-        return self.type in ("integer", "number")
+        return self.type != "categorical"
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is on or off."""
+        return bool(self.values) and all(isinstance(value, bool) for value in self.values)
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value, in words that follow the parameter's name; None where nothing is."""
-        if self.type == "boolean":
-            return None if isinstance(value, bool) else f"is {value!r}, must be true or false"
-        if self.values and self.type == "choice":
-            listed = ", ".join(map(str, self.values))
-            return None if value in self.values else f"is {value!r}, must be one of {listed}"
+        if self.type == "categorical":
+            # Python takes true for 1: they are the same place in a list, and not the same setting.
+            is_listed = any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in self.values)
+            return None if is_listed else f"is {_written(value)}, must be one of {', '.join(map(text_of, self.values))}"
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return f"is {value!r}, must be a finite {self.type}"
+            return f"is {_written(value)}, must be a {'whole' if self.type == 'integer' else 'finite'} number"
         if self.type == "integer" and value != int(value):
             return f"is {value!r}, must be a whole number"
         return self._out_of_range(value)
@@ -140,15 +163,13 @@ class Parameter(Frozen):
 
     def levels(self, count: int = 5) -> tuple[Scalar, ...]:
         """The values to try: those listed, or `count` spread evenly (by ratio where `log`)."""
-        if self.type == "boolean":
-            return (False, True)
         if self.values:
             return self.values
         return tuple(dict.fromkeys(self.at(step / max(count - 1, 1)) for step in range(count)))
 
     def at(self, fraction: float) -> Scalar:
         """The value at a fraction of the range, 0 the lowest and 1 the highest."""
-        if self.type == "boolean" or self.values:
+        if self.values:
             levels = self.levels()
             return levels[min(int(fraction * len(levels)), len(levels) - 1)]
         low, high = float(self.low or 0), float(self.high or 0)
@@ -157,7 +178,7 @@ class Parameter(Frozen):
 
     def position(self, value: Scalar) -> float:
         """The inverse of `at` for ordered parameters and the rank of the level for others, in 0..1."""
-        if self.values or self.type == "boolean":
+        if self.values:
             levels = self.levels()
             if value in levels:
                 return levels.index(value) / max(len(levels) - 1, 1)

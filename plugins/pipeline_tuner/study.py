@@ -13,7 +13,7 @@ from pipeline_tuner.exceptions import ConfigurationError, StudyError
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.measurement import first_problem
 from pipeline_tuner.nights import Nights
-from pipeline_tuner.space import Configuration, ExpressionText, Frozen, Scalar, Space
+from pipeline_tuner.space import FORMER_TYPES, Configuration, ExpressionText, Frozen, Scalar, Space
 from pipeline_tuner.trial import Candidate
 
 StrategyName = Literal["adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged", "nightly"]
@@ -216,6 +216,22 @@ class Study(BaseModel):
         """Every preset, the control first."""
         names = [self.control, *(name for name in self.presets if name != self.control)]
         return tuple(self.preset(name) for name in names)
+
+
+def stored_study(definition: Mapping[str, Any]) -> Study:
+    """A study as a sweep stored it, whatever its types were called then. Raises pydantic's ValidationError."""
+    try:
+        space = definition["space"]
+        parameters = {name: _with_present_type(parameter) for name, parameter in space["parameters"].items()}
+    except (AttributeError, KeyError, TypeError):
+        return Study.model_validate(definition)  # no study: what is missing is named there
+    return Study.model_validate({**definition, "space": {**space, "parameters": parameters}})
+
+
+def _with_present_type(parameter: Mapping[str, Any]) -> Mapping[str, Any]:
+    kind = parameter["type"]
+    values = {"values": [False, True]} if kind == "boolean" else {}
+    return {**parameter, **values, "type": FORMER_TYPES.get(kind, kind)}
 
 
 def _for_runner(values: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

@@ -35,7 +35,7 @@ COMPRESS: dict[str, Any] = {
     "space": {
         "parameters": {
             "level": {"type": "integer", "low": 1, "high": 9, "default": 1},
-            "mode": {"type": "choice", "values": MODES, "default": "good"},
+            "mode": {"type": "categorical", "values": MODES, "default": "good"},
         }
     },
     "presets": {"fast": {"level": 1}, "small": {"level": 9}},

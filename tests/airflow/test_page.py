@@ -26,7 +26,7 @@ workload: {{name: flights}}
 space:
   parameters:
     partitions: {{type: integer, low: 1, high: 64, default: 4}}
-    note: {{type: choice, values: ["a", "{SCRIPT}"], default: "a"}}
+    note: {{type: categorical, values: ["a", "{SCRIPT}"], default: "a"}}
 presets: {{plain: {{}}, "{SCRIPT}": {{partitions: 8, note: "{SCRIPT}"}}}}
 control: plain
 goals: {{throughput: {{maximize: rows_per_s, unit: rows/s}}}}

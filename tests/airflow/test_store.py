@@ -132,6 +132,18 @@ def test_the_comments_reach_the_database(store):
     assert comment == metadata.tables[f"{SCHEMA}.trial"].c.fraction.comment
 
 
+def test_a_sweep_of_the_time_of_other_types_is_read(store, sweep):
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"UPDATE {SCHEMA}.sweep SET study_definition = "
+            "replace(study_definition::text, '\"categorical\"', '\"choice\"')::json"
+        )
+        stored = connection.exec_driver_sql(f"SELECT study_definition::text FROM {SCHEMA}.sweep").scalar()
+    assert "choice" in stored
+    assert "categorical" not in stored
+    assert store.sweep(sweep).study_definition == STUDY
+
+
 def test_a_sweep_comes_back_as_it_was_started(store, sweep):
     found = store.sweep(sweep)
     assert found.study_definition == STUDY

@@ -76,7 +76,7 @@ def test_many_trials_lead_to_a_recommendation_in_tables_xcom_and_analysis(tune, 
 def test_the_default_search_explores_on_a_part_of_the_data_and_decides_on_all_of_it(tune, results, tmp_path):
     parameters = {
         "level": {"type": "integer", "low": 1, "high": 9, "default": 1},
-        "mode": {"type": "choice", "values": ["good", "wrong"], "default": "good", "tried": []},
+        "mode": {"type": "categorical", "values": ["good", "wrong"], "default": "good", "tried": []},
     }
     presets = {
         "fast": {"level": 1},

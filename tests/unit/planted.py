@@ -23,7 +23,7 @@ space:
   parameters:
     partitions: {type: integer, values: [4, 8, 16, 32], default: 8}
     batch: {type: integer, low: 10, high: 1000, log: true, default: 100}
-    method: {type: choice, values: [jdbc, copy], default: jdbc}
+    method: {type: categorical, values: [jdbc, copy], default: jdbc}
 presets:
   balanced: {}
   wide: {partitions: 32}

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_tuner.command import Command, Place, places, text_of, variable, variables
+from pipeline_tuner.command import Command, Place, places, variable, variables
 from pipeline_tuner.exceptions import ConfigurationError
+from pipeline_tuner.space import text_of
 
 ODD = [
     "a; echo broken in",

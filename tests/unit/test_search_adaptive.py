@@ -32,10 +32,10 @@ space:
   parameters:
     partitions: {type: integer, low: 1, high: 256, log: true, default: 16}
     memory: {type: integer, values: [1, 2, 4, 8], default: 2}
-    codec: {type: choice, values: [none, lz4, zstd, gzip], default: none}
-    method: {type: choice, values: [insert, copy], default: insert}
+    codec: {type: categorical, values: [none, lz4, zstd, gzip], default: none}
+    method: {type: categorical, values: [insert, copy], default: insert}
     page: {type: integer, low: 10, high: 10000, log: true, default: 100, when: method == 'insert'}
-    compact: {type: boolean, default: false}
+    compact: {type: categorical, values: [false, true], default: false}
   constraints: [partitions <= 128 or memory >= 2]
   features: {rows_a_partition: rows / partitions, unknown: executors * 2}
 goals: {time: {minimize: seconds, unit: s}}
@@ -203,10 +203,10 @@ def test_of_a_large_table_the_neighbours_of_leaders_always_stand_for_election():
 
 
 def test_planning_is_quick_at_200_trials_and_12_parameters():
-    parameters = {f"p{i}": {"type": "number", "low": 0, "high": 1, "default": 0.5} for i in range(10)}
+    parameters = {f"p{i}": {"type": "float", "low": 0, "high": 1, "default": 0.5} for i in range(10)}
     parameters |= {
-        "c": {"type": "choice", "values": list("abcd"), "default": "a"},
-        "b": {"type": "boolean", "default": True},
+        "c": {"type": "categorical", "values": list("abcd"), "default": "a"},
+        "b": {"type": "categorical", "values": [False, True], "default": True},
     }
     made = {
         "study": "wide", "job": "made_up", "workload": {"name": "none"}, "control": "usual", "presets": {"usual": {}},

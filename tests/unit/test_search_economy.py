@@ -28,7 +28,7 @@ space:
   parameters:
     workers: {type: integer, values: [1, 2, 4, 8], default: 4}
     batch: {type: integer, values: [10, 30, 100, 300, 1000], default: 100}
-    codec: {type: choice, values: [none, lz4, zstd], default: none}
+    codec: {type: categorical, values: [none, lz4, zstd], default: none}
 goals: {time: {minimize: seconds, unit: s}}
 budget: {trials: 60, rounds: 6, batch: 7, confirm_blocks: 3}
 """

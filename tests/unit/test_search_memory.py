@@ -22,8 +22,8 @@ control: balanced
 presets: {balanced: {}, small: {strategy: broadcast, memory: 512m}}
 space:
   parameters:
-    memory: {type: choice, values: [256m, 512m, 1g, 2g], default: 1g}
-    strategy: {type: choice, values: [window, broadcast, sort], default: window}
+    memory: {type: categorical, values: [256m, 512m, 1g, 2g], default: 1g}
+    strategy: {type: categorical, values: [window, broadcast, sort], default: window}
     tasks: {type: integer, low: 1, high: 64, log: true, default: 8}
 goals: {throughput: {maximize: rows_per_s}}
 budget: {trials: 60, rounds: 4, blocks: 3, batch: 8, confirm_blocks: 0}

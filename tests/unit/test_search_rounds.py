@@ -33,7 +33,7 @@ space:
   parameters:
     workers: {type: integer, values: [1, 2, 4, 8], default: 4}
     batch: {type: integer, low: 10, high: 1000, log: true, default: 100}
-    method: {type: choice, values: [copy, insert], default: copy}
+    method: {type: categorical, values: [copy, insert], default: copy}
     page: {type: integer, low: 1, high: 100, default: 10, when: method == 'insert'}
   constraints: [workers * batch <= 8000]
 stages: {code: [method], tuning: [workers, batch]}

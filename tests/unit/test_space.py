@@ -12,7 +12,7 @@ from pipeline_tuner.space import Parameter, Space, configuration_id, difference
 
 SPACE = Space(
     parameters={
-        "method": Parameter(type="choice", values=("copy", "jdbc"), default="copy"),
+        "method": Parameter(type="categorical", values=("copy", "jdbc"), default="copy"),
         "partitions": Parameter(type="integer", low=1, high=64, log=True, default=4),
         "fetch_size": Parameter(type="integer", values=(100, 1000, 5000), default=1000, when="method == 'jdbc'"),
         "cores": Parameter(type="integer", low=1, high=4, default=2),
@@ -37,8 +37,8 @@ def test_a_broken_constraint_names_the_values():
         ({"partition": 4}, "no such parameter; there are method, partitions"),
         ({"partitions": 65}, "partitions is 65, must be from 1 to 64"),
         ({"partitions": 1.5}, "must be a whole number"),
-        ({"partitions": True}, "must be a finite integer"),
-        ({"partitions": math.nan}, "must be a finite integer"),
+        ({"partitions": True}, "must be a whole number"),
+        ({"partitions": math.nan}, "must be a whole number"),
         ({"method": "ftp"}, "must be one of copy, jdbc"),
     ],
 )
@@ -69,7 +69,11 @@ def test_difference_reads_like_a_setting():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"type": "choice", "default": "a"}, "needs 'values'"),
+        ({"type": "categorical", "default": "a"}, "needs 'values'"),
+        ({"type": "choice", "values": ["a"], "default": "a"}, "is 'choice', which is called 'categorical'"),
+        ({"type": "number", "low": 1, "high": 2, "default": 1}, "is 'number', which is called 'float'"),
+        ({"type": "boolean", "default": True}, r"'boolean', which is 'categorical' with values: \[false, true\]"),
+        ({"type": "categorical", "values": [0, 1], "default": False}, "is false, must be one of 0, 1"),
         ({"type": "integer", "default": 1}, "both 'low' and 'high'"),
         ({"type": "integer", "low": 0, "high": 8, "log": True, "default": 1}, "above 0"),
         ({"type": "integer", "low": 1, "high": 8, "default": 9}, "must be from 1 to 8"),
@@ -82,7 +86,7 @@ def test_a_wrong_parameter_is_refused(values, message):
 
 @given(low=st.integers(1, 1000), width=st.integers(1, 10_000), log=st.booleans(), fraction=st.floats(0, 1))
 def test_position_is_the_inverse_of_at(low, width, log, fraction):
-    parameter = Parameter(type="number", low=low, high=low + width, log=log, default=low)
+    parameter = Parameter(type="float", low=low, high=low + width, log=log, default=low)
     value = parameter.at(fraction)
     assume(parameter.problem(value) is None)  # rounding may step over a bound by one unit in the last place
     assert parameter.position(value) == pytest.approx(fraction, abs=1e-6)
@@ -100,9 +104,9 @@ def test_a_search_sees_only_the_levels_that_are_to_be_tried():
     space = Space.model_validate({
         "parameters": {
             "tasks": {"type": "integer", "low": 1, "high": 1000, "default": 8, "tried": [1, 4, 16]},
-            "heap": {"type": "choice", "values": ["1g", "2g"], "default": "2g", "tried": []},
-            "fast": {"type": "boolean", "default": False, "tried": [True]},
-            "codec": {"type": "choice", "values": ["zstd", "gzip"], "default": "zstd"},
+            "heap": {"type": "categorical", "values": ["1g", "2g"], "default": "2g", "tried": []},
+            "fast": {"type": "categorical", "values": [False, True], "default": False, "tried": [True]},
+            "codec": {"type": "categorical", "values": ["zstd", "gzip"], "default": "zstd"},
         },
     })  # fmt: skip
     seen = {name: parameter.levels() for name, parameter in space.searched.parameters.items()}

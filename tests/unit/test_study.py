@@ -4,9 +4,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.study import Study, load_study, parse_study
+from pipeline_tuner.study import Study, load_study, parse_study, stored_study
 from pipeline_tuner.sweep import sweep_options
 
 STUDY = """
@@ -15,7 +16,7 @@ job: migration
 workload: {name: flights, sizes: {small: 0.1, full: 1.0}}
 space:
   parameters:
-    method: {type: choice, values: [copy, jdbc], default: copy}
+    method: {type: categorical, values: [copy, jdbc], default: copy}
     partitions: {type: integer, low: 1, high: 64, log: true, default: 4}
 presets:
   plain: {method: jdbc}
@@ -112,3 +113,26 @@ def test_a_parameter_of_another_runner_is_not_in_the_space():
     assert there.preset("fast").configuration["workers"] == 4
     assert set(there.strategies) == {"sizes", "threads"}
     assert Study.model_validate(here.model_dump(mode="json")) == here
+
+
+def test_a_stored_study_is_read_with_what_its_types_were_called_then():
+    switch = "fast: {type: categorical, values: [false, true], default: true}"
+    share = "share: {type: float, low: 0.1, high: 1, default: 0.5}"
+    study = parse_study(STUDY.replace("presets:", f"    {switch}\n    {share}\npresets:"))
+    stored = study.model_dump(mode="json")
+    parameters = stored["space"]["parameters"]
+    parameters["method"]["type"] = "choice"
+    parameters["share"]["type"] = "number"
+    parameters["fast"] |= {"type": "boolean", "values": []}
+    with pytest.raises(ValidationError, match="which is called"):
+        Study.model_validate(stored)
+    assert stored_study(stored) == study
+    assert stored_study(study.model_dump(mode="json")) == study
+
+
+@pytest.mark.parametrize(
+    "stored", [{}, {"space": []}, {"space": {"parameters": [1]}}, {"space": {"parameters": {"a": {}}}}]
+)
+def test_what_is_stored_and_no_study_is_a_validation_error(stored):
+    with pytest.raises(ValidationError):
+        stored_study(stored)

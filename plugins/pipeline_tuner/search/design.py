@@ -18,10 +18,7 @@ RANGE_LEVELS = 9
 
 def pool(space: Space, leaders: Sequence[Configuration], generator: np.random.Generator) -> list[Configuration]:
     """Valid configurations to choose from: all of a small space, else random ones and neighbours of the leaders."""
-    if (
-        all(p.values or p.type == "boolean" for p in space.parameters.values())
-        and grid_size(space, 2) <= MAX_CANDIDATES
-    ):
+    if all(p.values for p in space.parameters.values()) and grid_size(space, 2) <= MAX_CANDIDATES:
         return list(space.grid())
     found: dict[frozenset, Configuration] = {}
     for configuration in _draws(space, leaders, generator):
@@ -63,7 +60,7 @@ def _neighbours(space: Space, leader: Configuration) -> Iterator[Configuration]:
 
 
 def nearby(parameter: Parameter, value: Scalar) -> tuple[Scalar, ...]:
-    """The levels next to a value, within a range also finer steps; of a choice all levels."""
+    """The levels next to a value, within a range also finer steps; of a categorical one all levels."""
     if parameter.values or not parameter.is_ordered:
         levels = parameter.levels()
         if not parameter.is_ordered or value not in levels:

@@ -19,8 +19,8 @@ class Encoding:
     """Columns for each parameter of a space, and for each feature that the workload's figures allow.
 
     An ordered parameter is one column: the rank of its level where levels are listed, its place in the range (by
-    ratio where `log`) otherwise; a choice among amounts of memory is one, too. A choice of three or more is a column
-    a level, all sharing one length scale.
+    ratio where `log`) otherwise; a categorical one over amounts of memory is one, too. One with three or more values is
+    a column per value, all sharing one length scale.
     An inactive parameter stands at its default: the parameter that switches it off tells the difference.
     """
 
@@ -59,7 +59,7 @@ def _width(parameter: Parameter) -> int:
 
 
 def _is_spread(parameter: Parameter) -> bool:
-    return parameter.type == "choice" and len(parameter.values) > 2 and not parameter.sizes
+    return parameter.type == "categorical" and len(parameter.values) > 2 and not parameter.sizes
 
 
 def _columns(parameter: Parameter, values: Sequence[Scalar]) -> list[list[float]]:

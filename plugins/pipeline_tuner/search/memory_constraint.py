@@ -49,5 +49,5 @@ class MemoryConstraint:
         )
 
     def _choices(self, configuration: Configuration) -> tuple[object, ...]:
-        names = (name for name, p in self.space.parameters.items() if p.type == "choice" and not p.sizes)
-        return tuple(configuration.get(name) for name in names)
+        listed = ((name, p) for name, p in self.space.parameters.items() if p.type == "categorical")
+        return tuple(configuration.get(name) for name, p in listed if not p.sizes and not p.is_switch)

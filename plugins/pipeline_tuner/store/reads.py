@@ -13,7 +13,7 @@ from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.store.records import LastSeen, ProductionConfiguration, SweepRecord
 from pipeline_tuner.store.rows import FOLLOWED
 from pipeline_tuner.store.schema import production_run, promotion, recommendation, sweep, trial
-from pipeline_tuner.study import Study
+from pipeline_tuner.study import stored_study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
@@ -166,5 +166,5 @@ def _result_of(row: Row[Any]) -> TrialResult:
 def _sweep_of(row: Row[Any]) -> SweepRecord:
     values = {name: row._mapping[name] for name in SweepRecord.__dataclass_fields__}
     values["options"] = SweepOptions.model_validate(row.options)
-    values["study_definition"] = Study.model_validate(row.study_definition)
+    values["study_definition"] = stored_study(row.study_definition)
     return SweepRecord(**values)

@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse
 
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.study import StrategyName, Study
+from pipeline_tuner.study import StrategyName, stored_study
 from pipeline_tuner.sweep import sweep_options
 from pipeline_tuner.web.rendering import page_reads, root_of
 from pipeline_tuner.web.security import User, require_act
@@ -86,7 +86,7 @@ def start(
     conf: dict[str, Any] = {"strategy": strategy, "size": size, "trials": int(trials) if trials.isdigit() else None}
     conf = {key: value for key, value in conf.items() if value}
     try:
-        definition = Study.model_validate(newest["study_definition"])
+        definition = stored_study(newest["study_definition"])
         sweep_options(definition, "check", conf)
     except (StudyError, ValueError) as error:
         raise HTTPException(422, str(error)) from None

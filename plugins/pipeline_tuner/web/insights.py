@@ -19,7 +19,7 @@ from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report.growth import levels_of
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.store.page_reads import Row
-from pipeline_tuner.study import Study
+from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.charts import EffectChart, IntervalChart, PointChart, effect_chart, interval_chart, point_chart
@@ -67,7 +67,7 @@ class _Inputs:
 @lru_cache(maxsize=64)
 def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
     try:
-        study = Study.model_validate(inputs.sweep["study_definition"])
+        study = stored_study(inputs.sweep["study_definition"])
         options = SweepOptions.model_validate(inputs.sweep["options"])
     except ValueError:
         # A sweep of an older version of the plugin: its tables and stored analysis still show.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.production import Choice, production_choice
-from pipeline_tuner.study import Study
+from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.web.rendering import page_reads
 
 
@@ -28,4 +28,4 @@ def _definition(study: str) -> Study | None:
         return settings.load_named_study(study)
     except StudyError:
         stored = (page_reads().newest_sweep(study) or {}).get("study_definition")
-        return Study.model_validate(stored) if stored else None
+        return stored_study(stored) if stored else None
