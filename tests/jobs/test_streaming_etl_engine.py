@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.streaming_etl.channel import Channel, Closed
 from pipeline_jobs.streaming_etl.engine import Manager, Pipeline
 from pipeline_jobs.streaming_etl.records import Batch, Documents, Piece
@@ -111,6 +110,8 @@ class Source:
 class Collects:
     """A worker that keeps what it loads."""
 
+    helper_cpu_s = 0.0
+
     def __init__(self, loaded: list[int], lock: threading.Lock, fails_at: int | None = None) -> None:
         self.loaded, self.lock, self.fails_at = loaded, lock, fails_at
 
@@ -207,7 +208,9 @@ def test_adaptive_batching_follows_its_rule_between_its_limits() -> None:
 
 
 def test_adaptive_batching_grows_a_running_pipeline() -> None:
-    settings = Settings(batch_size=2, worker_num=1, adaptive=True, target_records_per_s=1e9, max_batch_size=50)
+    settings = Settings(
+        batch_size=2, worker_num=1, adaptive=True, target_records_per_s=1e9, min_batch_size=2, max_batch_size=50
+    )
     settings_window = BatchSize.WINDOW_S
     BatchSize.WINDOW_S = 0.0
     try:
@@ -219,12 +222,6 @@ def test_adaptive_batching_grows_a_running_pipeline() -> None:
     assert report.batch_sizes == [50]
     assert max(done.records for done in report.batches) > 20
     assert sorted(loaded) == list(range(2000))
-
-
-@pytest.mark.parametrize("name", ["batch_size", "batch_bytes", "worker_num", "manager_worker_num"])
-def test_settings_that_make_no_sense_are_refused(name: str) -> None:
-    with pytest.raises(BadConfigurationError, match=name):
-        Settings.of({name: 0, "something_else": 1})
 
 
 def test_an_empty_documents_has_no_bytes() -> None:

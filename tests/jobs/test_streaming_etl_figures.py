@@ -41,6 +41,8 @@ class Source:
 class Worker:
     """Takes as long as the test says for a batch's transform and load; three rows a record."""
 
+    helper_cpu_s = 0.0
+
     def __init__(self, transform_s: float, load_s: Callable[[int], float], burns: bool = False) -> None:
         self.transform_s, self.load_s, self.burns = transform_s, load_s, burns
 

@@ -166,4 +166,5 @@ def test_the_terminal_counts_configurations_that_are_for_other_goals(story: Stor
     assert "\nheavy_optimal" not in text
     outside = [label for label in STUDY.presets if STUDY.preset(label).configuration["record"] == "heavy"]
     outside += ["light_transform", "heavy_transform", "network", "network_wide", "light_two_pipelines"]
+    outside += ["compact_waits_100_ms", "compact_waits_30_s"]
     assert f"{len(outside) + 1} more configurations break a constraint of compact" in text

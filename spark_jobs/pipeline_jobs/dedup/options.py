@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.known_names import refuse_unknown
 
 FORMATS = ("parquet", "json", "csv", "jdbc", "iceberg")
 STRATEGIES = ("auto", "window", "max_by", "salted", "semi_join", "seed")
@@ -147,17 +147,6 @@ def dedup_options(config: TrialConfig) -> DedupOptions:
         tuning=_built(Tuning, _knobs(config.configuration), "parameter "),
         source=_built(Source, source, "workload option source.") if source else None,
     )
-
-
-def refuse_unknown(values: Mapping[str, Any], known: Sequence[str], what: str) -> None:
-    """Raises BadConfigurationError naming each unknown option with the nearest known one."""
-    problems = []
-    for name in values:
-        if name not in known:
-            near = get_close_matches(str(name), known, 1, 0.6)
-            problems.append(f"{name} (did you mean {near[0]}?)" if near else str(name))
-    if problems:
-        raise BadConfigurationError(f"{what} {', '.join(problems)}: no such option; there are {', '.join(known)}")
 
 
 def _knobs(configuration: Mapping[str, Any]) -> dict[str, Any]:

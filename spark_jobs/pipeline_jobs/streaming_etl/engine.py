@@ -36,6 +36,11 @@ class Worker(Protocol):
         """Put it into the target, all or nothing. Returns rows loaded."""
         ...
 
+    @property
+    def helper_cpu_s(self) -> float:
+        """CPU seconds of threads that work for this worker, so far."""
+        ...
+
     def close(self) -> None:
         """Give back what the worker holds."""
         ...
@@ -150,7 +155,8 @@ class Pipeline:
             with self._lock:
                 self._errors.append(error)
             on_error()
-        usage.cpu_s, usage.alive_s = time.thread_time() - cpu_before_s, time.monotonic() - start
+        usage.cpu_s += time.thread_time() - cpu_before_s
+        usage.alive_s = time.monotonic() - start
         with self._lock:
             self._report.usages.append(usage)
 
@@ -183,6 +189,7 @@ class Pipeline:
                     usage.wait_s += time.monotonic() - start
                 self._move(worker, batch, usage)
         finally:
+            usage.cpu_s += worker.helper_cpu_s
             worker.close()
 
     def _move(self, worker: Worker, batch: Batch, usage: Usage) -> None:

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
+from pipeline_jobs.contract import MeasurementWriter, TrialConfig
 from pipeline_jobs.environment import environment
 from pipeline_jobs.resources import ResourceMonitor
 from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.figures import MemoryTrend, bottleneck, run_metrics, thread_details
-from pipeline_jobs.streaming_etl.memory import MemoryWork
+from pipeline_jobs.streaming_etl.memory import MemoryWork, Sums
+from pipeline_jobs.streaming_etl.parameters import TargetChoices, read_memory, read_tables
 from pipeline_jobs.streaming_etl.production import run_production
 from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.trial import TablesTrial
 from pipeline_jobs.streaming_etl.workload import Options
 
-MEMORY_WORK = ("record", "transform", "records", "made_before")
 SHORTEST_S = 0.3
 """An in-memory sample runs its pipelines again until this much time has passed."""
 
@@ -30,25 +30,17 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
 
     Raises JobError, BadConfigurationError or InfrastructureError. SIGTERM ends it early: what was read is drained.
     """
-    options, settings = Options.of(config), _settings(config)
+    options = Options.of(config)
     writer.environment = environment()
     with _cancelled_by_sigterm() as cancel:
         if options.kind == "memory":
-            _measure_memory(config, settings, writer, cancel)
-        elif options.run_id:
-            run_production(config, options, settings, writer, cancel)
+            _measure_memory(config, writer, cancel)
+            return
+        settings, choices = read_tables(config.configuration)
+        if options.run_id:
+            run_production(config, options, settings, choices, writer, cancel)
         else:
-            _measure_tables(config, options, settings, writer, cancel)
-
-
-def _settings(config: TrialConfig) -> Settings:
-    values = dict(config.configuration)
-    for name in ("foreign_keys", "async_commit", *MEMORY_WORK):
-        values.pop(name, None)
-    try:
-        return Settings(**values)
-    except TypeError as error:
-        raise BadConfigurationError(f"the streaming ETL has no such parameter: {error}") from None
+            _measure_tables(config, options, settings, choices, writer, cancel)
 
 
 @contextmanager
@@ -65,10 +57,15 @@ def _cancelled_by_sigterm() -> Iterator[threading.Event]:
 
 
 def _measure_tables(
-    config: TrialConfig, options: Options, settings: Settings, writer: MeasurementWriter, cancel: threading.Event
+    config: TrialConfig,
+    options: Options,
+    settings: Settings,
+    choices: TargetChoices,
+    writer: MeasurementWriter,
+    cancel: threading.Event,
 ) -> None:
     begun = time.monotonic()
-    with closing(TablesTrial(config, options, settings, cancel)) as trial:
+    with closing(TablesTrial(config, options, settings, choices, cancel)) as trial:
         writer.workload = dict(trial.described())
         writer.startup_s = time.monotonic() - begun
         reports: list[Report] = []
@@ -88,35 +85,38 @@ def _measure_tables(
     writer.teardown_s = time.monotonic() - ended
 
 
-def _measure_memory(
-    config: TrialConfig, settings: Settings, writer: MeasurementWriter, cancel: threading.Event
-) -> None:
-    given = {name: config.configuration[name] for name in MEMORY_WORK if name in config.configuration}
-    work = MemoryWork(**given)
+def _measure_memory(config: TrialConfig, writer: MeasurementWriter, cancel: threading.Event) -> None:
+    settings, work = read_memory(config.configuration)
     begun = time.monotonic()
-    work.warmed(settings).run(settings, cancel)
-    writer.startup_s = time.monotonic() - begun
-    writer.workload = {"kind": "memory", "fingerprint": "records made in memory, version 1"}
-    arrived = numbers = runs = 0
-    for sample in writer.samples():
-        report, runs_now = Report(), 0
-        with ResourceMonitor() as resources, MemoryTrend() as memory:
-            start = time.monotonic()
-            while runs_now == 0 or time.monotonic() - start < SHORTEST_S:
-                part, sums = work.run(settings, cancel)
-                report.add(part)
-                arrived, numbers, runs_now = arrived + sums.records, numbers + sums.numbers, runs_now + 1
-            sample.duration_s = time.monotonic() - start
-        runs += runs_now
-        sample.metrics |= run_metrics(report, sample.duration_s, settings.manager_worker_num)
-        sample.metrics |= resources.metrics()
-        sample.metrics |= memory.metrics()
-    times = runs * settings.manager_worker_num
-    writer.check("every record arrived", arrived == times * work.records, f"{arrived} of {times * work.records}")
-    if not work.made_before:
-        expected = times * work.expected_numbers()
-        writer.check("the transform's numbers add up", numbers == expected, f"{numbers}, expected {expected}")
+    writer.workload = {"kind": "memory", "fingerprint": "records made in memory, version 2"}
+    with work.prepared(settings, cancel) as run_once:
+        writer.startup_s = time.monotonic() - begun
+        arrived, runs = Sums(), 0
+        for sample in writer.samples():
+            report, runs_now = Report(), 0
+            with ResourceMonitor() as resources, MemoryTrend() as memory:
+                start = time.monotonic()
+                while runs_now == 0 or time.monotonic() - start < SHORTEST_S:
+                    part, sums = run_once()
+                    report.add(part)
+                    arrived.add(sums.records, sums.numbers)
+                    runs_now += 1
+                sample.duration_s = time.monotonic() - start
+            runs += runs_now
+            sample.metrics |= run_metrics(report, sample.duration_s, settings.manager_worker_num)
+            sample.metrics |= resources.metrics()
+            sample.metrics |= memory.metrics()
+    _check_memory(writer, work, arrived, runs * settings.manager_worker_num)
     _note(writer, report, memory)
+
+
+def _check_memory(writer: MeasurementWriter, work: MemoryWork, arrived: Sums, times: int) -> None:
+    records, numbers = times * work.records, times * work.expected_numbers()
+    writer.check("every record arrived", arrived.records == records, f"{arrived.records} of {records}")
+    if not work.made_before:
+        writer.check(
+            "the transform's numbers add up", arrived.numbers == numbers, f"{arrived.numbers}, expected {numbers}"
+        )
 
 
 def _note(writer: MeasurementWriter, report: Report, memory: MemoryTrend) -> None:

@@ -85,7 +85,7 @@ def load(
     """
     cancel = cancel or threading.Event()
     if origin.is_endless:
-        settings = replace(settings, worker_num=1, manager_worker_num=1)
+        settings = replace(settings, worker_num=1, manager_worker_num=1, pool_size=0)
     parts = begin(origin, target, settings, job=job, cancel=cancel)
     report = load_parts(origin, target, settings, parts, job=job, cancel=cancel)
     ended = () if origin.is_endless or report.was_cancelled else parts
@@ -108,7 +108,7 @@ def load_parts(
         def worker() -> TableWorker:
             return worker_class(
                 target.mapping, pool, job=job, number=part.number, schema=target.schema,
-                backoff=target.backoff, stop=cancel,
+                backoff=target.backoff, stop=cancel, transform_concurrency=settings.transform_concurrency,
             )  # fmt: skip
 
         name = f"{job}-{part.number}"

@@ -66,6 +66,14 @@ def transform_compact(ids, counts, hashes, titles, title_sizes, activities, enga
 
 
 @compiled
+def sum_compact(counts, hashes, activities, out_hashes):
+    """The light transform: the sum of three counts, the hash."""
+    for n in range(len(hashes)):
+        activities[n] = np.uint32(counts[n, 0]) + np.uint32(counts[n, 1]) + np.uint32(counts[n, 2])
+        out_hashes[n] = hashes[n]
+
+
+@compiled
 def mix(hashes, rounds):
     """Work for the processor: `rounds` of hashing a record."""
     for n in range(len(hashes)):

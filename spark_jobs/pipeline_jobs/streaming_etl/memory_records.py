@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -104,12 +104,16 @@ class CompactColumns(Columns):
         """Make the records with numbers from `first`."""
         kernel.make_compact(first, *self.columns)
 
-    def transformed(self, titles_only: bool) -> Transformed:
+    def light(self) -> Transformed:
+        """Numbers only, the sum of three counts and the hash: no text is made."""
+        out = Transformed.of_numbers(np.empty(len(self), np.uint32), np.empty(len(self), np.uint64))
+        kernel.sum_compact(self.columns[7], self.columns[8], out.numbers, out.hashes)
+        return out
+
+    def transformed(self) -> Transformed:
         """The transform's columns."""
         ids, counts, hashes = self.columns[0], self.columns[7], self.columns[8]
         count = len(self)
-        if titles_only:
-            counts = np.broadcast_to(np.uint16(1), (count, 4))
         out = Transformed(
             np.empty((count, kernel.TITLE_BYTES), np.uint8), np.empty(count, np.uint8),
             np.empty(count, np.uint32), np.empty(count, np.float32), np.empty(count, np.uint64),
@@ -127,6 +131,13 @@ class Transformed:
     numbers: np.ndarray
     ratios: np.ndarray
     hashes: np.ndarray
+    answers: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """What a server said to each record, where one was asked."""
+
+    @classmethod
+    def of_numbers(cls, numbers: np.ndarray, hashes: np.ndarray) -> Transformed:
+        """Without text and ratios."""
+        return cls(np.empty(0, np.uint8), np.empty(0, np.uint8), numbers, np.empty(0, np.float32), hashes)
 
 
 class HeavyColumns(Columns):
@@ -149,20 +160,33 @@ class HeavyColumns(Columns):
         starts[0] = 0
         starts[1:] = ends[:-1, -1]
 
-    def transformed(self, titles_only: bool) -> Transformed:
+    def light(self) -> Transformed:
+        """The lengths of the record's lists: no text is read or made."""
+        numbers = np.empty((len(self), len(LISTS)), np.int64)
+        numbers[:] = LISTS
+        return Transformed.of_numbers(numbers, np.arange(len(self), dtype=np.uint64))
+
+    def transformed(self) -> Transformed:
         """The transform's columns; every record's text is in `text`."""
         ends, starts = self.columns
         out = Transformed(
             np.empty(len(self) * 256, np.uint8), np.empty((len(self), 4), np.int64),
             np.empty((len(self), 5), np.int64), np.empty(0, np.float32), np.arange(len(self), dtype=np.uint64),
         )  # fmt: skip
-        blobs = len(STRINGS) - (0 if titles_only else 5)
+        blobs = len(STRINGS) - 5
         kernel.transform_heavy(self.data, ends, starts, WANTED, blobs, LISTS, out.text, out.sizes, out.numbers)
         return out
 
     def joined(self, others: Sequence[Columns]) -> Columns:
-        """Refused: a batch of heavy records is one piece, its text is never copied."""
-        raise NotImplementedError
+        """These and others after them, their text copied; only paced records come in pieces smaller than a batch."""
+        parts = [self, *others]
+        begins = [int(part.columns[1][0]) for part in parts]
+        texts = [part.data[begin : int(part.columns[0][-1, -1])] for part, begin in zip(parts, begins, strict=True)]  # type: ignore[attr-defined]
+        shifts = np.cumsum([0, *map(len, texts[:-1])]) - begins
+        groups = zip(*(part.columns for part in parts), strict=True)
+        joined = type(self)(*(np.concatenate([c + shift for c, shift in zip(g, shifts, strict=True)]) for g in groups))
+        joined.data = np.concatenate(texts)
+        return joined
 
     def _same(self, columns: tuple[np.ndarray, ...]) -> Columns:
         same = super()._same(columns)

@@ -13,13 +13,19 @@ from pipeline_jobs.streaming_etl.changes import ChangeStream
 from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.figures import run_metrics
 from pipeline_jobs.streaming_etl.load import Origin, Target, begin, load
+from pipeline_jobs.streaming_etl.parameters import TargetChoices
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.workload import Options, described, make_users, origin_of, target_of
 
 
 def run_production(
-    config: TrialConfig, options: Options, settings: Settings, writer: MeasurementWriter, cancel: threading.Event
+    config: TrialConfig,
+    options: Options,
+    settings: Settings,
+    choices: TargetChoices,
+    writer: MeasurementWriter,
+    cancel: threading.Event,
 ) -> None:
     """Load for good under the name `run_id`; started again with the same name, it goes on. Raises JobError."""
     if config.repeats != 1 or config.warmups or config.min_work_s:
@@ -27,7 +33,7 @@ def run_production(
     mapping = options.load_mapping()
     made = make_users(options, mapping) if options.documents else None
     origin = origin_of(options, config, made, cancel)
-    target = target_of(options, config, mapping, "public")
+    target = target_of(options, config, mapping, choices, "public")
     writer.workload = dict(described(options, mapping, origin, made))
     changes = _changes(config, options, cancel) if options.follow_s >= 0 else None
     if changes is not None:

@@ -12,6 +12,7 @@ from psycopg2 import sql
 
 from pipeline_jobs.contract import InfrastructureError
 from pipeline_jobs.streaming_etl.mapping import Mapping
+from pipeline_jobs.streaming_etl.parallel_transcoder import ParallelTranscoder
 from pipeline_jobs.streaming_etl.pool import Pool
 from pipeline_jobs.streaming_etl.records import Batch, Documents
 from pipeline_jobs.streaming_etl.retry import Backoff
@@ -74,11 +75,13 @@ class TableWorker:
         schema: str,
         backoff: Backoff,
         stop: threading.Event,
+        transform_concurrency: int = 1,
     ) -> None:
         self._mapping, self._pool, self._schema = mapping, pool, schema
         self._job, self._number = job, number
         self._backoff, self._stop = backoff, stop
-        self._transcoder = Transcoder(mapping)
+        parallel = transform_concurrency > 1
+        self._transcoder = ParallelTranscoder(mapping, transform_concurrency) if parallel else Transcoder(mapping)
 
     def transform(self, batch: Batch) -> Transformed:
         """The batch's rows as COPY payloads."""
@@ -102,8 +105,14 @@ class TableWorker:
                 raise InfrastructureError(f"{message} (after {self._backoff.retries} retries)") from error
             raise TargetError(message) from error
 
+    @property
+    def helper_cpu_s(self) -> float:
+        """CPU seconds of the threads that transcode parts of a batch."""
+        return self._transcoder.helper_cpu_s
+
     def close(self) -> None:
-        """Nothing to give back: connections belong to the pool."""
+        """End the transcoder's threads; connections belong to the pool."""
+        self._transcoder.close()
 
     def _commit(self, batch: Batch, transformed: Transformed, *, is_retry: bool) -> int:
         with self._pool.connection() as connection:

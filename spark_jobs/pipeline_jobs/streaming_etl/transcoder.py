@@ -58,6 +58,11 @@ class Transcoder:
         self._rooms = np.full(len(mapping.tables), FIRST_ROOM, np.int64)
         self._arena, self._starts = self._lay_out(self._rooms)
         self._uses = 0
+        self.helper_cpu_s = 0.0
+        """CPU seconds of threads other than the caller's."""
+
+    def close(self) -> None:
+        """Nothing to end."""
 
     def holds(self, encoded: Encoded) -> bool:
         """Whether a batch's payloads are still in the buffer."""

@@ -13,9 +13,11 @@ import psycopg2
 from pipeline_jobs.contract import InfrastructureError, TrialConfig
 from pipeline_jobs.streaming_etl.accounts import Totals
 from pipeline_jobs.streaming_etl.engine import Report
-from pipeline_jobs.streaming_etl.load import load
+from pipeline_jobs.streaming_etl.load import Origin, load
 from pipeline_jobs.streaming_etl.mapping import Mapping
 from pipeline_jobs.streaming_etl.mongodb import split_documents
+from pipeline_jobs.streaming_etl.paced import PacedOrigin
+from pipeline_jobs.streaming_etl.parameters import TargetChoices
 from pipeline_jobs.streaming_etl.part import part_of
 from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.tables import create_tables, drop_foreign_keys, empty_tables
@@ -41,15 +43,24 @@ def _load_compiled_code(mapping: Mapping) -> None:
 class TablesTrial:
     """One configuration's loads of the workload. Raises InfrastructureError where source or target is away."""
 
-    def __init__(self, config: TrialConfig, options: Options, settings: Settings, cancel: threading.Event) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        options: Options,
+        settings: Settings,
+        choices: TargetChoices,
+        cancel: threading.Event,
+    ) -> None:
         self._options, self._settings, self._cancel = options, settings, cancel
         self.mapping = options.load_mapping()
         self._made = make_users(options, self.mapping) if options.documents else None
         self._whole = config.fraction >= 1
         whole = origin_of(options, config, self._made, cancel)
         self._described = described(options, self.mapping, whole, self._made)
-        self._origin = whole if self._whole else part_of(whole, config.fraction)
-        self._target = target_of(options, config, self.mapping, SCHEMA)
+        part = whole if self._whole else part_of(whole, config.fraction)
+        pace = options.source_records_per_s
+        self._origin: Origin = PacedOrigin(part, pace) if pace else part
+        self._target = target_of(options, config, self.mapping, choices, SCHEMA)
         self.totals = Totals(0, 0, 0, 0, 0, 0)
         _load_compiled_code(self.mapping)
         try:

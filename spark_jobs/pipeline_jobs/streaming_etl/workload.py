@@ -8,7 +8,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Mapping as MappingType
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,27 @@ import bson
 from pymongo.errors import PyMongoError
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, TrialConfig, write_json
+from pipeline_jobs.known_names import refuse_unknown
 from pipeline_jobs.streaming_etl import users
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
 from pipeline_jobs.streaming_etl.load import Hooks, Origin, Target
 from pipeline_jobs.streaming_etl.mapping import ITEM, Mapping, Table, load_mapping, tables_below
 from pipeline_jobs.streaming_etl.mongodb import Collection, client_of
+from pipeline_jobs.streaming_etl.parameters import TargetChoices
 from pipeline_jobs.streaming_etl.retry import Backoff
+from pipeline_jobs.streaming_etl.settings import Limit, check_choice
 
 USERS_MAPPING = Path(__file__).with_name("users.yaml")
 FOLDER = ".local/workloads/streaming_etl"
 MADE_DATABASE_COLLECTION = "tuner_users_{documents}_{seed}"
+
+
+OPTION_LIMITS = (
+    Limit("documents", 0, 100_000_000),
+    Limit("seed", 0, 2**63 - 1),
+    Limit("source_records_per_s", 0, 10**12, is_whole=False),
+    Limit("follow_s", -1, 10**9, is_whole=False),
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,8 @@ class Options:
     """A mapping file; the one of the 15 tables by default."""
     folder: str = FOLDER
     """Where made files are kept."""
+    source_records_per_s: float = 0.0
+    """In trials: let each pipeline's source give so many documents a second; 0 for as fast as it can."""
     schema: str = ""
     """The target's schema; `streaming_etl_trial` in trials, `public` in production."""
     before_sql: str = ""
@@ -62,16 +75,42 @@ class Options:
     @classmethod
     def of(cls, config: TrialConfig) -> Options:
         """Raises BadConfigurationError naming an option that does not exist."""
-        unknown = set(config.workload) - set(cls.__dataclass_fields__)
-        if unknown:
-            raise BadConfigurationError(
-                f"workload.options: no such option: {', '.join(sorted(unknown))}; "
-                f"there are {', '.join(cls.__dataclass_fields__)}"
-            )
-        options = cls(**config.workload)
-        if options.source not in ("bson", "mongodb") or options.kind not in ("tables", "memory"):
-            raise BadConfigurationError("workload.options: source is bson or mongodb, kind is tables or memory")
+        known = tuple(field.name for field in fields(cls))
+        refuse_unknown(config.workload, known, "workload.options:")
+        try:
+            options = cls(**config.workload)
+            options._check_without_effect(config.workload)
+        except BadConfigurationError as error:
+            raise BadConfigurationError(f"workload.options.{error}") from None
         return options
+
+    def __post_init__(self) -> None:
+        for limit in OPTION_LIMITS:
+            limit.check(getattr(self, limit.name))
+        if -1 < self.follow_s < 0:
+            raise BadConfigurationError(f"follow_s is {self.follow_s}, must be 0 or more, or -1 for not")
+        check_choice("source", self.source, ("bson", "mongodb"))
+        check_choice("kind", self.kind, ("tables", "memory"))
+        for field in fields(self):
+            if field.type == "str" and not isinstance(getattr(self, field.name), str):
+                raise BadConfigurationError(f"{field.name} is {getattr(self, field.name)!r}, must be text: use quotes")
+
+    def _check_without_effect(self, given: MappingType[str, Any]) -> None:
+        """Raises BadConfigurationError for an option that another one makes idle."""
+        idle = [name for name in given if name not in ("kind", "name")] if self.kind == "memory" else []
+        if idle:
+            raise BadConfigurationError(f"{idle[0]} has no effect in memory: leave it out")
+        if self.path and self.source == "mongodb":
+            raise BadConfigurationError(
+                "path has no effect with source 'mongodb': leave it out, or set source to 'bson'"
+            )
+        if self.collection and self.source == "bson":
+            raise BadConfigurationError("collection has no effect with source 'bson': leave it out")
+        if self.documents and (self.path or self.collection):
+            raise BadConfigurationError(
+                f"documents is {self.documents}, which makes users, and path or collection names data of your own: "
+                "give one of them"
+            )
 
     def load_mapping(self) -> Mapping:
         """The mapping that the options name."""
@@ -167,14 +206,14 @@ def found_sql(mapping: Mapping, table: Table, schema: str) -> str:
     )
 
 
-def target_of(options: Options, config: TrialConfig, mapping: Mapping, schema: str) -> Target:
+def target_of(options: Options, config: TrialConfig, mapping: Mapping, choices: TargetChoices, schema: str) -> Target:
     """Where the rows go; `schema` where the options name none."""
     return Target(
         config.uri("target"),
         mapping,
         schema=options.schema or schema,
-        foreign_keys=str(config.configuration.get("foreign_keys", "during")),
-        async_commit=bool(config.configuration.get("async_commit", False)),
+        foreign_keys=choices.foreign_keys,
+        async_commit=choices.async_commit,
         hooks=Hooks(options.before_sql, options.after_sql),
     )
 

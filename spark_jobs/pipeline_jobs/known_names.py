@@ -1,0 +1,19 @@
+"""Refusing what a job does not know, with the nearest name that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+from pipeline_jobs.contract import BadConfigurationError
+
+
+def refuse_unknown(names: Iterable[object], known: Sequence[str], what: str) -> None:
+    """Raises BadConfigurationError naming each unknown option with the nearest known one."""
+    problems = []
+    for name in names:
+        if name not in known:
+            near = get_close_matches(str(name), known, 1, 0.6)
+            problems.append(f"{name} (did you mean {near[0]}?)" if near else str(name))
+    if problems:
+        raise BadConfigurationError(f"{what} {', '.join(problems)}: no such option; there are {', '.join(known)}")

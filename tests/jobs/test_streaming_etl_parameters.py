@@ -1,0 +1,443 @@
+"""Every parameter of the two studies does something that can be seen, or is refused where it would do nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import bson
+import psutil
+import psycopg2
+import pytest
+from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping, write_bson
+
+from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.streaming_etl import memory, pool
+from pipeline_jobs.streaming_etl.bson_file import BsonFile
+from pipeline_jobs.streaming_etl.engine import Report
+from pipeline_jobs.streaming_etl.load import Target, load
+from pipeline_jobs.streaming_etl.memory import MemoryWork, Sums
+from pipeline_jobs.streaming_etl.memory_records import KINDS, HeavyColumns
+from pipeline_jobs.streaming_etl.paced import PacedOrigin
+from pipeline_jobs.streaming_etl.parameters import read_memory, read_tables
+from pipeline_jobs.streaming_etl.settings import BatchSize, Settings
+from pipeline_jobs.streaming_etl.target import TableWorker
+from pipeline_jobs.streaming_etl.workload import Options
+from pipeline_tuner.study import Study, load_study
+
+CONFIGS = Path(__file__).parents[2] / "include" / "configs"
+MEMORY_STUDY, TABLES_STUDY = (load_study(CONFIGS / f"streaming_etl{name}.yaml") for name in ("_memory", ""))
+MAPPING = users_mapping()
+Values = dict[str, Any]
+
+
+# In memory: what a run of some values leaves to be seen.
+
+
+def in_memory(**values: Any) -> tuple[Report, Sums]:
+    """One run of a configuration as the study completes it, on few records."""
+    small = {"records": 3000} | values
+    settings, work = read_memory(MEMORY_STUDY.space.checked(small))
+    with work.prepared(settings, threading.Event()) as run_once:
+        return run_once()
+
+
+def sizes(report: Report) -> list[int]:
+    return sorted({done.records for done in report.batches})
+
+
+def largest(**values: Any) -> int:
+    return max(sizes(in_memory(**values)[0]))
+
+
+def threads(kind: str, **values: Any) -> int:
+    return sum(kind in usage.name for usage in in_memory(**values)[0].usages)
+
+
+def seconds(**values: Any) -> float:
+    start = time.monotonic()
+    in_memory(**values)
+    return time.monotonic() - start
+
+
+def busy_s(**values: Any) -> float:
+    return sum(usage.busy_s.get("transform", 0.0) for usage in in_memory(**values)[0].usages)
+
+
+def numbers(**values: Any) -> int:
+    return in_memory(**values)[1].numbers
+
+
+def bytes_each(**values: Any) -> float:
+    report, _ = in_memory(**values)
+    return sum(done.bytes for done in report.batches) / report.records
+
+
+def rooms_filled(monkeypatch: pytest.MonkeyPatch, **values: Any) -> int:
+    filled = []
+    fill = KINDS["compact"].fill
+    with monkeypatch.context() as patch:
+        patch.setattr(KINDS["compact"], "fill", lambda self, first: (filled.append(first), fill(self, first)))
+        in_memory(**values)
+    return len(filled)
+
+
+def requests_in_flight(**values: Any) -> int:
+    """The most connections that the server had open at once."""
+    seen, stop = [0], threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.002):
+            children = psutil.Process().children()
+            open_now = [c for child in children for c in child.net_connections("tcp") if c.status == "ESTABLISHED"]
+            seen.append(len(open_now))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        in_memory(transform="network", worker_num=1, records=400, batch_size=400, **values)
+    finally:
+        stop.set()
+        watcher.join()
+    return max(seen)
+
+
+ADAPTIVE: Values = {"adaptive": True, "batch_size": 20, "min_batch_size": 10, "max_batch_size": 40, "worker_num": 1}
+
+
+@pytest.fixture
+def quick_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BatchSize, "WINDOW_S", 0.0)
+
+
+IN_MEMORY: dict[str, Callable[[pytest.MonkeyPatch], bool]] = {
+    "record": lambda _: bytes_each(record="heavy", records=20) > 500 * bytes_each(record="compact"),
+    "transform": lambda _: (
+        numbers(transform="network") > numbers(transform="own")
+        and busy_s(transform="heavy", records=200_000) > 2 * busy_s(transform="own", records=200_000)
+    ),
+    "records": lambda _: in_memory(records=700)[0].records == 700 != in_memory(records=50)[0].records,
+    "made_before": lambda patch: rooms_filled(patch, made_before=True) < rooms_filled(patch, batch_size=50) / 2,
+    "pace_records_per_s": lambda _: seconds(records=200, pace_records_per_s=400) > 0.45 > seconds(records=200),
+    "batch_size": lambda _: (largest(batch_size=50), largest(batch_size=51)) == (50, 51),
+    "batch_bytes": lambda _: largest(batch_bytes=65536, batch_size=2000) == 65536 // 77 < largest(batch_size=2000),
+    "worker_num": lambda _: (threads("worker", worker_num=1), threads("worker", worker_num=3)) == (1, 3),
+    "timeout_s": lambda _: (
+        largest(timeout_s=0.1, records=150, pace_records_per_s=500)
+        < 100
+        < largest(timeout_s=30, records=150, pace_records_per_s=500)
+    ),
+    "manager_worker_num": lambda _: (
+        (threads("extract", manager_worker_num=1), threads("extract", manager_worker_num=3)) == (1, 3)
+    ),
+    "transform_concurrency": lambda _: (
+        (requests_in_flight(transform_concurrency=2), requests_in_flight(transform_concurrency=9)) == (2, 9)
+    ),
+    "adaptive": lambda _: largest(**ADAPTIVE, target_records_per_s=1e9) == 40 > largest(batch_size=20),
+    "target_records_per_s": lambda _: (
+        largest(**ADAPTIVE, target_records_per_s=1e9) == 40 > largest(**ADAPTIVE, target_records_per_s=1)
+    ),
+    "min_batch_size": lambda _: (
+        [in_memory(**ADAPTIVE | {"min_batch_size": low}, target_records_per_s=1)[0].batch_sizes for low in (10, 15)]
+        == [[10], [15]]
+    ),
+    "max_batch_size": lambda _: (
+        [in_memory(**ADAPTIVE | {"max_batch_size": high}, target_records_per_s=1e9)[0].batch_sizes for high in (30, 60)]
+        == [[30], [60]]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEMORY_STUDY.space.parameters)
+def test_a_parameter_in_memory_does_something(name: str, monkeypatch: pytest.MonkeyPatch, quick_windows: None) -> None:
+    assert name in IN_MEMORY, f"{name} is new in streaming_etl_memory.yaml: show here what it does"
+    assert IN_MEMORY[name](monkeypatch)
+
+
+@pytest.mark.parametrize("transform", memory.TRANSFORMS)
+@pytest.mark.parametrize("record", KINDS)
+@pytest.mark.parametrize("pace", [0, 2000])
+def test_what_arrives_is_what_the_formula_says(record: str, transform: str, pace: float) -> None:
+    """Paced heavy records come in pieces smaller than a batch, whose texts are joined."""
+    values = {"record": record, "transform": transform, "records": 120, "batch_size": 50, "pace_records_per_s": pace}
+    work = read_memory(MEMORY_STUDY.space.checked(values))[1]
+    report, sums = in_memory(**values)
+    assert (sums.records, sums.numbers) == (120, work.expected_numbers())
+    assert sizes(report) == [20, 50]
+
+
+def test_heavy_records_joined_from_pieces_are_those_made_at_once() -> None:
+    whole, first, second, third = (HeavyColumns.room(count) for count in (9, 4, 3, 2))
+    for room, number in ((whole, 95), (first, 95), (second, 99), (third, 102)):
+        room.fill(number)
+    joined = first.part(0, 4).joined([second.part(0, 3), third])
+    a, b = whole.transformed(), joined.transformed()
+    assert a.text[: a.sizes[-1, -1]].tobytes() == b.text[: b.sizes[-1, -1]].tobytes()
+    assert (a.numbers == b.numbers).all()
+    tail = first.part(2, 4).joined([second.part(1, 3)]).transformed()
+    assert b"user@example.com.97" in tail.text[: tail.sizes[-1, -1]].tobytes()
+
+
+@pytest.mark.parametrize("record", KINDS)
+def test_the_light_transform_is_lighter(record: str) -> None:
+    room = KINDS[record].room(20_000 if record == "compact" else 300)
+    room.fill(0)
+
+    def least_s(transform: Callable[[], object]) -> float:
+        times = []
+        for _ in range(9):
+            start = time.thread_time()
+            transform()
+            times.append(time.thread_time() - start)
+        return min(times)
+
+    assert least_s(room.light) < 0.5 * least_s(room.transformed)
+    assert room.light().text.size == 0 < room.transformed().text.size
+
+
+def presets_in_memory() -> Iterator[tuple[str, Values]]:
+    for name in ("seed_001_batch_size", "seed_001_optimal", "seed_003_equal_records"):
+        for partial in MEMORY_STUDY.strategies[name]:
+            yield str(partial), dict(MEMORY_STUDY.preset(str(partial)).configuration)
+
+
+@pytest.mark.parametrize(("label", "values"), list(presets_in_memory()))
+def test_batches_of_the_documents_experiments_are_as_large_as_they_say(label: str, values: Values) -> None:
+    """A limit of 8 MiB once made batches of 128 and of 500 heavy records the same."""
+    values["records"] = values["batch_size"] * 2
+    assert sizes(in_memory(**values)[0]) == [values["batch_size"]], label
+
+
+def test_the_server_of_the_network_transform_is_gone_afterwards() -> None:
+    before = {child.pid for child in psutil.Process().children()}
+    in_memory(transform="network", records=50)
+    assert {child.pid for child in psutil.Process().children()} <= before
+
+
+# With databases.
+
+
+@pytest.fixture
+def target(database: str) -> Target:
+    return Target(database, MAPPING)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write_bson(tmp_path / "users.bson", [bson.encode(document) for document in some_users(240)])
+
+
+class Watched:
+    """What a load does on the target: the settings of its connections, how many there are."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, target: Target, file: Path) -> None:
+        self.patch, self.target, self.file = monkeypatch, target, file
+        self.opened: list[Any] = []
+        self.copies = 0
+        self.loads = 0
+
+    def load(self, pace: float = 0.0, **values: Any) -> Report:
+        """One load of a configuration as the study completes it, into a schema of its own."""
+        settings, choices = read_tables(TABLES_STUDY.space.checked({"worker_num": 1, **values}))
+        self.loads += 1
+        target = Target(
+            self.target.uri, MAPPING, schema=f"load_{self.loads}",
+            foreign_keys=choices.foreign_keys, async_commit=choices.async_commit,
+        )  # fmt: skip
+        self.schema = target.schema
+        origin = BsonFile(self.file)
+        connect = psycopg2.connect
+
+        def kept(*args: Any, **kwargs: Any) -> Any:
+            self.opened.append(connect(*args, **kwargs))
+            return self.opened[-1]
+
+        self.opened = []
+        with self.patch.context() as patch:
+            patch.setattr(pool.psycopg2, "connect", kept)
+            report, _ = load(PacedOrigin(origin, pace) if pace else origin, target, settings)
+        return report
+
+    def sizes(self, **values: Any) -> list[int]:
+        return sizes(self.load(**values))
+
+    def commit(self, **values: Any) -> str:
+        """How the last load's connections commit."""
+        seen = []
+        close = pool.Pool.close
+
+        def look(mine: pool.Pool) -> None:
+            with mine.connection() as connection, connection.cursor() as cursor:
+                cursor.execute("SHOW synchronous_commit")
+                seen.append(cursor.fetchone()[0])
+            close(mine)
+
+        with self.patch.context() as patch:
+            patch.setattr(pool.Pool, "close", look)
+            self.load(**values)
+        return str(seen[0])
+
+    def pooled(self, **values: Any) -> int:
+        """Connections that workers used, at most."""
+        found = []
+        close = pool.Pool.close
+        with self.patch.context() as patch:
+            patch.setattr(pool.Pool, "close", lambda mine: (found.append(len(mine._idle)), close(mine)))
+            self.load(**values)
+        return sum(found)
+
+    def threads(self, kind: str, **values: Any) -> int:
+        return sum(kind in usage.name for usage in self.load(**values).usages)
+
+    def transcoding_threads(self, **values: Any) -> int:
+        names = set()
+        start = threading.Thread.start
+        with self.patch.context() as patch:
+            patch.setattr(threading.Thread, "start", lambda mine: (names.add(mine.name), start(mine))[1])
+            self.load(**values)
+        assert rows_in(self.target.uri, MAPPING, self.schema) == rows_of(MAPPING, some_users(240))
+        return sum(name.startswith("transcode") for name in names)
+
+    def checks_at_once(self, **values: Any) -> bool:
+        """Whether foreign keys were there while rows came."""
+        seen = []
+        write = TableWorker._write_rows
+
+        def look(mine: Any, cursor: Any, encoded: Any) -> None:
+            cursor.execute("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND connamespace = %s::regnamespace",
+                           (self.schema,))  # fmt: skip
+            seen.append(cursor.fetchone()[0])
+            write(mine, cursor, encoded)
+
+        with self.patch.context() as patch:
+            patch.setattr(TableWorker, "_write_rows", look)
+            self.load(**values)
+        return min(seen) > 0
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch, target: Target, file: Path, quick_windows: None) -> Watched:
+    return Watched(monkeypatch, target, file)
+
+
+WITH_TABLES: dict[str, Callable[[Watched], bool]] = {
+    "batch_size": lambda w: (w.sizes(batch_size=20), w.sizes(batch_size=120)) == ([20], [120]),
+    "batch_bytes": lambda w: max(w.sizes(batch_bytes=65536)) < 30 < max(w.sizes(batch_bytes=1_000_000)),
+    "worker_num": lambda w: (w.threads("worker", worker_num=1), w.threads("worker", worker_num=3)) == (1, 3),
+    "timeout_s": lambda w: max(w.sizes(pace=600, timeout_s=0.1)) < 120 < max(w.sizes(pace=600, timeout_s=30)),
+    "manager_worker_num": lambda w: (
+        (w.threads("extract", manager_worker_num=1), w.threads("extract", manager_worker_num=3)) == (1, 3)
+    ),
+    "pool_size": lambda w: (
+        w.pooled(worker_num=4, pool_size=1, batch_size=10) == 1 < w.pooled(worker_num=4, batch_size=10)
+    ),
+    "transform_concurrency": lambda w: (
+        (w.transcoding_threads(transform_concurrency=1), w.transcoding_threads(transform_concurrency=3)) == (0, 3)
+    ),
+    "async_commit": lambda w: (w.commit(async_commit=True), w.commit(async_commit=False)) == ("off", "on"),
+    "foreign_keys": lambda w: w.checks_at_once(foreign_keys="during") and not w.checks_at_once(foreign_keys="after"),
+    "adaptive": lambda w: (
+        max(w.sizes(batch_size=20, adaptive=True, target_records_per_s=1_000_000)) > 20 == max(w.sizes(batch_size=20))
+    ),
+    "target_records_per_s": lambda w: (
+        max(w.sizes(batch_size=20, adaptive=True, target_records_per_s=1_000_000))
+        > 20
+        == max(w.sizes(batch_size=20, adaptive=True, target_records_per_s=1))
+    ),
+    "min_batch_size": lambda w: (
+        [
+            w.load(batch_size=20, adaptive=True, target_records_per_s=1, min_batch_size=low).batch_sizes
+            for low in (10, 15)
+        ]
+        == [[10], [15]]
+    ),
+    "max_batch_size": lambda w: (
+        [
+            w.load(batch_size=20, adaptive=True, target_records_per_s=1_000_000, max_batch_size=high).batch_sizes
+            for high in (22, 25)
+        ]
+        == [[22], [25]]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES_STUDY.space.parameters)
+def test_a_parameter_with_databases_does_something(name: str, watched: Watched) -> None:
+    assert name in WITH_TABLES, f"{name} is new in streaming_etl.yaml: show here what it does"
+    assert WITH_TABLES[name](watched)
+
+
+def test_a_paced_source_of_a_trial_takes_the_time_that_the_pace_says(file: Path, target: Target) -> None:
+    start = time.monotonic()
+    report, totals = load(PacedOrigin(BsonFile(file), 300), target, Settings(batch_size=50, timeout_s=0.1))
+    assert time.monotonic() - start > 0.75
+    assert (report.records, totals.loaded) == (240, 240)
+    assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, some_users(240))
+
+
+# What is refused, in one line that names key, value and what is allowed.
+
+
+@pytest.mark.parametrize(("study", "read"), [(MEMORY_STUDY, read_memory), (TABLES_STUDY, read_tables)])
+def test_numbers_out_of_range_and_of_another_type_are_refused(study: Study, read: Callable[[Values], Any]) -> None:
+    for name, parameter in study.space.parameters.items():
+        adaptive = {"adaptive": True} if "adaptive" in str(parameter.when) else {}
+        network = {"transform": "network"} if "network" in str(parameter.when) else {}
+        for value in ("5", -1, 1e30, None, [1], float("nan")):
+            with pytest.raises(BadConfigurationError, match=f"{name} is .*must be") as caught:
+                read({**adaptive, **network, name: value})
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("read", "values", "reason"),
+    [
+        (read_tables, {"record": "heavy"}, "parameter record"),
+        (read_tables, {"records": 5}, "parameter records"),
+        (read_tables, {"made_before": True}, "parameter made_before"),
+        (read_tables, {"worker_num": 2, "pool_size": 3}, r"pool_size is 3, must be from 0 to worker_num \(2\)"),
+        (read_tables, {"target_records_per_s": 5}, "target_records_per_s has no effect without adaptive"),
+        (read_tables, {"adaptive": False, "min_batch_size": 5}, "min_batch_size has no effect without adaptive"),
+        (read_tables, {"adaptive": True, "target_records_per_s": 5, "batch_size": 5}, "batch_size is 5, must be from"),
+        (read_tables, {"foreign_keys": "never"}, "foreign_keys is 'never', must be one of during, after"),
+        (read_memory, {"pool_size": 1}, "parameter pool_size"),
+        (read_memory, {"async_commit": True}, "parameter async_commit"),
+        (read_memory, {"foreign_keys": "after"}, "parameter foreign_keys"),
+        (read_memory, {"transform_concurrency": 5}, "transform_concurrency has no effect on the transform 'own'"),
+        (read_memory, {"batch_sise": 5}, r"batch_sise \(did you mean batch_size\?\)"),
+    ],
+)
+def test_what_has_no_effect_is_refused(read: Callable[[Values], Any], values: Values, reason: str) -> None:
+    with pytest.raises(BadConfigurationError, match=reason):
+        read(values)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"documents": "5"}, "documents is '5', must be a whole number from 0"),
+        ({"documents": -1}, "documents is -1, must be"),
+        ({"seed": 1.5}, "seed is 1.5, must be a whole number"),
+        ({"follow_s": "soon"}, "follow_s is 'soon', must be a number"),
+        ({"follow_s": -0.5}, "follow_s is -0.5, must be 0 or more, or -1"),
+        ({"source": "mysql"}, "source is 'mysql', must be one of bson, mongodb"),
+        ({"path": 5}, "path is 5, must be text"),
+        ({"before_sql": ["a"]}, r"before_sql is \['a'\], must be text"),
+        ({"kind": "memory", "documents": 5}, "documents has no effect in memory"),
+        ({"source": "mongodb", "path": "x.bson"}, "path has no effect with source 'mongodb'"),
+        ({"collection": "users"}, "collection has no effect with source 'bson'"),
+        ({"documents": 5, "path": "x.bson"}, "give one of them"),
+        ({"sources": "bson"}, r"sources \(did you mean source\?\)"),
+    ],
+)
+def test_options_that_can_not_work_are_refused(options: Values, reason: str) -> None:
+    with pytest.raises(BadConfigurationError, match=rf"workload\.options.*{reason}"):
+        Options.of(TrialConfig("streaming_etl", "t", {}, options))
+
+
+def test_the_defaults_of_the_job_are_its_studys() -> None:
+    assert read_tables(TABLES_STUDY.space.checked({}))[0] == Settings()
+    assert read_memory(MEMORY_STUDY.space.checked({}))[1] == MemoryWork()
