@@ -1,4 +1,4 @@
-"""The command line: check a study, plan a sweep, write its analysis, size a cluster. No Airflow needed."""
+"""The command line: advise on a job, check a study, plan a sweep, write its analysis, size a cluster. No Airflow."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline_tuner import cluster_sizing_command
+from pipeline_tuner.advise import command as advise_command
 from pipeline_tuner.analysis.glue_prices import Prices, load_prices
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.measurement import Measurement
@@ -34,9 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         chosen.run(chosen)
+        sys.stdout.flush()
     except PipelineTunerError as error:
         print(error, file=sys.stderr)
         return 1
+    except BrokenPipeError:  # `| head` has seen enough; Python's own flush at its end must not find the pipe again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -44,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pipeline_tuner", description=__doc__)
     parts = parser.add_subparsers(required=True, metavar="part")
     cluster_sizing_command.add_to(parts)
+    advise_command.add_to(parts)
     study = parts.add_parser("study", help="work with a study")
     commands = study.add_subparsers(required=True, metavar="command")
     validate = commands.add_parser("validate", help="check a study file")

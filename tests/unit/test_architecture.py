@@ -54,6 +54,7 @@ ALLOWED = {
     },
     "runners": {*NOUNS, "runners", "settings", "analysis"},
     "local": {*NOUNS, "local", "store", "report"},
+    "advise": {*NOUNS, "advise"},
 }
 """Part of `pipeline_tuner` to the parts that it may import; parts that are not here may import what they like."""
 

@@ -1,0 +1,83 @@
+"""The command `advise`: what Spark's own event logs say about a job, and what to try."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline_tuner.advise.advice import JobAdvice, RunAdvice, advise, by_job
+from pipeline_tuner.advise.costs import CORE_HOUR, GIGABYTE_HOUR, Prices
+from pipeline_tuner.advise.document import as_json
+from pipeline_tuner.advise.files import EventLog, LogError, find_logs
+from pipeline_tuner.advise.lines import Progress
+from pipeline_tuner.advise.reading import read_log
+from pipeline_tuner.advise.terminal import job_words
+from pipeline_tuner.wording import byte_words
+
+PROGRESS_AFTER_S = 2.0
+PROGRESS_EVERY_S = 1.0
+PROGRESS_IN_FILE_EVERY_S = 30.0
+
+
+def add_to(parts: Any) -> None:
+    """Add the command to an argument parser's commands."""
+    command = parts.add_parser("advise", help="read a job's Spark event logs and say what to change")
+    command.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="a log, a rolling folder, or a folder of logs"
+    )
+    command.add_argument("--json", action="store_true", help="print JSON instead")
+    command.add_argument("--core-hour", type=float, default=CORE_HOUR, metavar="PRICE", help="price of a core-hour")
+    command.add_argument("--gb-hour", type=float, default=GIGABYTE_HOUR, metavar="PRICE", help="price of a GB-hour")
+    command.set_defaults(run=run)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Print the advice. Raises LogError where there is no log, or none that says anything."""
+    prices = Prices(chosen.core_hour, chosen.gb_hour)
+    jobs = _jobs(chosen.paths)
+    print(as_json(jobs, prices) if chosen.json else "\n\n\n".join(job_words(job, prices) for job in jobs))
+
+
+def _jobs(paths: Sequence[Path]) -> tuple[JobAdvice, ...]:
+    """The advice for all logs under the paths. What can't be read is said on stderr, as long as there is another."""
+    found = find_logs(paths)
+    for path in found.left_out:
+        _say(f"{path} is no event log and was left out.")
+    runs: list[RunAdvice] = []
+    problems: list[str] = []
+    for log in found.logs:
+        try:
+            runs.append(advise(read_log(log, _progress(log))))
+        except LogError as error:
+            problems.append(str(error))
+    if not runs:
+        raise LogError("\n".join(problems))
+    for problem in problems:
+        _say(problem)
+    return by_job(runs)
+
+
+def _progress(log: EventLog) -> Progress:
+    """Says how far a long log has been read, on stderr."""
+    size, began = log.size_bytes, time.monotonic()
+    said = began + PROGRESS_AFTER_S
+    terminal = sys.stderr.isatty()
+    wait = PROGRESS_EVERY_S if terminal else PROGRESS_IN_FILE_EVERY_S
+
+    def progress(position: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now >= said:
+            said = now + wait
+            part = f"{log.path.name}: {byte_words(position)} of {byte_words(size)}"
+            print(f"\r{part}", end="" if terminal else "\n", file=sys.stderr, flush=True)
+
+    return progress
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,286 @@
+"""The kinds of events that are decoded, each with the fields that are needed of it.
+
+msgspec skips all other fields without making objects of them: that makes a log of a gigabyte a matter of seconds.
+Field names in a log are Spark's own (JsonProtocol). A field that a version of Spark doesn't write is None or 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+
+class LogStart(Struct):
+    """The first line."""
+
+    version: str = field(name="Spark Version", default="")
+
+
+class Environment(Struct):
+    """The settings of the run, as the driver had them when it started."""
+
+    jvm: dict[str, Any] = field(name="JVM Information", default_factory=dict)
+    spark: Any = field(name="Spark Properties", default=None)
+    system: Any = field(name="System Properties", default=None)
+
+
+class ApplicationStart(Struct):
+    """Start of the application. Times are ms since 1970."""
+
+    name: str = field(name="App Name", default="")
+    app_id: str | None = field(name="App ID", default=None)
+    time: int = field(name="Timestamp", default=0)
+    attempt: str | None = field(name="App Attempt ID", default=None)
+
+
+class ApplicationEnd(Struct):
+    """Orderly end of the application."""
+
+    time: int = field(name="Timestamp", default=0)
+
+
+class ExecutorInfo(Struct):
+    """Size and place of an executor."""
+
+    host: str = field(name="Host", default="")
+    cores: int = field(name="Total Cores", default=0)
+
+
+class ExecutorAdded(Struct):
+    """An executor that registered with the driver."""
+
+    executor: str = field(name="Executor ID")
+    time: int = field(name="Timestamp", default=0)
+    info: ExecutorInfo = field(name="Executor Info", default_factory=ExecutorInfo)
+
+
+class ExecutorRemoved(Struct):
+    """An executor that is gone, with the cluster manager's words on why."""
+
+    executor: str = field(name="Executor ID")
+    time: int = field(name="Timestamp", default=0)
+    reason: str = field(name="Removed Reason", default="")
+
+
+class Rdd(Struct):
+    """One RDD of a stage."""
+
+    rdd_id: int = field(name="RDD ID")
+    name: str = field(name="Name", default="")
+    parents: list[int] = field(name="Parent IDs", default_factory=list)
+    cached_partitions: int = field(name="Number of Cached Partitions", default=0)
+
+
+class StageInfo(Struct):
+    """A stage's attempt, as planned or as it ended."""
+
+    stage_id: int = field(name="Stage ID")
+    attempt: int = field(name="Stage Attempt ID", default=0)
+    name: str = field(name="Stage Name", default="")
+    tasks: int = field(name="Number of Tasks", default=0)
+    parents: list[int] = field(name="Parent IDs", default_factory=list)
+    rdds: list[Rdd] = field(name="RDD Info", default_factory=list)
+    submitted: int | None = field(name="Submission Time", default=None)
+    completed: int | None = field(name="Completion Time", default=None)
+    failure: str | None = field(name="Failure Reason", default=None)
+
+
+class Properties(Struct):
+    """The local properties of a job that say what it belongs to."""
+
+    execution: str | None = field(name="spark.sql.execution.id", default=None)
+    description: str | None = field(name="spark.job.description", default=None)
+    stream: str | None = field(name="sql.streaming.queryId", default=None)
+    batch: str | None = field(name="streaming.sql.batchId", default=None)
+
+
+class JobStart(Struct):
+    """A job and its stages, those that will be skipped among them."""
+
+    job_id: int = field(name="Job ID")
+    time: int = field(name="Submission Time", default=0)
+    stages: list[StageInfo] = field(name="Stage Infos", default_factory=list)
+    properties: Properties | None = field(name="Properties", default=None)
+
+
+class JobResult(Struct):
+    """How a job ended: JobSucceeded or JobFailed."""
+
+    result: str = field(name="Result", default="")
+
+
+class JobEnd(Struct):
+    """End of a job."""
+
+    job_id: int = field(name="Job ID")
+    time: int = field(name="Completion Time", default=0)
+    result: JobResult = field(name="Job Result", default_factory=JobResult)
+
+
+class StageEvent(Struct):
+    """A stage submitted or completed."""
+
+    info: StageInfo = field(name="Stage Info")
+
+
+class TaskInfo(Struct):
+    """When and where a task ran. Times are ms since 1970."""
+
+    index: int = field(name="Index", default=0)
+    launched: int = field(name="Launch Time", default=0)
+    finished: int = field(name="Finish Time", default=0)
+    executor: str = field(name="Executor ID", default="")
+    host: str = field(name="Host", default="")
+    speculative: bool = field(name="Speculative", default=False)
+    failed: bool = field(name="Failed", default=False)
+    killed: bool = field(name="Killed", default=False)
+
+
+class ShuffleRead(Struct):
+    """What a task fetched of shuffles."""
+
+    remote_bytes: int = field(name="Remote Bytes Read", default=0)
+    local_bytes: int = field(name="Local Bytes Read", default=0)
+    records: int = field(name="Total Records Read", default=0)
+    wait_ms: int = field(name="Fetch Wait Time", default=0)
+
+
+class ShuffleWrite(Struct):
+    """What a task wrote for shuffles."""
+
+    bytes: int = field(name="Shuffle Bytes Written", default=0)
+    records: int = field(name="Shuffle Records Written", default=0)
+    time_ns: int = field(name="Shuffle Write Time", default=0)
+
+
+class Input(Struct):
+    """What a task read of files or of the cache."""
+
+    bytes: int = field(name="Bytes Read", default=0)
+    records: int = field(name="Records Read", default=0)
+
+
+class Output(Struct):
+    """What a task wrote to files."""
+
+    bytes: int = field(name="Bytes Written", default=0)
+    records: int = field(name="Records Written", default=0)
+
+
+class TaskMetrics(Struct):
+    """What a task used."""
+
+    run_ms: int = field(name="Executor Run Time", default=0)
+    cpu_ns: int = field(name="Executor CPU Time", default=0)
+    deserialize_ms: int = field(name="Executor Deserialize Time", default=0)
+    result_ms: int = field(name="Result Serialization Time", default=0)
+    gc_ms: int = field(name="JVM GC Time", default=0)
+    memory_spilled: int = field(name="Memory Bytes Spilled", default=0)
+    disk_spilled: int = field(name="Disk Bytes Spilled", default=0)
+    peak_execution: int = field(name="Peak Execution Memory", default=0)
+    shuffle_read: ShuffleRead = field(name="Shuffle Read Metrics", default_factory=ShuffleRead)
+    shuffle_write: ShuffleWrite = field(name="Shuffle Write Metrics", default_factory=ShuffleWrite)
+    input: Input = field(name="Input Metrics", default_factory=Input)
+    output: Output = field(name="Output Metrics", default_factory=Output)
+
+
+class ExecutorPeaks(Struct):
+    """The most that the task's executor used while it ran; from Spark 3.0 on. Bytes."""
+
+    heap: int = field(name="JVMHeapMemory", default=0)
+    storage: int = field(name="OnHeapStorageMemory", default=0)
+
+
+class EndReason(Struct):
+    """Why a task ended: Success, ExceptionFailure, FetchFailed, ExecutorLostFailure, TaskKilled, ..."""
+
+    reason: str = field(name="Reason", default="")
+    exception: str = field(name="Class Name", default="")
+
+
+class TaskStart(Struct):
+    """A task that began."""
+
+    stage_id: int = field(name="Stage ID")
+    attempt: int = field(name="Stage Attempt ID", default=0)
+
+
+class TaskEnd(Struct):
+    """A task that ended, well or not."""
+
+    stage_id: int = field(name="Stage ID")
+    info: TaskInfo = field(name="Task Info")
+    attempt: int = field(name="Stage Attempt ID", default=0)
+    reason: EndReason = field(name="Task End Reason", default_factory=EndReason)
+    peaks: ExecutorPeaks | None = field(name="Task Executor Metrics", default=None)
+    metrics: TaskMetrics | None = field(name="Task Metrics", default=None)
+
+
+class PlanMetric(Struct):
+    """A figure that a node of a plan counts."""
+
+    name: str = ""
+    accumulator: int = field(name="accumulatorId", default=-1)
+
+
+class PlanNode(Struct):
+    """A node of a physical plan."""
+
+    name: str = field(name="nodeName", default="")
+    children: list[PlanNode] = []
+    metrics: list[PlanMetric] = []
+
+
+class SqlStart(Struct):
+    """A query or write that began, or (without a time) a new plan of one by adaptive execution."""
+
+    execution: int = field(name="executionId")
+    description: str = ""
+    time: int = 0
+    plan: PlanNode | None = field(name="sparkPlanInfo", default=None)
+
+
+class SqlEnd(Struct):
+    """End of a query or write."""
+
+    execution: int = field(name="executionId")
+    time: int = 0
+
+
+class DriverUpdates(Struct):
+    """Figures of a plan that the driver counts: files read and written."""
+
+    execution: int = field(name="executionId")
+    updates: list[tuple[int, int]] = field(name="accumUpdates", default_factory=list)
+
+
+class StreamingProgress(Struct):
+    """A batch of a streaming query that ended."""
+
+
+SQL = b"org.apache.spark.sql.execution.ui."
+STREAMING = b"org.apache.spark.sql.streaming.StreamingQueryListener$"
+KINDS: dict[bytes, type[Struct]] = {
+    b"SparkListenerLogStart": LogStart,
+    b"SparkListenerEnvironmentUpdate": Environment,
+    b"SparkListenerApplicationStart": ApplicationStart,
+    b"SparkListenerApplicationEnd": ApplicationEnd,
+    b"SparkListenerExecutorAdded": ExecutorAdded,
+    b"SparkListenerExecutorRemoved": ExecutorRemoved,
+    b"SparkListenerJobStart": JobStart,
+    b"SparkListenerJobEnd": JobEnd,
+    b"SparkListenerStageSubmitted": StageEvent,
+    b"SparkListenerStageCompleted": StageEvent,
+    b"SparkListenerTaskStart": TaskStart,
+    b"SparkListenerTaskEnd": TaskEnd,
+    SQL + b"SparkListenerSQLExecutionStart": SqlStart,
+    SQL + b"SparkListenerSQLAdaptiveExecutionUpdate": SqlStart,
+    SQL + b"SparkListenerSQLExecutionEnd": SqlEnd,
+    SQL + b"SparkListenerDriverAccumUpdates": DriverUpdates,
+    STREAMING + b"QueryProgressEvent": StreamingProgress,
+}
+"""Kind of event in a log to what is decoded of it. All other kinds are counted and skipped."""
+
+DECODERS = {kind: msgspec.json.Decoder(struct) for kind, struct in KINDS.items()}

@@ -1,0 +1,96 @@
+"""SQL executions while their events come in: when, what they are called, which files they read and wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pipeline_tuner.advise.application import Files, Query
+from pipeline_tuner.advise.events import DriverUpdates, PlanNode, SqlEnd, SqlStart
+from pipeline_tuner.advise.secrets import without_secrets
+
+
+class FileFigure(Enum):
+    """A figure of files, and how the nodes of a plan call it in the versions of Spark."""
+
+    READ = ("number of files read", "number of files")
+    READ_BYTES = ("size of files read",)
+    WRITTEN = ("number of written files",)
+    WRITTEN_BYTES = ("written output", "bytes of written output")
+
+
+COALESCED = "coalesced"
+SHUFFLED_JOINS = ("SortMergeJoin", "ShuffledHashJoin")
+
+
+@dataclass
+class QueryLife:
+    """One execution, growing."""
+
+    description: str = ""
+    started: int = 0
+    ended: int | None = None
+    meanings: dict[int, FileFigure] = field(default_factory=dict)
+    """Accumulator to the figure that it counts."""
+    values: dict[int, int] = field(default_factory=dict)
+    coalesced: bool = False
+    joins: bool = False
+
+
+@dataclass
+class Queries:
+    """All executions of an application."""
+
+    lives: dict[int, QueryLife] = field(default_factory=dict)
+
+    def start(self, event: SqlStart) -> None:
+        """An execution, or a new plan of one by adaptive execution."""
+        life = self.lives.setdefault(event.execution, QueryLife())
+        life.description = without_secrets(event.description) or life.description
+        life.started = event.time or life.started
+        for node in _nodes(event.plan):
+            life.coalesced |= COALESCED in node.name
+            life.joins |= node.name.startswith(SHUFFLED_JOINS)
+            for metric in node.metrics:
+                figure = FIGURES.get(metric.name)
+                if figure is not None:
+                    life.meanings[metric.accumulator] = figure
+
+    def end(self, event: SqlEnd) -> None:
+        """The end of an execution."""
+        self.lives.setdefault(event.execution, QueryLife()).ended = event.time
+
+    def update(self, event: DriverUpdates) -> None:
+        """Figures that the driver counted; they may come before the plan that says what they are."""
+        self.lives.setdefault(event.execution, QueryLife()).values.update(event.updates)
+
+    def found(self) -> tuple[Query, ...]:
+        """All executions, as they are known now."""
+        return tuple(
+            Query(execution, life.description, life.started, life.ended, _files(life), life.coalesced, life.joins)
+            for execution, life in sorted(self.lives.items())
+        )
+
+
+FIGURES = {name: figure for figure in FileFigure for name in figure.value}
+
+
+def _nodes(plan: PlanNode | None) -> Iterator[PlanNode]:
+    waiting = [plan] if plan is not None else []
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += node.children
+
+
+def _files(life: QueryLife) -> Files:
+    sums = dict.fromkeys(FileFigure, 0)
+    for accumulator, figure in life.meanings.items():
+        sums[figure] += max(0, life.values.get(accumulator, 0))
+    return Files(
+        sums[FileFigure.READ],
+        sums[FileFigure.READ_BYTES],
+        sums[FileFigure.WRITTEN],
+        sums[FileFigure.WRITTEN_BYTES],
+    )

@@ -1,0 +1,123 @@
+"""Specific values to propose: how many tasks, which split, how much memory."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline_tuner.advise.application import Settings, Source, Stage
+from pipeline_tuner.advise.findings import Overrule, Proposal, Remedy
+from pipeline_tuner.advise.platforms import Platform, Rules, parsed_size
+
+MB = 1 << 20
+GB = 1 << 30
+RESERVED_BYTES = 300 * MB
+"""Of the heap, Spark keeps so much for itself (UnifiedMemoryManager)."""
+MEMORY_FRACTION = 0.6
+"""Spark's own default: of the rest, what execution and storage share."""
+TASK_BYTES = 128 * MB
+"""Input of a task that is worth its start on any disk and network."""
+SHORTEST_TASK_MS = 1000
+"""A task that takes less is mostly start, scheduling and end."""
+ADVISORY = "spark.sql.adaptive.advisoryPartitionSizeInBytes"
+
+
+def tasks_in_waves(slots: float, at_least: float) -> int:
+    """The number of tasks nearest above `at_least` that fills all slots in each wave."""
+    whole = max(1, round(slots))
+    return whole * max(1, math.ceil(at_least / whole))
+
+
+def tasks_worth_it(stage: Stage, slots: float) -> int:
+    """Tasks for the work of a stage: none smaller than a second and 128 MB, and all slots in use."""
+    by_time = stage.totals.run_ms / SHORTEST_TASK_MS
+    by_bytes = stage.read_bytes / TASK_BYTES
+    return tasks_in_waves(slots, max(by_time, by_bytes, 1))
+
+
+def set_tasks(
+    settings: Settings, rules: Rules, stage: Stage, tasks: int, *, more: bool
+) -> tuple[tuple[Proposal, ...], tuple[Overrule, ...], Remedy]:
+    """The settings that give a stage so many tasks, what overrules the obvious one, and what to do where none does."""
+    if stage.source is Source.FILES and more and stage.totals.input_bytes < tasks * MB:
+        return (), (), Remedy.REPARTITION  # so small a file isn't split for less than a megabyte
+    if stage.source is Source.FILES:
+        return (proposal(settings, "spark.sql.files.maxPartitionBytes", split_for(stage, tasks)),), (), Remedy.SET
+    if stage.source is Source.JDBC:
+        return (), (), Remedy.PARTITION_JDBC
+    if stage.source is Source.SQL_SHUFFLE:
+        return _shuffle_tasks(settings, rules, stage, tasks, more=more)
+    if stage.source is Source.SHUFFLE:
+        return (proposal(settings, "spark.default.parallelism", str(tasks)),), (), Remedy.SET
+    return (), (), Remedy.REPARTITION
+
+
+def _shuffle_tasks(
+    settings: Settings, rules: Rules, stage: Stage, tasks: int, *, more: bool
+) -> tuple[tuple[Proposal, ...], tuple[Overrule, ...], Remedy]:
+    partitions = proposal(settings, "spark.sql.shuffle.partitions", str(tasks))
+    if rules.auto_partitions:
+        return (), (Overrule.DATABRICKS_AUTO,), Remedy.REPARTITION
+    if not rules.coalesces:
+        return (partitions,), (), Remedy.SET
+    size = max(MB, stage.totals.shuffle_read_bytes // max(1, tasks))
+    sizes = (proposal(settings, ADVISORY, megabytes(size)),)
+    first = proposal(settings, "spark.sql.adaptive.coalescePartitions.parallelismFirst", "false")
+    if more:
+        initial = (partitions,) if (rules.shuffle_partitions or 0) < tasks else ()
+        smaller = sizes if size < rules.advisory_bytes or not rules.parallelism_first else ()
+        return (*initial, *smaller), (Overrule.AQE_COALESCES,), Remedy.SET if initial or smaller else Remedy.REPARTITION
+    if rules.parallelism_first:
+        return (first, *sizes), (Overrule.AQE_COALESCES, Overrule.PARALLELISM_FIRST), Remedy.SET
+    return sizes, (Overrule.AQE_COALESCES,), Remedy.SET
+
+
+def split_for(stage: Stage, tasks: int) -> str:
+    """The size of a split that gives so many tasks."""
+    return megabytes(max(MB, stage.totals.input_bytes // max(1, tasks)))
+
+
+def proposal(settings: Settings, name: str, value: str) -> Proposal:
+    """A setting with its present value."""
+    return Proposal(name, settings.text(name), value)
+
+
+def megabytes(size: float) -> str:
+    """A size as Spark reads it, in whole megabytes (up)."""
+    return f"{max(1, math.ceil(size / MB))}m"
+
+
+def gigabytes(size: float) -> str:
+    """A size as Spark reads it: in whole gigabytes (up), below two of them in steps of 256 MB."""
+    return f"{math.ceil(size / GB)}g" if size > 2 * GB else f"{max(1, math.ceil(size / (256 * MB))) * 256}m"
+
+
+def execution_bytes(settings: Settings, rules: Rules) -> float:
+    """Memory that a task may count on for sorts and joins, with all cores in use and nothing cached."""
+    fraction = _number(settings.text("spark.memory.fraction"), MEMORY_FRACTION)
+    pool = max(0, rules.heap_bytes - RESERVED_BYTES) * fraction
+    return pool / max(1, rules.executor_cores // rules.task_cpus)
+
+
+def more_memory(settings: Settings, rules: Rules, factor: float) -> tuple[tuple[Proposal, ...], tuple[Overrule, ...]]:
+    """More heap, where the platform leaves that to a setting."""
+    if rules.sizes_fixed:
+        return (), (Overrule.SIZE_BY_MACHINE,)
+    return (proposal(settings, rules.heap_setting, gigabytes(rules.heap_bytes * factor)),), ()
+
+
+def more_overhead(settings: Settings, rules: Rules) -> tuple[Proposal, ...]:
+    """Twice the memory beside the heap; Spark gives a tenth of the heap by default, 384 MB at least."""
+    if rules.sizes_fixed or rules.platform in (Platform.LOCAL, Platform.STANDALONE):
+        return ()
+    name = "spark.executor.memoryOverhead"
+    text = settings.text(name) or settings.text("spark.yarn.executor.memoryOverhead")
+    present = parsed_size(text, unit="m") or max(384 * MB, rules.heap_bytes // 10)
+    return (Proposal(name, text, gigabytes(2 * present)),)
+
+
+def _number(text: str, default: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return default
+    return value if 0 < value <= 1 else default
