@@ -18,8 +18,9 @@ from itertools import product
 import numpy as np
 from benchmarks.record import Figures
 
-from pipeline_tuner.analysis.block_fit import MIN_BLOCKS, Observation
+from pipeline_tuner.analysis.block_fit import Observation
 from pipeline_tuner.analysis.selection import Selection, confirmed_gain, select
+from pipeline_tuner.recommendation import MIN_BLOCKS
 
 Generator = np.random.Generator
 ZONE = 0.05

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tuner.canvas import Draw, Theme, head, plain, save
+from pipeline_tuner.recommendation import ConfigurationEvidence
 from pipeline_tuner.wording import number
 
 if TYPE_CHECKING:
@@ -28,16 +29,14 @@ class Bar:
     confirmed: tuple[float, float, float] | None = None
 
 
-def bars_of(evidence: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
+def bars_of(evidence: Mapping[str, ConfigurationEvidence]) -> list[Bar]:
     """The bars of a recommendation's evidence, the best first; configurations without a ratio are left out."""
     bars = []
     for label, found in evidence.items():
-        ratio, fresh = found.get("ratio"), found.get("confirmed")
+        ratio, fresh = found.ratio, found.confirmed
         if ratio:
-            confirmed = (
-                (fresh["value"], fresh["low"], fresh["high"]) if fresh and fresh["low"] < fresh["high"] else None
-            )
-            bars.append(Bar(label, found.get("standing", ""), ratio["value"], ratio["low"], ratio["high"], confirmed))
+            confirmed = (fresh.value, fresh.low, fresh.high) if fresh and fresh.low < fresh.high else None
+            bars.append(Bar(label, str(found.standing), ratio.value, ratio.low, ratio.high, confirmed))
     return sorted(bars, key=lambda bar: -bar.value)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline_tuner.analysis.block_fit import MIN_BLOCKS
-from pipeline_tuner.recommendation import DecisionStatus
+from pipeline_tuner.recommendation import MIN_BLOCKS, DecisionStatus
 from pipeline_tuner.wording import counted, gain_words, listed, percent
 
 if TYPE_CHECKING:
+    from pipeline_tuner.analysis.evidence import Evidence
     from pipeline_tuner.recommend import Answer
 
 
@@ -23,6 +23,12 @@ def reason_of(answer: Answer) -> str:
     }
     parts = [said[answer.status](answer), _gain(answer), _explored(answer), _unknown(answer)]
     return " ".join(part for part in parts if part)
+
+
+def nothing_to_recommend(evidence: Evidence) -> str:
+    """Why no configuration is left for a goal."""
+    reasons = "; ".join(f"{label}: {exclusion}" for label, exclusion in evidence.excluded.items())
+    return f"Nothing to recommend: {reasons or 'no trials'}."
 
 
 def _sure(answer: Answer) -> str:

@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from pipeline_tuner.analysis.block_fit import MIN_BLOCKS
 from pipeline_tuner.analysis.estimates import block_cap, finalists
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.goals import goal_unit, goal_value
 from pipeline_tuner.analysis.history import earlier_gains
 from pipeline_tuner.analysis.intervals import exponential, log_interval
 from pipeline_tuner.analysis.preference import by_preference
-from pipeline_tuner.analysis.selection import Selection, confirmed_gain, regret_bound, select
+from pipeline_tuner.analysis.reference import reference_of
+from pipeline_tuner.analysis.selection import Selection, Standing, confirmed_gain, regret_bound, select
 from pipeline_tuner.analysis.validity import measured_envelope
 from pipeline_tuner.exceptions import NoRecommendationError
-from pipeline_tuner.reasons import reason_of
-from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
-from pipeline_tuner.space import configuration_id
+from pipeline_tuner.reasons import nothing_to_recommend, reason_of
+from pipeline_tuner.recommendation import (
+    MIN_BLOCKS,
+    ConfigurationEvidence,
+    DecisionStatus,
+    Interval,
+    Recommendation,
+    StandingKind,
+)
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
@@ -51,7 +56,7 @@ def recommend(
 
 
 def _why_nothing(answers: Sequence[Answer], results: Sequence[TrialResult]) -> str:
-    reasons = {f"{label}: {why}" for answer in answers for label, why in answer.evidence.out.items()}
+    reasons = {f"{label}: {why}" for answer in answers for label, why in answer.evidence.excluded.items()}
     measured = sum(result.status == "measured" for result in results)
     head = f"no configuration can be recommended ({measured} of {counted(len(results), 'trial')} measured)"
     return "\n  ".join([head, *sorted(reasons)]) if reasons else f"{head}: nothing was planned"
@@ -83,14 +88,13 @@ class Answer:
         unit = goal_unit(evidence.study, goal)
         validity = measured_envelope(evidence.results).to_dict()
         if not evidence.running or self.pick is None:
-            reason = f"Nothing to recommend: {'; '.join(f'{k}: {v}' for k, v in evidence.out.items()) or 'no trials'}."
             return Recommendation(
                 goal,
                 DecisionStatus.UNDECIDED,
                 None,
                 None,
                 unit=unit,
-                reason=reason,
+                reason=nothing_to_recommend(evidence),
                 evidence=self._by_label(),
                 validity=validity,
             )
@@ -107,6 +111,7 @@ class Answer:
             runner_up=self.runner_up,
             reference=self.reference,
             reference_gain=self.reference_gain,
+            has_reference_failed=self.has_reference_failed,
             regret_bound=self.regret_bound,
             more_trials=self.selection.more_trials if self.status is not DecisionStatus.BEST else None,
             reason=self.reason,
@@ -121,12 +126,29 @@ class Answer:
 
     @cached_property
     def pick(self) -> str | None:
-        """The preferred one of the interchangeable ties (of those confirmed, if any was); the best guess otherwise."""
-        if self.selection.status == "undecided":
-            return self.selection.best
-        equal = [self.evidence.candidates[label] for label in self.selection.interchangeable]
-        confirmed = [candidate for candidate in equal if self._confirmed(candidate.label)]
-        return by_preference(self.evidence.study, confirmed or equal)[0].label
+        """What would replace the reference: the preferred one of the certified ties, else the best guess.
+
+        Of what fresh blocks measured, if they measured any candidate: the rest can't be confirmed any more.
+        """
+        certified = [self.evidence.candidates[label] for label in self._certified]
+        confirmed = [candidate for candidate in certified if self._is_fresh(candidate.label)]
+        if confirmed or (certified and not self._fresh_standings):
+            return by_preference(self.evidence.study, confirmed or certified)[0].label
+        return next(iter(self._fresh_standings), self.selection.best)
+
+    @property
+    def _certified(self) -> tuple[str, ...]:
+        return self.selection.interchangeable if self.selection.status != "undecided" else ()
+
+    @cached_property
+    def _fresh_standings(self) -> list[str]:
+        """Those in the running that fresh blocks measured beside the reference, best estimate of the search first."""
+        standings = (standing.label for standing in self.selection.standings)
+        return [label for label in standings if label != self.reference and self._is_fresh(label)]
+
+    def _is_fresh(self, label: str) -> bool:
+        gain = self._confirmed_over_reference(label)
+        return gain is not None and gain.n >= MIN_BLOCKS
 
     @cached_property
     def gain(self) -> Interval | None:
@@ -161,27 +183,23 @@ class Answer:
 
     @cached_property
     def reference(self) -> str | None:
-        """The label of what production ran with when the sweep began; the control where the sweep does not know.
-
-        None where production's configuration was not measured in this sweep, or can't be compared for this goal.
-        """
-        champion = self.evidence.options.champions.get(self.evidence.goal)
-        if champion is None:
-            return None if self.evidence.is_control_of_another_kind else self.evidence.control
-        identity = configuration_id(champion.configuration)
-        same = (label for label, c in self.evidence.candidates.items() if c.configuration_id == identity)
-        label = next(same, None)
-        kind_differs = self.evidence.is_control_of_another_kind and label == self.evidence.control
-        return None if label is None or kind_differs else self.evidence.namesakes[label]
+        """The label of what production ran with when the sweep began; None where this sweep did not plan it."""
+        planned = self.evidence.candidates
+        found = reference_of(self.evidence.study, self.evidence.options, self.evidence.goal, planned.values())
+        same = (x for x, c in planned.items() if found and c.configuration_id == found.configuration_id)
+        return next(same, None)
 
     @cached_property
     def reference_gain(self) -> Interval | None:
         """The pick against the reference, from fresh blocks that hold both."""
-        if self.reference is None or self.pick is None:
+        return self._confirmed_over_reference(self.pick) if self.pick else None
+
+    def _confirmed_over_reference(self, label: str) -> Interval | None:
+        if self.reference is None:
             return None
-        confidence = self.evidence.options.budget.confidence
-        first = self.evidence.namesakes[self.pick]
-        return confirmed_gain(self.evidence.observations("confirm"), first, self.reference, confidence=confidence)
+        observations = self.evidence.observations("confirm")
+        first, confidence = self.evidence.namesakes[label], self.evidence.options.budget.confidence
+        return confirmed_gain(observations, first, self.reference, confidence=confidence)
 
     @cached_property
     def contradicts(self) -> bool:
@@ -194,29 +212,42 @@ class Answer:
         return len(self.evidence.candidates) < 2
 
     @cached_property
+    def has_reference_failed(self) -> bool:
+        """Whether what runs now fails, or breaks a constraint of the goal, in most of its trials."""
+        return self.reference is not None and self.evidence.mostly_fails(self.reference)
+
+    @cached_property
     def status(self) -> DecisionStatus:
-        """The selection's answer unless the confirmation contradicts it; else what is known against the reference."""
-        declared = self.selection.status != "undecided" and not self.contradicts and not self.is_alone
-        if declared:
-            return DecisionStatus.BEST if len(self.ties) == 1 else DecisionStatus.TIED
-        if self._is_confirmed_better:
-            return DecisionStatus.BETTER
+        """A change only where fresh blocks confirm that it is better than the reference."""
+        if self.pick is None or self.is_alone:
+            return DecisionStatus.UNDECIDED
+        if self.evidence.namesakes[self.pick] != self.reference and self._is_change_confirmed:
+            return self._change
         return DecisionStatus.KEEP if self._is_reference_bounded else DecisionStatus.UNDECIDED
 
     @property
-    def _is_confirmed_better(self) -> bool:
-        gain = self.reference_gain
-        return self.pick != self.reference and gain is not None and gain.n >= MIN_BLOCKS and gain.low > 1.0
+    def _change(self) -> DecisionStatus:
+        is_certified = self.selection.status != "undecided" and self.pick in self._certified
+        if not is_certified or self.contradicts:
+            return DecisionStatus.BETTER
+        return DecisionStatus.BEST if len(self.ties) == 1 else DecisionStatus.TIED
+
+    @property
+    def _is_change_confirmed(self) -> bool:
+        if self.reference_gain is not None and self.reference_gain.shows_gain:
+            return True
+        # Against something that fails there is no ratio: it is enough that the pick works.
+        fresh = sum(o.label == self.evidence.namesakes[self.pick or ""] for o in self.evidence.observations("confirm"))
+        return self.has_reference_failed and fresh >= MIN_BLOCKS and not self.contradicts
 
     @property
     def _is_reference_bounded(self) -> bool:
         """Whether reference and pick were compared in fresh blocks (or are one), and the regret is bounded."""
-        if self.reference is None or self.reference not in self.evidence.running or self.is_alone:
+        if self.reference is None or self.reference not in self.evidence.running:
             return False
         gain = self.reference_gain
-        compared = self.evidence.namesakes[self.pick or ""] == self.reference or (gain and gain.n >= MIN_BLOCKS)
-        measured = sum(o.label == self.reference for o in self.evidence.observations("search"))
-        return bool(compared) and measured >= MIN_BLOCKS and math.isfinite(self._regret_of(self.reference))
+        is_one = self.evidence.namesakes[self.pick or ""] == self.reference
+        return (is_one or (gain is not None and gain.n >= MIN_BLOCKS)) and math.isfinite(self._regret_of_reference)
 
     @cached_property
     def label(self) -> str | None:
@@ -228,17 +259,34 @@ class Answer:
         """The fraction by which the best of the finalists may be better than `label`; None where it isn't known."""
         if self.label is None:
             return None
-        bound = self._regret_of(self.evidence.namesakes[self.label])
+        is_reference = self.evidence.namesakes[self.label] == self.reference
+        bound = self._regret_of_reference if is_reference else self._regret_of(self.label, self._error)
         return bound if math.isfinite(bound) else None
 
-    def _regret_of(self, label: str) -> float:
-        budget = self.evidence.options.budget
+    @property
+    def _error(self) -> float:
+        return 1.0 - self.evidence.options.budget.confidence
+
+    @cached_property
+    def _regret_of_reference(self) -> float:
+        """From the search where it measured the reference; else over the pick, each step with half of the error."""
+        if self.reference is None:
+            return math.inf
+        searched = sum(o.label == self.reference for o in self.evidence.observations("search"))
+        if searched >= MIN_BLOCKS:
+            return self._regret_of(self.reference, self._error)
+        observations = self.evidence.observations("confirm")
+        first = self.evidence.namesakes[self.pick or ""]
+        step = confirmed_gain(observations, first, self.reference, confidence=1.0 - self._error / 2)
+        return math.inf if step is None else (1.0 + self._regret_of(first, self._error / 2)) * step.high - 1.0
+
+    def _regret_of(self, label: str, error: float) -> float:
         return regret_bound(
             self.evidence.observations("search"),
-            label,
+            self.evidence.namesakes[label],
             finalists(self.evidence.options, self.evidence.running, self.evidence.results),
-            indifference=budget.indifference,
-            confidence=budget.confidence,
+            indifference=self.evidence.options.budget.indifference,
+            confidence=1.0 - error,
             cap=block_cap(self.evidence.options),
         )
 
@@ -263,28 +311,31 @@ class Answer:
         """At most a few short sentences for people."""
         return reason_of(self)
 
-    def _by_label(self) -> dict[str, Any]:
-        standings = {standing.label: standing for standing in self.selection.standings}
+    def _by_label(self) -> dict[str, ConfigurationEvidence]:
         earlier = earlier_gains(self.evidence.study, self.evidence.goal, self.history)
-        shown = {}
-        for label, candidate in self.evidence.candidates.items():
-            standing = standings.get(self.evidence.namesakes[label])
-            trials = self.evidence.trials(label)
-            shown[label] = {
-                "configuration": dict(candidate.configuration),
-                "planned": len(trials),
-                "measured": sum(r.status == "measured" for r in trials),
-                "failed": sum(r.status == "failed" for r in trials),
-                "blocks": standing.n if standing else 0,
-                "ratio": _as_dict(standing.to_control if standing else self._explored_gain(label)),
-                "confirmed": _as_dict(self._confirmed(label)),
-                "same_as": [name for name in self.evidence.names_of(label) if name != label],
-                "standing": self._standing_word(label),
-                "why_out": self.evidence.out.get(label, ""),
-                "constraints": [str(check) for check in self.evidence.constraints(label)],
-                "earlier": _as_dict(earlier.get(candidate.configuration_id)),
-            }
-        return shown
+        return {label: self._of_configuration(label, earlier) for label in self.evidence.candidates}
+
+    def _of_configuration(self, label: str, earlier: Mapping[str, Interval]) -> ConfigurationEvidence:
+        candidate, trials = self.evidence.candidates[label], self.evidence.trials(label)
+        standing = self._standings.get(self.evidence.namesakes[label])
+        return ConfigurationEvidence(
+            configuration=dict(candidate.configuration),
+            standing=self._standing(label),
+            planned=len(trials),
+            measured=sum(r.status == "measured" for r in trials),
+            failed=sum(r.status == "failed" for r in trials),
+            blocks=standing.n if standing else 0,
+            ratio=standing.to_control if standing else self._explored_gain(label),
+            confirmed=self._confirmed(label),
+            earlier=earlier.get(candidate.configuration_id),
+            same_as=tuple(name for name in self.evidence.names_of(label) if name != label),
+            exclusion=self.evidence.excluded.get(label),
+            constraints=tuple(str(check) for check in self.evidence.constraints(label)),
+        )
+
+    @cached_property
+    def _standings(self) -> dict[str, Standing]:
+        return {standing.label: standing for standing in self.selection.standings}
 
     def _explored_gain(self, label: str) -> Interval | None:
         """The gain of a configuration that did not come to the final, as sure as one run's noise allows."""
@@ -297,19 +348,14 @@ class Answer:
         center = math.fsum(gains) / len(gains)
         return exponential(Interval(center, center - half, center + half, 0.95, len(gains)))
 
-    def _standing_word(self, label: str) -> str:
-        if label in self.evidence.out:
-            return "out"
+    def _standing(self, label: str) -> StandingKind:
+        if label in self.evidence.excluded:
+            return StandingKind.EXCLUDED
         if label == self.label:
-            return "pick"
-        standing = next((s for s in self.selection.standings if s.label == self.evidence.namesakes[label]), None)
+            return StandingKind.PICK
+        standing = self._standings.get(self.evidence.namesakes[label])
         if standing is None:
-            return "explored"
+            return StandingKind.EXPLORED
         if standing.is_tied or not standing.is_settled:
-            declared = self.status in (DecisionStatus.BEST, DecisionStatus.TIED)
-            return "tied" if declared else "open"
-        return "worse"
-
-
-def _as_dict(interval: Interval | None) -> Mapping[str, Any] | None:
-    return asdict(interval) if interval else None
+            return StandingKind.TIED if self.selection.status != "undecided" else StandingKind.OPEN
+        return StandingKind.WORSE

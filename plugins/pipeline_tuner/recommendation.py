@@ -9,6 +9,9 @@ from typing import Any
 
 from pipeline_tuner.space import Scalar
 
+MIN_BLOCKS = 3
+"""Fewer blocks than this decide nothing."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -20,27 +23,131 @@ class Interval:
     confidence: float
     n: int
 
+    @property
+    def shows_gain(self) -> bool:
+        """Whether a ratio is confirmed to be better: above 1 at the confidence, in enough blocks."""
+        return self.n >= MIN_BLOCKS and self.low > 1.0
+
 
 class DecisionStatus(StrEnum):
-    """What a sweep decided for one goal. Each status holds jointly over candidates and looks, at the confidence."""
+    """What a sweep decided for one goal. Each status holds jointly over candidates and looks, at the confidence.
+
+    `best`, `tied` and `better` name a change that fresh blocks confirm to be better than the reference.
+    """
 
     BEST = "best"
-    """One configuration is at most the indifference zone worse than the best."""
+    """The change is to the one configuration that is at most the indifference zone worse than the best."""
     TIED = "tied"
-    """Several are; one of them is picked by the study's preference."""
+    """Several are; the change is to the one that the study's preference picks."""
     BETTER = "better"
-    """One is confirmed better than the reference; the best measured one may be better still, by the regret bound."""
+    """The best measured configuration may be better still than the change, by the regret bound."""
     KEEP = "keep"
     """Nothing is shown better than the reference, which is short of the best by at most the regret bound."""
     UNDECIDED = "undecided"
     """Too little was measured for any of these."""
 
     @property
-    def changes_production(self) -> bool:
-        """Whether production follows the configuration that the decision names."""
+    def is_change(self) -> bool:
+        """Whether the decision names another configuration than the reference."""
         return self in (DecisionStatus.BEST, DecisionStatus.TIED, DecisionStatus.BETTER)
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether production follows the configuration that the decision names: a change, or what it runs already."""
+        return self is not DecisionStatus.UNDECIDED
 
+
+class StandingKind(StrEnum):
+    """Where a configuration stands for one goal."""
+
+    PICK = "pick"
+    """It is what to run."""
+    TIED = "tied"
+    """It can't be told apart from the pick, which is certified."""
+    OPEN = "open"
+    """It may turn out to be better than the best guess."""
+    WORSE = "worse"
+    EXPLORED = "explored"
+    """It was looked at, and did not come to the final."""
+    EXCLUDED = "excluded"
+
+
+class ExclusionKind(StrEnum):
+    """Why a configuration can't be recommended."""
+
+    FAILED = "failed"
+    """A trial failed by the configuration's own fault, or gave a wrong result."""
+    CONSTRAINT = "constraint"
+    """A constraint of the goal isn't shown to hold."""
+    UNMEASURED = "unmeasured"
+    """There is no value of the goal from a search trial on the whole workload."""
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Why a configuration can't be recommended; `reason` is for people."""
+
+    kind: ExclusionKind
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True)
+class ConfigurationEvidence:
+    """What a sweep knows of one configuration for one goal. Ratios are to the control, above 1 where better."""
+
+    configuration: Mapping[str, Scalar]
+    standing: StandingKind
+    planned: int = 0
+    """Trials, under any of the configuration's names."""
+    measured: int = 0
+    failed: int = 0
+    blocks: int = 0
+    """Blocks of the final that hold it; 0 where it was explored only."""
+    ratio: Interval | None = None
+    """From the search, which chose the pick: flattering for it."""
+    confirmed: Interval | None = None
+    """From fresh blocks."""
+    earlier: Interval | None = None
+    """From earlier sweeps; decides nothing."""
+    same_as: tuple[str, ...] = ()
+    """Other names of the same configuration."""
+    exclusion: Exclusion | None = None
+    constraints: tuple[str, ...] = ()
+    """How the goal's constraints held, for people."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ConfigurationEvidence:
+        """The inverse of `dataclasses.asdict`; reads documents without a version, of schema 6 and before, too."""
+        known = {key: value for key, value in values.items() if key in cls.__dataclass_fields__}
+        for key in ("ratio", "confirmed", "earlier"):
+            known[key] = Interval(**known[key]) if known.get(key) else None
+        exclusion = known.get("exclusion")
+        if values.get("why_out"):
+            exclusion = {"kind": _former_kind(values), "reason": values["why_out"]}
+        standing = {"out": "excluded", "": "explored"}.get(known.get("standing", ""), known.get("standing", ""))
+        return cls(
+            **known
+            | {
+                "standing": StandingKind(standing),
+                "exclusion": Exclusion(ExclusionKind(exclusion["kind"]), exclusion["reason"]) if exclusion else None,
+                "same_as": tuple(known.get("same_as", ())),
+                "constraints": tuple(known.get("constraints", ())),
+            }
+        )
+
+
+def _former_kind(values: Mapping[str, Any]) -> ExclusionKind:
+    """Documents without a version name no kind: their counts tell most of it."""
+    if values.get("failed"):
+        return ExclusionKind.FAILED
+    return ExclusionKind.CONSTRAINT if values.get("measured") else ExclusionKind.UNMEASURED
+
+
+DOCUMENT_VERSION = 2
+"""Of a recommendation's JSON form, in XCom and in the tables. Version 1 had none written."""
 FORMER_STATUSES = {"winner": DecisionStatus.BEST, "abstained": DecisionStatus.UNDECIDED}
 """Statuses in documents that were stored before schema version 6."""
 
@@ -70,25 +177,31 @@ class Recommendation:
     """The label of what production ran with for this goal when the sweep began; the control where that isn't known."""
     reference_gain: Interval | None = None
     """The pick against the reference as a ratio, above 1 where it is better, from the confirmation only."""
+    has_reference_failed: bool = False
+    """Whether what production runs with fails, or breaks a constraint of the goal, in most of its trials here."""
     regret_bound: float | None = None
     """The best of the finalists may be better than `label` by this fraction at most; None where that isn't known."""
     more_trials: int | None = None
     """An estimate of how many more trials would separate the tied or uncertain ones."""
     reason: str = ""
     """One sentence for people."""
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    """By label: trials, blocks, ratio to the control with its interval, why it is out."""
+    evidence: Mapping[str, ConfigurationEvidence] = field(default_factory=dict)
+    """By label: the control first."""
     validity: Mapping[str, Any] = field(default_factory=dict)
     """The data, machine and versions that it was measured on: `analysis.validity.Envelope.from_dict` reads it."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form, for XCom and the database."""
-        return {**asdict(self), "status": str(self.status)}
+        return {"version": DOCUMENT_VERSION, **asdict(self), "status": str(self.status)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recommendation:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`, for documents of this version and before."""
+        values = {key: value for key, value in values.items() if key in cls.__dataclass_fields__}
         keys = ("estimate", "gain", "reference_gain")
         intervals = {key: Interval(**values[key]) for key in keys if values.get(key)}
         status = FORMER_STATUSES.get(values["status"]) or DecisionStatus(values["status"])
-        return cls(**{**values, **intervals, "status": status, "ties": tuple(values.get("ties", ()))})
+        shown = values.get("evidence") or {}
+        evidence = {label: ConfigurationEvidence.from_dict(found) for label, found in shown.items()}
+        ties = tuple(values.get("ties", ()))
+        return cls(**{**values, **intervals, "status": status, "ties": ties, "evidence": evidence})

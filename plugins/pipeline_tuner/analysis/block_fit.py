@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import digamma, polygamma
 
-MIN_BLOCKS = 3
-"""Below this many blocks of the leader nothing is said."""
+from pipeline_tuner.recommendation import MIN_BLOCKS
+
 ROUNDING = 1e-9
 """Eigenvalues of the design below this are 0: a shift of all candidates, which blocks can't tell."""
 PRIOR_DF_RANGE = (3.0, 30.0)

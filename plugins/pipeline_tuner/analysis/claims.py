@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline_tuner.analysis.block_fit import MIN_BLOCKS, BlockFit, Observation
+from pipeline_tuner.analysis.block_fit import BlockFit, Observation
 from pipeline_tuner.analysis.goals import goal_score, known_values, larger_is_better
 from pipeline_tuner.analysis.intervals import exponential, log_interval, t_quantile
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.metric_names import metric_unit
-from pipeline_tuner.recommendation import Interval
+from pipeline_tuner.recommendation import MIN_BLOCKS, Interval
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.study import Claim, Study
 from pipeline_tuner.sweep import SweepOptions

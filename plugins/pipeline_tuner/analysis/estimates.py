@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from pipeline_tuner.analysis.block_fit import MIN_BLOCKS
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.selection import Selection, select
+from pipeline_tuner.recommendation import MIN_BLOCKS
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult

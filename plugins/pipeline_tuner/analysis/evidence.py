@@ -1,6 +1,6 @@
-"""What a sweep's trials say on one goal: who is in the running, who is out and why, and the observations.
+"""What a sweep's trials say on one goal: who is in the running, who is excluded and why, and the observations.
 
-A configuration is out when one of its trials gave a wrong result or failed by its own fault, when it was never
+A configuration is excluded when one of its trials gave a wrong result or failed by its own fault, when it was never
 measured, or when a constraint of the goal isn't shown to hold. Lost trials count as missing, not against it.
 """
 
@@ -14,13 +14,13 @@ from functools import cached_property
 
 from pipeline_tuner.analysis.block_fit import Observation
 from pipeline_tuner.analysis.goals import ConstraintCheck, GoalError, Scores, check_constraints, goal_scores
-from pipeline_tuner.expression import Expression
+from pipeline_tuner.analysis.reference import admits
+from pipeline_tuner.recommendation import Exclusion, ExclusionKind
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import Candidate, Phase, TrialResult
 from pipeline_tuner.wording import counted
 
-BROKEN = "a constraint isn't shown to hold"
 FAILURE_WORDS: Mapping[str | None, str] = {
     "out_of_memory": "ran out of memory",
     "timeout": "ran out of time",
@@ -73,9 +73,7 @@ class Evidence:
         """Whether the control's own parameters put it outside the goal, whatever is measured: no baseline for it."""
         if self.control is None:
             return False
-        configuration = self.candidates[self.control].configuration
-        rules = [Expression(text) for text in self.study.goals[self.goal].constraints]
-        return any(not rule.evaluate(configuration) for rule in rules if rule.names <= set(configuration))
+        return not admits(self.study, self.goal, self.candidates[self.control].configuration)
 
     def names_of(self, label: str) -> tuple[str, ...]:
         """All labels of the label's configuration, itself among them."""
@@ -105,10 +103,16 @@ class Evidence:
         ]
 
     @cached_property
-    def out(self) -> dict[str, str]:
-        """The labels that can't win, each with the reason in words."""
-        reasons = {label: self._why_out(label) for label in self.candidates}
-        return {label: reason for label, reason in reasons.items() if reason}
+    def excluded(self) -> dict[str, Exclusion]:
+        """The labels that can't win, each with the reason."""
+        found = {label: self._exclusion(label) for label in self.candidates}
+        return {label: exclusion for label, exclusion in found.items() if exclusion}
+
+    def mostly_fails(self, label: str) -> bool:
+        """Whether most trials of a configuration failed by its own fault, or broke a constraint of the goal."""
+        known = [r for r in self.trials(label) if r.is_evidence]
+        faults = sum(r.status == "failed" for r in known)
+        return 2 * faults > len(known) or any(2 * c.kept < c.trials for c in self.constraints(label))
 
     @property
     def unmeasured(self) -> tuple[str, ...]:
@@ -123,18 +127,20 @@ class Evidence:
     @property
     def running(self) -> tuple[str, ...]:
         """The configurations that may win, each under its first label."""
-        return tuple(label for label, first in self.namesakes.items() if label == first and label not in self.out)
+        return tuple(label for label, first in self.namesakes.items() if label == first and label not in self.excluded)
 
-    def _why_out(self, label: str) -> str:
+    def _exclusion(self, label: str) -> Exclusion | None:
         trials = self.trials(label)
         faults = [r for r in trials if r.status == "failed" and r.is_evidence]
         if faults:
-            return described_failures(faults, of=len(trials))
+            return Exclusion(ExclusionKind.FAILED, described_failures(faults, of=len(trials)))
         scored = [r for r in trials if r.plan.phase == "search" and r.plan.trial_id in self.scores.by_trial]
         if not scored:
-            return self._why_unmeasured(trials)
+            return Exclusion(ExclusionKind.UNMEASURED, self._why_unmeasured(trials))
         broken = [str(check) for check in self.constraints(label) if not check.holds(self.options.budget.confidence)]
-        return f"{BROKEN}: {'; '.join(broken)}" if broken else ""
+        if not broken:
+            return None
+        return Exclusion(ExclusionKind.CONSTRAINT, f"a constraint isn't shown to hold: {'; '.join(broken)}")
 
     def _why_unmeasured(self, trials: Sequence[TrialResult]) -> str:
         problems = [self.scores.problems[r.plan.trial_id] for r in trials if r.plan.trial_id in self.scores.problems]

@@ -20,8 +20,8 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtr, stdtr, stdtrit
 
-from pipeline_tuner.analysis.block_fit import MIN_BLOCKS, BlockFit, Observation, Rivals
-from pipeline_tuner.recommendation import Interval
+from pipeline_tuner.analysis.block_fit import BlockFit, Observation, Rivals
+from pipeline_tuner.recommendation import MIN_BLOCKS, Interval
 
 DEFAULT_CAP = 30
 

@@ -10,10 +10,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline_tuner.analysis.block_fit import MIN_BLOCKS
 from pipeline_tuner.analysis.effect_design import Run
 from pipeline_tuner.analysis.intervals import log_interval
-from pipeline_tuner.recommendation import Interval
+from pipeline_tuner.recommendation import MIN_BLOCKS, Interval
 from pipeline_tuner.space import Configuration, Scalar, configuration_id
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_tuner import settings
 from pipeline_tuner.analysis.goals import larger_is_better
 from pipeline_tuner.analysis.nights import change_words, changes_of, differences, night_values
-from pipeline_tuner.analysis.promotion import Decision, decide
+from pipeline_tuner.analysis.promotion import ProductionChange, decide
 from pipeline_tuner.nights import Alert, Champion, NightValue
 from pipeline_tuner.operators.night_start import champions
 from pipeline_tuner.operators.notify import notify
@@ -88,7 +88,7 @@ class Night:
         return differences(self.results, night.environment or {}, night.workload or {})
 
     @cached_property
-    def decisions(self) -> dict[str, tuple[Recommendation, Champion, Decision]]:
+    def decisions(self) -> dict[str, tuple[Recommendation, Champion, ProductionChange]]:
         """What to do with production, by goal; nothing on a machine that the night before did not run on."""
         already = {goal for goal, _ in self.store.alerts_of(self.sweep.sweep_id)}
         now = champions(self.store, self.sweep.study_definition)
@@ -97,9 +97,9 @@ class Night:
             champion = self.sweep.options.champions[item.goal]
             decision = decide(item, champion.configuration, champion_gain=_gain_of(item, champion))
             if decision.action != "keep" and self.machine:
-                decision = Decision("keep", f"{decision.reason}, but the machine differs from the last night's")
+                decision = ProductionChange("keep", f"{decision.reason}, but the machine differs from the last night's")
             elif item.goal not in already and not _is_same(now[item.goal], champion):
-                decision = Decision("keep", "production was changed while the night ran")
+                decision = ProductionChange("keep", "production was changed while the night ran")
             found[item.goal] = (item, champion, decision)
             log.info("%s: %s, %s", item.goal, decision.action, decision.reason)
         return found
@@ -128,7 +128,7 @@ class Night:
                 yield self._loss(item, champion, decision)
             yield from self._change(goal, champion)
 
-    def _gain(self, item: Recommendation, champion: Champion, decision: Decision) -> Alert:
+    def _gain(self, item: Recommendation, champion: Champion, decision: ProductionChange) -> Alert:
         configuration = dict(item.configuration or {})
         details = {"label": item.label, "configuration": configuration, "before": champion.label}
         words = f"{item.goal}: {decision.reason}."
@@ -148,7 +148,7 @@ class Night:
             words += f" Production follows it from now on, in place of {champion.label}."
         return Alert("better", words, item.goal, details=details)
 
-    def _loss(self, item: Recommendation, champion: Champion, decision: Decision) -> Alert:
+    def _loss(self, item: Recommendation, champion: Champion, decision: ProductionChange) -> Alert:
         study = self.sweep.study_definition
         words = f"{item.goal}: {decision.reason} against the control."
         if champion.source == "recommended":
@@ -166,7 +166,7 @@ class Night:
 
     def _best(self, item: Recommendation) -> tuple[str, dict[str, Any]]:
         """The pick where its gain is confirmed, else the control: what this night showed to be better."""
-        if item.status.changes_production and item.gain is not None and item.gain.low > 1.0 and item.configuration:
+        if item.status.is_change and item.gain is not None and item.gain.low > 1.0 and item.configuration:
             return item.label or "", dict(item.configuration)
         control = self.sweep.study_definition.control_candidate
         return control.label, dict(control.configuration)
@@ -188,9 +188,8 @@ def _gain_of(item: Recommendation, champion: Champion) -> Interval | None:
     """The champion against the control in the fresh blocks, where it took part."""
     identity = configuration_id(champion.configuration)
     for entry in item.evidence.values():
-        confirmed = entry.get("confirmed")
-        if confirmed and configuration_id(entry["configuration"]) == identity:
-            return Interval(**confirmed)
+        if entry.confirmed and configuration_id(entry.configuration) == identity:
+            return entry.confirmed
     return None
 
 

@@ -63,7 +63,7 @@ def summarized(
 
 def _is_change(store: Store, sweep: SweepRecord, item: Recommendation) -> bool:
     """Whether another configuration is recommended than before."""
-    if not item.status.changes_production or item.configuration is None:
+    if not item.status.is_change or item.configuration is None:
         return False
     before = store.latest_recommendation(sweep.study, item.goal, before_sweep=sweep.sweep_id)
     if before is None or before.configuration is None:

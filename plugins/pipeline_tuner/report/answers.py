@@ -37,7 +37,7 @@ def _goal_line(answer: Recommendation) -> str:
 def _settings(story: Story) -> str:
     if story.subject is None:
         return ""
-    mine, control = story.subject.configuration, story.study.control_candidate.configuration
+    mine, control = story.subject.evidence.configuration, story.study.control_candidate.configuration
     names = [name for name in story.study.space.parameters if name in mine or name in control]
     rows = [
         (_setting_name(story, name), control.get(name, "-"), mine.get(name, "-"), _change(mine, control, name))
@@ -84,8 +84,8 @@ def results(story: Story) -> str:
         return ""
     trials = story.deciding(mine)
     phase = "the confirmation" if any(r.plan.phase == "confirm" for r in trials) else "the search (not confirmed)"
-    status = f"{escaped(mine.label)}: {mine.measured} of {counted(mine.planned, 'trial')} measured"
-    status += f", {mine.failed} failed." if mine.failed else ", none failed."
+    status = f"{escaped(mine.label)}: {mine.evidence.measured} of {counted(mine.evidence.planned, 'trial')} measured"
+    status += f", {mine.evidence.failed} failed." if mine.evidence.failed else ", none failed."
     status += f" Figures are medians over {counted(len(trials), 'trial')} of {phase}."
     if control is None or control.label == mine.label:
         return f"{status}\n\n{_own_figures(story, mine)}"
@@ -153,10 +153,18 @@ def comparison(story: Story) -> str:
 
 
 def _comparison_row(row: Row, columns: Sequence[str], pick: str) -> list[str]:
+<<<<<<< HEAD
     figures = [metric_words(value, n) if (value := row.median(n)) is not None else "" for n in columns]
     gain = row.confirmed if row.confirmed and row.confirmed.low < row.confirmed.high else row.ratio
     label = f"{row.label} (same as {listed(row.same_as)})" if row.same_as else row.label
     return [label, f"{row.measured}/{row.planned}", *figures, _bounds(gain, row), _standing(row, pick)]
+=======
+    figures = [with_unit(value, metric_unit(n)) if (value := row.median(n)) is not None else "" for n in columns]
+    known = row.evidence
+    gain = known.confirmed if known.confirmed and known.confirmed.low < known.confirmed.high else known.ratio
+    label = f"{row.label} (same as {listed(known.same_as)})" if known.same_as else row.label
+    return [label, f"{known.measured}/{known.planned}", *figures, _bounds(gain, row), _standing(row, pick)]
+>>>>>>> 8a8af28 (wip: decisions)
 
 
 def _bounds(gain: Interval | None, row: Row) -> str:
@@ -164,7 +172,7 @@ def _bounds(gain: Interval | None, row: Row) -> str:
         return ""
     if gain.low == gain.high == 1.0:
         return "1 (control)"
-    fresh = ", confirmed" if gain is row.confirmed else ""
+    fresh = ", confirmed" if gain is row.evidence.confirmed else ""
     return f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f}){fresh}"
 
 
@@ -174,10 +182,12 @@ def _standing(row: Row, pick: str) -> str:
         "tied": "tied",
         "open": "may be better",
         "worse": "worse",
-        "out": "out",
+        "excluded": "excluded",
         "explored": "explored only",
     }
-    return f"{words.get(row.standing, row.standing)}: {row.why_out}" if row.why_out else words.get(row.standing, "")
+    exclusion = row.evidence.exclusion
+    word = words[row.evidence.standing]
+    return f"{word}: {exclusion}" if exclusion else word
 
 
 def _earlier_rows(story: Story, columns: Sequence[str]) -> list[list[str]]:

@@ -26,7 +26,7 @@ def key_findings(story: Story) -> str:
 
 def _gain_findings(story: Story) -> list[str]:
     said = []
-    picks = {answer.label for answer in story.recommendations if answer.status.changes_production}
+    picks = {answer.label for answer in story.recommendations if answer.status.is_change}
     for gain, answers in _by_gain(story.recommendations).items():
         label, goals = answers[0].label, listed([answer.goal for answer in answers])
         if label == story.control_label:
@@ -35,9 +35,10 @@ def _gain_findings(story: Story) -> list[str]:
             said.append(f"For {goals}, {label} is at {gain}, confirmed in fresh blocks.")
     if len(story.recommendations) > 1 and len(picks) > 1:
         said.append(f"The goals want different configurations: {listed(sorted(map(str, picks)))}.")
-    worst = min((row for row in story.rows if row.ratio), key=lambda row: row.ratio.value, default=None)  # type: ignore[union-attr]
-    if worst and worst.ratio and story.subject and worst.ratio.high < 1:
-        said.append(f"Worst is {worst.label} at {gain_words(worst.ratio)}: a wrong choice costs that much.")
+    ratios = [(row.evidence.ratio, row.label) for row in story.rows if row.evidence.ratio]
+    worst, label = min(ratios, key=lambda entry: entry[0].value, default=(None, ""))
+    if worst and story.subject and worst.high < 1:
+        said.append(f"Worst is {label} at {gain_words(worst)}: a wrong choice costs that much.")
     return said
 
 
@@ -45,7 +46,7 @@ def _by_gain(answers: Sequence[Recommendation]) -> dict[str | None, list[Recomme
     """Answers with the same pick and the same gain together; those that abstain are left out."""
     groups: dict[str | None, list[Recommendation]] = {}
     for answer in answers:
-        if answer.status.changes_production and answer.label:
+        if answer.status.is_change and answer.label:
             words = gain_words(answer.gain) if answer.gain else None
             groups.setdefault(words, []).append(answer)
     return groups
@@ -75,7 +76,7 @@ def _effect_findings(story: Story) -> list[str]:
 
 
 def _same_findings(story: Story) -> list[str]:
-    same = {tuple(sorted((row.label, *row.same_as))) for row in story.rows if row.same_as}
+    same = {tuple(sorted((row.label, *row.evidence.same_as))) for row in story.rows if row.evidence.same_as}
     return [f"{listed(names)} are the same configuration and are treated as one." for names in sorted(same)]
 
 
@@ -194,10 +195,10 @@ def _gains_by_label(answers: list[Recommendation]) -> dict[str, tuple[float, ...
     """The gains of the configurations that have one in every goal, the control (1, 1) among them."""
     found: dict[str, tuple[float, ...]] = {}
     for label in answers[0].evidence if answers else ():
-        ratios = [answer.evidence.get(label, {}).get("ratio") for answer in answers]
-        out = any(answer.evidence.get(label, {}).get("why_out") for answer in answers)
-        if all(ratios) and not out:
-            found[label] = tuple(r["value"] for r in ratios if r)
+        entries = [answer.evidence[label] for answer in answers if label in answer.evidence]
+        ratios = [entry.ratio for entry in entries if entry.ratio and not entry.exclusion]
+        if len(ratios) == len(answers):
+            found[label] = tuple(ratio.value for ratio in ratios)
     return found
 
 
@@ -205,7 +206,7 @@ def _pareto_chart(
     story: Story, answers: list[Recommendation], points: dict[str, tuple[float, ...]], best: list[str]
 ) -> str:
     first, second = answers[0], answers[1]
-    flat = {label: (g[0], g[1], first.evidence[label]["standing"]) for label, g in points.items()}
+    flat = {label: (g[0], g[1], str(first.evidence[label].standing)) for label, g in points.items()}
     edge = front({label: [math.log(g[0]), math.log(g[1])] for label, g in points.items()})
     draw = plots.pareto(flat, edge, x=first.goal, y=second.goal, title=f"{first.goal} against {second.goal}")
     path = plots.save(story.folder, f"pareto-{first.goal}-{second.goal}", draw, size=(8.0, 5.0))
@@ -216,12 +217,12 @@ def next_to_try(story: Story) -> str:
     """Untried neighbours of the best configuration, with what the effects predict; an estimate, and called one."""
     if story.subject is None:
         return ""
-    measured = [row.configuration for row in story.rows]
-    working = [row.configuration for row in story.rows if row.measured]
+    measured = [row.evidence.configuration for row in story.rows]
+    working = [row.evidence.configuration for row in story.rows if row.evidence.measured]
     found = story.effects
     level = story.options.budget.confidence
     ideas = suggestions(
-        story.study.space, measured, story.subject.configuration, found, working=working, confidence=level
+        story.study.space, measured, story.subject.evidence.configuration, found, working=working, confidence=level
     )
     if not ideas:
         return "Every neighbour of the best configuration was tried, or lies where nothing worked."
@@ -239,7 +240,7 @@ def next_to_try(story: Story) -> str:
 
 
 def _changes(story: Story, idea: Suggestion) -> str:
-    base = story.subject.configuration if story.subject else {}
+    base = story.subject.evidence.configuration if story.subject else {}
     return " ".join(f"{name}={value}" for name, value in idea.configuration.items() if base.get(name) != value)
 
 

@@ -73,7 +73,7 @@ def nights_of(story: Story) -> list[Night]:
     for result in (*story.history, *story.results):
         if result.status == "measured" and result.measurement is not None and result.plan.fraction == 1.0:
             sweeps.setdefault(result.plan.sweep_id, []).append(result)
-    wanted = configuration_id(story.subject.configuration) if story.subject else ""
+    wanted = configuration_id(story.subject.evidence.configuration) if story.subject else ""
     control = configuration_id(story.study.control_candidate.configuration)
     nights = [
         Night(

@@ -42,7 +42,7 @@ def _chart(story: Story, found: tuple[Step, ...]) -> str:
     for step in found:
         gain = step.gain if step.paid and step.gain and math.isfinite(step.gain.high) else None
         bars.append((step.stage, gain.value, gain.low, gain.high) if gain else (step.stage, 1.0, 1.0, 1.0))
-    fresh = story.subject.confirmed if story.subject and story.subject.label != story.control_label else None
+    fresh = story.subject.evidence.confirmed if story.subject and story.subject.label != story.control_label else None
     total = (fresh.value, fresh.low, fresh.high) if fresh and math.isfinite(fresh.high) else None
     draw = waterfall(bars, title="What each stage is worth", total=total)
     path = plots.save(story.folder, "stages", draw)

@@ -84,7 +84,8 @@ class Story:
         rows = {row.label: row for row in (self.subject, self.control) if row is not None}
         confidence = self.options.budget.confidence
         return {
-            label: contrasts_around(self.runs, row.configuration, confidence=confidence) for label, row in rows.items()
+            label: contrasts_around(self.runs, row.evidence.configuration, confidence=confidence)
+            for label, row in rows.items()
         }
 
     def deciding(self, row: Row) -> tuple[TrialResult, ...]:
@@ -94,4 +95,4 @@ class Story:
 
     def facts(self, row: Row) -> Facts:
         """The row's figures for findings."""
-        return Facts.of(row.label, row.configuration, self.deciding(row))
+        return Facts.of(row.label, row.evidence.configuration, self.deciding(row))

@@ -28,7 +28,7 @@ ORIGINAL, OPTIMISED = (500, 8), (128, 4)
 
 def where_the_time_goes(story: Story) -> str:
     """Busy and waiting time, bottleneck, latency, CPU and memory by configuration; empty for other jobs."""
-    rows = [row for row in story.rows if row.measured and row.median("extract_busy_s") is not None]
+    rows = [row for row in story.rows if row.evidence.measured and row.median("extract_busy_s") is not None]
     if story.study.job != JOB or not rows:
         return ""
     header = (

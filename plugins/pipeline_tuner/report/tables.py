@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline_tuner.analysis.comparison import values_of
-from pipeline_tuner.recommendation import Interval, Recommendation
-from pipeline_tuner.space import Configuration
+from pipeline_tuner.recommendation import ConfigurationEvidence, ExclusionKind, Recommendation
 from pipeline_tuner.trial import TrialResult
 
 WIDTH = 60
@@ -17,21 +16,16 @@ WIDTH = 60
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration of a sweep, as a recommendation's evidence tells it."""
+    """One configuration of a sweep: what is known of it for a goal, and its trials."""
 
     label: str
-    configuration: Configuration
-    planned: int
-    measured: int
-    failed: int
-    blocks: int
-    standing: str
-    why_out: str
-    ratio: Interval | None
-    confirmed: Interval | None
-    earlier: Interval | None
-    same_as: tuple[str, ...]
+    evidence: ConfigurationEvidence
     results: tuple[TrialResult, ...] = ()
+
+    @property
+    def breaks_constraint(self) -> bool:
+        """Whether it is excluded because a constraint of the goal isn't shown to hold."""
+        return self.evidence.exclusion is not None and self.evidence.exclusion.kind is ExclusionKind.CONSTRAINT
 
     def median(self, metric: str) -> float | None:
         """The median of a metric over the measured trials; None where there is none."""
@@ -42,30 +36,11 @@ class Row:
 
 def rows_of(recommendation: Recommendation, results: Sequence[TrialResult]) -> list[Row]:
     """The configurations, the best first; those without a ratio last, in the order of the plan."""
-    rows = [_row(label, found, results) for label, found in recommendation.evidence.items()]
-    return sorted(rows, key=lambda row: (row.ratio is None, -(row.ratio.value if row.ratio else 0)))
-
-
-def _row(label: str, found: Mapping[str, Any], results: Sequence[TrialResult]) -> Row:
-    return Row(
-        label=label,
-        configuration=found["configuration"],
-        planned=found["planned"],
-        measured=found["measured"],
-        failed=found["failed"],
-        blocks=found["blocks"],
-        standing=found["standing"],
-        why_out=found["why_out"],
-        ratio=_interval(found["ratio"]),
-        confirmed=_interval(found["confirmed"]),
-        earlier=_interval(found["earlier"]),
-        same_as=tuple(found["same_as"]),
-        results=tuple(r for r in results if r.plan.label in (label, *found["same_as"])),
-    )
-
-
-def _interval(values: Mapping[str, Any] | None) -> Interval | None:
-    return Interval(**values) if values else None
+    rows = [
+        Row(label, found, tuple(r for r in results if r.plan.label in (label, *found.same_as)))
+        for label, found in recommendation.evidence.items()
+    ]
+    return sorted(rows, key=lambda row: -row.evidence.ratio.value if row.evidence.ratio else math.inf)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline_tuner.analysis.evidence import BROKEN, described_failures, settled
+from pipeline_tuner.analysis.evidence import described_failures, settled
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.decisions import DECISION_HEADER, action_words, decision_cells
 from pipeline_tuner.report.tables import Row, rows_of, text_table
@@ -44,7 +44,7 @@ def _goal_lines(answer: Recommendation) -> list[str]:
 def _table(first: Recommendation, whole: Sequence[TrialResult]) -> str:
     """The configurations by the first goal; many that break its constraints are only counted: they are for others."""
     rows = rows_of(first, whole)
-    kept = [row for row in rows if not row.why_out.startswith(BROKEN)]
+    kept = [row for row in rows if not row.breaks_constraint]
     hidden = len(rows) - len(kept)
     if hidden <= FEW:
         return text_table(_header(first.goal), [_cells(row) for row in rows])
@@ -59,12 +59,12 @@ def _header(goal: str) -> list[str]:
 def _cells(row: Row) -> list[str]:
     return [
         row.label,
-        f"{row.measured}/{row.planned}",
-        str(row.failed or ""),
-        str(row.blocks or ""),
-        _bounds(row.ratio),
-        _bounds(row.confirmed),
-        row.why_out or row.standing,
+        f"{row.evidence.measured}/{row.evidence.planned}",
+        str(row.evidence.failed or ""),
+        str(row.evidence.blocks or ""),
+        _bounds(row.evidence.ratio),
+        _bounds(row.evidence.confirmed),
+        str(row.evidence.exclusion or row.evidence.standing),
     ]
 
 

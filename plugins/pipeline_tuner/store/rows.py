@@ -13,7 +13,7 @@ from pipeline_tuner.store.schema import recommendation
 
 FOLLOWED = (
     recommendation.c.is_followed,
-    recommendation.c.status.in_([status for status in DecisionStatus if status.changes_production]),
+    recommendation.c.status.in_([status for status in DecisionStatus if status.is_answer]),
     recommendation.c.configuration.is_not(None),
 )
 """Which recommendations production may follow."""

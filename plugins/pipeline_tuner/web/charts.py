@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommendation import Interval
@@ -53,14 +52,14 @@ class IntervalChart:
     width: float = CHART_WIDTH
 
 
-def interval_chart(evidence: Mapping[str, Mapping[str, Any]]) -> IntervalChart | None:
-    """The chart of a recommendation's evidence, best first; None where nothing has a ratio."""
-    rows = [(label, entry, entry.get("ratio") or {}) for label, entry in evidence.items()]
-    shown = sorted((row for row in rows if _is_drawable(row[2])), key=lambda row: -row[2]["value"])
+def interval_chart(rows: Iterable[tuple[str, Interval | None, str]]) -> IntervalChart | None:
+    """Rows of (label, ratio, kind of mark), best first; None where nothing has a ratio."""
+    shown = [(label, ratio, kind) for label, ratio, kind in rows if ratio and _is_drawable(ratio)]
+    shown.sort(key=lambda row: -row[1].value)
     if not shown:
         return None
-    low = min(1.0, *(ratio["low"] for _, _, ratio in shown)) / 1.02
-    high = max(1.0, *(ratio["high"] for _, _, ratio in shown)) * 1.02
+    low = min(1.0, *(ratio.low for _, ratio, _ in shown)) / 1.02
+    high = max(1.0, *(ratio.high for _, ratio, _ in shown)) * 1.02
 
     def x(ratio: float) -> float:
         return LABEL_WIDTH + (CHART_WIDTH - LABEL_WIDTH - MARGIN) * math.log(ratio / low) / math.log(high / low)
@@ -68,14 +67,14 @@ def interval_chart(evidence: Mapping[str, Mapping[str, Any]]) -> IntervalChart |
     bars = tuple(
         Bar(
             label=label,
-            kind={"pick": "pick", "tied": "tied"}.get(entry.get("standing", ""), ""),
+            kind=kind if kind in ("pick", "tied") else "",
             y=ROW_HEIGHT * (row + 0.5),
-            x=x(ratio["value"]),
-            x_low=x(ratio["low"]),
-            x_high=x(ratio["high"]),
-            words=f"{ratio['value']:.2f} x ({ratio['low']:.2f} to {ratio['high']:.2f})",
+            x=x(ratio.value),
+            x_low=x(ratio.low),
+            x_high=x(ratio.high),
+            words=f"{ratio.value:.2f} x ({ratio.low:.2f} to {ratio.high:.2f})",
         )
-        for row, (label, entry, ratio) in enumerate(shown)
+        for row, (label, ratio, kind) in enumerate(shown)
     )
     ticks = _readable([(x(tick), f"{tick:g} x") for tick in _ticks(low, high)])
     return IntervalChart(bars, ticks, x(1.0), ROW_HEIGHT * len(bars) + MARGIN)
@@ -94,11 +93,7 @@ class EffectChart:
 
 def effect_chart(rows: Sequence[tuple[str, Interval, bool]]) -> EffectChart | None:
     """Rows of (parameter with its levels, gain from worst to best, whether it is shown); None without any."""
-    evidence = {
-        label: {"ratio": {"value": gain.value, "low": gain.low, "high": gain.high}, "standing": "pick" if shown else ""}
-        for label, gain, shown in rows
-    }
-    chart = interval_chart(evidence)
+    chart = interval_chart((label, gain, "pick" if shown else "") for label, gain, shown in rows)
     return EffectChart(chart.bars, chart.ticks, chart.control_x, chart.height) if chart else None
 
 
@@ -177,8 +172,8 @@ def round_ticks(low: float, high: float) -> list[float]:
     return [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _is_drawable(ratio: Mapping[str, float]) -> bool:
-    return all(is_usable(ratio.get(key)) for key in ("value", "low", "high"))
+def _is_drawable(ratio: Interval) -> bool:
+    return all(is_usable(value) for value in (ratio.value, ratio.low, ratio.high))
 
 
 def _ticks(low: float, high: float) -> list[float]:

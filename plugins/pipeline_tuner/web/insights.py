@@ -80,7 +80,7 @@ def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
     story = Story(study, options, results, answers, (), {}, {}, Path())
     return Insights(
         answers,
-        {a.goal: chart for a in answers if (chart := interval_chart(a.evidence)) is not None},
+        {a.goal: chart for a in answers if (chart := _intervals(a)) is not None},
         _trade_off(study, answers),
         _effects(story),
         tuple(_scaling(story)),
@@ -105,6 +105,10 @@ def _answers(study: Study, options: SweepOptions, results: Sequence[TrialResult]
         return ()
 
 
+def _intervals(answer: Recommendation) -> IntervalChart | None:
+    return interval_chart((label, entry.ratio, entry.standing) for label, entry in answer.evidence.items())
+
+
 def _trade_off(study: Study, answers: Sequence[Recommendation]) -> PointChart | None:
     """The first two goals with a figure of their own against each other, the control at (1, 1)."""
     own = [answer for answer in answers if not study.goals[answer.goal].balance]
@@ -113,17 +117,17 @@ def _trade_off(study: Study, answers: Sequence[Recommendation]) -> PointChart | 
     first, second = own[:2]
     points = {}
     for label, entry in first.evidence.items():
-        ratios = (entry.get("ratio"), second.evidence.get(label, {}).get("ratio"))
-        if all(ratios) and not entry.get("why_out"):
-            points[label] = (ratios[0]["value"], ratios[1]["value"], entry.get("standing", ""))
+        other = second.evidence.get(label)
+        if entry.ratio and other and other.ratio and not entry.exclusion:
+            points[label] = (entry.ratio.value, other.ratio.value)
     if len(points) < 3:
         return None
-    edge = front({label: [math.log(x), math.log(y)] for label, (x, y, _) in points.items()})
+    edge = front({label: [math.log(x), math.log(y)] for label, (x, y) in points.items()})
     return point_chart(
-        [(label, x, y, "pick" if label in edge else "") for label, (x, y, _) in points.items()],
+        [(label, x, y, "pick" if label in edge else "") for label, (x, y) in points.items()],
         x_name=f"{first.goal}, gain over the control",
         y_name=f"{second.goal}, gain over the control",
-        line=sorted(points[label][:2] for label in edge),
+        line=sorted(points[label] for label in edge),
         suffix=" x",
     )
 
