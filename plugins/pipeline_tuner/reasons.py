@@ -38,35 +38,43 @@ def _sure(answer: Answer) -> str:
 def _best(answer: Answer) -> str:
     rivals = len(answer.selection.standings) - 1
     if not rivals:
-        return f"{answer.pick} is the only configuration left in the running."
+        return f"{answer.pick} is the only configuration left in the running. {_over_reference(answer)}."
     others = "the other one" if rivals == 1 else f"all {rivals} others"
-    return f"{answer.pick} is better than {others} in the running ({_sure(answer)})."
+    return f"{answer.pick} is better than {others} in the running ({_sure(answer)}). {_over_reference(answer)}."
 
 
 def _tied(answer: Answer) -> str:
     same = answer.evidence.names_of(answer.pick or "")
     if len(answer.selection.ties) == 1:
-        return f"{listed(same)} are the same configuration, and it is the best ({_sure(answer)})."
+        words = f"{listed(same)} are the same configuration, and it is the best ({_sure(answer)})"
+        return f"{words}. {_over_reference(answer)}."
     words = f"{listed(answer.ties)} tie: they can't be told apart"
     words += f"; {listed(same)} are the same configuration" if len(same) > 1 else ""
     how = "the study's preference" if answer.evidence.study.prefer else "the smallest change to the control"
     if len(answer.selection.interchangeable) == 1:
         how = "the estimate, as the only one that is sure enough"
     zone = percent(answer.evidence.options.budget.indifference)
-    return f"{words}. {answer.pick} is picked by {how} (at most {zone} from the best, {_sure(answer)})."
+    picked = f"{answer.pick} is picked by {how} (at most {zone} from the best, {_sure(answer)})"
+    return f"{words}. {picked}. {_over_reference(answer)}."
 
 
 def _better(answer: Answer) -> str:
-    gain = answer.reference_gain
+    return f"{_over_reference(answer)}; {_short_of_best(answer)}{_more(answer)}."
+
+
+def _over_reference(answer: Answer) -> str:
+    """Why the change is one: what fresh blocks say of the pick and the reference."""
+    if answer.is_reference_excluded:
+        return f"{answer.reference}, which runs now, can't serve this goal; {answer.pick} does, in fresh blocks"
     words = f"{answer.pick} is confirmed better than {_reference(answer)}"
-    said = f"{words}: {gain_words(gain)}" if gain and answer.reference != answer.evidence.control else words
-    return f"{said}; {_short_of_best(answer)}{_more(answer)}."
+    gain = answer.reference_gain
+    return f"{words}: {gain_words(gain)}" if gain and answer.reference != answer.evidence.control else words
 
 
 def _keep(answer: Answer) -> str:
-    reference = _reference(answer)
     bound = f"at most {percent(answer.regret_bound)} to gain" if answer.regret_bound is not None else "gain unknown"
-    return f"Nothing is shown to be better than {reference}: keep it ({bound}, {_sure(answer)}){_more(answer)}."
+    words = f"keep it ({bound}, {_sure(answer)}){_more(answer)}"
+    return f"Nothing is shown to be better than {_reference(answer)}: {words}."
 
 
 def _undecided(answer: Answer) -> str:
@@ -79,7 +87,8 @@ def _undecided(answer: Answer) -> str:
         return f"Undecided: {answer.pick} has {counted(standing.n, 'block')}, at least {MIN_BLOCKS} are needed."
     if answer.reference is None:
         return f"Undecided: {answer.pick} leads, but what production runs now was not measured{_more(answer)}."
-    return f"Undecided: {answer.pick} leads, but was not confirmed against {_reference(answer)}{_more(answer)}."
+    blocks = f"in {MIN_BLOCKS} fresh blocks"
+    return f"Undecided: {answer.pick} leads, but was not confirmed against {_reference(answer)} {blocks}."
 
 
 def _reference(answer: Answer) -> str:

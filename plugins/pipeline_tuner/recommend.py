@@ -111,7 +111,7 @@ class Answer:
             runner_up=self.runner_up,
             reference=self.reference,
             reference_gain=self.reference_gain,
-            has_reference_failed=self.has_reference_failed,
+            is_reference_excluded=self.is_reference_excluded,
             regret_bound=self.regret_bound,
             more_trials=self.selection.more_trials if self.status is not DecisionStatus.BEST else None,
             reason=self.reason,
@@ -147,8 +147,10 @@ class Answer:
         return [label for label in standings if label != self.reference and self._is_fresh(label)]
 
     def _is_fresh(self, label: str) -> bool:
-        gain = self._confirmed_over_reference(label)
-        return gain is not None and gain.n >= MIN_BLOCKS
+        first = self.evidence.namesakes[label]
+        blocks = {o.block for o in self.evidence.observations("confirm") if o.label == first}
+        held = {o.block for o in self.evidence.observations("confirm") if o.label == self.reference}
+        return len(blocks if self.is_reference_excluded else blocks & held) >= MIN_BLOCKS
 
     @cached_property
     def gain(self) -> Interval | None:
@@ -184,15 +186,14 @@ class Answer:
     @cached_property
     def reference(self) -> str | None:
         """The label of what production ran with when the sweep began; None where this sweep did not plan it."""
-        planned = self.evidence.candidates
-        found = reference_of(self.evidence.study, self.evidence.options, self.evidence.goal, planned.values())
-        same = (x for x, c in planned.items() if found and c.configuration_id == found.configuration_id)
-        return next(same, None)
+        found = reference_of(self.evidence.study, self.evidence.options, self.evidence.goal)
+        planned = self.evidence.candidates.items()
+        return next((label for label, c in planned if c.configuration_id == found.configuration_id), None)
 
     @cached_property
     def reference_gain(self) -> Interval | None:
         """The pick against the reference, from fresh blocks that hold both."""
-        return self._confirmed_over_reference(self.pick) if self.pick else None
+        return self._confirmed_over_reference(self.pick) if self.pick and not self.is_reference_excluded else None
 
     def _confirmed_over_reference(self, label: str) -> Interval | None:
         if self.reference is None:
@@ -212,9 +213,9 @@ class Answer:
         return len(self.evidence.candidates) < 2
 
     @cached_property
-    def has_reference_failed(self) -> bool:
-        """Whether what runs now fails, or breaks a constraint of the goal, in most of its trials."""
-        return self.reference is not None and self.evidence.mostly_fails(self.reference)
+    def is_reference_excluded(self) -> bool:
+        """Whether what runs now can't serve the goal: it fails or breaks a constraint in most of its trials."""
+        return self.reference is not None and self.evidence.is_unfit(self.reference)
 
     @cached_property
     def status(self) -> DecisionStatus:
@@ -237,8 +238,7 @@ class Answer:
         if self.reference_gain is not None and self.reference_gain.shows_gain:
             return True
         # Against something that fails there is no ratio: it is enough that the pick works.
-        fresh = sum(o.label == self.evidence.namesakes[self.pick or ""] for o in self.evidence.observations("confirm"))
-        return self.has_reference_failed and fresh >= MIN_BLOCKS and not self.contradicts
+        return self.is_reference_excluded and self._is_fresh(self.pick or "") and math.isfinite(self._regret_of_pick)
 
     @property
     def _is_reference_bounded(self) -> bool:
@@ -257,11 +257,12 @@ class Answer:
     @cached_property
     def regret_bound(self) -> float | None:
         """The fraction by which the best of the finalists may be better than `label`; None where it isn't known."""
-        if self.label is None:
-            return None
-        is_reference = self.evidence.namesakes[self.label] == self.reference
-        bound = self._regret_of_reference if is_reference else self._regret_of(self.label, self._error)
+        bound = self._regret_of_reference if self.status is DecisionStatus.KEEP else self._regret_of_pick
         return bound if math.isfinite(bound) else None
+
+    @cached_property
+    def _regret_of_pick(self) -> float:
+        return self._regret_of(self.pick, self._error) if self.pick else math.inf
 
     @property
     def _error(self) -> float:

@@ -177,8 +177,8 @@ class Recommendation:
     """The label of what production ran with for this goal when the sweep began; the control where that isn't known."""
     reference_gain: Interval | None = None
     """The pick against the reference as a ratio, above 1 where it is better, from the confirmation only."""
-    has_reference_failed: bool = False
-    """Whether what production runs with fails, or breaks a constraint of the goal, in most of its trials here."""
+    is_reference_excluded: bool = False
+    """Whether the reference can't serve the goal: it fails or breaks a constraint in most trials. It has no gain."""
     regret_bound: float | None = None
     """The best of the finalists may be better than `label` by this fraction at most; None where that isn't known."""
     more_trials: int | None = None

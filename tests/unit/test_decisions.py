@@ -14,7 +14,7 @@ from pipeline_tuner.analysis.payback import payback
 from pipeline_tuner.analysis.promotion import decide
 from pipeline_tuner.analysis.validity import Envelope, measured_envelope
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
+from pipeline_tuner.recommendation import ConfigurationEvidence, DecisionStatus, Interval, Recommendation, StandingKind
 
 STUDY = planted_study()
 CONFIGURATIONS = {c.label: c.configuration for c in STUDY.preset_candidates}
@@ -64,7 +64,7 @@ def test_envelope_survives_json_and_knows_its_age():
 
 def answer(status="best", gain=(1.2, 1.1, 1.3), label="copy", ties=()):
     interval = Interval(*gain, 0.95, 5) if gain else None
-    evidence = {name: {"configuration": CONFIGURATIONS[name]} for name in CONFIGURATIONS}
+    evidence = {name: ConfigurationEvidence(CONFIGURATIONS[name], StandingKind.TIED) for name in CONFIGURATIONS}
     return Recommendation(
         "throughput", DecisionStatus(status), label, CONFIGURATIONS[label], gain=interval, ties=ties, evidence=evidence
     )

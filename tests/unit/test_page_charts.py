@@ -51,8 +51,8 @@ def test_one_night_and_no_night():
 
 def test_long_labels_differ_where_they_are_read_and_figures_on_the_axis_keep_apart():
     settings = [f"cores=4 method=copy partitions={n} parallelism=8" for n in (1, 4, 64)]
-    evidence = {label: {"ratio": {"value": 9.0, "low": 1.1, "high": 14.0}} for label in (*settings, "copy_8")}
-    chart = interval_chart(evidence)
+    ratio = Interval(9.0, 1.1, 14.0, 0.95, 5)
+    chart = interval_chart((label, ratio, "open") for label in (*settings, "copy_8"))
     words = {" ".join(line for _, line in bar.lines) for bar in chart.bars}
     assert words == {*settings, "copy_8"}
     assert all(len(bar.lines) <= 2 and bar.y - 16 < y < bar.y + 16 for bar in chart.bars for y, _ in bar.lines)

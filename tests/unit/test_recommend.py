@@ -42,9 +42,9 @@ def test_search_values_never_enter_the_stated_gain():
     assert throughput(search + confirm).gain.value == pytest.approx(10 / 9, rel=0.05)
 
 
-def test_unconfirmed_winner_states_no_gain():
+def test_what_leads_without_a_confirmation_is_no_change():
     answer = throughput(sweep(confirmed=()))
-    assert (answer.status, answer.gain, answer.estimate) == ("best", None, None)
+    assert (answer.status, answer.label, answer.gain, answer.estimate) == ("undecided", "copy", None, None)
     assert "not confirmed" in answer.reason
 
 
@@ -69,7 +69,7 @@ def test_two_names_of_one_configuration_tie(seed):
 def test_only_two_names_of_one_configuration_tie():
     configurations = {"balanced": CONFIGURATIONS["balanced"], "again": CONFIGURATIONS["balanced"]}
     answer = throughput(sweep({"balanced": 10.0, "again": 10.0}, configurations, confirmed=("balanced", "again")))
-    assert (answer.status, set(answer.ties)) == ("tied", {"balanced", "again"})
+    assert (answer.status, answer.label, answer.regret_bound) == ("keep", "balanced", 0.0)
 
 
 def test_fast_but_wrong_cannot_win():
@@ -77,8 +77,8 @@ def test_fast_but_wrong_cannot_win():
     broken = next(r for r in results if r.plan.label == "copy")
     answer = throughput([failed(r) if r is broken else r for r in results])
     assert answer.label == "balanced"
-    assert answer.evidence["copy"]["standing"] == "out"
-    assert "wrong result" in answer.evidence["copy"]["why_out"]
+    assert answer.evidence["copy"].standing == "excluded"
+    assert "wrong result" in answer.evidence["copy"].exclusion.reason
 
 
 def test_lost_trials_are_counted_and_decide_nothing():
@@ -88,7 +88,7 @@ def test_lost_trials_are_counted_and_decide_nothing():
         [replace(r, status="planned", metrics={}, measurement=None) if r is lost else r for r in results]
     )
     assert (answer.status, answer.label) == ("best", "copy")
-    assert (answer.evidence["copy"]["planned"], answer.evidence["copy"]["failed"]) == (10, 1)
+    assert (answer.evidence["copy"].planned, answer.evidence["copy"].failed) == (10, 1)
 
 
 def test_a_configuration_that_was_always_lost_is_named():
@@ -104,18 +104,27 @@ def test_fewer_than_three_blocks_decide_nothing():
     assert "at least 3" in answer.reason
 
 
-def test_noise_makes_it_abstain_and_say_what_would_help():
+def test_noise_keeps_what_runs_and_says_what_would_help():
     answer = throughput(sweep({"balanced": 10.0, "wide": 10.1, "copy": 9.9}, noise=0.3))
-    assert answer.status == "undecided"
+    assert (answer.status, answer.label) == ("keep", "balanced")
+    assert answer.regret_bound > 0.2
     assert answer.more_trials > 10
 
 
 def test_ties_are_picked_by_preference_and_else_by_the_smallest_change():
+    same = {"balanced": 12.0, "wide": 10.0, "copy": 10.0}
+    results = sweep(same, confirmed=("balanced", "wide", "copy"), noise=0.004, blocks=8)
+    assert (throughput(results).status, set(throughput(results).ties)) == ("tied", {"wide", "copy"})
+    assert throughput(results, planted_study(prefer="-partitions")).label == "wide"
+    assert throughput(results, planted_study(prefer="partitions")).label == "copy"
+
+
+def test_a_tie_with_what_runs_now_changes_nothing_whatever_is_preferred():
     same = {"balanced": 10.0, "wide": 10.0, "copy": 10.0}
     results = sweep(same, confirmed=("balanced", "wide", "copy"), noise=0.004, blocks=8)
-    assert throughput(results).label == "balanced"
-    assert set(throughput(results).ties) == {"balanced", "wide", "copy"}
-    assert throughput(results, planted_study(prefer="-partitions")).label == "wide"
+    answer = throughput(results, planted_study(prefer="-partitions"))
+    assert (answer.status, answer.label) == ("keep", "balanced")
+    assert set(answer.ties) == {"balanced", "wide", "copy"}
 
 
 def test_constraint_that_is_not_shown_to_hold_puts_it_out():
@@ -123,7 +132,7 @@ def test_constraint_that_is_not_shown_to_hold_puts_it_out():
     study = planted_study(goals=goals)
     answer = throughput(sweep(), study, planted_options(study))
     assert answer.label == "balanced"
-    assert "duration_s > 8" in answer.evidence["copy"]["why_out"]
+    assert "duration_s > 8" in answer.evidence["copy"].exclusion.reason
 
 
 def test_a_control_that_the_goal_is_not_about_is_no_baseline():
@@ -144,8 +153,8 @@ def test_what_was_only_explored_has_a_gain_and_no_place_in_the_final():
     results = [r for r in sweep(blocks=6) if r.plan.label != "wide" or r.plan.block == 0]
     answer = recommend(STUDY, options, results)[0]
     wide = answer.evidence["wide"]
-    assert (answer.label, answer.status, wide["standing"], wide["blocks"]) == ("copy", "best", "explored", 0)
-    assert wide["ratio"]["low"] < 10 / 12 < wide["ratio"]["high"]
+    assert (answer.label, answer.status, wide.standing, wide.blocks) == ("copy", "best", "explored", 0)
+    assert wide.ratio.low < 10 / 12 < wide.ratio.high
     assert "1 more configuration" in answer.reason
 
 

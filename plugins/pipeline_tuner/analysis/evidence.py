@@ -108,8 +108,10 @@ class Evidence:
         found = {label: self._exclusion(label) for label in self.candidates}
         return {label: exclusion for label, exclusion in found.items() if exclusion}
 
-    def mostly_fails(self, label: str) -> bool:
-        """Whether most trials of a configuration failed by its own fault, or broke a constraint of the goal."""
+    def is_unfit(self, label: str) -> bool:
+        """Whether a configuration fails by its own fault, or breaks a constraint of the goal, in most trials."""
+        if not admits(self.study, self.goal, self.candidates[label].configuration):
+            return True
         known = [r for r in self.trials(label) if r.is_evidence]
         faults = sum(r.status == "failed" for r in known)
         return 2 * faults > len(known) or any(2 * c.kept < c.trials for c in self.constraints(label))

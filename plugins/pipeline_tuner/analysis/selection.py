@@ -136,6 +136,8 @@ def regret_bound(
     """
     fit = BlockFit.of(observations)
     others = [other for other in dict.fromkeys(candidates) if other != label]
+    if not others:
+        return 0.0
     if fit.df <= 0 or not {label, *others} <= set(fit.index):
         return math.inf
     rivals = Rivals.of(fit, label, others, indifference)

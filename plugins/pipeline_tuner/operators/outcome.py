@@ -11,7 +11,10 @@ from airflow.sdk import Asset
 
 from pipeline_tuner import settings
 from pipeline_tuner.analysis.glue_prices import load_prices
+from pipeline_tuner.nights import Champion
 from pipeline_tuner.operators.assets import changed_alias
+from pipeline_tuner.operators.night_start import champions
+from pipeline_tuner.production import Source
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import DecisionStatus, Recommendation
 from pipeline_tuner.space import configuration_id
@@ -30,15 +33,40 @@ def conclude(store: Store, sweep: SweepRecord, results: Sequence[TrialResult], c
     study, options = sweep.study_definition, sweep.options
     history = store.history_of(sweep)
     recommendations = recommend(study, options, results, history)
-    changed = [item for item in recommendations if _is_change(store, sweep, item)]
-    store.record_recommendations(sweep.sweep_id, sweep.study, recommendations, valid_days=settings.valid_days())
+    followed = followed_goals(sweep.options.champions, champions(store, study), recommendations)
+    store.record_recommendations(
+        sweep.sweep_id, sweep.study, recommendations, valid_days=settings.valid_days(), followed=followed
+    )
     has_answer = any(item.status is not DecisionStatus.UNDECIDED for item in recommendations)
     store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "undecided", recommendations[0].reason)
     analysis = write_analysis(store, sweep, results, recommendations, history)
-    for item in changed:
+    for item in (item for item in recommendations if item.goal in followed and _is_change(store, sweep, item)):
         event = {"label": item.label, "configuration": dict(item.configuration or {})}
         tell_other_dags(sweep, item.goal, event, context)
     return summarized(sweep, results, recommendations, analysis)
+
+
+def followed_goals(
+    before: Mapping[str, Champion], now: Mapping[str, Champion], recommendations: Sequence[Recommendation]
+) -> set[str]:
+    """The goals whose decision production may follow: not where somebody changed production while the sweep ran.
+
+    The decision was held against what ran `before`. What expired meanwhile, and now falls back, is no change.
+    """
+    followed = set()
+    for item in recommendations:
+        held, runs = before.get(item.goal), now.get(item.goal)
+        if (
+            not held
+            or not runs
+            or runs.source == Source.FALLBACK
+            or configuration_id(runs.configuration)
+            in map(configuration_id, (held.configuration, item.configuration or {}))
+        ):
+            followed.add(item.goal)
+        else:
+            log.warning("%s: production was changed to %s while this sweep ran; it stays", item.goal, runs.label)
+    return followed
 
 
 def summarized(

@@ -7,15 +7,18 @@ random order. New candidates are measured once; repeats go to those that are not
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 from pipeline_tuner.analysis.estimates import search_selection
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.fidelity import CHECKED
 from pipeline_tuner.analysis.payback import pays
 from pipeline_tuner.analysis.preference import by_preference
+from pipeline_tuner.analysis.reference import admits
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.recommendation import MIN_BLOCKS
 from pipeline_tuner.search.adaptive import Adaptive
 from pipeline_tuner.search.grid import Grid
 from pipeline_tuner.search.nightly import Nightly, champions
@@ -64,6 +67,7 @@ def plan_round(
     `strategy` replaces the one that the options name.
     """
     sweep = SweepSoFar.before(study, options, results, round_number, history)
+    sweep = replace(sweep, reserved=_confirmation_trials(sweep))
     if not 1 <= round_number <= options.budget.rounds or sweep.room == 0:
         return ()
     strategy = strategy or strategy_of(study, options)
@@ -81,6 +85,19 @@ def plan_round(
     explored = _planned(sweep, blocks[:1], first, "search", with_control=with_control, fraction=sweep.fraction)
     checked = [fresh[: CHECKED - 1]] if round_number == 1 else []
     return (*explored, *_planned(sweep, checked, first + 1, "search", with_control=True))
+
+
+def _confirmation_trials(sweep: SweepSoFar) -> int:
+    """The trials that confirming every goal's pick beside its reference takes, as far as the picks are known."""
+    blocks = min(MIN_BLOCKS, sweep.options.budget.confirm_blocks)
+    if sweep.earlier:
+        members = {c.configuration_id for group in finalists_by_goal(sweep) for c in group}
+        return blocks * (1 + len(members))
+    if sweep.options.budget.rounds > 1:
+        return 0
+    # A sweep of one round is planned at once: its goals may have as many picks.
+    references = {c.configuration_id for c in champions(sweep).values()} - {sweep.control.configuration_id}
+    return blocks * (1 + len(sweep.options.goals) + len(references))
 
 
 def _blocks_of_all(sweep: SweepSoFar, fresh: Sequence[Candidate]) -> list[list[Candidate]]:
@@ -179,10 +196,8 @@ def plan_confirmation(
     Empty where the control itself is the pick, or where the budget is spent.
     """
     sweep = SweepSoFar.before(study, options, results, options.budget.rounds + 1, history)
-    finalists = _finalists(sweep)
     left = min(options.budget.trials - len(sweep.earlier), trials_in_time(options, sweep.earlier, history))
-    while len(finalists) > 1 and left // (len(finalists) + 1) < min(3, options.budget.confirm_blocks):
-        finalists.pop()
+    finalists = _affordable(sweep, left)
     count = min(options.budget.confirm_blocks, left // (len(finalists) + 1))
     if not finalists or count < 2:
         return ()
@@ -190,28 +205,42 @@ def plan_confirmation(
     return _planned(sweep, [finalists] * count, first, "confirm", with_control=True)
 
 
-def _finalists(sweep: SweepSoFar) -> list[Candidate]:
-    selections = {
-        goal: search_selection(sweep.study, sweep.options, goal, sweep.earlier) for goal in sweep.options.goals
-    }
+def _affordable(sweep: SweepSoFar, left: int) -> list[Candidate]:
+    """The finalists, goal by goal, as long as each gets the blocks that a decision takes: a few well, not all badly."""
+    wanted = max(2, min(MIN_BLOCKS, sweep.options.budget.confirm_blocks))
+    members: list[Candidate] = []
+    for group in finalists_by_goal(sweep):
+        more = [c for c in group if c.configuration_id not in {m.configuration_id for m in members}]
+        if left // (len(members) + len(more) + 1) < wanted:
+            continue
+        members += more
+    return members
+
+
+def finalists_by_goal(sweep: SweepSoFar) -> list[list[Candidate]]:
+    """What the confirmation is to hold for each goal beside the control: the pick, and what production runs now."""
+    goals = sweep.options.goals
+    selections = {goal: search_selection(sweep.study, sweep.options, goal, sweep.earlier) for goal in goals}
     picks = {goal: _pick(sweep, selection) for goal, selection in selections.items()}
     labels = strategy_of(sweep.study, sweep.options).finals(sweep, selections, picks)
-    found = [sweep.candidates[label] for label in labels if label in sweep.candidates]
-    return found if sweep.options.is_night else _with_references(sweep, picks, found)
+    chosen = [sweep.candidates[label] for label in labels if label in sweep.candidates]
+    if sweep.options.is_night:
+        return [[candidate] for candidate in chosen]
+    groups = [_with_reference(sweep, goal, picks[goal]) for goal in goals]
+    return [*groups, *([candidate] for candidate in chosen)]
 
 
-def _with_references(sweep: SweepSoFar, picks: Mapping[str, str | None], found: Sequence[Candidate]) -> list[Candidate]:
-    """The finalists, and what production runs with for each goal that has another pick: the first goal's come first."""
-    members = list(found)
-    known = {candidate.configuration_id for candidate in (*found, sweep.control)} | sweep.failed_configurations
-    for goal, reference in champions(sweep).items():
-        pick = sweep.candidates.get(picks.get(goal) or "")
-        if pick is None or reference.configuration_id in known | {pick.configuration_id}:
-            continue
-        known |= {reference.configuration_id}
-        place = 1 if goal == sweep.options.primary_goal else len(members)
-        members.insert(place, sweep.planned_as(reference))
-    return members
+def _with_reference(sweep: SweepSoFar, goal: str, pick: str | None) -> list[Candidate]:
+    """A goal's pick and its reference where that can serve the goal; nothing where they are one, or the control."""
+    reference = sweep.planned_as(champions(sweep).get(goal, sweep.control))
+    candidate = sweep.candidates.get(pick or "")
+    if candidate is None or candidate.configuration_id == reference.configuration_id:
+        return []
+    out = sweep.failed_configurations | {sweep.control.configuration_id}
+    wanted = [candidate]
+    if admits(sweep.study, goal, reference.configuration):
+        wanted.append(reference)
+    return [member for member in wanted if member.configuration_id not in out]
 
 
 def _pick(sweep: SweepSoFar, selection: Selection) -> str | None:

@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 
-from pipeline_tuner.analysis.estimates import search_trials
 from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.search.memory_constraint import MemoryConstraint
@@ -37,6 +36,8 @@ class SweepSoFar:
     round_number: int
     history: tuple[TrialResult, ...] = ()
     """Trials of earlier sweeps of the same study, oldest first."""
+    reserved: int = 0
+    """The trials that the confirmation needs, as far as that is known."""
 
     @classmethod
     def before(
@@ -126,10 +127,10 @@ class SweepSoFar:
     def room(self) -> int:
         """The trials that this and later rounds may still plan, by the budget of trials and of minutes."""
         in_time = trials_in_time(self.options, self.earlier, self.history)
-        # Of the whole time: what is kept back must not shrink with every round.
-        whole = len(self.earlier) + in_time
-        confirming = min(2 * self.options.budget.confirm_blocks, math.ceil(whole / 2))
-        return max(0, min(search_trials(self.options) - len(self.earlier), in_time - confirming))
+        # Of the whole budget: what is kept back must not shrink with every round.
+        whole = min(self.options.budget.trials, len(self.earlier) + in_time)
+        confirming = min(max(2 * self.options.budget.confirm_blocks, self.reserved), whole // 2)
+        return max(0, whole - confirming - len(self.earlier))
 
     def generator(self, *salt: int) -> np.random.Generator:
         """Random numbers that depend on the sweep and the round only, so that a retry plans the same."""
