@@ -17,7 +17,7 @@ from pipeline_tuner.operators.night_start import champions
 from pipeline_tuner.production import Source
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import DecisionStatus, Recommendation
-from pipeline_tuner.space import configuration_id
+from pipeline_tuner.space import Scalar, configuration_id
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.trial import TrialResult
@@ -57,16 +57,19 @@ def followed_goals(
     for item in recommendations:
         held, runs = before.get(item.goal), now.get(item.goal)
         if (
-            not held
-            or not runs
+            held is None
+            or runs is None
             or runs.source == Source.FALLBACK
-            or configuration_id(runs.configuration)
-            in map(configuration_id, (held.configuration, item.configuration or {}))
+            or configuration_id(runs.configuration) in _identities(held.configuration, item.configuration)
         ):
             followed.add(item.goal)
         else:
             log.warning("%s: production was changed to %s while this sweep ran; it stays", item.goal, runs.label)
     return followed
+
+
+def _identities(*configurations: Mapping[str, Scalar] | None) -> set[str]:
+    return {configuration_id(c) for c in configurations if c is not None}
 
 
 def summarized(
