@@ -53,19 +53,20 @@ def followed_goals(
 
     The decision was held against what ran `before`. What expired meanwhile, and now falls back, is no change.
     """
-    followed = set()
+    followed = {item.goal for item in recommendations if not _is_overtaken(before, now, item)}
     for item in recommendations:
-        held, runs = before.get(item.goal), now.get(item.goal)
-        if (
-            held is None
-            or runs is None
-            or runs.source == Source.FALLBACK
-            or configuration_id(runs.configuration) in _identities(held.configuration, item.configuration)
-        ):
-            followed.add(item.goal)
-        else:
-            log.warning("%s: production was changed to %s while this sweep ran; it stays", item.goal, runs.label)
+        if item.goal not in followed:
+            log.warning(
+                "%s: production was changed while this sweep ran, to %s: it stays", item.goal, now[item.goal].label
+            )
     return followed
+
+
+def _is_overtaken(before: Mapping[str, Champion], now: Mapping[str, Champion], item: Recommendation) -> bool:
+    held, runs = before.get(item.goal), now.get(item.goal)
+    if held is None or runs is None or runs.source == Source.FALLBACK:
+        return False
+    return configuration_id(runs.configuration) not in _identities(held.configuration, item.configuration)
 
 
 def _identities(*configurations: Mapping[str, Scalar] | None) -> set[str]:

@@ -153,18 +153,11 @@ def comparison(story: Story) -> str:
 
 
 def _comparison_row(row: Row, columns: Sequence[str], pick: str) -> list[str]:
-<<<<<<< HEAD
     figures = [metric_words(value, n) if (value := row.median(n)) is not None else "" for n in columns]
-    gain = row.confirmed if row.confirmed and row.confirmed.low < row.confirmed.high else row.ratio
-    label = f"{row.label} (same as {listed(row.same_as)})" if row.same_as else row.label
-    return [label, f"{row.measured}/{row.planned}", *figures, _bounds(gain, row), _standing(row, pick)]
-=======
-    figures = [with_unit(value, metric_unit(n)) if (value := row.median(n)) is not None else "" for n in columns]
     known = row.evidence
     gain = known.confirmed if known.confirmed and known.confirmed.low < known.confirmed.high else known.ratio
     label = f"{row.label} (same as {listed(known.same_as)})" if known.same_as else row.label
     return [label, f"{known.measured}/{known.planned}", *figures, _bounds(gain, row), _standing(row, pick)]
->>>>>>> 8a8af28 (wip: decisions)
 
 
 def _bounds(gain: Interval | None, row: Row) -> str:
