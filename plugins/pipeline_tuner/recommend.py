@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from pipeline_tuner.analysis.block_fit import Observation
 from pipeline_tuner.analysis.estimates import block_cap, finalists
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.goals import goal_unit, goal_value
@@ -148,9 +149,10 @@ class Answer:
 
     def _is_fresh(self, label: str) -> bool:
         first = self.evidence.namesakes[label]
-        blocks = {o.block for o in self.evidence.observations("confirm") if o.label == first}
-        held = {o.block for o in self.evidence.observations("confirm") if o.label == self.reference}
-        return len(blocks if self.is_reference_excluded else blocks & held) >= MIN_BLOCKS
+        blocks = {o.block for o in self._fresh if o.label == first}
+        held = {o.block for o in self._fresh if o.label == self.reference}
+        shared = blocks if self.is_reference_excluded else blocks & held
+        return len(shared) >= (2 if self.selection.is_exact else MIN_BLOCKS)
 
     @cached_property
     def gain(self) -> Interval | None:
@@ -161,11 +163,19 @@ class Answer:
     def _pick_gain(self) -> Interval | None:
         return self._confirmed(self.pick) if self.pick and not self.evidence.is_control_of_another_kind else None
 
+    @cached_property
+    def _fresh(self) -> list[Observation]:
+        """What says how good a configuration is: the confirmation; all trials of a metric that never varies.
+
+        The search flatters what it chose by the noise that it chose it by. Where there is none, it flatters nothing.
+        """
+        return self.evidence.observations(None if self.selection.is_exact else "confirm")
+
     def _confirmed(self, label: str) -> Interval | None:
         control = self.evidence.control
         if control is None:
             return None
-        observations = self.evidence.observations("confirm")
+        observations = self._fresh
         first, confidence = self.evidence.namesakes[label], self.evidence.options.budget.confidence
         return confirmed_gain(observations, first, control, confidence=confidence)
 
@@ -178,7 +188,7 @@ class Answer:
             return self.gain
         values = [
             math.log(goal_value(study, goal, result))
-            for result in self.evidence.trials(self.label, "confirm")
+            for result in self.evidence.trials(self.label, None if self.selection.is_exact else "confirm")
             if result.plan.trial_id in self.evidence.scores.by_trial
         ]
         return log_interval(values, self.evidence.options.budget.confidence) if len(values) > 1 else None
@@ -198,7 +208,7 @@ class Answer:
     def _confirmed_over_reference(self, label: str) -> Interval | None:
         if self.reference is None:
             return None
-        observations = self.evidence.observations("confirm")
+        observations = self._fresh
         first, confidence = self.evidence.namesakes[label], self.evidence.options.budget.confidence
         return confirmed_gain(observations, first, self.reference, confidence=confidence)
 
@@ -247,7 +257,7 @@ class Answer:
             return False
         gain = self.reference_gain
         is_one = self.evidence.namesakes[self.pick or ""] == self.reference
-        return (is_one or (gain is not None and gain.n >= MIN_BLOCKS)) and math.isfinite(self._regret_of_reference)
+        return (is_one or (gain is not None and gain.is_enough)) and math.isfinite(self._regret_of_reference)
 
     @cached_property
     def label(self) -> str | None:
@@ -274,9 +284,9 @@ class Answer:
         if self.reference is None:
             return math.inf
         searched = sum(o.label == self.reference for o in self.evidence.observations("search"))
-        if searched >= MIN_BLOCKS:
+        if searched >= (2 if self.selection.is_exact else MIN_BLOCKS):
             return self._regret_of(self.reference, self._error)
-        observations = self.evidence.observations("confirm")
+        observations = self._fresh
         first = self.evidence.namesakes[self.pick or ""]
         step = confirmed_gain(observations, first, self.reference, confidence=1.0 - self._error / 2)
         return math.inf if step is None else (1.0 + self._regret_of(first, self._error / 2)) * step.high - 1.0

@@ -11,6 +11,8 @@ from pipeline_tuner.space import Scalar
 
 MIN_BLOCKS = 3
 """Fewer blocks than this decide nothing."""
+ROUNDING = 1e-9
+"""Ratios that differ by less are equal."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,15 @@ class Interval:
     n: int
 
     @property
+    def is_enough(self) -> bool:
+        """Whether enough blocks stand behind it to decide by; two equal ones are, of a metric that never varies."""
+        is_exact = self.n > 1 and self.high - self.low <= ROUNDING * abs(self.value)
+        return is_exact or self.n >= MIN_BLOCKS
+
+    @property
     def shows_gain(self) -> bool:
         """Whether a ratio is confirmed to be better: above 1 at the confidence, in enough blocks."""
-        return self.n >= MIN_BLOCKS and self.low > 1.0
+        return self.is_enough and self.low > 1.0 + ROUNDING
 
 
 class DecisionStatus(StrEnum):

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.nights import Alert, Champion, NightValue
-from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
+from pipeline_tuner.recommendation import ConfigurationEvidence, DecisionStatus, Interval, Recommendation, StandingKind
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.study import parse_study
 from pipeline_tuner.sweep import night_options, sweep_options
@@ -48,7 +48,7 @@ def sweep_id(url):
     options = sweep_options(study, "sweep-1")
     ratio = Interval(1.4, 1.2, 1.6, 0.95, 3)
     configuration = study.preset(SCRIPT).configuration
-    evidence = {SCRIPT: {"ratio": vars(ratio), "standing": "pick"}}
+    evidence = {SCRIPT: ConfigurationEvidence(configuration, StandingKind.PICK, ratio=ratio)}
     recommendation = Recommendation(
         "throughput", DecisionStatus.BEST, SCRIPT, configuration, estimate=Interval(5e4, 4e4, 6e4, 0.95, 5), gain=ratio,
         unit="rows/s", confidence=0.95, reason=SCRIPT, evidence=evidence,

@@ -20,7 +20,7 @@ from compress_study import COMPRESS
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
+from pipeline_tuner.recommendation import ConfigurationEvidence, DecisionStatus, Interval, Recommendation, StandingKind
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.store.describe import describe_tables
 from pipeline_tuner.store.migrate import alembic_config
@@ -72,7 +72,7 @@ def recommendation(status="best", label="small", level=9):
         unit="bytes",
         confidence=0.95,
         ties=(label,),
-        evidence={label: {"trials": 5}},
+        evidence={label: ConfigurationEvidence({"level": 1}, StandingKind.PICK, planned=5)},
     )
 
 

@@ -15,7 +15,7 @@ from scipy.special import digamma, polygamma
 
 from pipeline_tuner.recommendation import MIN_BLOCKS
 
-ROUNDING = 1e-9
+SINGULAR = 1e-9
 """Eigenvalues of the design below this are 0: a shift of all candidates, which blocks can't tell."""
 PRIOR_DF_RANGE = (3.0, 30.0)
 
@@ -68,11 +68,11 @@ class BlockFit:
         per_block = np.maximum(present.sum(axis=0), 1)
         incidence = present.astype(float)
         information = np.diag(incidence.sum(axis=1)) - (incidence / per_block) @ incidence.T
-        covariance = np.linalg.pinv(information, rcond=ROUNDING, hermitian=True)
+        covariance = np.linalg.pinv(information, rcond=SINGULAR, hermitian=True)
         effects = covariance @ (filled.sum(axis=1) - incidence @ (filled.sum(axis=0) / per_block))
         block_effects = ((filled - effects[:, None]) * present).sum(axis=0) / per_block
         residuals = np.where(present, filled - effects[:, None] - block_effects, 0.0)
-        rank = np.linalg.matrix_rank(information, tol=ROUNDING, hermitian=True) if len(labels) else 0
+        rank = np.linalg.matrix_rank(information, tol=SINGULAR, hermitian=True) if len(labels) else 0
         df = int(present.sum() - present.shape[1] - rank)
         variance = float((residuals**2).sum() / df) if df > 0 else math.nan
         index = {label: i for i, label in enumerate(labels)}

@@ -89,9 +89,10 @@ class Evidence:
         names = self.names_of(label)
         return [r for r in self.results if r.plan.label in names and phase in (None, r.plan.phase)]
 
-    def observations(self, phase: Phase) -> list[Observation]:
-        """The phase's trials with a score, for selection: values above 0, smaller is better."""
-        scored = [r for r in self.results if r.plan.phase == phase and r.plan.trial_id in self.scores.by_trial]
+    def observations(self, phase: Phase | None = None) -> list[Observation]:
+        """A phase's trials (or all) with a score, for selection: values above 0, smaller is better."""
+        scored = [r for r in self.results if phase in (None, r.plan.phase)]
+        scored = [r for r in scored if r.plan.trial_id in self.scores.by_trial]
         blocks = {key: i for i, key in enumerate(sorted({(r.plan.round, r.plan.block) for r in scored}))}
         return [
             Observation(

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import ndtr, stdtr, stdtrit
 
 from pipeline_tuner.analysis.block_fit import BlockFit, Observation, Rivals
-from pipeline_tuner.recommendation import MIN_BLOCKS, Interval
+from pipeline_tuner.recommendation import MIN_BLOCKS, ROUNDING, Interval
 
 DEFAULT_CAP = 30
 
@@ -79,6 +79,11 @@ class Selection:
     interchangeable: tuple[str, ...] = ()
     """The ties that are certified themselves: whichever of them is picked, the promise holds. A tie that is only too
     uncertain to be told from the leader is not among them."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the values did not vary at all between blocks: bytes and files rather than seconds."""
+        return self.noise <= ROUNDING
 
     def standing(self, label: str) -> Standing:
         """The standing of one candidate. Raises KeyError where it was not measured."""
@@ -159,8 +164,9 @@ def _answer(
     tied = _tied(rivals, alpha / 2 / count)
     best_n = int(np.isfinite(fit.logs[fit.index[rivals.best]]).sum())
     unmeasured = [label for label in competing if label not in fit.index]
-    ready = best_n >= min(MIN_BLOCKS, cap) and not unmeasured and (fit.df > 0 or not rivals.labels)
-    certified = ready and bool((p_values <= critical_values).all()) and best_n >= MIN_BLOCKS
+    enough = 1 if fit.df > 0 and math.sqrt(fit.variance) <= ROUNDING else MIN_BLOCKS
+    ready = best_n >= min(enough, cap) and not unmeasured and (fit.df > 0 or not rivals.labels)
+    certified = ready and bool((p_values <= critical_values).all()) and best_n >= enough
     standings = _standings(fit, rivals, p_values, critical_values, tied, control, confidence, best_n)
     ties = tuple(s.label for s in standings if s.is_tied)
     needed = (

@@ -54,11 +54,8 @@ def followed_goals(
     The decision was held against what ran `before`. What expired meanwhile, and now falls back, is no change.
     """
     followed = {item.goal for item in recommendations if not _is_overtaken(before, now, item)}
-    for item in recommendations:
-        if item.goal not in followed:
-            log.warning(
-                "%s: production was changed while this sweep ran, to %s: it stays", item.goal, now[item.goal].label
-            )
+    for goal in (item.goal for item in recommendations if item.goal not in followed):
+        log.warning("%s: production was changed to %s while this sweep ran: it stays", goal, now[goal].label)
     return followed
 
 

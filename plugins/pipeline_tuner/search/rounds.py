@@ -158,7 +158,7 @@ def _worth_repeating(sweep: SweepSoFar, goal: str, selection: Selection, among: 
     """
     if selection.best is None:
         return []
-    has_blocks = selection.standing(selection.best).n >= sweep.options.budget.blocks
+    has_blocks = selection.is_exact or selection.standing(selection.best).n >= sweep.options.budget.blocks
     if selection.status != "undecided" and has_blocks:
         return sweep.twins(selection.best) if _may_break_a_constraint(sweep, goal, selection.best) else []
     if has_blocks and not pays(sweep.options, sweep.earlier, selection.expected_loss, len(selection.next_labels) + 1):
