@@ -48,7 +48,8 @@ def sweep_id(url):
     options = sweep_options(study, "sweep-1")
     ratio = Interval(1.4, 1.2, 1.6, 0.95, 3)
     configuration = study.preset(SCRIPT).configuration
-    evidence = {SCRIPT: ConfigurationEvidence(configuration, StandingKind.PICK, ratio=ratio)}
+    known = ConfigurationEvidence(configuration, StandingKind.PICK, 3, 3, blocks=3, ratio=ratio, same_as=(SCRIPT,))
+    evidence = {SCRIPT: known}
     recommendation = Recommendation(
         "throughput", DecisionStatus.BEST, SCRIPT, configuration, estimate=Interval(5e4, 4e4, 6e4, 0.95, 5), gain=ratio,
         unit="rows/s", confidence=0.95, reason=SCRIPT, evidence=evidence,
@@ -167,7 +168,12 @@ PAGES = [
     "/pipeline-tuner/",
     "/pipeline-tuner/studies/copy_table",
     "/pipeline-tuner/sweeps/sweep-1",
-    "/pipeline-tuner/sweeps/sweep-1?sort=rate&page=1",
+    "/pipeline-tuner/sweeps/sweep-1?tab=configurations",
+    "/pipeline-tuner/sweeps/sweep-1?tab=trials&sort=rate&page=1",
+    "/pipeline-tuner/sweeps/sweep-1?tab=parameters",
+    "/pipeline-tuner/sweeps/sweep-1?tab=claims",
+    "/pipeline-tuner/sweeps/sweep-1?tab=analysis",
+    "/pipeline-tuner/sweeps/sweep-1?tab=environment",
     "/pipeline-tuner/sweeps/night-1",
     "/pipeline-tuner/trials/t1-p",
     "/pipeline-tuner/sweeps/sweep-1/compare?a=plain&b=%3Cscript%3Ealert(1)%3C/script%3E",
@@ -176,7 +182,9 @@ PAGES = [
     "/pipeline-tuner/sweeps/sweep-1/analysis.md",
     "/pipeline-tuner/sweeps/sweep-1/charts/p-dark.svg",
 ]
-READ_AS_HTML = [*PAGES[:4], *PAGES[5:7]]
+READ_AS_HTML = [
+    page for page in PAGES if not page.endswith(("parameters", "claims", "night-1", "csv", "json", "md", "svg"))
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -205,10 +213,29 @@ def test_nothing_comes_from_another_server(admin):
 
 
 def test_the_analysis_shows_its_own_pictures_in_both_themes(admin):
-    text = admin.get("/pipeline-tuner/sweeps/sweep-1").text
+    text = admin.get("/pipeline-tuner/sweeps/sweep-1?tab=analysis").text
     assert 'src="/pipeline-tuner/sweeps/sweep-1/charts/p.svg"' in text
     assert 'src="/pipeline-tuner/sweeps/sweep-1/charts/p-dark.svg"' in text
     assert "elsewhere" not in text
+
+
+def test_evidence_of_an_older_version_still_has_its_page(admin, url):
+    from pipeline_tuner.web import insights
+
+    with Store(url) as store, store.transaction() as connection:
+        change = "UPDATE pipeline_tuner.recommendation SET document = %(document)s WHERE sweep_id = 'sweep-1'"
+        query = "SELECT document FROM pipeline_tuner.recommendation WHERE sweep_id = 'sweep-1'"
+        before = connection.exec_driver_sql(query).scalar()
+        entry = {"ratio": before["evidence"][SCRIPT]["ratio"], "standing": "no longer known"}
+        old = {**before, "status": "winner", "evidence": {SCRIPT: entry}}
+        connection.exec_driver_sql(change, {"document": json.dumps(old)})
+    insights._computed.cache_clear()
+    try:
+        assert {admin.get(page).status_code for page in PAGES} == {200}
+    finally:
+        insights._computed.cache_clear()
+        with Store(url) as store, store.transaction() as connection:
+            connection.exec_driver_sql(change, {"document": json.dumps(before)})
 
 
 def test_no_secret_is_shown(admin, url):
@@ -231,7 +258,7 @@ def test_sql_in_an_address_is_only_a_name(admin, address):
 
 
 def test_sql_as_an_order_is_the_default_order(admin):
-    answer = admin.get("/pipeline-tuner/sweeps/sweep-1", params={"sort": SQL, "page": 1})
+    answer = admin.get("/pipeline-tuner/sweeps/sweep-1", params={"tab": "trials", "sort": SQL, "page": 1})
     assert answer.status_code == 200
     assert "<strong>planned</strong>" in answer.text
 
@@ -370,7 +397,10 @@ def test_hostile_text_in_any_field_is_refused_or_only_text(admin, url, action, f
     [
         "/pipeline-tuner/studies/copy_table?page={}",
         "/pipeline-tuner/sweeps/sweep-1?page={}",
-        "/pipeline-tuner/sweeps/sweep-1?sort={}",
+        "/pipeline-tuner/sweeps/sweep-1?tab=trials&sort={}",
+        "/pipeline-tuner/sweeps/sweep-1?tab={}",
+        "/pipeline-tuner/sweeps/sweep-1?goal={}",
+        "/pipeline-tuner/sweeps/sweep-1/compare?c=plain&c={}",
         "/pipeline-tuner/sweeps/sweep-1/compare?a=plain&b={}",
         "/pipeline-tuner/sweeps/{}/trials.csv",
         "/pipeline-tuner/sweeps/{}/sweep.json",

@@ -17,12 +17,15 @@ from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report.growth import levels_of
+from pipeline_tuner.report.meaning import claims
 from pipeline_tuner.report.story import Story
+from pipeline_tuner.report.tables import Row as TableRow
+from pipeline_tuner.report.tables import rows_of
 from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
-from pipeline_tuner.web.charts import EffectChart, IntervalChart, PointChart, effect_chart, interval_chart, point_chart
+from pipeline_tuner.web.charts import EffectChart, PointChart, effect_chart, point_chart
 from pipeline_tuner.web.rendering import page_reads
 
 MAX_TRIALS = 2000
@@ -31,10 +34,13 @@ MAX_TRIALS = 2000
 
 @dataclass(frozen=True)
 class Insights:
-    """The charts of one sweep; empty parts are not drawn. `answers` are provisional while the sweep runs."""
+    """What a sweep's trials say; empty parts are not shown. `answers` are provisional while the sweep runs."""
 
     answers: tuple[Recommendation, ...] = ()
-    intervals: Mapping[str, IntervalChart] = field(default_factory=dict)
+    rows: Mapping[str, tuple[TableRow, ...]] = field(default_factory=dict)
+    """The configurations by goal, the best first."""
+    claims: str = ""
+    """The study's claims with their verdicts, a Markdown table."""
     trade_off: PointChart | None = None
     effects: EffectChart | None = None
     scaling: tuple[tuple[str, PointChart], ...] = ()
@@ -42,13 +48,31 @@ class Insights:
     """Each check with the trials that passed it and those that had it."""
 
 
+def answers_of(sweep: Row, stored: Sequence[Row], progress: Mapping[str, Any]) -> tuple[Recommendation, ...]:
+    """A sweep's decisions as they were stored, or what its trials say so far."""
+    return _documents(stored) or insights_of(sweep, stored, progress).answers
+
+
 def insights_of(sweep: Row, stored: Sequence[Row], progress: Mapping[str, Any]) -> Insights:
     """The charts of a sweep: from what it recommends, or from its trials as they are now while it runs."""
     if not progress["done"] or progress["done"] > MAX_TRIALS:
         return Insights()
-    documents = tuple(Recommendation.from_dict(row["document"]) for row in stored if row["document"].get("reason"))
+    documents = _documents(stored)
     key = (sweep["sweep_id"], progress["done"], sweep["status"], sweep["ended_at"])
     return _computed(key, _Inputs(sweep, documents))
+
+
+def _documents(stored: Sequence[Row]) -> tuple[Recommendation, ...]:
+    documents = (_document(row["document"]) for row in stored if row["document"].get("reason"))
+    return tuple(document for document in documents if document is not None)
+
+
+def _document(document: Mapping[str, Any]) -> Recommendation | None:
+    try:
+        return Recommendation.from_dict(document)
+    except (KeyError, TypeError, ValueError):
+        # Of an older version of the plugin that nothing reads any more: the stored analysis and the trials still show.
+        return None
 
 
 class _Inputs:
@@ -80,7 +104,8 @@ def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
     story = Story(study, options, results, answers, (), {}, {}, Path())
     return Insights(
         answers,
-        {a.goal: chart for a in answers if (chart := _intervals(a)) is not None},
+        {answer.goal: tuple(rows_of(answer, results)) for answer in answers},
+        claims(story) if study.claims else "",
         _trade_off(study, answers),
         _effects(story),
         tuple(_scaling(story)),
@@ -103,10 +128,6 @@ def _answers(study: Study, options: SweepOptions, results: Sequence[TrialResult]
         return recommend(study, options, results)
     except (PipelineTunerError, ValueError):
         return ()
-
-
-def _intervals(answer: Recommendation) -> IntervalChart | None:
-    return interval_chart((label, entry.ratio, entry.standing) for label, entry in answer.evidence.items())
 
 
 def _trade_off(study: Study, answers: Sequence[Recommendation]) -> PointChart | None:

@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.metric_names import column_title, grouped_metrics, metric_name, metric_words
 from pipeline_tuner.store.page_reads import PageReads
-from pipeline_tuner.wording import number, second_words, without_paths
+from pipeline_tuner.wording import interval_words, number, second_words, without_paths
 
 
 @cache
@@ -59,6 +59,7 @@ def _environment() -> Environment:
         settings=_settings,
         json=_json,
         plain=_plain,
+        interval=interval_words,
     )
     return environment
 

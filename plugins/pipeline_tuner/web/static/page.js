@@ -51,6 +51,58 @@
     setTimeout(refresh, LOOK_AGAIN_MS);
   });
 
+  // Tables: a click on a head sorts, words filter. Both stand in the address, so that a link or a reload keeps them.
+  const remember = (name, value) => {
+    const here = new URL(location.href);
+    if (value) here.searchParams.set(name, value); else here.searchParams.delete(name);
+    history.replaceState(null, "", here);
+  };
+  const valueOf = (cell) => {
+    const text = cell.dataset.value ?? cell.textContent.trim();
+    return text !== "" && !Number.isNaN(Number(text)) ? Number(text) : text;
+  };
+  const compared = (a, b) => typeof a === "number" && typeof b === "number" ? a - b
+    : typeof a === typeof b ? a.localeCompare(b) : typeof a === "number" ? -1 : 1;
+
+  function sort(table, column, descending) {
+    const body = table.tBodies[0];
+    const rows = [...body.rows].map((row) => [valueOf(row.cells[column]), row]);
+    rows.sort(([a], [b]) => a === "" || b === "" ? (a === "") - (b === "") : descending ? compared(b, a) : compared(a, b));
+    body.append(...rows.map(([, row]) => row));
+    [...table.tHead.rows[0].cells].forEach((head) => head.removeAttribute("aria-sort"));
+    table.tHead.rows[0].cells[column].setAttribute("aria-sort", descending ? "descending" : "ascending");
+  }
+
+  function filter(table, words) {
+    const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const row of table.tBodies[0].rows) row.hidden = !wanted.every((word) => row.textContent.toLowerCase().includes(word));
+  }
+
+  function dress(table) {
+    const asked = new URL(location.href).searchParams;
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      if ("plain" in head.dataset) return;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const descending = head.ariaSort ? head.ariaSort === "ascending" : head.classList.contains("number");
+        sort(table, column, descending);
+        remember("by", `${column}${descending ? "d" : ""}`);
+      });
+    });
+    const by = /^(\d+)(d?)$/.exec(asked.get("by") || "");
+    if (by && Number(by[1]) < table.tHead.rows[0].cells.length) sort(table, Number(by[1]), by[2] === "d");
+    const field = document.querySelector(`[data-filters="${table.id}"]`);
+    if (!field) return;
+    field.value = asked.get("filter") || "";
+    filter(table, field.value);
+    field.addEventListener("input", () => { filter(table, field.value); remember("filter", field.value); });
+    field.addEventListener("keydown", (event) => { if (event.key === "Enter") event.preventDefault(); });
+  }
+  addEventListener("DOMContentLoaded", () => document.querySelectorAll("table[data-sortable]").forEach(dress));
+
   // Inside Airflow this page is a sandboxed frame that can't navigate its parent; the parent's own link can.
   addEventListener("click", (event) => {
     const link = event.target.closest("a[data-airflow]");

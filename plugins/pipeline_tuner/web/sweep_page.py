@@ -1,0 +1,264 @@
+"""A sweep's page: the decisions on its first screen, everything else behind tabs that keep their place in the address.
+
+A tab reads what it shows and nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.responses import HTMLResponse
+
+from pipeline_tuner.analysis.comparison import MetricComparison
+from pipeline_tuner.analysis.comparison import compare as compare_metric
+from pipeline_tuner.metric_names import metric_order
+from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.report.decisions import DECISION_HEADER, decision_cells
+from pipeline_tuner.report.tables import Row as TableRow
+from pipeline_tuner.store.page_reads import SORTABLE, Row
+from pipeline_tuner.trial import TrialResult
+from pipeline_tuner.web.charts import IntervalChart, interval_chart
+from pipeline_tuner.web.insights import MAX_TRIALS, Insights, answers_of, insights_of
+from pipeline_tuner.web.production import in_production
+from pipeline_tuner.web.rendering import analysis_html, page_reads, render, root_of
+from pipeline_tuner.web.security import User, form_token, may_trigger
+from pipeline_tuner.web.sweeps import held, page_count, progress_of, readable_sweep
+
+router = APIRouter()
+Page = Annotated[int, Query(ge=1, le=1_000_000)]
+MOST_COMPARED = 6
+METRIC_COLUMNS = 6
+SPREAD_THAT_SHOWS = 0.01
+"""A metric whose medians lie closer together than this fraction tells no configuration from another."""
+
+
+class Tab(StrEnum):
+    """The parts of a sweep's page, in their order."""
+
+    DECISION = "decision"
+    CONFIGURATIONS = "configurations"
+    TRIALS = "trials"
+    PARAMETERS = "parameters"
+    CLAIMS = "claims"
+    ANALYSIS = "analysis"
+    ENVIRONMENT = "environment"
+
+
+TITLES = {
+    Tab.DECISION: "Decision",
+    Tab.CONFIGURATIONS: "Configurations",
+    Tab.TRIALS: "Trials",
+    Tab.PARAMETERS: "Parameters",
+    Tab.CLAIMS: "Document claims",
+    Tab.ANALYSIS: "Analysis",
+    Tab.ENVIRONMENT: "Environment",
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The sweep that is looked at, and what of it."""
+
+    request: Request
+    user: Any
+    row: Row
+    stored: list[Row]
+    progress: dict[str, Any]
+    goal: str
+    sort: str
+    page: int
+
+    @property
+    def sweep_id(self) -> str:
+        """The sweep's name."""
+        return str(self.row["sweep_id"])
+
+    @property
+    def insights(self) -> Insights:
+        """What its trials say."""
+        return insights_of(self.row, self.stored, self.progress)
+
+
+@router.get("/sweeps/{sweep_id}", response_class=HTMLResponse)
+def sweep(
+    request: Request,
+    user: User,
+    sweep_id: str,
+    tab: Tab = Tab.DECISION,
+    goal: str = "",
+    sort: str = "planned",
+    page: Page = 1,
+) -> HTMLResponse:
+    """One sweep, live while it runs and as a report after."""
+    row = readable_sweep(user, sweep_id)
+    opened = Opened(request, user, row, _in_order(row, page_reads().recommendations(sweep_id)), progress_of(row),
+                    goal, sort, page)  # fmt: skip
+    same_run = [s for s in page_reads().sweeps_of_run(row["dag_id"], row["run_id"]) if s["sweep_id"] != sweep_id]
+    return render(
+        request,
+        f"sweep_{tab}.html",
+        sweep=row,
+        tab=tab,
+        tabs={one: title for one, title in TITLES.items() if _is_shown(one, row)},
+        progress=opened.progress,
+        same_run=same_run,
+        **_CONTENTS[tab](opened),
+    )
+
+
+def _in_order(row: Row, stored: Sequence[Row]) -> list[Row]:
+    """The recommendations in the order of the sweep's goals."""
+    goals = list((row["options"] or {}).get("goals", ()))
+    return sorted(stored, key=lambda r: goals.index(r["goal"]) if r["goal"] in goals else len(goals))
+
+
+def _is_shown(tab: Tab, row: Row) -> bool:
+    if tab is Tab.CLAIMS:
+        return bool((row["study_definition"] or {}).get("claims"))
+    return bool(row["analysis"]) if tab is Tab.ANALYSIS else True
+
+
+def _decision(opened: Opened) -> dict[str, Any]:
+    answers = answers_of(opened.row, opened.stored, opened.progress)
+    focus = next((a for a in answers if a.goal == opened.goal), answers[0] if answers else None)
+    stored = {row["goal"]: row for row in held(opened.stored)}
+    study, goals = opened.row["study"], [answer.goal for answer in answers]
+    return {
+        "header": DECISION_HEADER,
+        "decisions": [(answer, decision_cells(answer)) for answer in answers],
+        "stored": stored,
+        "focus": focus,
+        "chart": _intervals(focus) if focus else None,
+        "running": in_production(study, goals),
+        "labels": page_reads().labels(opened.sweep_id),
+        "can_act": bool(opened.stored) and may_trigger(opened.user, opened.row["dag_id"]),
+        "token": form_token(opened.user),
+    }
+
+
+def _intervals(answer: Recommendation) -> IntervalChart | None:
+    return interval_chart((label, known.ratio, known.standing) for label, known in answer.evidence.items())
+
+
+def _configurations(opened: Opened) -> dict[str, Any]:
+    found = opened.insights
+    goal = opened.goal if opened.goal in found.rows else next(iter(found.rows), "")
+    rows = found.rows.get(goal, ())
+    return {
+        "goal": goal,
+        "goals": list(found.rows),
+        "rows": rows,
+        "metrics": telling_metrics(rows),
+        "parameters": _differing_parameters(rows),
+        "trade_off": found.trade_off,
+        "too_many": opened.progress["done"] > MAX_TRIALS,
+    }
+
+
+def telling_metrics(rows: Sequence[TableRow]) -> list[str]:
+    """The metrics that tell configurations from one another, those that matter first."""
+    names = sorted({name for row in rows for result in row.results for name in result.metrics}, key=metric_order)
+    return [name for name in names if _tells([row.median(name) for row in rows])][:METRIC_COLUMNS]
+
+
+def _tells(medians: Sequence[float | None]) -> bool:
+    known = [value for value in medians if value is not None]
+    return len(known) > 1 and max(known) - min(known) > SPREAD_THAT_SHOWS * max(abs(value) for value in known)
+
+
+def _differing_parameters(rows: Sequence[TableRow]) -> list[str]:
+    return [name for name, _ in _differing([row.evidence.configuration for row in rows])]
+
+
+def _trials(opened: Opened) -> dict[str, Any]:
+    trials, count = page_reads().trials(opened.sweep_id, sort=opened.sort, page=opened.page)
+    sort = opened.sort if opened.sort in SORTABLE else "planned"
+    return {"trials": trials, "sort": sort, "orders": list(SORTABLE), "page": opened.page, "pages": page_count(count)}
+
+
+def _parameters(opened: Opened) -> dict[str, Any]:
+    found = opened.insights
+    return {"effects": found.effects, "scaling": found.scaling, "main": found.answers[0].goal if found.answers else ""}
+
+
+def _claims(opened: Opened) -> dict[str, Any]:
+    return {"claims": analysis_html(opened.insights.claims, (), "")}
+
+
+def _analysis(opened: Opened) -> dict[str, Any]:
+    charts = f"{root_of(opened.request)}/sweeps/{opened.sweep_id}/charts"
+    return {"analysis": analysis_html(opened.row["analysis"] or "", page_reads().chart_names(opened.sweep_id), charts)}
+
+
+def _environment(opened: Opened) -> dict[str, Any]:
+    return {"checks": opened.insights.checks}
+
+
+_CONTENTS: dict[Tab, Callable[[Opened], dict[str, Any]]] = {
+    Tab.DECISION: _decision,
+    Tab.CONFIGURATIONS: _configurations,
+    Tab.TRIALS: _trials,
+    Tab.PARAMETERS: _parameters,
+    Tab.CLAIMS: _claims,
+    Tab.ANALYSIS: _analysis,
+    Tab.ENVIRONMENT: _environment,
+}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One configuration beside the first one: its trials' medians, and their ratios to the first's."""
+
+    label: str
+    metrics: dict[str, MetricComparison]
+
+
+@router.get("/sweeps/{sweep_id}/compare", response_class=HTMLResponse)
+def compare(
+    request: Request,
+    user: User,
+    sweep_id: str,
+    c: Annotated[list[str] | None, Query(max_length=MOST_COMPARED)] = None,
+    a: str = "",
+    b: str = "",
+) -> HTMLResponse:
+    """Two or more configurations of a sweep side by side, metric by metric, each against the first."""
+    row = readable_sweep(user, sweep_id)
+    labels = list(dict.fromkeys(c or [a, b]))
+    trials = page_reads().trials_of(sweep_id, labels)
+    configurations = {t["label"]: t["configuration"] for t in trials}
+    if any(label not in configurations for label in labels):
+        raise HTTPException(404, "One of these configurations is not in this sweep")
+    results = page_reads().results_of(trials)
+    base, *others = labels
+    compared = [Compared(label, _comparisons(results[label], results[base])) for label in others]
+    own = _comparisons(results[base], results[base])
+    return render(
+        request,
+        "compare.html",
+        sweep=row,
+        labels=labels,
+        differing=_differing([configurations[label] for label in labels]),
+        metrics=sorted({name for one in compared for name in one.metrics} or own, key=metric_order),
+        own=own,
+        compared=compared,
+    )
+
+
+def _differing(configurations: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
+    """The parameters that are not the same in all, with their values; None where one is not used."""
+    names = dict.fromkeys(name for one in configurations for name in one)
+    found = [(name, [one.get(name) for one in configurations]) for name in names]
+    return [(name, values) for name, values in found if any(a != b for a, b in pairwise(values))]
+
+
+def _comparisons(first: Sequence[TrialResult], second: Sequence[TrialResult]) -> dict[str, MetricComparison]:
+    """Every metric that both have, the first as a ratio to the second."""
+    names = {name for result in (*first, *second) for name in result.metrics}
+    found = {name: compare_metric(first, second, name) for name in names}
+    return {name: comparison for name, comparison in found.items() if comparison is not None}

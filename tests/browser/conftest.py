@@ -1,0 +1,25 @@
+"""A real browser for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline_tuner.local.browser import find_browser
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator:
+    """The machine's Chromium; without one the tests are skipped."""
+    program = find_browser()
+    if program is None:
+        pytest.skip("no chromium: `apt-get install chromium` (make test does it where it may)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()

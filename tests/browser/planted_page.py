@@ -1,0 +1,207 @@
+"""The page alone, on a port of this machine: its app without Airflow's login, on a database with planted sweeps."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+from tests.unit.planted import measured, planted_options, planted_study, planted_sweep
+
+from pipeline_tuner.nights import Alert, Champion, NightValue
+from pipeline_tuner.recommend import recommend
+from pipeline_tuner.report import write_report
+from pipeline_tuner.store import Store
+from pipeline_tuner.sweep import night_options, sweep_options
+from pipeline_tuner.trial import TrialPlan
+
+PREFIX = "/pipeline-tuner"
+STUDY = planted_study(
+    study="orders",
+    claims=({"source": "wiki", "text": "fewer partitions", "better": {"partitions": 8}, "worse": {"partitions": 32}},),
+)
+BASE = STUDY.control_candidate.configuration
+CONFIGURATIONS = {c.label: c.configuration for c in STUDY.preset_candidates} | {
+    f"{method} {partitions} x {batch}": {**BASE, "method": method, "partitions": partitions, "batch": batch}
+    for method in ("copy", "jdbc")
+    for partitions in (4, 8, 16, 32)
+    for batch in (50, 400)
+}
+FINALISTS = ("balanced", "copy 16 x 400", "copy 32 x 400")
+
+
+def true_duration(configuration) -> float:
+    """Seconds that a configuration truly takes: COPY is faster, 16 partitions are best, large batches help a little."""
+    method = {"copy": 0.55, "jdbc": 1.0}[configuration["method"]]
+    spread = 1 + 0.18 * abs(math.log2(configuration["partitions"] / 16))
+    return 10 * method * spread * (1.1 - 0.02 * math.log(configuration["batch"]))
+
+
+def planted_results(sweep_id="sweep-1", *, blocks=4, confirmed=FINALISTS):
+    durations = {label: true_duration(configuration) for label, configuration in CONFIGURATIONS.items()}
+    return planted_sweep(
+        durations, CONFIGURATIONS, control="balanced", blocks=blocks, confirmed=confirmed, sweep_id=sweep_id
+    )
+
+
+def plant_sweep(store: Store, folder: Path, study=STUDY, sweep_id="sweep-1", dag_id=None, run_id="manual__1") -> None:
+    """A finished sweep with its decisions, its analysis and its charts."""
+    options = sweep_options(study, sweep_id)
+    results = planted_results(sweep_id)
+    _start(store, study, options, results, dag_id, run_id)
+    for result in results:
+        store.record_result(result)
+    answers = recommend(study, options, results)
+    store.record_recommendations(sweep_id, study.study, answers, valid_days=30)
+    store.end_sweep(sweep_id, "recommended", answers[0].reason)
+    path = write_report(folder / sweep_id, study, options, results, answers)
+    store.record_analysis(sweep_id, path.read_text(encoding="utf-8"), str(path))
+    store.record_charts(sweep_id, {file.stem: file.read_text(encoding="utf-8") for file in path.parent.glob("*.svg")})
+
+
+def _start(store, study, options, results, dag_id=None, run_id="manual__1"):
+    store.start_sweep(study, options, dag_id=dag_id or f"tune_{study.study}", run_id=run_id, triggered_by="ada")
+    store.record_environment(options.sweep_id, {"cpu": "planted cpu", "cores": 2, "spark": "4.1.3"}, "e")
+    store.record_workload(options.sweep_id, {"rows": 100_000, "fingerprint": "abc"}, "w")
+    for phase, number in sorted({(result.plan.phase, result.plan.round) for result in results}):
+        plans = [r.plan for r in results if (r.plan.phase, r.plan.round) == (phase, number)]
+        store.plan_trials(options.sweep_id, study.study, plans, phase=phase, round=number)
+
+
+def plant_running(store: Store, sweep_id="sweep-2", done=30):
+    """A sweep of which some trials are measured; returns the results that are still to come."""
+    results = planted_results(sweep_id, confirmed=())
+    _start(store, STUDY, planted_options(STUDY).model_copy(update={"sweep_id": sweep_id}), results, run_id="manual__2")
+    for result in results[:done]:
+        store.record_result(result)
+    return results[done:]
+
+
+def plant_nights(store: Store, study=STUDY, count=40) -> None:
+    """Nights with a slower machine from the 25th on, one of them missed."""
+    rng = np.random.default_rng(1)
+    champion = Champion(label="copy 16 x 400", configuration=CONFIGURATIONS["copy 16 x 400"], source="recommended")
+    first = datetime.now(UTC).replace(hour=1, minute=0, second=0, microsecond=0) - timedelta(days=count)
+    for night in range(count):
+        due = first + timedelta(days=night)
+        name = f"{study.study}-night-{night}"
+        store.start_sweep(
+            study, night_options(study, name, {"throughput": champion}), dag_id=f"tune_{study.study}", run_id=name
+        )
+        missed = [due - timedelta(hours=12)] if night == 12 else ()
+        store.start_night(name, study.study, due, missed=missed)
+        record = store.sweep(name)
+        level = 0.85 if night >= 25 else 1.0
+        if night == 27:
+            store.record_alerts(record, [Alert("machine", "The machine is 15% slower.", "throughput")])
+        figures = [
+            NightValue("throughput", label, label, role, base * level * float(np.exp(0.02 * rng.standard_normal())), 3)
+            for role, label, base in (("champion", "copy 16 x 400", 18_000), ("control", "balanced", 9_500))
+        ]
+        store.end_night(record, "alert" if night == 27 else "quiet", "Nothing new.", figures)
+        store.end_sweep(name, "undecided")
+        with store.transaction() as connection:
+            connection.exec_driver_sql(
+                "UPDATE pipeline_tuner.sweep SET started_at = %(at)s, ended_at = %(at)s WHERE sweep_id = %(id)s",
+                {"at": due, "id": name},
+            )
+
+
+def plant_evidence(store: Store, sweep_id="sweep-1") -> str:
+    """A trial with partitions, stages and a throughput curve; its id."""
+    plan = TrialPlan("evidence", sweep_id, "search", 9, 9, 0, "copy 16 x 400", CONFIGURATIONS["copy 16 x 400"])
+    store.plan_trials(sweep_id, STUDY.study, [plan], phase="search", round=9)
+    rng = np.random.default_rng(2)
+    partitions = [
+        {
+            "number": n,
+            "state": "PASS",
+            "start_s": n // 4 * 1.2,
+            "duration_s": float(1 + 0.2 * rng.random() + (n == 9)),
+            "read": 6250,
+        }
+        for n in range(16)
+    ]
+    stage = {
+        "id": 3,
+        "name": "collect at /home/someone/jobs/mover.py:12",
+        "tasks": 16,
+        "duration_s": 5.1,
+        "max_task_s": 2.2,
+    }
+    times = [0.5 * n for n in range(14)]
+    details = {
+        "partitions": partitions, "stages": [stage],
+        "throughput": {"time_s": times, "rows": [100_000 * min(1.0, t / 6.5) for t in times]},
+    }  # fmt: skip
+    metrics = {
+        "duration_s": 5.6, "rows_per_s": 17_900, "latency_p95_s": 1.9, "memory_peak_bytes": 4e8, "core_seconds": 9.1,
+        "gc_s": 0.2, "shuffle_write_bytes": 1.2e7, "errors": 0, "partitions": 16, "startup_fraction": 0.2, "rows": 1e5,
+    }  # fmt: skip
+    store.record_result(measured(plan, metrics, details=details))
+    return plan.trial_id
+
+
+class EverybodyMay:
+    """In place of Airflow's auth manager: everybody may read and act. What it refuses is tested with the real one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get_authorized_dag_ids(self, **_):
+        with self._store.transaction() as connection:
+            return set(connection.exec_driver_sql("SELECT DISTINCT dag_id FROM pipeline_tuner.sweep").scalars())
+
+    def is_authorized_dag(self, **_):
+        return True
+
+
+class Somebody:
+    """The user of the page."""
+
+    def get_id(self):
+        return "somebody"
+
+    def get_name(self):
+        return "somebody"
+
+
+@contextmanager
+def page_app(store: Store) -> Iterator:
+    """The page's app, mounted where Airflow mounts it."""
+    from fastapi import FastAPI
+
+    from pipeline_tuner.web import rendering, security
+    from pipeline_tuner.web.app import create_app
+
+    rendering.page_reads.cache_clear()
+    app, outer = create_app(), FastAPI()
+    # Routes that are included carry the app's own dependency: it is overridden where Airflow's login would answer.
+    app.dependency_overrides = dict.fromkeys([security.get_user, security.page_access.dependency], Somebody)
+    outer.mount(PREFIX, app)
+    with patch.object(security, "get_auth_manager", lambda: EverybodyMay(store)):
+        yield outer
+    rendering.page_reads.cache_clear()
+
+
+@contextmanager
+def served_page(store: Store) -> Iterator[str]:
+    """The address of the page, served by this process."""
+    import uvicorn
+
+    with page_app(store) as app:
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}{PREFIX}"
+        server.should_exit = True
+        thread.join(timeout=20)

@@ -1,0 +1,140 @@
+"""The page at a desk and on a phone: what the first screen answers, and what live updates leave alone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.browser.planted_page import plant_evidence, plant_nights, plant_running, plant_sweep, served_page
+
+from pipeline_tuner.store import Store, migrate
+
+DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+PATIENCE_MS = 20_000
+
+
+@pytest.fixture(scope="module")
+def store(postgres, airflow_env, tmp_path_factory):
+    """A results database with a finished sweep, forty nights and a running sweep."""
+    uri = postgres.create_database("one_screen")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", uri)
+        patch.setenv("AIRFLOW__API__SECRET_KEY", "of-the-tests-only")
+        migrate(uri)
+        with Store(uri) as store:
+            plant_nights(store)
+            plant_sweep(store, tmp_path_factory.mktemp("reports"))
+            plant_evidence(store)
+            yield store
+    postgres.drop_database("one_screen")
+
+
+@pytest.fixture(scope="module")
+def address(store):
+    with served_page(store) as found:
+        yield found
+
+
+@pytest.fixture
+def open_page(chromium):
+    """A function that opens an address at a size and fails on what the browser complains of."""
+    contexts, complaints = [], []
+
+    def opened(address, size=DESK, theme="light"):
+        context = chromium.new_context(viewport=size)
+        context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+def is_seen(locator, size):
+    """Whether all of it stands on the first screen."""
+    box = locator.bounding_box()
+    return box["y"] >= 0 and box["y"] + box["height"] <= size["height"] and box["x"] + box["width"] <= size["width"]
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_first_screen_of_a_sweep_says_what_to_run(open_page, address, size):
+    page = open_page(f"{address}/sweeps/sweep-1", size)
+    row = page.locator("#decision-table tbody tr").first
+    assert "use copy 16 x 400" in row.inner_text()
+    assert is_seen(row, size)
+    if size is DESK:
+        assert is_seen(page.get_by_role("button", name="Promote"), size)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+@pytest.mark.parametrize("tab", ["", "?tab=configurations", "?tab=trials", "?tab=parameters", "?tab=environment"])
+def test_a_sweep_ends_before_three_screens(open_page, address, tab):
+    page = open_page(f"{address}/sweeps/sweep-1{tab}")
+    page.wait_for_load_state("networkidle")
+    assert page.evaluate("document.documentElement.scrollHeight") <= 3000
+
+
+def test_a_table_is_sorted_and_filtered_and_its_address_keeps_both(open_page, address):
+    page = open_page(f"{address}/sweeps/sweep-1?tab=configurations")
+    names = page.locator("#configuration-table tbody tr:visible td.name")
+    page.get_by_role("button", name="duration").click()
+    assert names.first.inner_text() == "jdbc 4 x 50"
+    page.get_by_role("searchbox").fill("copy 32")
+    assert names.count() == 2
+    page.reload()
+    assert (names.count(), names.first.inner_text()) == (2, "copy 32 x 50")
+    assert page.locator("th[aria-sort=descending]").inner_text().startswith("duration")
+
+
+def test_three_configurations_stand_side_by_side(open_page, address):
+    page = open_page(f"{address}/sweeps/sweep-1?tab=configurations")
+    page.get_by_role("checkbox", name="Compare balanced", exact=True).check()
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("heading", name="Where they differ").wait_for()
+    heads = page.locator("table").first.locator("th").all_inner_texts()
+    assert heads == ["Parameter", "copy 16 x 400", "copy 16 x 50", "balanced"]
+
+
+def test_live_updates_swap_what_changed_and_never_a_form(open_page, address, store):
+    left = plant_running(store, "live", done=30)
+    page = open_page(f"{address}/sweeps/live?tab=configurations")
+    chosen = page.get_by_role("checkbox", name="Compare wide", exact=True)
+    chosen.check()
+    page.get_by_role("searchbox").fill("wide")
+    assert "30 of 76" in page.locator("#head").inner_text()
+    store.record_result(left[0])
+    page.get_by_text("31 of 76").wait_for()
+    assert chosen.is_checked()
+    assert page.get_by_role("searchbox").input_value() == "wide"
+    for result in left[1:]:
+        store.record_result(result)
+    store.end_sweep("live", "undecided")
+    page.locator("#head .badge", has_text="undecided").wait_for()
+    assert chosen.is_checked()
+    assert page.locator("[data-live]").count() == 0
+
+
+def test_a_part_that_did_not_change_is_left_as_it_is(open_page, address, store):
+    left = plant_running(store, "still", done=30)
+    page = open_page(f"{address}/sweeps/still?tab=environment")
+    page.evaluate("document.querySelector('h2').dataset.mine = 'yes'")
+    store.record_result(left[0])
+    page.get_by_text("31 of 76").wait_for()
+    assert page.locator("h2[data-mine=yes]").count() == 1
+    store.end_sweep("still", "failed", "stopped by the test")
+
+
+def test_a_trial_reads_well_and_names_no_place_of_the_machine(open_page, address):
+    page = open_page(f"{address}/trials/evidence")
+    groups = page.locator("#figures h3").all_inner_texts()
+    assert groups == ["Speed", "Memory and processor", "What was moved", "Faults", "Spark"]
+    assert page.locator("#figures tr").first.inner_text().split("\t") == ["duration", "5.6 s"]
+    assert "collect at mover.py:12" in page.locator("main").inner_text()
+    assert not re.search(r"/(home|work|tmp|opt|usr|var)/", page.content())
