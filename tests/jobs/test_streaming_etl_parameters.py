@@ -335,7 +335,7 @@ WITH_TABLES: dict[str, Callable[[Watched], bool]] = {
         w.pooled(worker_num=4, pool_size=1, batch_size=10) == 1 < w.pooled(worker_num=4, batch_size=10)
     ),
     "transform_concurrency": lambda w: (
-        (w.transcoding_threads(transform_concurrency=1), w.transcoding_threads(transform_concurrency=3)) == (0, 3)
+        w.transcoding_threads(transform_concurrency=1) == 0 < w.transcoding_threads(transform_concurrency=3) <= 3
     ),
     "async_commit": lambda w: (w.commit(async_commit=True), w.commit(async_commit=False)) == ("off", "on"),
     "foreign_keys": lambda w: w.checks_at_once(foreign_keys="during") and not w.checks_at_once(foreign_keys="after"),
