@@ -353,3 +353,73 @@ def test_a_batch_that_is_missing_between_others_comes_again_with_all_after_it(ta
     report, totals = load(BsonFile(file), target, Settings(batch_size=7, worker_num=2))
     assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, documents)
     assert (report.records, totals.documents, totals.loaded) == (60, 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("DROP TABLE posts", "the table public.posts was dropped"),
+        ("DROP TABLE users CASCADE", "the table public.users was dropped"),
+        ("DROP TABLE messages CASCADE", "the table public.messages was dropped"),
+        ("ALTER TABLE posts RENAME TO old; CREATE TABLE posts (LIKE old INCLUDING ALL)",
+         "the table public.posts was replaced or restored"),
+        ("TRUNCATE users CASCADE", "the table public.users was emptied"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("is_done", [True, False])
+def test_positions_do_not_speak_of_another_table(
+    target: Target, tmp_path: Path, statement: str, said: str, is_done: bool
+) -> None:
+    """A table dropped, restored or emptied was once left without the rows that the books called loaded."""
+    documents = some_users(60)
+    file = write_bson(tmp_path / "users.bson", raws_of(documents))
+    load(BsonFile(file), target, Settings(batch_size=10, worker_num=1), job="it's nightly")
+    if not is_done:
+        query(target.uri, "UPDATE etl_range SET is_done = false; DELETE FROM etl_batch WHERE sequence > 3")
+    query(target.uri, statement)
+    tables = query(target.uri, "SELECT count(*) FROM pg_class WHERE relkind = 'r'")
+    with pytest.raises(BadConfigurationError, match=said) as refused:
+        load(BsonFile(file), target, Settings(batch_size=10), job="it's nightly")
+    assert query(target.uri, "SELECT count(*) FROM pg_class WHERE relkind = 'r'") == tables, "nothing was made"
+    remedy = str(refused.value).partition("run ")[2]
+    query(target.uri, remedy)
+    report, totals = load(BsonFile(file), target, Settings(batch_size=25, worker_num=1), job="it's nightly")
+    assert (report.records, totals.documents, totals.loaded) == (60, 60, 60)
+    assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, documents)
+
+
+def test_a_table_replaced_under_a_load_does_not_end_as_done(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_bson(tmp_path / "users.bson", raws_of(some_users(60)))
+    commit = target_module.TableWorker._commit
+
+    def replaced(self: Any, batch: Any, *args: Any, **kwargs: Any) -> int:
+        rows = commit(self, batch, *args, **kwargs)
+        if batch.sequence == 2:
+            query(target.uri, "ALTER TABLE posts RENAME TO old; CREATE TABLE posts (LIKE old INCLUDING ALL)")
+        return rows
+
+    monkeypatch.setattr(target_module.TableWorker, "_commit", replaced)
+    with pytest.raises(BadConfigurationError, match=r"public.posts was replaced"):
+        load(BsonFile(file), target, Settings(batch_size=10, worker_num=1))
+    assert query(target.uri, "SELECT bool_or(is_done) FROM etl_range") == [(False,)]
+
+
+def test_a_mapping_that_changed_under_a_load_is_refused(target: Target, tmp_path: Path) -> None:
+    file = write_bson(tmp_path / "users.bson", raws_of(some_users(20)))
+    fewer = replace(MAPPING, tables=MAPPING.tables[:-1])
+    load(BsonFile(file), replace(target, mapping=fewer), Settings())
+    with pytest.raises(BadConfigurationError, match="the mapping is another one than when this load began"):
+        load(BsonFile(file), target, Settings())
+    load(BsonFile(file), target, Settings(), job="another")
+
+
+def test_books_without_an_identity_adopt_the_tables_that_are_there(target: Target, tmp_path: Path) -> None:
+    file = write_bson(tmp_path / "users.bson", raws_of(some_users(20)))
+    load(BsonFile(file), target, Settings())
+    query(target.uri, "ALTER TABLE etl_range DROP COLUMN target_oids, DROP COLUMN mapping")
+    assert load(BsonFile(file), target, Settings())[0].records == 0
+    query(target.uri, "DROP TABLE posts")
+    with pytest.raises(BadConfigurationError, match=r"public.posts was dropped"):
+        load(BsonFile(file), target, Settings())

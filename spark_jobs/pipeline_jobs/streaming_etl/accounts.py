@@ -10,7 +10,20 @@ import psycopg2
 from psycopg2 import sql
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.streaming_etl.tables import BATCHES, DEAD_LETTERS, HOOKS, RANGES, TargetError
+from pipeline_jobs.streaming_etl.mapping import Mapping
+from pipeline_jobs.streaming_etl.tables import (
+    BATCHES,
+    DEAD_LETTERS,
+    HOOKS,
+    RANGES,
+    VERSIONS,
+    TargetChangedError,
+    TargetError,
+    table_oids,
+)
+
+CHANGES = "/changes"
+"""What the name of a load's change stream ends with."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +54,62 @@ class Accounts:
     def __init__(self, connection: Any, schema: str, job: str) -> None:
         self._connection, self._schema, self._job = connection, schema, job
 
-    def begin(self, source: str, planned: Sequence[Range]) -> tuple[Range, ...]:
+    def check_target(self, mapping: Mapping) -> None:
+        """Raises TargetChangedError where the job's positions speak of other tables than those that are there now.
+
+        Tables that were dropped, restored or emptied would stay without what the books call loaded; so would the
+        columns and tables that a mapping has got since.
+        """
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(
+                self._sql("SELECT target_oids, mapping FROM {} WHERE job = %s ORDER BY number LIMIT 1", RANGES),
+                (self._job,),
+            )
+            for oids, fingerprint in cursor.fetchall():
+                self._compare(mapping, oids, table_oids(cursor, mapping, self._schema), fingerprint)
+                self._check_not_emptied(cursor, mapping.root.name)
+
+    def _compare(
+        self, mapping: Mapping, before: Sequence[int] | None, now: Sequence[int | None], fingerprint: str | None
+    ) -> None:
+        if fingerprint not in (None, mapping.fingerprint):
+            raise self._changed("the mapping is another one than when this load began")
+        for table, old, new in zip(mapping.tables, before or (), now, strict=False):
+            if old == new:
+                continue
+            named = f"the table {self._schema}.{table.name}"
+            if new is not None:
+                raise self._changed(f"{named} was replaced or restored after this load began")
+            there = {name for name, oid in zip(mapping.by_name, now, strict=True) if oid is not None}
+            orphans = [t.name for t in mapping.tables if table in mapping.ancestors(t) and t.name in there]
+            raise self._changed(f"{named} was dropped after this load began", orphans)
+
+    def _check_not_emptied(self, cursor: Any, root: str) -> None:
+        if self._job.endswith(CHANGES):
+            return
+        cursor.execute(
+            sql.SQL("SELECT EXISTS (SELECT FROM {} WHERE job = %s AND loaded > 0), EXISTS (SELECT FROM {})").format(
+                sql.Identifier(self._schema, BATCHES), sql.Identifier(self._schema, root)
+            ),
+            (self._job,),
+        )
+        if cursor.fetchone() == (True, False):
+            raise self._changed(f"the table {self._schema}.{root} was emptied after this load began")
+
+    def _changed(self, what: str, orphans: Sequence[str] = ()) -> TargetChangedError:
+        name = self._job.removesuffix(CHANGES)
+        reset = sql.SQL("DELETE FROM {} WHERE job IN ({}, {})").format(
+            sql.Identifier(self._schema, RANGES), sql.Literal(name), sql.Literal(name + CHANGES)
+        )
+        if orphans:
+            tables = sql.SQL(", ").join(sql.Identifier(self._schema, orphan) for orphan in orphans)
+            reset += sql.SQL("; TRUNCATE {}").format(tables)
+        return TargetChangedError(f"{what}: to load everything again, run {reset.as_string(self._connection)}")
+
+    def begin(self, source: str, planned: Sequence[Range], mapping: Mapping) -> tuple[Range, ...]:
         """The ranges to load: those of an earlier run of the job, or the planned ones, now on record.
 
+        Where none are on record, whatever else was of this job is forgotten: deleting a job's ranges resets it.
         Raises BadConfigurationError where the job's name stands for another source.
         """
         with self._connection, self._connection.cursor() as cursor:
@@ -57,14 +123,33 @@ class Accounts:
                 raise BadConfigurationError(
                     f"the job {self._job!r} loaded {found[0][4]} before, this is {source}: give this load another name"
                 )
+            oids = table_oids(cursor, mapping, self._schema)
             if found:
+                self._adopt(cursor, oids, mapping.fingerprint)
                 return tuple(Range(*row[:4]) for row in found)
+            for table in (BATCHES, DEAD_LETTERS, VERSIONS, HOOKS):
+                cursor.execute(self._sql("DELETE FROM {} WHERE job = %s", table), (self._job,))
             for part in planned:
                 cursor.execute(
-                    self._sql("INSERT INTO {} (job, number, source, first, last) VALUES (%s, %s, %s, %s, %s)", RANGES),
-                    (self._job, part.number, source, part.first, part.last),
+                    self._sql(
+                        "INSERT INTO {} (job, number, source, first, last, target_oids, mapping) "
+                        "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                        RANGES,
+                    ),
+                    (self._job, part.number, source, part.first, part.last, oids, mapping.fingerprint),
                 )
         return tuple(planned)
+
+    def _adopt(self, cursor: Any, oids: Sequence[int | None], fingerprint: str) -> None:
+        """Books of a version that kept no identity of the target get that of today's."""
+        cursor.execute(
+            self._sql(
+                "UPDATE {} SET target_oids = coalesce(target_oids, %s), mapping = coalesce(mapping, %s) "
+                "WHERE job = %s AND (target_oids IS NULL OR mapping IS NULL)",
+                RANGES,
+            ),
+            (list(oids), fingerprint, self._job),
+        )
 
     def resume(self, number: int) -> tuple[int, str | None]:
         """The next batch's number in a range and the position that it starts from (None: the range's start).

@@ -18,7 +18,7 @@ from pipeline_jobs.streaming_etl.mapping import Mapping
 from pipeline_jobs.streaming_etl.pool import Pool, connect
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import Settings
-from pipeline_jobs.streaming_etl.tables import add_foreign_keys, create_tables
+from pipeline_jobs.streaming_etl.tables import add_foreign_keys, create_accounts, create_tables
 from pipeline_jobs.streaming_etl.target import TableWorker, is_transient
 
 
@@ -132,9 +132,11 @@ def begin(
 
     def plan() -> tuple[Range, ...]:
         with closing(target.connect()) as connection:
-            create_tables(connection, target.mapping, target.schema, foreign_keys=target.foreign_keys == "during")
+            create_accounts(connection, target.schema)
             accounts = Accounts(connection, target.schema, job)
-            parts = accounts.begin(origin.name, origin.ranges(settings.manager_worker_num))
+            accounts.check_target(target.mapping)
+            create_tables(connection, target.mapping, target.schema, foreign_keys=target.foreign_keys == "during")
+            parts = accounts.begin(origin.name, origin.ranges(settings.manager_worker_num), target.mapping)
             if not origin.is_endless:
                 accounts.run_once("before", target.hooks.before)
             return parts
@@ -151,6 +153,7 @@ def finish(target: Target, ended: Sequence[Range], *, job: str, cancel: threadin
     def end() -> Totals:
         with closing(target.connect()) as connection:
             accounts = Accounts(connection, target.schema, job)
+            accounts.check_target(target.mapping)
             if ended and target.foreign_keys == "after":
                 add_foreign_keys(connection, target.mapping, target.schema)
             for part in ended:

@@ -8,6 +8,8 @@ Fields that no column names are left out.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
@@ -76,6 +78,15 @@ class Mapping:
     def key(self) -> Column:
         """The column that every table's key begins with."""
         return self.root.columns[0]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells this mapping from another one, of other tables, columns, types or paths."""
+        said = [
+            [table.name, table.path, table.parent, table.ordinal, [[c.name, c.path, c.sql] for c in table.columns]]
+            for table in self.tables
+        ]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
     @cached_property
     def by_name(self) -> dict[str, Table]:

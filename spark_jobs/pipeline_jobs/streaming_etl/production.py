@@ -8,7 +8,7 @@ from contextlib import closing
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
 from pipeline_jobs.resources import ResourceMonitor
-from pipeline_jobs.streaming_etl.accounts import Accounts, Totals
+from pipeline_jobs.streaming_etl.accounts import CHANGES, Accounts, Totals
 from pipeline_jobs.streaming_etl.changes import ChangeStream
 from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.figures import run_metrics
@@ -37,13 +37,13 @@ def run_production(
     writer.workload = dict(described(options, mapping, origin, made))
     changes = _changes(config, options, cancel) if options.follow_s >= 0 else None
     if changes is not None:
-        begin(changes, target, settings, job=f"{options.run_id}/changes", cancel=cancel)
+        begin(changes, target, settings, job=options.run_id + CHANGES, cancel=cancel)
     for sample in writer.samples():
         start = time.monotonic()
         with ResourceMonitor() as resources:
             report, totals = _load(origin, target, settings, options, cancel)
             if changes is not None and not cancel.is_set():
-                followed, _ = load(changes, target, settings, job=f"{options.run_id}/changes", cancel=cancel)
+                followed, _ = load(changes, target, settings, job=options.run_id + CHANGES, cancel=cancel)
                 report.add(followed)
         sample.duration_s = max(time.monotonic() - start, 1e-6)
         sample.metrics |= run_metrics(report, sample.duration_s, settings.manager_worker_num)

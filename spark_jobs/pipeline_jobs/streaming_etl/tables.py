@@ -15,7 +15,9 @@ HOOKS = "etl_hook"
 ACCOUNTS = f"""
 CREATE TABLE IF NOT EXISTS {{schema}}.{RANGES} (
     job text, number integer, source text NOT NULL, first text, last text, is_done boolean NOT NULL DEFAULT false,
+    target_oids bigint[], mapping text,
     PRIMARY KEY (job, number));
+ALTER TABLE {{schema}}.{RANGES} ADD COLUMN IF NOT EXISTS target_oids bigint[], ADD COLUMN IF NOT EXISTS mapping text;
 CREATE TABLE IF NOT EXISTS {{schema}}.{BATCHES} (
     job text, number integer, sequence bigint, position text NOT NULL, documents bigint NOT NULL,
     loaded bigint NOT NULL, rejected bigint NOT NULL, replaced bigint NOT NULL, rows bigint NOT NULL,
@@ -40,14 +42,31 @@ def create_tables(connection: Any, mapping: Mapping, schema: str, *, foreign_key
 
     Raises BadConfigurationError where an existing table does not take the mapping's columns.
     """
+    create_accounts(connection, schema)
     with connection, connection.cursor() as cursor:
-        cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
-        cursor.execute(sql.SQL(ACCOUNTS).format(schema=sql.Identifier(schema)))
         for table in mapping.tables:
             cursor.execute(_create(mapping, table, schema))
             _check(cursor, mapping, table, schema)
     if foreign_keys:
         add_foreign_keys(connection, mapping, schema)
+
+
+def create_accounts(connection: Any, schema: str) -> None:
+    """Make what is missing of the schema and the accounts."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        cursor.execute(sql.SQL(ACCOUNTS).format(schema=sql.Identifier(schema)))
+
+
+def table_oids(cursor: Any, mapping: Mapping, schema: str) -> list[int | None]:
+    """What tells the mapping's tables from others of the same names; None for one that is not there."""
+    names = [table.name for table in mapping.tables]
+    cursor.execute(
+        "SELECT to_regclass(format('%%I.%%I', %s::text, name))::oid::bigint "
+        "FROM unnest(%s::text[]) WITH ORDINALITY AS listed (name, place) ORDER BY place",
+        (schema, names),
+    )
+    return [oid for (oid,) in cursor.fetchall()]
 
 
 def add_foreign_keys(connection: Any, mapping: Mapping, schema: str) -> None:
@@ -135,3 +154,7 @@ def _names(names: Sequence[str]) -> sql.Composed:
 
 class TargetError(JobError):
     """The target refuses for a reason that no retry and no dead letter cures."""
+
+
+class TargetChangedError(BadConfigurationError):
+    """The target's tables are not those that a load's positions speak of."""
