@@ -32,19 +32,19 @@ def nothing_to_recommend(evidence: Evidence) -> str:
 
 
 def _sure(answer: Answer) -> str:
-    return f"{percent(answer.confidence)} sure"
+    return f"{percent(answer.decision.sureness)} sure"
 
 
 def _best(answer: Answer) -> str:
     rivals = len(answer.selection.standings) - 1
     if not rivals:
-        return f"{answer.pick} is the only configuration left in the running. {_over_reference(answer)}."
+        return f"{answer.label} is the only configuration left in the running. {_over_reference(answer)}."
     others = "the other one" if rivals == 1 else f"all {rivals} others"
-    return f"{answer.pick} is better than {others} in the running ({_sure(answer)}). {_over_reference(answer)}."
+    return f"{answer.label} is better than {others} in the running ({_sure(answer)}). {_over_reference(answer)}."
 
 
 def _tied(answer: Answer) -> str:
-    same = answer.evidence.names_of(answer.pick or "")
+    same = answer.evidence.names_of(answer.label or "")
     if len(answer.selection.ties) == 1:
         words = f"{listed(same)} are the same configuration, and it is the best ({_sure(answer)})"
         return f"{words}. {_over_reference(answer)}."
@@ -54,7 +54,7 @@ def _tied(answer: Answer) -> str:
     if len(answer.selection.interchangeable) == 1:
         how = "the estimate, as the only one that is sure enough"
     zone = percent(answer.evidence.options.budget.indifference)
-    picked = f"{answer.pick} is picked by {how} (at most {zone} from the best, {_sure(answer)})"
+    picked = f"{answer.label} is picked by {how} (at most {zone} from the best, {_sure(answer)})"
     return f"{words}. {picked}. {_over_reference(answer)}."
 
 
@@ -64,31 +64,33 @@ def _better(answer: Answer) -> str:
 
 def _over_reference(answer: Answer) -> str:
     """Why the change is one: what fresh blocks say of the pick and the reference."""
-    if answer.is_reference_excluded:
-        return f"{answer.reference}, which runs now, can't serve this goal; {answer.pick} does, in fresh blocks"
-    words = f"{answer.pick} is confirmed better than {_reference(answer)}"
-    gain = answer.reference_gain
+    if answer.decision.is_reference_excluded:
+        return f"{answer.reference}, which runs now, can't serve this goal; {answer.label} does, in fresh blocks"
+    words = f"{answer.label} is confirmed better than {_reference(answer)}"
+    gain = answer.decision.reference_gain
     return f"{words}: {gain_words(gain)}" if gain and answer.reference != answer.evidence.control else words
 
 
 def _keep(answer: Answer) -> str:
-    bound = f"at most {percent(answer.regret_bound)} to gain" if answer.regret_bound is not None else "gain unknown"
+    regret = answer.decision.regret_bound
+    bound = f"at most {percent(regret)} to gain" if regret is not None else "gain unknown"
     words = f"keep it ({bound}, {_sure(answer)}){_more(answer)}"
     return f"Nothing is shown to be better than {_reference(answer)}: {words}."
 
 
 def _undecided(answer: Answer) -> str:
+    decision, pick = answer.decision, answer.label
     if answer.is_alone:
         return "Undecided: only one configuration was planned, there is nothing to compare it with."
-    if answer.contradicts and answer.gain is not None:
-        return f"Undecided: {answer.pick} led the search, but the confirmation found {gain_words(answer.gain)}."
-    standing = answer.selection.standing(answer.evidence.namesakes[answer.pick or ""])
+    if decision.contradicts and decision.gain is not None:
+        return f"Undecided: {pick} led the search, but the confirmation found {gain_words(decision.gain)}."
+    standing = answer.selection.standing(answer.evidence.namesakes[pick or ""])
     if standing.n < MIN_BLOCKS:
-        return f"Undecided: {answer.pick} has {counted(standing.n, 'block')}, at least {MIN_BLOCKS} are needed."
+        return f"Undecided: {pick} has {counted(standing.n, 'block')}, at least {MIN_BLOCKS} are needed."
     if answer.reference is None:
-        return f"Undecided: {answer.pick} leads, but what production runs now was not measured{_more(answer)}."
+        return f"Undecided: {pick} leads, but what production runs now was not measured{_more(answer)}."
     blocks = f"in {MIN_BLOCKS} fresh blocks"
-    return f"Undecided: {answer.pick} leads, but was not confirmed against {_reference(answer)} {blocks}."
+    return f"Undecided: {pick} leads, but was not confirmed against {_reference(answer)} {blocks}."
 
 
 def _reference(answer: Answer) -> str:
@@ -98,9 +100,9 @@ def _reference(answer: Answer) -> str:
 
 
 def _short_of_best(answer: Answer) -> str:
-    if answer.regret_bound is None:
+    if answer.decision.regret_bound is None:
         return "how far it is from the best is not known"
-    return f"at most {percent(answer.regret_bound)} short of the best of the finalists"
+    return f"at most {percent(answer.decision.regret_bound)} short of the best of the finalists"
 
 
 def _more(answer: Answer) -> str:
@@ -113,9 +115,9 @@ def _gain(answer: Answer) -> str:
         return "It is the control: nothing needs to change."
     if answer.evidence.is_control_of_another_kind:
         return f"The control {answer.evidence.control} is no candidate for this goal: no gain over it is stated."
-    if answer.gain is None:
+    if answer.decision.gain is None:
         return "It was not confirmed in fresh blocks, so no gain is stated."
-    return f"Confirmed at {gain_words(answer.gain)} in {counted(answer.gain.n, 'fresh block')}."
+    return f"Confirmed at {gain_words(answer.decision.gain)} in {counted(answer.decision.gain.n, 'fresh block')}."
 
 
 def _explored(answer: Answer) -> str:

@@ -1,0 +1,200 @@
+"""What to run, from the observations of a search and of the fresh blocks after it. No I/O.
+
+The search decides *which* configuration (`selection.py`); the fresh blocks alone say *how good* it is, because the data
+that chose a configuration flatter it. A decision changes what runs only where they confirm it. benchmarks/decisions.py
+measures how often that is wrong, on made-up sweeps whose truth is known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from pipeline_tuner.analysis.block_fit import Observation
+from pipeline_tuner.analysis.selection import DEFAULT_CAP, Selection, confirmed_gain, regret_bound, select
+from pipeline_tuner.recommendation import MIN_BLOCKS, DecisionStatus, Interval
+
+MIN_EXACT_BLOCKS = 2
+"""Enough blocks of a metric that never varies."""
+
+
+def _first(labels: Sequence[str]) -> str:
+    return labels[0]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One goal's decision. A configuration has one label here, whatever its names are."""
+
+    search: Sequence[Observation]
+    confirmation: Sequence[Observation]
+    """Of the fresh blocks: numbered by themselves."""
+    finalists: Sequence[str]
+    """What may be picked."""
+    control: str | None
+    reference: str | None
+    """What runs now; None where it was not measured."""
+    is_control_comparable: bool = True
+    is_reference_excluded: bool = False
+    """Whether the reference can't serve the goal: then no ratio to it is needed to leave it."""
+    may_keep: bool = True
+    """Whether the reference is in the running, and not alone."""
+    prefer: Callable[[Sequence[str]], str] = _first
+    """Picks one of several that are equally good."""
+    indifference: float = 0.05
+    confidence: float = 0.95
+    cap: int = DEFAULT_CAP
+    """As in `select`."""
+
+    @cached_property
+    def selection(self) -> Selection:
+        """What the search says about the finalists."""
+        return select(
+            self.search,
+            control=self.control,
+            candidates=self.finalists,
+            indifference=self.indifference,
+            confidence=self.confidence,
+            cap=self.cap,
+        )
+
+    @cached_property
+    def fresh(self) -> Sequence[Observation]:
+        """What says how good a configuration is: the confirmation; all trials of a metric that never varies.
+
+        The search flatters what it chose by the noise that it chose it by. Where there is none, it flatters nothing.
+        """
+        if not self.selection.is_exact:
+            return self.confirmation
+        after = 1 + max((o.block for o in self.search), default=0)
+        return [*self.search, *(replace(o, block=o.block + after) for o in self.confirmation)]
+
+    @property
+    def _enough(self) -> int:
+        return MIN_EXACT_BLOCKS if self.selection.is_exact else MIN_BLOCKS
+
+    @cached_property
+    def pick(self) -> str | None:
+        """What would replace the reference: the preferred one of the certified ties, else the best guess.
+
+        Of what fresh blocks measured, if they measured any candidate: the rest can't be confirmed any more.
+        """
+        confirmed = [label for label in self._certified if self._is_fresh(label)]
+        if confirmed or (self._certified and not self._fresh_standings):
+            return self.prefer(confirmed or self._certified)
+        return next(iter(self._fresh_standings), self.selection.best)
+
+    @property
+    def _certified(self) -> tuple[str, ...]:
+        return self.selection.interchangeable if self.selection.status != "undecided" else ()
+
+    @cached_property
+    def _fresh_standings(self) -> list[str]:
+        """The finalists that fresh blocks measured beside the reference, best estimate of the search first."""
+        standings = (standing.label for standing in self.selection.standings)
+        return [label for label in standings if label != self.reference and self._is_fresh(label)]
+
+    def _is_fresh(self, label: str) -> bool:
+        blocks = {o.block for o in self.fresh if o.label == label}
+        held = {o.block for o in self.fresh if o.label == self.reference}
+        return len(blocks if self.is_reference_excluded else blocks & held) >= self._enough
+
+    def confirmed(self, label: str) -> Interval | None:
+        """A configuration against the control, from fresh blocks."""
+        return self._over(label, self.control, self.confidence)
+
+    def _over(self, label: str, other: str | None, confidence: float) -> Interval | None:
+        return confirmed_gain(self.fresh, label, other, confidence=confidence) if other is not None else None
+
+    @cached_property
+    def gain(self) -> Interval | None:
+        """What to run against the control, from fresh blocks; None where the goal is not about its kind."""
+        return self.confirmed(self.label) if self.label and self.is_control_comparable else None
+
+    @cached_property
+    def reference_gain(self) -> Interval | None:
+        """The pick against the reference, from fresh blocks that hold both."""
+        if self.pick is None or self.is_reference_excluded:
+            return None
+        return self._over(self.pick, self.reference, self.confidence)
+
+    @cached_property
+    def contradicts(self) -> bool:
+        """Whether the fresh blocks found the pick to be worse than the control or the reference."""
+        over_control = self.confirmed(self.pick) if self.pick and self.is_control_comparable else None
+        return any(gain is not None and gain.high < 1.0 for gain in (over_control, self.reference_gain))
+
+    @cached_property
+    def status(self) -> DecisionStatus:
+        """A change only where fresh blocks confirm that it is better than the reference."""
+        if self.pick is None:
+            return DecisionStatus.UNDECIDED
+        if self.pick != self.reference and self._is_change_confirmed:
+            return self._change
+        return DecisionStatus.KEEP if self._is_reference_bounded else DecisionStatus.UNDECIDED
+
+    @property
+    def _change(self) -> DecisionStatus:
+        if self.pick not in self._certified or self.contradicts:
+            return DecisionStatus.BETTER
+        return DecisionStatus.BEST if len(self.selection.ties) == 1 else DecisionStatus.TIED
+
+    @property
+    def _is_change_confirmed(self) -> bool:
+        if self.reference_gain is not None and self.reference_gain.shows_gain:
+            return True
+        # Against something that fails there is no ratio: it is enough that the pick works.
+        return self.is_reference_excluded and self._is_fresh(self.pick or "") and math.isfinite(self._regret_of_pick)
+
+    @property
+    def _is_reference_bounded(self) -> bool:
+        """Whether reference and pick were compared in fresh blocks (or are one), and the regret is bounded."""
+        if self.reference is None or self.is_reference_excluded or not self.may_keep:
+            return False
+        is_compared = self.reference_gain is not None and self.reference_gain.is_enough
+        return (self.pick == self.reference or is_compared) and math.isfinite(self._regret_of_reference)
+
+    @cached_property
+    def label(self) -> str | None:
+        """What to run: the reference where nothing is shown better, the pick otherwise."""
+        return self.reference if self.status is DecisionStatus.KEEP else self.pick
+
+    @cached_property
+    def regret_bound(self) -> float | None:
+        """The fraction by which the best of the finalists may be better than `label`; None where it isn't known."""
+        bound = self._regret_of_reference if self.status is DecisionStatus.KEEP else self._regret_of_pick
+        return bound if math.isfinite(bound) else None
+
+    @cached_property
+    def _regret_of_pick(self) -> float:
+        return self._regret_of(self.pick, 1.0 - self.confidence) if self.pick else math.inf
+
+    @cached_property
+    def _regret_of_reference(self) -> float:
+        """From the search where it measured the reference; else over the pick, each step with half of the error."""
+        error = 1.0 - self.confidence
+        if self.reference is None:
+            return math.inf
+        if sum(o.label == self.reference for o in self.search) >= self._enough:
+            return self._regret_of(self.reference, error)
+        step = self._over(self.pick or "", self.reference, 1.0 - error / 2)
+        return math.inf if step is None else (1.0 + self._regret_of(self.pick or "", error / 2)) * step.high - 1.0
+
+    def _regret_of(self, label: str, error: float) -> float:
+        return regret_bound(
+            self.search,
+            label,
+            self.finalists,
+            indifference=self.indifference,
+            confidence=1.0 - error,
+            cap=self.cap,
+        )
+
+    @property
+    def sureness(self) -> float:
+        """1 - the probability that the decision is wrong, jointly over candidates and looks."""
+        if self.status is not DecisionStatus.UNDECIDED:
+            return self.confidence
+        return min(self.confidence, 1.0 - self.selection.error_probability)
