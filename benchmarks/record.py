@@ -21,9 +21,9 @@ class Figures:
     taken again.
     """
 
-    def __init__(self, job: str, *, keep: bool = False) -> None:
+    def __init__(self, job: str, *, keep: bool = False, prefix: str | None = None) -> None:
         FOLDER.mkdir(parents=True, exist_ok=True)
-        self._job = job
+        self._prefix = prefix or job
         self._path = FOLDER / f"{job}.jsonl"
         if not keep or not self._path.exists():
             self._path.write_text("", encoding="utf-8")
@@ -44,7 +44,15 @@ class Figures:
         self, name: str, value: float, *, low: float, high: float, n: int, unit: str = "", **about: Any
     ) -> dict[str, Any]:
         """Record a figure with its interval; `about` says what it is of (table, noise). Returns the line."""
-        line = {"name": f"{self._job}.{name}", "value": value, "unit": unit, "low": low, "high": high, "n": n, **about}
+        line = {
+            "name": f"{self._prefix}.{name}",
+            "value": value,
+            "unit": unit,
+            "low": low,
+            "high": high,
+            "n": n,
+            **about,
+        }
         kept = [known for known in self._lines() if _about(known) != _about(line)]
         text = "".join(f"{json.dumps(known)}\n" for known in [*kept, line])
         self._path.write_text(text, encoding="utf-8")

@@ -91,19 +91,19 @@ def replicate(generator: Generator, truth: np.ndarray, tails: Callable, cv: floa
     labels = [str(i) for i in range(count)]
     members, block = labels, 0
     while True:
-        found += [_run(truth, noise, drift, label, block) for label in members]
+        found += [run_of(truth, noise, drift, label, block) for label in members]
         block += 1
         selection = select(found, control="0", indifference=ZONE, cap=budget // 3)
         if selection.status != "undecided" and block >= MIN_BLOCKS:
             break
-        members = _next(selection, labels, block, screen)
+        members = next_members(selection, labels, block, screen)
         if len(found) + len(members) > budget:
             break
     speaks = selection.status != "undecided"
     best = int(selection.best or 0)
     is_bad = speaks and truth[best] - truth.min() >= math.log1p(ZONE) - 1e-9
     fresh = [
-        _run(truth, noise, drift, label, b)
+        run_of(truth, noise, drift, label, b)
         for b in range(block, block + CONFIRM_BLOCKS)
         for label in {"0", str(best or 1)}
     ]
@@ -114,7 +114,8 @@ def replicate(generator: Generator, truth: np.ndarray, tails: Callable, cv: floa
     )
 
 
-def _next(selection: Selection, labels: list[str], block: int, screen: bool) -> list[str]:
+def next_members(selection: Selection, labels: list[str], block: int, screen: bool) -> list[str]:
+    """What the next block holds: all until there are enough blocks, then what is still open."""
     if block >= MIN_BLOCKS:
         return list({"0", *selection.next_labels})
     if not screen:
@@ -122,7 +123,8 @@ def _next(selection: Selection, labels: list[str], block: int, screen: bool) -> 
     return list({"0", *(s.label for s in selection.standings if s.worse_by <= 0.4)})
 
 
-def _run(truth: np.ndarray, noise: np.ndarray, drift: np.ndarray, label: str, block: int) -> Observation:
+def run_of(truth: np.ndarray, noise: np.ndarray, drift: np.ndarray, label: str, block: int) -> Observation:
+    """One run of a candidate."""
     i = int(label)
     return Observation(label, block, math.exp(truth[i] + drift[block] + noise[i, block]))
 

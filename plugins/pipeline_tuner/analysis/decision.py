@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline_tuner.analysis.block_fit import Observation
-from pipeline_tuner.analysis.selection import DEFAULT_CAP, Selection, confirmed_gain, regret_bound, select
+from pipeline_tuner.analysis.selection import DEFAULT_CAP, Selection, after, confirmed_gain, regret_bound, select
 from pipeline_tuner.recommendation import MIN_BLOCKS, DecisionStatus, Interval
 
 MIN_EXACT_BLOCKS = 2
@@ -68,8 +68,7 @@ class Decision:
         """
         if not self.selection.is_exact:
             return self.confirmation
-        after = 1 + max((o.block for o in self.search), default=0)
-        return [*self.search, *(replace(o, block=o.block + after) for o in self.confirmation)]
+        return after(self.search, self.confirmation)
 
     @property
     def _enough(self) -> int:
@@ -106,7 +105,10 @@ class Decision:
         return self._over(label, self.control, self.confidence)
 
     def _over(self, label: str, other: str | None, confidence: float) -> Interval | None:
-        return confirmed_gain(self.fresh, label, other, confidence=confidence) if other is not None else None
+        if other is None:
+            return None
+        search = () if self.selection.is_exact else self.search
+        return confirmed_gain(self.fresh, label, other, confidence=confidence, search=search)
 
     @cached_property
     def gain(self) -> Interval | None:

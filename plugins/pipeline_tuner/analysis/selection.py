@@ -303,12 +303,18 @@ def _ratio(center: float, width: float, confidence: float, n: int) -> Interval:
 
 
 def confirmed_gain(
-    confirmation: Sequence[Observation], label: str, control: str, *, confidence: float = 0.95
+    confirmation: Sequence[Observation],
+    label: str,
+    control: str,
+    *,
+    confidence: float = 0.95,
+    search: Sequence[Observation] = (),
 ) -> Interval | None:
     """Control's value / the label's value (above 1: better than the control), from fresh blocks that hold both.
 
-    Give it observations of the confirmation only: the data that chose the winner flatter it. None where fewer
-    than two blocks hold both. The other finalists' runs in the same blocks help to estimate the noise.
+    Give it observations of the confirmation only: the data that chose the winner flatter it. None where fewer than two
+    blocks hold both. `search` only helps to say how noisy a difference is: few fresh blocks know little of that, and
+    noise, unlike the mean, is not flattered by the choice. It is moderated over all pairs, as in `Rivals`.
     """
     if label == control:
         blocks = len({o.block for o in confirmation if o.label == control})
@@ -318,8 +324,25 @@ def confirmed_gain(
         return None
     differences = fit.logs[fit.index[control]] - fit.logs[fit.index[label]]
     differences = differences[np.isfinite(differences)]
-    if len(differences) < 2:
+    n = len(differences)
+    if n < 2:
         return None
-    se = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-    width = se * float(stdtrit(len(differences) - 1, (1 + confidence) / 2))
-    return _ratio(float(differences.mean()), width, confidence, len(differences))
+    variance, freedom = float(differences.var(ddof=1)), float(n - 1)
+    if search:
+        variance, freedom = _moderated(after(search, confirmation), label, control)
+    width = math.sqrt(variance / n) * float(stdtrit(freedom, (1 + confidence) / 2))
+    return _ratio(float(differences.mean()), width, confidence, n)
+
+
+def after(first: Sequence[Observation], second: Sequence[Observation]) -> list[Observation]:
+    """Two phases in one, the blocks of the second after those of the first."""
+    blocks = 1 + max((o.block for o in first), default=-1)
+    return [*first, *(replace(o, block=o.block + blocks) for o in second)]
+
+
+def _moderated(observations: Sequence[Observation], label: str, control: str) -> tuple[float, float]:
+    """Variance of one paired difference of logs, and its degrees of freedom."""
+    fit = BlockFit.of(observations)
+    rivals = Rivals.of(fit, label, [other for other in fit.labels if other != label], indifference=0.0)
+    i = rivals.labels.index(control)
+    return float(rivals.spread[i]), float(rivals.df[i])
