@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtr, stdtr, stdtrit
 
-from pipeline_tuner.analysis.block_fit import BlockFit, Observation, Rivals
+from pipeline_tuner.analysis.block_fit import BlockFit, Observation, Rivals, moderation
 from pipeline_tuner.recommendation import MIN_BLOCKS, ROUNDING, Interval
 
 DEFAULT_CAP = 30
@@ -329,7 +329,7 @@ def confirmed_gain(
         return None
     variance, freedom = float(differences.var(ddof=1)), float(n - 1)
     if search:
-        variance, freedom = _moderated(after(search, confirmation), label, control)
+        variance, freedom = _moderated((fit, BlockFit.of(search)), label, control)
     width = math.sqrt(variance / n) * float(stdtrit(freedom, (1 + confidence) / 2))
     return _ratio(float(differences.mean()), width, confidence, n)
 
@@ -340,9 +340,27 @@ def after(first: Sequence[Observation], second: Sequence[Observation]) -> list[O
     return [*first, *(replace(o, block=o.block + blocks) for o in second)]
 
 
-def _moderated(observations: Sequence[Observation], label: str, control: str) -> tuple[float, float]:
-    """Variance of one paired difference of logs, and its degrees of freedom."""
-    fit = BlockFit.of(observations)
-    rivals = Rivals.of(fit, label, [other for other in fit.labels if other != label], indifference=0.0)
-    i = rivals.labels.index(control)
-    return float(rivals.spread[i]), float(rivals.df[i])
+def _moderated(phases: Sequence[BlockFit], label: str, control: str) -> tuple[float, float]:
+    """Variance of one paired difference of logs, and its degrees of freedom. Each phase has a mean of its own."""
+    others = [other for other in dict.fromkeys(x for fit in phases for x in fit.labels) if other != label]
+    pairs = [[_scatter(fit, label, other) for fit in phases] for other in others]
+    squares = np.array([math.fsum(s for s, _ in pair) for pair in pairs])
+    freedom = np.array([sum(n for _, n in pair) for pair in pairs])
+    prior_df = moderation(squares, freedom)
+    residual_df = max(sum(fit.df for fit in phases), 1)
+    residual = math.fsum(fit.variance * fit.df for fit in phases if fit.df > 0) / residual_df
+    typical = max(2 * residual, float(squares.sum()) / max(float(freedom.sum()), 1.0))
+    i = others.index(control)
+    own = prior_df + float(freedom[i])
+    return (prior_df * typical + float(squares[i])) / own, min(own, residual_df)
+
+
+def _scatter(fit: BlockFit, label: str, other: str) -> tuple[float, int]:
+    """Sum of squares of the paired differences about their mean, and its degrees of freedom."""
+    if label not in fit.index or other not in fit.index:
+        return 0.0, 0
+    differences = fit.logs[fit.index[other]] - fit.logs[fit.index[label]]
+    differences = differences[np.isfinite(differences)]
+    if len(differences) < 2:
+        return 0.0, 0
+    return float(((differences - differences.mean()) ** 2).sum()), len(differences) - 1
