@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pipeline_tuner.claim import Claim, with_present_keys
 from pipeline_tuner.exceptions import ConfigurationError, StudyError
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.measurement import first_problem
@@ -106,24 +107,6 @@ class Runner(Frozen):
     connections: dict[str, str] = {}
     """Roles of the job (`source`, `target`) and the Airflow connections that fill them."""
     options: dict[str, Any] = {}
-
-
-class Claim(Frozen):
-    """A figure or a piece of advice from a document, to hold against what is measured."""
-
-    source: str
-    text: str
-    better: dict[str, Scalar] = {}
-    """The configuration (part) that the document prefers ..."""
-    worse: dict[str, Scalar] = {}
-    """... over this one."""
-    metric: ExpressionText | None = None
-    """The figure that the document gives, with its value in the unit of the metric."""
-    value: float | None = None
-    high: float | None = None
-    comparable: bool = True
-    """False where the document's machine or data can't be compared; `note` says why."""
-    note: str = ""
 
 
 class Study(BaseModel):
@@ -225,7 +208,8 @@ def stored_study(definition: Mapping[str, Any]) -> Study:
         parameters = {name: _with_present_type(parameter) for name, parameter in space["parameters"].items()}
     except (AttributeError, KeyError, TypeError):
         return Study.model_validate(definition)  # no study: what is missing is named there
-    return Study.model_validate({**definition, "space": {**space, "parameters": parameters}})
+    claims = [with_present_keys(claim) for claim in definition.get("claims", ())]
+    return Study.model_validate({**definition, "space": {**space, "parameters": parameters}, "claims": claims})
 
 
 def _with_present_type(parameter: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ SPARK = {"pyspark"}
 DATABASES = {"psycopg2", "sqlalchemy", "alembic", "pymongo", "duckdb"}
 
 NOUNS = (
-    *("study", "space", "trial", "measurement", "sweep", "nights"),
+    *("study", "claim", "space", "trial", "measurement", "sweep", "nights"),
     *("recommendation", "expression", "exceptions", "wording", "metric_names"),
     *("printed", "command"),
 )

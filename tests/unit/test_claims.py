@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import json
+import math
+from collections import Counter
+
 import pytest
-from tests.unit.planted import planted_options, planted_study, planted_sweep
+import yaml
+from tests.unit.planted import STUDY, planted_options, planted_study, planted_sweep
 
 from pipeline_tuner.analysis.claims import check_claims
+from pipeline_tuner.analysis.verdicts import VerdictKind
+from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.study import parse_study, stored_study
 
 JDBC = {"method": "jdbc"}
 BASE = {"partitions": 8, "batch": 100, "method": "jdbc"}
@@ -24,22 +32,42 @@ def verdict(claim, **options):
     return check_claims(study, planted_options(study), results)[0]
 
 
+COPY_OVER_JDBC = {"better": {"method": "copy"}, "worse": {"method": "jdbc"}}
+"""Planted at 10 to 7 s with 8 partitions and 12 to 6 s with 32: 1.69x over both."""
+WIDE = {"better": {**BASE}, "worse": {**BASE, "partitions": 32}}
+"""Planted at 12 to 10 s: 1.2x."""
+
+
 @pytest.mark.parametrize(
     ("claim", "expected", "words"),
     [
         ({"better": {**JDBC, "partitions": 8}, "worse": {**JDBC, "partitions": 32}}, "confirmed", "measured 1.2x"),
         ({"better": {**JDBC, "partitions": 32}, "worse": {**JDBC, "partitions": 8}}, "refuted", "measured 0.83x"),
-        ({"better": {"partitions": 8}, "worse": {"partitions": 32}}, "not separable", "it depends on the rest"),
-        ({"better": {"batch": 101}, "worse": {"batch": 100}}, "refuted", "no difference of 5%"),
+        ({"better": {"partitions": 8}, "worse": {"partitions": 32}}, "not separable here", "it depends on the rest"),
+        ({"better": {"batch": 101}, "worse": {"batch": 100}}, "not separable here", "no difference of 5% or more"),
         ({"better": {"batch": 1000}, "worse": {"batch": 100}}, "confirmed", "1.40x"),
-        ({"better": {"batch": 1000}, "worse": {"batch": 101}}, "not separable", "method differed too"),
+        ({"better": {"batch": 1000}, "worse": {"batch": 101}}, "not separable here", "method differed too"),
         ({"better": {"partitions": 4}, "worse": {"partitions": 8}}, "not comparable", "no trial had partitions=4"),
+        ({**WIDE, "ratio": 1.2}, "confirmed", "claimed 1.2x"),
+        ({**WIDE, "ratio": "1.1..1.3"}, "confirmed", "claimed 1.10 to 1.30x"),
+        ({**WIDE, "ratio": "1.1.."}, "confirmed", "claimed 1.10x or more"),
+        ({**WIDE, "ratio": "1.5.."}, "smaller than claimed", "claimed 1.50x or more"),
+        ({**WIDE, "ratio": 1.48}, "smaller than claimed", "claimed 1.48x"),
+        ({**WIDE, "ratio": 1.01}, "larger than claimed", "claimed 1.01x"),
+        ({**WIDE, "ratio": "1.2..1.5"}, "not separable here", "too uncertain to tell"),
+        ({**WIDE, "equal_within": "30%"}, "confirmed", "measured 1.2x"),
+        ({**WIDE, "equal_within": "10%"}, "refuted", "differ by more than 10%"),
+        ({"better": WIDE["worse"], "worse": BASE, "ratio": 1.48}, "refuted", "it is not better"),
+        ({"better": {"batch": 101}, "worse": {"batch": 100}, "ratio": 1.01}, "confirmed", "claimed 1.01x"),
+        ({"better": {"batch": 101}, "worse": {"batch": 100}, "equal_within": "5%"}, "confirmed", "measured 1.00x"),
         (
-            {"better": {**BASE, "method": "copy"}, "metric": "duration_s", "value": 7.2},
+            {"better": {**BASE, "method": "copy"}, "metric": "duration_s", "value": "6..8"},
             "confirmed",
-            "claimed 7.2",
+            "claimed 6 s to 8 s",
         ),
-        ({"better": {"method": "jdbc"}, "metric": "duration_s", "value": 3.0}, "refuted", "claimed 3"),
+        ({"better": BASE, "metric": "duration_s", "value": 3.0}, "larger than claimed", "claimed 3"),
+        ({"better": BASE, "metric": "duration_s", "value": "11..12"}, "smaller than claimed", "claimed 11 s to 12 s"),
+        ({"better": BASE, "metric": "duration_s - duration_s", "value": "0..0.1"}, "confirmed", "measured 0 (0 to 0)"),
         ({"metric": "latency_s", "value": 3.0}, "not comparable", "latency_s"),
         (
             {"metric": "duration_s", "value": 3, "comparable": False, "note": "other disk"},
@@ -55,6 +83,82 @@ def test_verdicts(claim, expected, words):
     assert words in found.reason.replace("1.20x", "1.2x")
 
 
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        ({**WIDE, "ratio": "much"}, "claims.0.ratio: is 'much', must be a number or `low..high`"),
+        ({**WIDE, "ratio": "2..1"}, "claims.0.ratio: is '2..1'"),
+        ({**WIDE, "ratio": 0.8}, "swap 'better' and 'worse'"),
+        ({**WIDE, "ratio": 2, "equal_within": "5%"}, "give one of"),
+        ({"better": BASE, "ratio": 2}, "give 'better' and 'worse'"),
+        ({**WIDE, "equal_within": "5"}, "claims.0.equal_within: is '5', must be a percentage"),
+        ({"better": BASE, "value": 2}, "give its 'metric'"),
+    ],
+)
+def test_a_claim_that_says_no_one_thing_is_refused_in_one_line(claim, words):
+    claims = yaml.safe_dump({"claims": [{"source": "seed", "text": "so it is", **claim}]})
+    with pytest.raises(StudyError) as refusal:
+        parse_study(STUDY + claims)
+    assert words in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_stored_study_says_its_claims_as_it_did_then():
+    """Before sizes, the upper bound of a figure was the key `high`; what is stored now is read as it is written."""
+    study = planted_study()
+    stored = study.model_dump(mode="json")
+    figure = {"source": "s", "text": "t", "metric": "duration_s", "value": 3200.0, "high": 3800.0}
+    former = stored_study({**stored, "claims": [figure, {**figure, "high": None}]})
+    assert [str(claim.value) for claim in former.claims] == ["3200..3800", "3200"]
+    sized = {"source": "s", "text": "t", **WIDE, "ratio": "1.2.."}
+    again = stored_study(json.loads(json.dumps(planted_study(claims=[sized]).model_dump(mode="json"))))
+    assert again.claims == planted_study(claims=[sized]).claims
+
+
+RIGHT = {
+    # claim: what it says of the true ratio, and which verdicts are then right (not separable never is wrong)
+    "ratio": lambda true, said: Counter(
+        confirmed=said / 1.05 <= true <= said * 1.05,
+        smaller=true < said / 1.05,
+        larger=true > said * 1.05,
+        refuted=true <= 1,
+    ),
+    "equal": lambda true, _: Counter(confirmed=true <= 1.05, refuted=true > 1.05),
+    "direction": lambda true, _: Counter(confirmed=true > 1, refuted=true <= 1),
+}
+SAID = [("ratio", said) for said in (1.01, 1.06, 1.48, 4.0)] + [("equal", 0.05), ("direction", 1)]
+
+
+def said_claim(kind, said):
+    size = {"ratio": {"ratio": said}, "equal": {"equal_within": "5%"}, "direction": {}}[kind]
+    return {"source": "seed", "text": "so it is", **COPY_OVER_JDBC, **size}
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.05, 0.1])
+@pytest.mark.parametrize("true", [1.01, 1.06, 1.48, 4.0])
+def test_planted_machines_get_the_right_verdict(true, noise):
+    """200 sweeps on a machine whose ratio is known: at most 5% of the verdicts on each kind of claim are wrong."""
+    study = planted_study(claims=[said_claim(kind, said) for kind, said in SAID])
+    options, wrong, told = planted_options(study), Counter(), Counter()
+    durations = {"jdbc": 10.0, "copy": 10.0 / true, "wide": 12.0}
+    configurations = {"jdbc": BASE, "copy": {**BASE, "method": "copy"}, "wide": CONFIGURATIONS["wide"]}
+    for seed in range(200):
+        results = planted_sweep(durations, configurations, control="jdbc", blocks=4, noise=noise, seed=seed)
+        for which, found in zip(SAID, check_claims(study, options, results), strict=True):
+            right = RIGHT[which[0]](true, which[1])
+            if found.verdict is not VerdictKind.NOT_SEPARABLE:
+                told[which] += 1
+                wrong[which] += not right[found.verdict.split()[0]]
+    assert max(wrong.values()) <= 10, wrong
+    assert all(told[which] >= 150 for which in SAID if which[0] == "ratio" and _is_far(true, which[1], noise)), told
+    assert true < 1.4 or told["direction", 1] >= 150
+
+
+def _is_far(true, said, noise):
+    """Whether four blocks can tell the two apart, the indifference between them."""
+    return abs(math.log(true / said)) - math.log(1.05) > 5 * noise
+
+
 def test_smaller_is_better_for_a_time():
     claim = {"better": {"method": "copy"}, "worse": {"method": "jdbc"}, "metric": "duration_s"}
     assert verdict(claim).verdict == "confirmed"
@@ -68,10 +172,10 @@ def test_one_block_is_judged_by_the_noise_of_all_trials():
     found = check_claims(study, planted_options(study), once)[0]
     assert (found.verdict, found.interval.n) == ("confirmed", 1)
     alone = [r for r in once if r.plan.block == 1]
-    assert check_claims(study, planted_options(study), alone)[0].verdict == "not separable"
+    assert check_claims(study, planted_options(study), alone)[0].verdict == "not separable here"
 
 
 def test_noise_is_not_separable():
     study = planted_study(claims=[{"source": "s", "text": "t", "better": {"batch": 101}, "worse": {"batch": 100}}])
     results = planted_sweep(DURATIONS, CONFIGURATIONS, control="balanced", blocks=4, noise=0.3)
-    assert check_claims(study, planted_options(study), results)[0].verdict == "not separable"
+    assert check_claims(study, planted_options(study), results)[0].verdict == "not separable here"

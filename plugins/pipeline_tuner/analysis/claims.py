@@ -1,8 +1,8 @@
 """Documented figures and advice, held against what was measured here.
 
-Advice ("this rather than that") is judged from pairs of configurations that differ in nothing but what the
-advice names, in the same blocks. Where only pairs exist that differ in more, it is not separable: the mistake that
-the advice may rest on isn't repeated. A figure is judged by whether the measured interval meets it.
+Advice ("this rather than that", "by 48%", "equal within 5%") is judged from pairs of configurations that differ in
+nothing but what the advice names, in the same blocks. Where only pairs exist that differ in more, it is not separable:
+the mistake that the advice may rest on isn't repeated. `verdicts` says how an interval becomes a verdict.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from pipeline_tuner.analysis.block_fit import BlockFit, Observation
 from pipeline_tuner.analysis.goals import goal_score, known_values, larger_is_better
-from pipeline_tuner.analysis.intervals import exponential, log_interval, t_quantile
+from pipeline_tuner.analysis.intervals import exponential, log_interval, mean_interval, t_quantile
+from pipeline_tuner.analysis.verdicts import Verdict, VerdictKind, figure_verdict, measured_gain, ratio_verdict
+from pipeline_tuner.claim import Claim, Range
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.measurement import is_usable
-from pipeline_tuner.metric_names import metric_unit
 from pipeline_tuner.recommendation import MIN_BLOCKS, Interval
 from pipeline_tuner.space import Configuration, configuration_id
-from pipeline_tuner.study import Claim, Study
+from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
-from pipeline_tuner.wording import counted, interval_words, listed, number, percent, ratio
+from pipeline_tuner.wording import listed
 
 MIN_DF = 5
 """Degrees of freedom from which the noise of all trials may stand in for that of a pair."""
@@ -38,16 +39,6 @@ class _Context:
     by_block: Mapping[tuple[str, int, int], float]
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the measurements say on a claim. `interval` is the measured ratio (advice) or figure."""
-
-    claim: Claim
-    verdict: Literal["confirmed", "refuted", "not separable", "not comparable"]
-    reason: str
-    interval: Interval | None = None
-
-
 def check_claims(study: Study, options: SweepOptions, results: Sequence[TrialResult]) -> tuple[Verdict, ...]:
     """A verdict on each of the study's claims, in their order."""
     measured = [r for r in results if r.status == "measured" and r.plan.fraction == 1.0]
@@ -55,11 +46,11 @@ def check_claims(study: Study, options: SweepOptions, results: Sequence[TrialRes
 
 
 def _verdict(study: Study, options: SweepOptions, claim: Claim, measured: list[TrialResult]) -> Verdict:
-    if claim.better and claim.worse:
+    if claim.is_advice:
         return _advice(study, options, claim, measured)
     if claim.metric is not None and claim.value is not None:
         return _figure(study, options, claim, measured)
-    return Verdict(claim, "not comparable", claim.note or "it names nothing that could be measured")
+    return Verdict(claim, VerdictKind.NOT_COMPARABLE, claim.note or "it names nothing that could be measured")
 
 
 def _advice(study: Study, options: SweepOptions, claim: Claim, measured: list[TrialResult]) -> Verdict:
@@ -67,24 +58,27 @@ def _advice(study: Study, options: SweepOptions, claim: Claim, measured: list[Tr
     worse = [r for r in measured if _matches(study, r.plan.configuration, claim.worse)]
     if not better or not worse:
         missing = claim.worse if better else claim.better
-        return Verdict(claim, "not comparable", f"no trial had {_settings(missing)}{_where_measured(study, claim)}")
+        return Verdict(
+            claim, VerdictKind.NOT_COMPARABLE, f"no trial had {_settings(missing)}{_where_measured(study, claim)}"
+        )
     named = set(claim.better) | set(claim.worse)
     contexts = _paired_scores(study, options, claim, better, worse, named)
     if not contexts:
         others = _other_differences(better, worse, named)
         reason = f"where both were measured, {listed(others)} differed too{_where_measured(study, claim)}"
-        return Verdict(claim, "not separable", reason)
+        return Verdict(claim, VerdictKind.NOT_SEPARABLE, reason)
     against = _contradiction(options, contexts)
     if against:
-        return Verdict(claim, "not separable", against)
-    return _judged_advice(options, claim, _by_block(contexts), _noise(study, options, claim, measured))
+        return Verdict(claim, VerdictKind.NOT_SEPARABLE, against)
+    gain = _gain(_by_block(contexts), _noise(study, options, claim, measured), options.budget.confidence)
+    return ratio_verdict(claim, gain, options.budget.indifference)
 
 
 def _contradiction(options: SweepOptions, contexts: Sequence[_Context]) -> str:
     """Why the advice holds in one setting and not in another; empty where the settings agree."""
     gains = {c.words: log_interval(list(c.by_block.values()), options.budget.confidence) for c in contexts}
-    helped = [f"{_gain_words(g)} with {words}" for words, g in gains.items() if g.n >= MIN_BLOCKS and g.low > 1]
-    hurt = [f"{_gain_words(g)} with {words}" for words, g in gains.items() if g.n >= MIN_BLOCKS and g.high < 1]
+    helped = [f"{measured_gain(g)} with {words}" for words, g in gains.items() if g.n >= MIN_BLOCKS and g.low > 1]
+    hurt = [f"{measured_gain(g)} with {words}" for words, g in gains.items() if g.n >= MIN_BLOCKS and g.high < 1]
     return f"it depends on the rest: {helped[0]}, but {hurt[0]}" if helped and hurt else ""
 
 
@@ -117,29 +111,6 @@ def _gain(differences: list[float], noise: BlockFit, confidence: float) -> Inter
     center, n = math.fsum(differences) / len(differences), len(differences)
     half = t_quantile(confidence, noise.df) * math.sqrt(2 * noise.variance / n)
     return exponential(Interval(center, center - half, center + half, confidence, n))
-
-
-def _judged_advice(options: SweepOptions, claim: Claim, differences: list[float], noise: BlockFit) -> Verdict:
-    gain = _gain(differences, noise, options.budget.confidence)
-    if not claim.comparable:
-        return Verdict(claim, "not comparable", f"{claim.note}; here {_gain_words(gain)}", gain)
-    if not math.isfinite(gain.high):
-        return Verdict(claim, "not separable", f"only {counted(gain.n, 'block')} held both", gain)
-    zone = 1 + options.budget.indifference
-    if gain.high < zone and gain.low > 1 / zone:
-        # However surely it is there: advice that is worth less than what matters to the user is no advice.
-        within = percent(options.budget.indifference)
-        return Verdict(claim, "refuted", f"{_gain_words(gain)}: no difference of {within} or more", gain)
-    if gain.low > 1:
-        return Verdict(claim, "confirmed", _gain_words(gain), gain)
-    if gain.high < 1:
-        return Verdict(claim, "refuted", _gain_words(gain), gain)
-    return Verdict(claim, "not separable", f"{_gain_words(gain)}: too uncertain to tell", gain)
-
-
-def _gain_words(gain: Interval) -> str:
-    bounds = f" ({gain.low:.2f} to {gain.high:.2f})" if math.isfinite(gain.high) else ""
-    return f"measured {ratio(gain.value)}{bounds} in {counted(gain.n, 'block')}"
 
 
 def _matches(study: Study, configuration: Configuration, part: Configuration) -> bool:
@@ -216,36 +187,32 @@ def _metric_value(study: Study, metric: str, result: TrialResult) -> float | Non
 
 
 def _figure(study: Study, options: SweepOptions, claim: Claim, measured: list[TrialResult]) -> Verdict:
-    metric, low = claim.metric or "", claim.value or 0.0
-    values = []
+    metric, claimed = claim.metric or "", claim.value or Range(0, 0)
+    values: dict[tuple[str, int, int], list[float]] = defaultdict(list)
     for result in measured:
         if _matches(study, result.plan.configuration, claim.better):
             try:
-                values.append(_metric_value(study, metric, result))
+                values[_place(result)] += filter(_is_figure, [Expression(metric).evaluate(known_values(study, result))])
             except ValueError as error:
-                return Verdict(claim, "not comparable", f"{error}, which was not measured")
-    logs = [math.log(value) for value in values if value is not None]
-    if not logs:
+                return Verdict(claim, VerdictKind.NOT_COMPARABLE, f"{error}, which was not measured")
+    blocks = [found for found in values.values() if found]
+    if not blocks:
         reason = f"{metric} was not measured"
         if claim.better:
             reason = f"no trial had {_settings(claim.better)}{_where_measured(study, claim)}"
-        return Verdict(claim, "not comparable", "; ".join(filter(None, [claim.note, reason])))
-    found = log_interval(logs, options.budget.confidence)
-    said = f"measured {interval_words(found, metric_unit(metric))} in {counted(found.n, 'trial')}"
-    if not claim.comparable:
-        return Verdict(claim, "not comparable", f"{claim.note}; here {said}", found)
-    return _judged_figure(options, claim, found, said, low)
+        return Verdict(claim, VerdictKind.NOT_COMPARABLE, "; ".join(filter(None, [claim.note, reason])))
+    return figure_verdict(claim, claimed, _typical(blocks, options.budget.confidence), options.budget.indifference)
 
 
-def _judged_figure(options: SweepOptions, claim: Claim, found: Interval, said: str, low: float) -> Verdict:
-    high = claim.high if claim.high is not None else low
-    zone = 1 + options.budget.indifference
-    claimed = number(low) if claim.high is None else f"{number(low)} to {number(high)}"
-    if found.n < MIN_BLOCKS:
-        return Verdict(claim, "not separable", f"{said}, too few to hold {claimed} against", found)
-    if found.low <= high * zone and found.high >= low / zone:
-        return Verdict(claim, "confirmed", f"{said}, claimed {claimed}", found)
-    return Verdict(claim, "refuted", f"{said}, claimed {claimed}", found)
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _typical(blocks: Sequence[Sequence[float]], confidence: float) -> Interval:
+    """The figure over the blocks: trials of one block had the same machine. By ratios, unless a figure is 0."""
+    if all(value > 0 for block in blocks for value in block):
+        return log_interval([math.fsum(map(math.log, block)) / len(block) for block in blocks], confidence)
+    return mean_interval([math.fsum(block) / len(block) for block in blocks], confidence)
 
 
 def _where_measured(study: Study, claim: Claim) -> str:
