@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, model_validator
 
-from pipeline_tuner.space import ExpressionText, Frozen, Scalar
+from pipeline_tuner.space import ExpressionText, Flag, Frozen, Level
 
 _NUMBER = r"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})?\.\.({_NUMBER})?")
@@ -81,9 +81,9 @@ class Claim(Frozen):
 
     source: str
     text: str
-    better: dict[str, Scalar] = {}
+    better: dict[str, Level] = {}
     """The configuration (part) that the document prefers ..."""
-    worse: dict[str, Scalar] = {}
+    worse: dict[str, Level] = {}
     """... over this one."""
     metric: ExpressionText | None = None
     """What is compared; the sweep's first goal by default. Larger is better for a rate (`_per_s`) and as the study's
@@ -94,7 +94,7 @@ class Claim(Frozen):
     """The two don't differ by more than this: `5%`."""
     value: RangeText | None = None
     """The figure that the document gives, in the unit of the metric: a number, or `low..high`."""
-    comparable: bool = True
+    comparable: Flag = True
     """False where the document's machine or data can't be compared; `note` says why."""
     note: str = ""
 

@@ -49,9 +49,12 @@ class Command:
 
     def uses(self, name: str) -> bool:
         """Whether a value reaches the program: by its placeholder, its variable, or in the configuration file."""
+        return self.names(name) or self.names("config")
+
+    def names(self, name: str) -> bool:
+        """Whether a placeholder or its variable is there."""
         word = re.compile(rf"\b{variable(name)}\b")
-        known = self.placeholders
-        return name in known or "config" in known or any(word.search(part) for part in self.parts)
+        return name in self.placeholders or any(word.search(part) for part in self.parts)
 
     def filled(self, values: Mapping[str, Scalar]) -> list[str]:
         """The command with values for its placeholders; braces in a value stay as they are.

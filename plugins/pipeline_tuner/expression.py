@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,13 +23,28 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "ceil": math.ceil,
     "floor": math.floor,
 }
+
+
+def _of_numbers(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """Python's arithmetic without text: `'a' * 1000000000` is a gigabyte."""
+
+    def computed(left: Any, right: Any) -> Any:
+        if not isinstance(left, int | float) or not isinstance(right, int | float):
+            raise TypeError(f"{left!r} and {right!r} are not both numbers")
+        return operation(left, right)
+
+    return computed
+
+
+SHOWN = 120
+"""Characters of an expression in a message."""
 OPERATORS: dict[type, Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+    ast.Add: _of_numbers(operator.add),
+    ast.Sub: _of_numbers(operator.sub),
+    ast.Mult: _of_numbers(operator.mul),
+    ast.Div: _of_numbers(operator.truediv),
+    ast.FloorDiv: _of_numbers(operator.floordiv),
+    ast.Mod: _of_numbers(operator.mod),
     ast.USub: operator.neg,
     ast.Not: operator.not_,
     ast.Eq: operator.eq,
@@ -59,6 +74,16 @@ class Expression:
                 raise ValueError(f"{type(node).__name__} is not allowed in the expression {self.text!r}")
             if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS):
                 raise ValueError(f"only {', '.join(FUNCTIONS)} can be called in the expression {self.text!r}")
+            if isinstance(node, ast.Constant) and not isinstance(node.value, int | float | str):
+                raise ValueError(f"{node.value!r} is not allowed in the expression {self.text!r}")
+        for name in self._uncalled():
+            raise ValueError(f"{name} is a function in the expression {self.text!r}: write {name}(...)")
+
+    def _uncalled(self) -> Iterator[str]:
+        called = {id(node.func) for node in ast.walk(self._tree) if isinstance(node, ast.Call)}
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Name) and node.id in FUNCTIONS and id(node) not in called:
+                yield node.id
 
     @cached_property
     def _tree(self) -> ast.expr:
@@ -66,6 +91,9 @@ class Expression:
             return ast.parse(self.text, mode="eval").body
         except SyntaxError as error:
             raise ValueError(f"{self.text!r} is not an expression: {error.msg}") from None
+        except (ValueError, RecursionError, MemoryError) as error:
+            words = str(error) or "it is nested too deeply"
+            raise ValueError(f"{self.text[:SHOWN]!r} is not an expression: {words}") from None
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -80,8 +108,8 @@ class Expression:
             raise ValueError(f"{self.text!r} needs {', '.join(sorted(missing))}")
         try:
             return _evaluate(self._tree, values)
-        except (TypeError, ZeroDivisionError, OverflowError) as error:
-            raise ValueError(f"{self.text!r} can't be computed: {error}") from None
+        except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            raise ValueError(f"{self.text[:SHOWN]!r} can't be computed: {error}") from None
 
 
 def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:

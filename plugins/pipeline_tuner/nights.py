@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline_tuner.space import Configuration, Frozen, Scalar
+from pipeline_tuner.space import Configuration, Flag, Frozen, Real, Scalar, Whole
 
 NIGHTLY = "nightly"
 """The strategy of scheduled runs."""
@@ -27,21 +27,21 @@ class Nights(Frozen):
 
     goals: tuple[str, ...] = ()
     """The goals to watch; all by default."""
-    challengers: int = Field(default=2, ge=0, le=20)
+    challengers: Whole = Field(default=2, ge=0, le=20)
     """Configurations beside the control and what production runs with: the best known one, and the one that was not
     looked at for longest, in turn."""
-    blocks: int = Field(default=3, ge=1, le=30)
-    confirm_blocks: int = Field(default=5, ge=0, le=30)
+    blocks: Whole = Field(default=3, ge=1, le=30)
+    confirm_blocks: Whole = Field(default=5, ge=0, le=30)
     """Fresh blocks where the first ones point at alerts; none on a quiet night."""
-    minutes: float = Field(default=30, gt=0)
+    minutes: Real = Field(default=30, gt=0)
     """What a night may take: fewer challengers, then fewer blocks are measured where it would take longer."""
-    latest_start_hours: float = Field(default=4, gt=0)
+    latest_start_hours: Real = Field(default=4, gt=0)
     """A night that can't start within this time is missed: it would measure beside the day's work."""
-    promote: bool = False
+    promote: Flag = False
     """Whether a night may promote what it confirmed to be better, and roll back what it confirmed to be worse."""
     notify: Notify | None = None
     """By default the option `notify` in `[pipeline_tuner]` of Airflow's configuration."""
-    keep_days: int | None = Field(default=400, ge=1)
+    keep_days: Whole | None = Field(default=400, ge=1)
     """Sweeps and production runs are removed when they are older, except what production follows; null keeps all.
     The figures of the nights stay."""
 

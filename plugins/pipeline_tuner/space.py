@@ -6,15 +6,16 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.expression import Expression
+from pipeline_tuner.problems import Path, Problem, no_such, refuse, shown
 
 Scalar = bool | int | float | str
 Configuration = Mapping[str, Scalar]
@@ -32,17 +33,52 @@ def text_of(value: Scalar) -> str:
     return str(value)
 
 
-def _written(value: Any) -> str:
-    """A value as a study would have it, text in quotes."""
-    return repr(value) if isinstance(value, str) else text_of(value)
-
-
 def _parsed(text: str) -> str:
     Expression(text)
     return text
 
 
+def _level(value: Any) -> Any:
+    if isinstance(value, int | float) and not is_finite(value):
+        raise ValueError(f"is {value}, must be a finite number")
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError(f"is {shown(value)}, must be text, a number, true or false")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
+    if not is_number or value != int(value):
+        raise ValueError(f"is {shown(value)}, must be a whole number")
+    return int(value)
+
+
+def _real(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
+        raise ValueError(f"is {shown(value)}, must be a finite number")
+    return value
+
+
+def _flag(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise ValueError(f"is {shown(value)}, must be true or false")
+    return value
+
+
+def is_finite(value: float) -> bool:
+    """Whether a number is one that can be computed with: an integer may be too large for that."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 ExpressionText = Annotated[str, AfterValidator(_parsed)]
+Level = Annotated[Scalar, BeforeValidator(_level)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Real = Annotated[float, BeforeValidator(_real)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+"""What a study says, taken as it is written: no text is a number, and no number is true."""
 
 
 class Frozen(BaseModel):
@@ -63,17 +99,17 @@ class Parameter(Frozen):
     """
 
     type: Literal["categorical", "integer", "float"]
-    default: Scalar
-    values: tuple[Scalar, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
+    default: Level
+    values: tuple[Level, ...] = ()
+    low: Real | None = None
+    high: Real | None = None
+    log: Flag = False
     """Whether the parameter acts by ratios (1, 10, 100) rather than by differences."""
     unit: str = ""
     help: str = ""
     when: ExpressionText | None = None
     """The parameter exists only in configurations where this holds: `method == 'jdbc'`."""
-    tried: tuple[Scalar, ...] | None = None
+    tried: tuple[Level, ...] | None = None
     """The levels that a search chooses among: all by default, none (`[]`) to leave the parameter to presets."""
     runners: tuple[Literal["process", "spark_submit", "glue"], ...] = ()
     """The parameter exists only in studies whose `runner.kind` is one of these; in all by default."""
@@ -89,25 +125,27 @@ class Parameter(Frozen):
 
     @model_validator(mode="after")
     def _is_complete(self) -> Parameter:
-        if self.type == "categorical" and not self.values:
-            raise ValueError("a categorical parameter needs 'values', the list to choose from")
-        if not self.values and (self.low is None or self.high is None):
-            raise ValueError("give either 'values' or both 'low' and 'high'")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"'low' is {self.low} and 'high' is {self.high}: low must not be above high")
-        if self.log and min(self._bounds, default=1) <= 0:
-            raise ValueError("'log: true' needs values above 0")
-        problem = self.problem(self.default)
-        if problem:
-            raise ValueError(f"'default' {problem}")
-        self._check_tried()
+        refuse(self._missing() or self._unfit())
         return self
 
-    def _check_tried(self) -> None:
-        for value in self.tried or ():
-            problem = self.problem(value)
-            if problem:
-                raise ValueError(f"'tried' {problem}")
+    def _missing(self) -> list[Problem]:
+        if self.type == "categorical":
+            wanted = "is missing: a categorical parameter needs 'values', the list to choose from"
+            return [] if self.values else [Problem(("values",), wanted)]
+        if not self.values and (self.low is None or self.high is None):
+            return [Problem((), "give either 'values' or both 'low' and 'high'")]
+        return [Problem(("values", at), words) for at, v in enumerate(self.values) if (words := self._no_number(v))]
+
+    def _unfit(self) -> Iterator[Problem]:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            yield Problem(("low",), f"is {self.low:g}, must not be above 'high', which is {self.high:g}")
+        if self.log and min(self._bounds, default=1) <= 0:
+            yield Problem(("log",), "'log: true' needs values above 0")
+        if words := self.problem(self.default):
+            yield Problem(("default",), words)
+        for at, value in enumerate(self.tried or ()):
+            if words := self.problem(value):
+                yield Problem(("tried", at), words)
 
     @property
     def searched(self) -> Parameter:
@@ -149,12 +187,19 @@ class Parameter(Frozen):
         if self.type == "categorical":
             # Python takes true for 1: they are the same place in a list, and not the same setting.
             is_listed = any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in self.values)
-            return None if is_listed else f"is {_written(value)}, must be one of {', '.join(map(text_of, self.values))}"
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            return f"is {_written(value)}, must be a {'whole' if self.type == 'integer' else 'finite'} number"
-        if self.type == "integer" and value != int(value):
-            return f"is {value!r}, must be a whole number"
-        return self._out_of_range(value)
+            return None if is_listed else f"is {shown(value)}, must be one of {', '.join(map(text_of, self.values))}"
+        return self._no_number(value) or self._out_of_range(value)
+
+    def exact(self, value: Scalar) -> Scalar:
+        """The value as the parameter's type has it: `8.0` of an integer is 8, the same configuration."""
+        is_whole = self.type == "integer" and isinstance(value, float) and value.is_integer()
+        return int(value) if is_whole else value
+
+    def _no_number(self, value: Any) -> str | None:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and is_finite(value)
+        if self.type == "integer":
+            return None if is_number and value == int(value) else f"is {shown(value)}, must be a whole number"
+        return None if is_number else f"is {shown(value)}, must be a finite number"
 
     def _out_of_range(self, value: float) -> str | None:
         low = self.low if self.low is not None else min(self._bounds)
@@ -204,13 +249,10 @@ class Space(Frozen):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Space:
-        for text in self.constraints + tuple(p.when for p in self.parameters.values() if p.when):
-            unknown = Expression(text).names - set(self.parameters)
-            if unknown:
-                raise ValueError(f"{text!r} uses {', '.join(sorted(unknown))}, which is no parameter")
-        problem = self.problem(self.complete({}))
-        if problem:
-            raise ValueError(f"the parameters' defaults break the space: {problem}")
+        conditions = {name: parameter.when for name, parameter in self.parameters.items() if parameter.when}
+        refuse(unknown_names(self.constraints, conditions, self.parameters))
+        if words := self.problem(self.complete({})):
+            refuse([Problem((), f"the parameters' defaults break the space: {words}")])
         return self
 
     @cached_property
@@ -225,7 +267,10 @@ class Space(Frozen):
     def is_active(self, name: str, values: Configuration) -> bool:
         """Whether a parameter exists in a configuration that holds these values."""
         condition = self._conditions.get(name)
-        return condition is None or bool(condition.evaluate({**self._defaults, **values}))
+        try:
+            return condition is None or bool(condition.evaluate({**self._defaults, **values}))
+        except ValueError as error:
+            raise ConfigurationError(f"the condition of {name}: {error}") from None
 
     @cached_property
     def _conditions(self) -> dict[str, Expression]:
@@ -236,14 +281,19 @@ class Space(Frozen):
         return {name: parameter.default for name, parameter in self.parameters.items()}
 
     def complete(self, partial: Configuration) -> dict[str, Scalar]:
-        """A whole configuration: defaults filled in, inactive parameters left out, in the space's order."""
-        unknown = set(partial) - set(self.parameters)
-        if unknown:
-            raise ConfigurationError(
-                f"{', '.join(sorted(unknown))}: no such parameter; there are {', '.join(self.parameters)}"
-            )
+        """A whole configuration: defaults filled in, inactive parameters left out, in the space's order.
+
+        Raises ConfigurationError for a parameter that is none, and a condition that can't be computed.
+        """
+        for name in partial:
+            if name not in self.parameters:
+                raise ConfigurationError(f"{name}: no such parameter; {no_such(name, self.parameters)}")
         values = {**self._defaults, **partial}
-        return {name: values[name] for name in self.parameters if self.is_active(name, values)}
+        return {
+            name: parameter.exact(values[name])
+            for name, parameter in self.parameters.items()
+            if self.is_active(name, values)
+        }
 
     def problem(self, configuration: Configuration) -> str | None:
         """Why a whole configuration is not in the space, or None where it is."""
@@ -252,11 +302,7 @@ class Space(Frozen):
             if problem:
                 return f"{name} {problem}"
         values = {**self._defaults, **configuration}
-        for constraint in self._constraints:
-            if not constraint.evaluate(values):
-                used = ", ".join(f"{name}={values[name]}" for name in sorted(constraint.names))
-                return f"the constraint {constraint.text!r} does not hold for {used}"
-        return None
+        return next(filter(None, (_broken(constraint, values) for constraint in self._constraints)), None)
 
     def checked(self, partial: Configuration) -> dict[str, Scalar]:
         """`complete`, refusing with ConfigurationError what is not in the space."""
@@ -275,6 +321,27 @@ class Space(Frozen):
             if identity not in seen and self.problem(configuration) is None:
                 seen.add(identity)
                 yield configuration
+
+
+def unknown_names(
+    constraints: Sequence[str], conditions: Mapping[str, str], parameters: Collection[str]
+) -> Iterator[Problem]:
+    """What constraints and conditions use that is no parameter, with paths below `space`."""
+    texts: dict[Path, str] = {("constraints", at): text for at, text in enumerate(constraints)}
+    texts |= {("parameters", name, "when"): text for name, text in conditions.items()}
+    for path, text in texts.items():
+        for name in sorted(Expression(text).names - set(parameters)):
+            yield Problem(path, f"{text!r} uses {name}, which is no parameter; {no_such(name, parameters)}")
+
+
+def _broken(constraint: Expression, values: Configuration) -> str | None:
+    try:
+        if constraint.evaluate(values):
+            return None
+    except ValueError as error:
+        return f"the constraint {error}"
+    used = ", ".join(f"{name}={text_of(values[name])}" for name in sorted(constraint.names))
+    return f"the constraint {constraint.text!r} does not hold for {used}"
 
 
 def configuration_id(configuration: Configuration) -> str:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from pipeline_tuner.claim import Claim, with_present_keys
 from pipeline_tuner.exceptions import ConfigurationError, StudyError
 from pipeline_tuner.expression import Expression
-from pipeline_tuner.measurement import first_problem
 from pipeline_tuner.nights import Nights
-from pipeline_tuner.space import FORMER_TYPES, Configuration, ExpressionText, Frozen, Scalar, Space
+from pipeline_tuner.problems import Problem, problems_of, refuse, shown
+from pipeline_tuner.space import FORMER_TYPES, ExpressionText, Flag, Frozen, Level, Parameter, Real, Space, Whole
+from pipeline_tuner.study_check import Parts, mapping, misfits, oddities
+from pipeline_tuner.study_yaml import read_text, read_yaml
 from pipeline_tuner.trial import Candidate
 
 StrategyName = Literal["adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged", "nightly"]
@@ -48,34 +58,34 @@ class Goal(Frozen):
 class Budget(Frozen):
     """What a sweep may cost, and how sure it has to be."""
 
-    trials: int = Field(default=40, ge=1, le=1000)
-    blocks: int = Field(default=3, ge=1, le=30)
+    trials: Whole = Field(default=40, ge=1, le=1000)
+    blocks: Whole = Field(default=3, ge=1, le=30)
     """Blocks that every surviving candidate is measured in before anything is said; below 3 the answer abstains."""
-    rounds: int = Field(default=3, ge=1, le=20)
-    batch: int = Field(default=8, ge=1, le=100)
+    rounds: Whole = Field(default=3, ge=1, le=20)
+    batch: Whole = Field(default=8, ge=1, le=100)
     """New configurations a round."""
-    confirm_blocks: int = Field(default=5, ge=0, le=30)
-    minutes: float | None = Field(default=None, gt=0)
-    indifference: float = Field(default=0.05, gt=0, lt=1)
+    confirm_blocks: Whole = Field(default=5, ge=0, le=30)
+    minutes: Real | None = Field(default=None, gt=0)
+    indifference: Real = Field(default=0.05, gt=0, lt=1)
     """Differences below this fraction don't matter to the user."""
-    confidence: float = Field(default=0.95, ge=0.5, lt=1)
-    payback_runs: int | None = Field(default=None, ge=1)
+    confidence: Real = Field(default=0.95, ge=0.5, lt=1)
+    payback_runs: Whole | None = Field(default=None, ge=1)
     """Runs in production that a sweep should have paid for itself in: it stops where the next trials cost more time
     than they are expected to save in so many runs. By default it uses its whole budget."""
-    trial_timeout_s: float = Field(default=900, gt=0)
-    repeats: int = Field(default=1, ge=1, le=100)
+    trial_timeout_s: Real = Field(default=900, gt=0)
+    repeats: Whole = Field(default=1, ge=1, le=100)
     """Repeats of the work inside a trial's process, after the warm-up."""
-    min_work_s: float = Field(default=0.0, ge=0, le=3600)
+    min_work_s: Real = Field(default=0.0, ge=0, le=3600)
     """Seconds of work that a trial measures at least: shorter work is repeated in the same process, up to 100 times,
     and its figures are the medians. A trial of half a second is mostly noise; one of ten isn't worth a repeat."""
-    warmups: int = Field(default=1, ge=0, le=10)
+    warmups: Whole = Field(default=1, ge=0, le=10)
 
 
 class Workload(Frozen):
     """The data that trials run on. `options` go to the job as they are."""
 
     name: str
-    sizes: dict[str, float] = {"full": 1.0}
+    sizes: dict[str, Real] = {"full": 1.0}
     """Named fractions of the workload that a sweep can run on."""
     default_size: str = "full"
     screening: str | None = None
@@ -87,10 +97,12 @@ class Workload(Frozen):
 
     @model_validator(mode="after")
     def _default_exists(self) -> Workload:
-        if self.default_size not in self.sizes:
-            raise ValueError(f"'default_size' is {self.default_size!r}, must be one of {', '.join(self.sizes)}")
-        if self.screening is not None and self.screening not in self.sizes:
-            raise ValueError(f"'screening' is {self.screening!r}, must be one of {', '.join(self.sizes)}")
+        named = {"default_size": self.default_size, "screening": self.screening or self.default_size}
+        refuse(
+            Problem((key,), f"is {size!r}, must be one of {', '.join(self.sizes)}")
+            for key, size in named.items()
+            if size not in self.sizes
+        )
         return self
 
 
@@ -99,7 +111,7 @@ class Runner(Frozen):
 
     kind: Literal["process", "spark_submit", "glue"] = "spark_submit"
     conn_id: str | None = None
-    warm: bool = False
+    warm: Flag = False
     """Keep the job's process between trials (Spark's JVM with it; each trial gets a Spark context of its own): many
     short trials, one machine. Not with `command` and not on Glue."""
     command: tuple[str, ...] = ()
@@ -109,12 +121,27 @@ class Runner(Frozen):
     options: dict[str, Any] = {}
 
 
+def _entry(value: Any) -> Any:
+    if not isinstance(value, str | Mapping):
+        raise ValueError(f"is {shown(value)}, must be a preset's name, or parameters with values")
+    return value
+
+
+Entry = Annotated[dict[str, Level] | str, BeforeValidator(_entry)]
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", text):
+        raise ValueError(f"is {text!r}, must be up to 63 lower-case letters, digits and _, a letter first")
+    return text
+
+
 class Study(BaseModel):
     """A validated study. Build it with `load_study` or `parse_study`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    study: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    study: Annotated[str, AfterValidator(_name)]
     job: str
     description: str = ""
     owner: str = "data-engineering"
@@ -122,7 +149,7 @@ class Study(BaseModel):
     runner: Runner = Runner()
     workload: Workload
     space: Space
-    presets: dict[str, dict[str, Scalar]] = {}
+    presets: dict[str, dict[str, Level]] = Field(min_length=1)
     control: str
     """The preset that is repeated in every block."""
     fallback: str | None = None
@@ -131,7 +158,7 @@ class Study(BaseModel):
     prefer: ExpressionText | None = None
     """Among tied configurations, the one for which this expression is smallest is picked."""
     strategy: StrategyName = "adaptive"
-    strategies: dict[str, tuple[dict[str, Scalar] | str, ...]] = {}
+    strategies: dict[str, tuple[Entry, ...]] = {}
     """Named lists of configurations, or of presets' names, that reproduce a documented experiment."""
     stages: dict[str, tuple[str, ...]] = {}
     """For the staged strategy: names of stages in order, and the parameters that each may change."""
@@ -139,49 +166,19 @@ class Study(BaseModel):
     schedule: str | None = None
     """When the nights are, as cron (`0 1 * * *`, UTC): a scheduled run is a night, any other run a whole sweep."""
     nights: Nights = Nights()
-    prices: dict[str, float] = {}
+    prices: dict[str, Real] = {}
     claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _has_what_its_runner_has(cls, values: Any) -> Any:
         """Leave out the parameters of other runners, so that no search spends a trial on them."""
-        try:
-            return _for_runner(values, values.get("runner", {}).get("kind", "spark_submit"))
-        except (AttributeError, KeyError, TypeError):
-            return values  # something of the wrong type, which the fields' own checks name
-
-    @field_validator("presets")
-    @classmethod
-    def _has_presets(cls, presets: dict[str, dict[str, Scalar]]) -> dict[str, dict[str, Scalar]]:
-        if not presets:
-            raise ValueError("needs at least one preset, to be the control")
-        return presets
+        return _of_its_runner(values)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Study:
-        for key, preset in (("control", self.control), ("fallback", self.fallback or self.control)):
-            if preset not in self.presets:
-                raise ValueError(f"{key}: is {preset!r}, must be a preset: {', '.join(self.presets)}")
-        for name, partial in self.presets.items():
-            _checked(self.space, f"presets.{name}", partial)
-        for name, entries in self.strategies.items():
-            for entry in entries:
-                self._check_entry(f"strategies.{name}", entry)
-        for name, goal in self.goals.items():
-            unknown = set(goal.balance) - set(self.goals)
-            if unknown:
-                raise ValueError(f"goals.{name}.balance: {', '.join(sorted(unknown))} is no goal of this study")
-        strangers = set(self.nights.goals) - set(self.goals)
-        if strangers:
-            raise ValueError(f"nights.goals: {', '.join(sorted(strangers))} is no goal of this study")
+        refuse(misfits(Parts(self.model_dump(), self.space.parameters, self.space)))
         return self
-
-    def _check_entry(self, key: str, entry: Configuration | str) -> None:
-        if not isinstance(entry, str):
-            _checked(self.space, key, entry)
-        elif entry not in self.presets:
-            raise ValueError(f"{key}: {entry!r} is no preset; there are {', '.join(self.presets)}")
 
     def preset(self, name: str) -> Candidate:
         """A preset as a whole configuration. Raises ConfigurationError naming those that exist."""
@@ -218,6 +215,13 @@ def _with_present_type(parameter: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**parameter, **values, "type": FORMER_TYPES.get(kind, kind)}
 
 
+def _of_its_runner(values: Any) -> Any:
+    try:
+        return _for_runner(values, values.get("runner", {}).get("kind", "spark_submit"))
+    except (AttributeError, KeyError, TypeError):
+        return values  # something of the wrong type, which the fields' own checks name
+
+
 def _for_runner(values: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     """The values without other runners' parameters: presets lose them, named lists that set one are left out."""
     parameters = values["space"]["parameters"]
@@ -231,7 +235,7 @@ def _for_runner(values: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
         "strategies": {
             name: partials
             for name, partials in values.get("strategies", {}).items()
-            if not any(foreign & set(partial) for partial in partials)
+            if not any(foreign & set(partial) for partial in partials if isinstance(partial, Mapping))
         },
     }
 
@@ -240,40 +244,54 @@ def _without(names: Set[str], values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name not in names}
 
 
-def _checked(space: Space, key: str, partial: Configuration) -> None:
-    try:
-        space.checked(partial)
-    except ConfigurationError as error:
-        raise ValueError(f"{key}: {error}") from None
-
-
 def parse_study(text: str, *, source: str = "study") -> Study:
-    """A study from YAML text. Raises StudyError naming source, key, value and what would be right."""
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise StudyError(f"{source} is not YAML: {error}") from None
-    if not isinstance(values, dict):
+    """A study from YAML text. Raises StudyError with a line for each problem: source, line, key, what is right."""
+    document = read_yaml(text, source=source)
+    if not isinstance(document.values, dict):
         raise StudyError(f"{source} must be a mapping with the keys {', '.join(Study.model_fields)}")
+    problems = dict.fromkeys((*document.problems, *study_problems(document.values)))
+    if problems:
+        placed = sorted((document.line(one.path), one) for one in problems)
+        raise StudyError("\n".join(f"{source}:{line}: {one}" for line, one in placed))
+    return Study.model_validate(document.values)
+
+
+def study_problems(values: Mapping[str, Any]) -> list[Problem]:
+    """All that is wrong with a study's values; a part that is wrong hides none of the others' problems."""
+    own = _of_its_runner(values)
+    found = [*misfits(_parts(own)), *oddities(_parts(own))]
     try:
-        return Study.model_validate(values)
+        Study.model_validate(own)
     except ValidationError as error:
-        raise StudyError(f"{source}: {_described(error)}") from None
+        known = set(found)
+        # What the whole study's validator says was said by `misfits` already, and in this place without its path.
+        found = [*(one for one in problems_of(error, Study, own) if one not in known), *found]
+    return found
 
 
-def _described(error: ValidationError) -> str:
-    problem = error.errors(include_url=False)[0]
-    given = problem["input"]
-    shown = f" (is {given!r})" if problem["type"] != "missing" and not isinstance(given, dict | list) else ""
-    if problem["type"] == "extra_forbidden":
-        return f"{'.'.join(map(str, problem['loc']))}: no such key; is it misspelt or in the wrong place?"
-    return first_problem(error).replace("Value error, ", "") + shown
+def _parts(values: Mapping[str, Any]) -> Parts:
+    written = mapping(mapping(values.get("space")).get("parameters"))
+    parameters = {name: parameter for name, one in written.items() if (parameter := _valid(Parameter, one))}
+    return Parts(
+        values,
+        parameters,
+        _valid(Space, values.get("space")),
+        runner=_valid(Runner, values.get("runner", {})),
+        workload=_valid(Workload, values.get("workload")),
+        goals={name: goal for name, one in mapping(values.get("goals")).items() if (goal := _valid(Goal, one))},
+    )
+
+
+Part = TypeVar("Part", bound=BaseModel)
+
+
+def _valid(model: type[Part], value: Any) -> Part | None:
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        return None
 
 
 def load_study(path: Path) -> Study:
     """The study in a YAML file. Raises StudyError, with the file's name, where it is missing or wrong."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise StudyError(f"{path} can't be read: {error.strerror}") from None
-    return parse_study(text, source=path.name)
+    return parse_study(read_text(path), source=path.name)

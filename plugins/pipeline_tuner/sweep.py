@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.measurement import first_problem
 from pipeline_tuner.nights import NIGHTLY, Champion
+from pipeline_tuner.problems import problems_of
 from pipeline_tuner.space import Frozen, configuration_id
 from pipeline_tuner.study import Budget, Study
 
@@ -51,20 +51,19 @@ def sweep_options(study: Study, sweep_id: str, chosen: Mapping[str, Any] | None 
         raise StudyError(f"option {', '.join(sorted(unknown))}: no such option")
     _refuse(study, given, "goals", study.goals)
     _refuse(study, given, "size", study.workload.sizes)
+    changed = study.budget.model_dump() | {key: value for key, value in given.items() if key in budget_keys}
     try:
-        budget = Budget.model_validate(
-            study.budget.model_dump() | {key: value for key, value in given.items() if key in budget_keys}
-        )
         return SweepOptions(
             sweep_id=sweep_id,
             strategy=given.get("strategy", study.strategy),
             goals=tuple(given.get("goals", study.goals)),
             size=given.get("size", study.workload.default_size),
             seed=given.get("seed", 0),
-            budget=budget,
+            budget=Budget.model_validate(changed),
         )
     except ValidationError as error:
-        raise StudyError(f"option {first_problem(error)}") from None
+        found = problems_of(error, Budget, changed | given)
+        raise StudyError("\n".join(f"option {problem}" for problem in found)) from None
 
 
 def _refuse(study: Study, given: Mapping[str, Any], key: str, known: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ DATABASES = {"psycopg2", "sqlalchemy", "alembic", "pymongo", "duckdb"}
 NOUNS = (
     *("study", "claim", "space", "trial", "measurement", "sweep", "nights"),
     *("recommendation", "expression", "exceptions", "wording", "metric_names"),
-    *("printed", "command"),
+    *("printed", "command", "command_check", "problems", "study_check", "study_yaml"),
 )
 PURE = (*NOUNS, "search", "analysis", "recommend", "reasons")
 ALLOWED = {

@@ -86,12 +86,12 @@ def test_verdicts(claim, expected, words):
 @pytest.mark.parametrize(
     ("claim", "words"),
     [
-        ({**WIDE, "ratio": "much"}, "claims.0.ratio: is 'much', must be a number or `low..high`"),
-        ({**WIDE, "ratio": "2..1"}, "claims.0.ratio: is '2..1'"),
+        ({**WIDE, "ratio": "much"}, "claims, entry 1.ratio: is 'much', must be a number or `low..high`"),
+        ({**WIDE, "ratio": "2..1"}, "claims, entry 1.ratio: is '2..1'"),
         ({**WIDE, "ratio": 0.8}, "swap 'better' and 'worse'"),
         ({**WIDE, "ratio": 2, "equal_within": "5%"}, "give one of"),
         ({"better": BASE, "ratio": 2}, "give 'better' and 'worse'"),
-        ({**WIDE, "equal_within": "5"}, "claims.0.equal_within: is '5', must be a percentage"),
+        ({**WIDE, "equal_within": "5"}, "claims, entry 1.equal_within: is '5', must be a percentage"),
         ({"better": BASE, "value": 2}, "give its 'metric'"),
     ],
 )

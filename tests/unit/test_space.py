@@ -34,7 +34,7 @@ def test_a_broken_constraint_names_the_values():
 @pytest.mark.parametrize(
     ("partial", "message"),
     [
-        ({"partition": 4}, "no such parameter; there are method, partitions"),
+        ({"partition": 4}, "partition: no such parameter; did you mean 'partitions'"),
         ({"partitions": 65}, "partitions is 65, must be from 1 to 64"),
         ({"partitions": 1.5}, "must be a whole number"),
         ({"partitions": True}, "must be a whole number"),
@@ -115,7 +115,7 @@ def test_a_search_sees_only_the_levels_that_are_to_be_tried():
 
 
 def test_a_level_to_try_must_be_in_the_range():
-    with pytest.raises(ValueError, match="'tried' is 9, must be from 1 to 8"):
+    with pytest.raises(ValueError, match="tried, entry 2: is 9, must be from 1 to 8"):
         Space.model_validate({
             "parameters": {"tasks": {"type": "integer", "low": 1, "high": 8, "default": 2, "tried": [4, 9]}}
         })  # fmt: skip

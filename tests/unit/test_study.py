@@ -40,14 +40,14 @@ def test_presets_are_whole_configurations_with_the_control_first():
     ("right", "wrong", "message"),
     [
         ("control: plain", "control: plian", "control: is 'plian', must be a preset: plain, fast"),
-        ("high: 64", "high: 0", "space.parameters.partitions: 'low' is 1.0 and 'high' is 0.0"),
-        ("maximize", "maximise", "goals.throughput.maximise: no such key"),
-        ("partitions: 8", "partitions: 800", "presets.fast: partitions is 800, must be from 1 to 64"),
-        ("partitions: 8", "partition: 8", "presets.fast: partition: no such parameter"),
-        ("job: migration", "", "job: Field required"),
+        ("high: 64", "high: 0", "space.parameters.partitions.low: is 1, must not be above 'high', which is 0"),
+        ("maximize", "maximise", r"goals.throughput.maximise: no such key; did you mean 'maximize'\?"),
+        ("partitions: 8", "partitions: 800", "presets.fast.partitions: is 800, must be from 1 to 64"),
+        ("partitions: 8", "partition: 8", "presets.fast.partition: no such parameter; did you mean 'partitions'"),
+        ("job: migration", "", "job: is missing"),
         ("core_seconds * price", "core_seconds *", "goals.cost.minimize: 'core_seconds \\*' is not an expression"),
         ("[throughput, cost]", "[throughput, money]", "goals.balanced.balance: money is no goal"),
-        ("study: copy_table", "study: Copy Table", "study: String should match pattern"),
+        ("study: copy_table", "study: Copy Table", "study: is 'Copy Table', must be up to 63 lower-case letters"),
         ("prices:", "prices: {price: [}\nx:", "is not YAML"),
     ],
 )
@@ -93,7 +93,7 @@ def test_options_default_to_the_study_and_refuse_what_it_does_not_have():
     for chosen, message in [
         ({"goals": ["speed"]}, "goals is 'speed', study copy_table has throughput"),
         ({"size": "huge"}, "size is 'huge', study copy_table has small, full"),
-        ({"trials": 0}, "trials: Input should be greater than or equal to 1"),
+        ({"trials": 0}, "option trials: is 0, must be at least 1"),
         ({"tirals": 3}, "option tirals: no such option"),
     ]:
         with pytest.raises(StudyError, match=message):

@@ -7,12 +7,12 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.measurement import first_problem
+from pipeline_tuner.problems import problems_of
 from pipeline_tuner.space import Frozen
+from pipeline_tuner.study_yaml import read_text, read_yaml
 
 ExecutionClass = Literal["STANDARD", "FLEX"]
 
@@ -125,14 +125,17 @@ def _version(text: str) -> tuple[int, ...]:
 
 def load_prices(path: Path) -> Prices:
     """Prices from a file. Raises StudyError naming what is wrong."""
-    return parse_prices(path.read_text(encoding="utf-8"))
+    return parse_prices(read_text(path))
 
 
 def parse_prices(text: str) -> Prices:
-    """Prices from YAML text. Raises StudyError naming what is wrong."""
+    """Prices from YAML text. Raises StudyError with a line for each problem."""
+    document = read_yaml(text, source="the price file")
+    found = list(document.problems)
     try:
-        return Prices.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise StudyError(f"the price file is not YAML: {error}") from None
+        prices = Prices.model_validate(document.values)
     except ValidationError as error:
-        raise StudyError(f"the price file: {first_problem(error)}") from None
+        found += problems_of(error, Prices, document.values)
+    if found:
+        raise StudyError("\n".join(f"the price file:{document.line(one.path)}: {one}" for one in found))
+    return prices

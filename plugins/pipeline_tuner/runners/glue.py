@@ -26,7 +26,8 @@ from pydantic import Field, ValidationError
 from pipeline_tuner.analysis.glue_prices import DEFAULT_GLUE, ExecutionClass, Prices
 from pipeline_tuner.analysis.glue_sizing import glue_arguments
 from pipeline_tuner.exceptions import InfrastructureError, StudyError
-from pipeline_tuner.measurement import Measurement, first_problem
+from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.problems import problems_of
 from pipeline_tuner.runners.aws_calls import BUSY_S, explained, patiently
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun
 from pipeline_tuner.runners.glue_metrics import billed_figures, cloudwatch_figures
@@ -74,7 +75,8 @@ class GlueRunner(Runner):
         try:
             self.options = GlueOptions.model_validate(dict(options))
         except ValidationError as error:
-            raise StudyError(f"runner.options.{first_problem(error)}") from None
+            found = problems_of(error, GlueOptions, dict(options))
+            raise StudyError("\n".join(str(one.below("runner", "options")) for one in found)) from None
         self._run_id: str | None = None
         self._state: dict[str, Any] = {}
 

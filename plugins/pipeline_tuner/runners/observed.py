@@ -28,7 +28,7 @@ class ObservedRunner(ProcessRunner):
     regular expressions by check: what the program prints must match, else its output counts as wrong. Both look at
     lines without a terminal's colours, and a carriage return ends a line. `duration_s` is the
     whole process's time, start-up included; `core_seconds` the processor time of it and of what it started.
-    Raises StudyError for a pattern that is none, or has no group.
+    Raises StudyError for a pattern that is none, or has no group: `study validate` says so before.
     """
 
     def __init__(

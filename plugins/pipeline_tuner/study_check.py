@@ -1,0 +1,237 @@
+"""How the parts of a study fit each other: checks of names and values that no part can make alone. No I/O.
+
+They look at what is written as well as at what is valid, so that a part that is wrong hides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline_tuner.command_check import given_by_a_command, runner_problems
+from pipeline_tuner.exceptions import ConfigurationError
+from pipeline_tuner.expression import Expression
+from pipeline_tuner.problems import Path, Problem, no_such, shown
+from pipeline_tuner.space import Parameter, Space, unknown_names
+
+if TYPE_CHECKING:
+    from pipeline_tuner.study import Goal, Runner, Workload
+
+STRATEGIES = ("adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged", "nightly")
+"""The strategies that every study has; a study's own lists have other names."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A study as it is written, and what of it is valid by itself."""
+
+    written: Mapping[str, Any]
+    parameters: Mapping[str, Parameter]
+    space: Space | None
+    runner: Runner | None = None
+    workload: Workload | None = None
+    goals: Mapping[str, Goal] = field(default_factory=dict)
+
+    def names(self, *path: str) -> tuple[str, ...]:
+        """The keys that are written at a path."""
+        found: Any = self.written
+        for step in path:
+            found = mapping(found).get(step)
+        return tuple(map(str, mapping(found)))
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """The parameters' names, also of those that are wrong."""
+        return self.names("space", "parameters")
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value where it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def misfits(parts: Parts) -> Iterator[Problem]:
+    """Names that name nothing, and configurations outside of the space: no study of any time has them."""
+    yield from _named_presets(parts)
+    for name, partial in mapping(parts.written.get("presets")).items():
+        yield from _configuration(parts, ("presets", name), partial)
+    for name, entries in mapping(parts.written.get("strategies")).items():
+        for place, entry in enumerate(
+            entries if isinstance(entries, Sequence) and not isinstance(entries, str) else ()
+        ):
+            yield from _entry(parts, ("strategies", name, place), entry)
+    for name, goal in mapping(parts.written.get("goals")).items():
+        yield from _no_goals(parts, ("goals", name, "balance"), mapping(goal).get("balance"))
+    yield from _no_goals(parts, ("nights", "goals"), mapping(parts.written.get("nights")).get("goals"))
+
+
+def oddities(parts: Parts) -> Iterator[Problem]:
+    """What a study that is written today must not have: settings without effect, figures that nothing gives."""
+    space = mapping(parts.written.get("space"))
+    parameters = mapping(space.get("parameters"))
+    for name, written in parameters.items():
+        yield from _parameter(("space", "parameters", name), name, mapping(written))
+    constraints = [text for text in _texts(space.get("constraints")) if _parsed(text)]
+    conditions = {name: str(when) for name, one in parameters.items() if _parsed(when := mapping(one).get("when"))}
+    for problem in unknown_names(constraints, conditions, parts.parameter_names):
+        yield problem.below("space")
+    yield from _workload(parts)
+    yield from _stages(parts)
+    yield from _claims(parts)
+    yield from _balances(parts)
+    yield from _schedule(parts.written.get("schedule"))
+    yield from _preference(parts)
+    if parts.runner is not None:
+        yield from runner_problems(parts.runner, parts.parameters, parts.parameter_names)
+    yield from _figures(parts)
+
+
+def _named_presets(parts: Parts) -> Iterator[Problem]:
+    presets = parts.names("presets")
+    for key in ("control", "fallback") if presets else ():  # a study without presets is told of them, not of these
+        name = parts.written.get(key)
+        if isinstance(name, str) and name not in presets:
+            yield Problem((key,), f"is {name!r}, must be a preset: {', '.join(presets)}")
+
+
+def _configuration(parts: Parts, path: Path, partial: Any) -> Iterator[Problem]:
+    found = []
+    for name, value in mapping(partial if parts.parameter_names else None).items():
+        if name not in parts.parameter_names:
+            found.append(Problem((*path, name), f"no such parameter; {no_such(name, parts.parameter_names)}"))
+        elif name in parts.parameters and (words := parts.parameters[name].problem(value)):
+            found.append(Problem((*path, name), words))
+    yield from found
+    if isinstance(partial, Mapping) and not found and parts.space is not None:
+        try:
+            parts.space.checked(partial)
+        except ConfigurationError as error:
+            yield Problem(path, str(error))
+
+
+def _entry(parts: Parts, path: Path, entry: Any) -> Iterator[Problem]:
+    presets = parts.names("presets")
+    if isinstance(entry, str) and presets and entry not in presets:
+        yield Problem(path, f"{entry!r} is no preset; {no_such(entry, presets)}")
+    yield from _configuration(parts, path, entry)
+
+
+def _no_goals(parts: Parts, path: Path, names: Any) -> Iterator[Problem]:
+    for name in _texts(names):
+        if name not in parts.names("goals"):
+            yield Problem(path, f"{name} is no goal of this study; {no_such(name, parts.names('goals'))}")
+
+
+def _parameter(path: Path, name: str, written: Mapping[str, Any]) -> Iterator[Problem]:
+    if not name or name != name.strip() or set(name) & set("{}\n\0"):
+        yield Problem(path, f"{name!r} is no name for a parameter")
+    kind, values = written.get("type"), written.get("values") or ()
+    useless = ("low", "high", "log") if kind == "categorical" else ("low", "high") if values else ()
+    for key in useless:
+        if written.get(key):
+            reason = "of a categorical parameter" if kind == "categorical" else "beside 'values'"
+            yield Problem((*path, key), f"has no meaning {reason}: leave it out")
+    if kind == "integer":
+        for key in ("low", "high"):
+            bound = written.get(key)
+            if isinstance(bound, float) and not bound.is_integer():
+                yield Problem((*path, key), f"is {bound}, must be a whole number")
+    for key in ("values", "tried"):
+        yield from _repeated((*path, key), written.get(key))
+
+
+def _repeated(path: Path, values: Any) -> Iterator[Problem]:
+    seen: list[Any] = []
+    for place, value in enumerate(values if isinstance(values, list | tuple) else ()):
+        if value in seen:
+            first = seen[seen.index(value)]
+            yield Problem(
+                (*path, place),
+                f"{shown(value)} is there twice"
+                if type(first) is type(value)
+                else f"{shown(value)} can't be told from {shown(first)}",
+            )
+        seen.append(value)
+
+
+def _workload(parts: Parts) -> Iterator[Problem]:
+    for name, fraction in (parts.workload.sizes if parts.workload else {}).items():
+        if not 0 < fraction <= 1:
+            yield Problem(("workload", "sizes", name), f"is {fraction:g}, must be a fraction above 0 and up to 1")
+
+
+def _stages(parts: Parts) -> Iterator[Problem]:
+    stages = mapping(parts.written.get("stages"))
+    for stage, names in stages.items():
+        for place, name in enumerate(_texts(names)):
+            if name not in parts.parameter_names:
+                yield Problem(
+                    ("stages", stage, place), f"{name} is no parameter; {no_such(name, parts.parameter_names)}"
+                )
+    if parts.written.get("strategy") == "staged" and not stages:
+        yield Problem(("strategy",), "is 'staged', which goes through 'stages': they are missing")
+    for name in parts.names("strategies"):
+        if name in STRATEGIES:
+            yield Problem(("strategies", name), "is the name of a strategy that every study has: choose another")
+
+
+def _claims(parts: Parts) -> Iterator[Problem]:
+    claims = parts.written.get("claims")
+    for place, claim in enumerate(claims if isinstance(claims, list | tuple) else ()):
+        for key in ("better", "worse"):
+            yield from _configuration(parts, ("claims", place, key), mapping(claim).get(key))
+
+
+def _balances(parts: Parts) -> Iterator[Problem]:
+    for name, goal in parts.goals.items():
+        for part in goal.balance:
+            if part in parts.goals and parts.goals[part].balance:
+                yield Problem(("goals", name, "balance"), f"{part} is a balance itself: name the goals that it weighs")
+
+
+def _schedule(schedule: Any) -> Iterator[Problem]:
+    if not isinstance(schedule, str):
+        return
+    fields = schedule.split()
+    known = set("0123456789*,-/#?LW") | set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    is_cron = len(fields) in (5, 6) and all(
+        set(one) <= known and any(c in "0123456789*?" or c.isalpha() for c in one) for one in fields
+    )
+    if not is_cron and not schedule.startswith("@"):
+        yield Problem(("schedule",), f"is {schedule!r}, must be a cron expression of five fields such as '0 1 * * *'")
+
+
+def _preference(parts: Parts) -> Iterator[Problem]:
+    known = {*parts.parameter_names, *parts.names("prices")}
+    yield from _unknown(("prefer",), parts.written.get("prefer"), known, "is no parameter and no price")
+
+
+def _figures(parts: Parts) -> Iterator[Problem]:
+    """Goals over figures that nothing gives, for a command that is timed from outside: all that it gives is known."""
+    figures = given_by_a_command(parts.runner) if parts.runner is not None else None
+    if figures is None:
+        return
+    known = {*figures, *parts.names("workload", "options"), "fraction", *parts.parameter_names, *parts.names("prices")}
+    for name, goal in parts.goals.items():
+        for key, text in (("maximize", goal.maximize), ("minimize", goal.minimize)):
+            yield from _unknown(("goals", name, key), text, known, "which nothing gives")
+        for place, text in enumerate(goal.constraints):
+            yield from _unknown(("goals", name, "constraints", place), text, known, "which nothing gives")
+
+
+def _unknown(path: Path, text: Any, known: Collection[str], words: str) -> Iterator[Problem]:
+    expression = _parsed(text)
+    for name in sorted(expression.names - set(known)) if expression else ():
+        yield Problem(path, f"uses {name}, {words}; {no_such(name, sorted(known))}")
+
+
+def _parsed(text: Any) -> Expression | None:
+    try:
+        return Expression(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _texts(values: Any) -> list[str]:
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list | tuple) else []
