@@ -126,7 +126,7 @@ def test_a_sweep_of_the_small_size_itself_screens_nothing(study):
 
 
 def test_a_size_to_screen_on_must_exist():
-    with pytest.raises(StudyError, match="workload.screening: is 'third', must be one of tenth, half, full"):
+    with pytest.raises(StudyError, match=r"workload\.screening: is 'third', must be one of tenth, half, full"):
         parse_study(STUDY.replace("screening: tenth", "screening: third"))
 
 
