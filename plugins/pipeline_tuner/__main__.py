@@ -13,8 +13,9 @@ from typing import Any
 
 from pipeline_tuner import cluster_sizing_command
 from pipeline_tuner.advise import command as advise_command
+from pipeline_tuner.analysis.claim_lists import unjudged
 from pipeline_tuner.analysis.glue_prices import Prices, load_prices
-from pipeline_tuner.exceptions import PipelineTunerError
+from pipeline_tuner.exceptions import PipelineTunerError, StudyError
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report import summary, write_report
@@ -71,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _validate(chosen: argparse.Namespace) -> None:
     study = load_study(chosen.file)
+    wrong = unjudged(study)
+    if wrong:
+        raise StudyError("\n".join(f"{chosen.file.name}: {one}" for one in wrong))
     parts = (
         counted(len(study.space.parameters), "parameter"),
         counted(len(study.presets), "preset"),

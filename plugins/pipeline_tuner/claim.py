@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -119,6 +120,19 @@ class Claim(Frozen):
     def is_figure(self) -> bool:
         """Whether it gives a figure."""
         return self.metric is not None and self.value is not None
+
+
+def without_elsewhere(claims: Sequence[Any], foreign: Set[str]) -> list[Any]:
+    """The claims as they are written; one that sets another runner's parameters can't be compared, and says so."""
+    return [_elsewhere(claim, foreign) if isinstance(claim, Mapping) else claim for claim in claims]
+
+
+def _elsewhere(claim: Mapping[str, Any], foreign: Set[str]) -> Mapping[str, Any]:
+    named = [name for key in ("better", "worse") for name in claim.get(key) or {} if name in foreign]
+    if not named:
+        return claim
+    note = f"{', '.join(dict.fromkeys(named))} is for another runner than this study's"
+    return {"source": claim["source"], "text": claim["text"], "comparable": False, "note": note}
 
 
 def with_present_keys(claim: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline_tuner.claim import Claim, with_present_keys
+from pipeline_tuner.claim import Claim, with_present_keys, without_elsewhere
 from pipeline_tuner.exceptions import ConfigurationError, StudyError
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.nights import Nights
@@ -237,6 +237,7 @@ def _for_runner(values: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
             for name, partials in values.get("strategies", {}).items()
             if not any(foreign & set(partial) for partial in partials if isinstance(partial, Mapping))
         },
+        "claims": without_elsewhere(values.get("claims", ()), foreign),
     }
 
 

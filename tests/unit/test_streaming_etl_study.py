@@ -38,8 +38,8 @@ def test_goals_keep_the_records_and_transforms_apart(label: str, goal: str, keep
     assert all(check.holds(0.99) for check in checks) is keeps
 
 
-def test_claims_never_compare_a_heavy_record_with_a_compact_one() -> None:
+def test_speeds_of_a_heavy_record_are_never_compared_with_those_of_a_compact_one() -> None:
     study = load_study(CONFIGS / "streaming_etl_memory.yaml")
-    compared = [claim for claim in study.claims if claim.worse]
+    compared = [claim for claim in study.claims if claim.worse and claim.metric != "bytes / records"]
     assert len(compared) >= 8
     assert all(claim.better["record"] == claim.worse["record"] for claim in compared)

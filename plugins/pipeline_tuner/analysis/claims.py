@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline_tuner.analysis.block_fit import BlockFit, Observation
+from pipeline_tuner.analysis.claim_lists import common_context, judging_list, matches, settings
 from pipeline_tuner.analysis.goals import goal_score, known_values, larger_is_better
 from pipeline_tuner.analysis.intervals import exponential, log_interval, mean_interval, t_quantile
 from pipeline_tuner.analysis.verdicts import Verdict, VerdictKind, figure_verdict, measured_gain, ratio_verdict
@@ -21,7 +22,7 @@ from pipeline_tuner.claim import Claim, Range
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommendation import MIN_BLOCKS, Interval
-from pipeline_tuner.space import Configuration, configuration_id
+from pipeline_tuner.space import configuration_id
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
@@ -54,18 +55,16 @@ def _verdict(study: Study, options: SweepOptions, claim: Claim, measured: list[T
 
 
 def _advice(study: Study, options: SweepOptions, claim: Claim, measured: list[TrialResult]) -> Verdict:
-    better = [r for r in measured if _matches(study, r.plan.configuration, claim.better)]
-    worse = [r for r in measured if _matches(study, r.plan.configuration, claim.worse)]
+    better = [r for r in measured if matches(study.space, r.plan.configuration, claim.better)]
+    worse = [r for r in measured if matches(study.space, r.plan.configuration, claim.worse)]
     if not better or not worse:
         missing = claim.worse if better else claim.better
-        return Verdict(
-            claim, VerdictKind.NOT_COMPARABLE, f"no trial had {_settings(missing)}{_where_measured(study, claim)}"
-        )
+        return Verdict(claim, VerdictKind.NOT_COMPARABLE, f"no trial had {settings(missing)}{_where(study, claim)}")
     named = set(claim.better) | set(claim.worse)
     contexts = _paired_scores(study, options, claim, better, worse, named)
     if not contexts:
         others = _other_differences(better, worse, named)
-        reason = f"where both were measured, {listed(others)} differed too{_where_measured(study, claim)}"
+        reason = f"where both were measured, {listed(others)} differed too{_where(study, claim)}"
         return Verdict(claim, VerdictKind.NOT_SEPARABLE, reason)
     against = _contradiction(options, contexts)
     if against:
@@ -113,11 +112,6 @@ def _gain(differences: list[float], noise: BlockFit, confidence: float) -> Inter
     return exponential(Interval(center, center - half, center + half, confidence, n))
 
 
-def _matches(study: Study, configuration: Configuration, part: Configuration) -> bool:
-    defaults = {name: parameter.default for name, parameter in study.space.parameters.items()}
-    return all({**defaults, **configuration}.get(name) == value for name, value in part.items())
-
-
 def _paired_scores(
     study: Study,
     options: SweepOptions,
@@ -130,10 +124,12 @@ def _paired_scores(
     contexts: dict[str, dict[tuple[str, int, int], list[float]]] = defaultdict(lambda: defaultdict(list))
     for one in better:
         for other in worse:
-            if _place(one) == _place(other) and _rest(one, named) == _rest(other, named):
-                mine, theirs = _score(study, options, claim, one), _score(study, options, claim, other)
-                if mine is not None and theirs is not None:
-                    contexts[_rest(one, named)][_place(one)].append(mine - theirs)
+            if _place(one) != _place(other):
+                continue
+            rest = common_context(one.plan.configuration, other.plan.configuration, named)
+            mine, theirs = _score(study, options, claim, one), _score(study, options, claim, other)
+            if rest is not None and mine is not None and theirs is not None:
+                contexts[settings(rest) or "nothing else"][_place(one)].append(mine - theirs)
     return [
         _Context(words, {place: math.fsum(found) / len(found) for place, found in blocks.items()})
         for words, blocks in contexts.items()
@@ -144,17 +140,14 @@ def _place(result: TrialResult) -> tuple[str, int, int]:
     return result.plan.phase, result.plan.round, result.plan.block
 
 
-def _rest(result: TrialResult, named: set[str]) -> str:
-    return _settings({k: v for k, v in result.plan.configuration.items() if k not in named}) or "nothing else"
-
-
 def _other_differences(better: Sequence[TrialResult], worse: Sequence[TrialResult], named: set[str]) -> list[str]:
     """The parameters, beyond those named, in which the closest pair differs; the blocks where none does."""
     pairs = [
         sorted(
             name
-            for name in {**one.plan.configuration, **other.plan.configuration}
-            if name not in named and one.plan.configuration.get(name) != other.plan.configuration.get(name)
+            for name in one.plan.configuration
+            if name not in named
+            and one.plan.configuration[name] != other.plan.configuration.get(name, one.plan.configuration[name])
         )
         for one in better
         for other in worse
@@ -190,7 +183,7 @@ def _figure(study: Study, options: SweepOptions, claim: Claim, measured: list[Tr
     metric, claimed = claim.metric or "", claim.value or Range(0, 0)
     values: dict[tuple[str, int, int], list[float]] = defaultdict(list)
     for result in measured:
-        if _matches(study, result.plan.configuration, claim.better):
+        if matches(study.space, result.plan.configuration, claim.better):
             try:
                 values[_place(result)] += filter(_is_figure, [Expression(metric).evaluate(known_values(study, result))])
             except ValueError as error:
@@ -199,7 +192,7 @@ def _figure(study: Study, options: SweepOptions, claim: Claim, measured: list[Tr
     if not blocks:
         reason = f"{metric} was not measured"
         if claim.better:
-            reason = f"no trial had {_settings(claim.better)}{_where_measured(study, claim)}"
+            reason = f"no trial had {settings(claim.better)}{_where(study, claim)}"
         return Verdict(claim, VerdictKind.NOT_COMPARABLE, "; ".join(filter(None, [claim.note, reason])))
     return figure_verdict(claim, claimed, _typical(blocks, options.budget.confidence), options.budget.indifference)
 
@@ -215,15 +208,7 @@ def _typical(blocks: Sequence[Sequence[float]], confidence: float) -> Interval:
     return mean_interval([math.fsum(block) / len(block) for block in blocks], confidence)
 
 
-def _where_measured(study: Study, claim: Claim) -> str:
-    """The first of the study's named strategies whose configurations settle the claim, in words."""
-    parts = [part for part in (claim.better, claim.worse) if part]
-    for name, entries in study.strategies.items():
-        found = [study.presets[entry] if isinstance(entry, str) else entry for entry in entries]
-        if all(any(_matches(study, configuration, part) for configuration in found) for part in parts):
-            return f": the strategy {name} measures it"
-    return ""
-
-
-def _settings(part: Configuration) -> str:
-    return " ".join(f"{name}={value}" for name, value in part.items())
+def _where(study: Study, claim: Claim) -> str:
+    """The study's list whose configurations settle the claim, in words."""
+    name = judging_list(study, claim)
+    return f": the strategy {name} measures it" if name else ""

@@ -101,8 +101,9 @@ def _confirmation_trials(sweep: SweepSoFar) -> int:
 
 
 def _blocks_of_all(sweep: SweepSoFar, fresh: Sequence[Candidate]) -> list[list[Candidate]]:
-    """One block of everything, or all blocks at once where the sweep has a single round."""
-    wanted = sweep.options.budget.blocks if sweep.rounds_left == 1 else 1
+    """One block of everything; all blocks at once in a sweep of a single round, and of a documented experiment."""
+    is_whole = sweep.rounds_left == 1 or sweep.options.strategy in sweep.study.strategies
+    wanted = sweep.options.budget.blocks if is_whole else 1
     affordable = sweep.room // (len(fresh) + 1)
     return [list(fresh)] * max(1, min(wanted, affordable))
 
