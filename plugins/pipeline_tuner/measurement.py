@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline_tuner.exceptions import MeasurementError
+from pipeline_tuner.space import Real
 
 CONTRACT_VERSION = 1
 
@@ -48,8 +49,8 @@ class Check(Record):
 class Sample(Record):
     """One repeat of the work inside the trial's process, after the warm-up."""
 
-    duration_s: float = Field(gt=0, allow_inf_nan=False)
-    metrics: dict[str, FiniteFloat] = {}
+    duration_s: Real = Field(gt=0)
+    metrics: dict[str, Real] = {}
 
 
 class Failure(Record):
@@ -69,10 +70,10 @@ class Measurement(Record):
     failure: Failure | None = None
     started_at: AwareDatetime
     ended_at: AwareDatetime
-    startup_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    teardown_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    startup_s: Real = Field(default=0.0, ge=0)
+    teardown_s: Real = Field(default=0.0, ge=0)
     samples: tuple[Sample, ...] = ()
-    metrics: dict[str, FiniteFloat] = {}
+    metrics: dict[str, Real] = {}
     """The trial's figures: over its samples, rates and times by the median, counts as they are."""
     checks: tuple[Check, ...] = ()
     details: dict[str, Any] = {}
@@ -126,7 +127,8 @@ def first_problem(error: ValidationError) -> str:
     """The first of a validation's problems as `key: what is wrong`."""
     problem = error.errors(include_url=False)[0]
     key = ".".join(map(str, problem["loc"]))
-    return f"{key}: {problem['msg']}" if key else problem["msg"]
+    words = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {words}" if key else words
 
 
 def is_usable(value: float | None) -> bool:

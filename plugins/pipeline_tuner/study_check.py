@@ -22,6 +22,9 @@ STRATEGIES = ("adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged",
 """The strategies that every study has; a study's own lists have other names."""
 
 
+NOT_GIVEN = "which neither runner.options.metrics nor anything else gives"
+
+
 @dataclass(frozen=True)
 class Parts:
     """A study as it is written, and what of it is valid by itself."""
@@ -215,9 +218,9 @@ def _figures(parts: Parts) -> Iterator[Problem]:
     known = {*figures, *parts.names("workload", "options"), "fraction", *parts.parameter_names, *parts.names("prices")}
     for name, goal in parts.goals.items():
         for key, text in (("maximize", goal.maximize), ("minimize", goal.minimize)):
-            yield from _unknown(("goals", name, key), text, known, "which nothing gives")
+            yield from _unknown(("goals", name, key), text, known, NOT_GIVEN)
         for place, text in enumerate(goal.constraints):
-            yield from _unknown(("goals", name, "constraints", place), text, known, "which nothing gives")
+            yield from _unknown(("goals", name, "constraints", place), text, known, NOT_GIVEN)
 
 
 def _unknown(path: Path, text: Any, known: Collection[str], words: str) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from pipeline_tuner.analysis.goals import (
 )
 from pipeline_tuner.analysis.intervals import log_interval, mean_interval, probability_above
 from pipeline_tuner.analysis.pareto import dominates, front, knee
+from pipeline_tuner.analysis.reference import admits
 
 STUDY = planted_study()
 BASE = STUDY.control_candidate.configuration
@@ -63,6 +64,18 @@ def test_figures_that_cannot_be_compared_are_refused(expression):
     study = planted_study(goals={"odd": {"maximize": expression}})
     with pytest.raises(GoalError, match="goal odd"):
         goal_value(study, "odd", trials([10.0])[0])
+
+
+def test_what_cannot_be_computed_names_goal_expression_and_trial():
+    study = planted_study(goals={"odd": {"maximize": "log(rows - rows)"}})
+    (trial,) = trials([10.0])
+    with pytest.raises(GoalError, match=r"goal odd: 'log\(rows - rows\)' can't be computed: .*, of trial "):
+        goal_value(study, "odd", trial)
+    with pytest.raises(GoalError, match=r"constraint 'sqrt\(0 - rows\) > 1' can't be computed: math domain error$"):
+        constraint("sqrt(0 - rows) > 1", [10.0])
+    bounded = planted_study(goals={"odd": {"maximize": "rows", "constraints": ["1 / (partitions - 8) > 0"]}})
+    assert not admits(bounded, "odd", {"partitions": 8})
+    assert admits(bounded, "odd", {"partitions": 9})
 
 
 def test_unknown_goal_names_those_that_exist():

@@ -59,7 +59,10 @@ def test_short_work_is_repeated_until_enough_of_it_was_measured(tmp_path, work_s
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"metrics": {"rows_per_s": float("nan")}}, "metrics.rows_per_s: Input should be a finite number"),
+        ({"metrics": {"rows_per_s": float("nan")}}, "metrics.rows_per_s: is nan, must be a finite number"),
+        ({"metrics": {"rows": "1_000"}}, "metrics.rows: is '1_000', must be a finite number"),
+        ({"metrics": {"rows": True}}, "metrics.rows: is true, must be a finite number"),
+        ({"samples": [{"duration_s": "5"}]}, "duration_s: is '5', must be a finite number"),
         ({"metrics": {"rows": -1.0}}, "negative: rows"),
         ({"samples": []}, "at least one sample"),
         ({"samples": [{"duration_s": 0}]}, "duration_s: Input should be greater than 0"),

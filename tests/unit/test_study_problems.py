@@ -78,7 +78,7 @@ def test_all_problems_come_at_once_with_their_lines(tmp_path, capsys):
         "dump.yaml:13: presets.big.mode: is 'no', must be one of on, off",
         "dump.yaml:13: presets.small.levle: no such parameter; did you mean 'level'?",
         "dump.yaml:14: control: is 'todya', must be a preset: today, small, big",
-        "dump.yaml:16: goals.size.minimize: uses dump_byte, which nothing gives; did you mean 'dump_bytes'?",
+        "dump.yaml:16: goals.size.minimize: uses dump_byte, which neither runner.options.metrics nor anything else gives; did you mean 'dump_bytes'?",
     ]
 
 

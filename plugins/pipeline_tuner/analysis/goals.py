@@ -67,10 +67,13 @@ def goal_value(study: Study, goal_name: str, result: TrialResult) -> float:
     expression = _goal(study, goal_name).expression
     if expression is None:
         return math.exp(goal_score(study, goal_name, result))
+    known = known_values(study, result)
     try:
-        value = expression.evaluate(known_values(study, result))
+        value = expression.evaluate(known)
     except ValueError as error:
-        raise GoalError(f"goal {goal_name}: {error}, which trial {result.plan.trial_id} does not have") from None
+        trial = result.plan.trial_id
+        place = f"of trial {trial}" if expression.names <= set(known) else f"which trial {trial} does not have"
+        raise GoalError(f"goal {goal_name}: {error}, {place}") from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not is_usable(value):
         raise GoalError(f"goal {goal_name}: {expression.text!r} is {value!r}, it must be a figure above 0")
     return float(value)
@@ -163,7 +166,8 @@ def _check(study: Study, text: str, measured: Sequence[TrialResult]) -> Constrai
             return ConstraintCheck(text, kept, len(values), 1.0 if kept == len(values) else 0.0)
         margins = [_margin(text, known) for known in values]
     except ValueError as error:
-        raise GoalError(f"constraint {error}, which a trial does not have") from None
+        is_known = all(Expression(text).names <= set(known) for known in values)
+        raise GoalError(f"constraint {error}{'' if is_known else ', which a trial does not have'}") from None
     distances = [margin for margin in margins if margin is not None]
     if len(distances) == len(values):
         return ConstraintCheck(text, kept, len(values), probability_above(distances))

@@ -10,9 +10,15 @@ from pipeline_tuner.trial import Candidate
 
 
 def admits(study: Study, goal: str, configuration: Configuration) -> bool:
-    """Whether a configuration's own parameters satisfy the goal's constraints, whatever is measured."""
+    """Whether a configuration's own parameters satisfy the goal's constraints, whatever is measured.
+
+    A constraint that can't be computed for it (a division by zero) is not satisfied.
+    """
     rules = [Expression(text) for text in study.goals[goal].constraints]
-    return all(rule.evaluate(configuration) for rule in rules if rule.names <= set(configuration))
+    try:
+        return all(rule.evaluate(configuration) for rule in rules if rule.names <= set(configuration))
+    except ValueError:
+        return False
 
 
 def reference_of(study: Study, options: SweepOptions, goal: str) -> Candidate:
