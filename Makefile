@@ -64,10 +64,4 @@ setup:
 install:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.11 ..." >&2; exit 1; }
-	@echo "Installing $$(grep -c '==' requirements.lock) packages into $(VENV), once: about a minute." >&2
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
-	  { echo "Python's venv module is incomplete (on Debian: the package python3-venv)." >&2; exit 1; }
-	@awk '/^uv==/ {uv = 1} /^[^ ]/ && !/^uv==/ {uv = 0} uv' requirements.lock > $(VENV)/uv.lock
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	@VIRTUAL_ENV=$(VENV) $(BIN)/python -m uv pip sync --quiet --require-hashes requirements.lock
-	@cp requirements.lock $(VENV)/requirements.lock
+	@PYTHONPATH=plugins $(PYTHON) -m pipeline_tuner.local.install
