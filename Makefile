@@ -21,7 +21,7 @@ demo: setup ## measure a job's configurations on real data and print which to us
 	@$(LOCAL) demo --job $(JOB)
 
 test: setup ## run all tests but the long ones (ARGS=... goes to pytest)
-	@$(LOCAL) browser
+	@$(LOCAL) test
 	@$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: setup ## run the long fault tests

@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: `python -m pipeline_tuner.local demo|ui|stop|env|clean|browser|jars`."""
+"""The commands behind the Makefile: `python -m pipeline_tuner.local demo|ui|stop|env|clean|test|jars`."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from pipeline_tuner.exceptions import PipelineTunerError
+from pipeline_tuner.exceptions import InfrastructureError, PipelineTunerError
 from pipeline_tuner.local import jars
 from pipeline_tuner.local.airflow import LOGIN, Airflow, shell_lines
 from pipeline_tuner.local.browser import install_browser
 from pipeline_tuner.local.demo import Demo
 from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.memory import TESTS_NEED_BYTES, require_memory
 from pipeline_tuner.local.services import EVERYTHING, Services, needs_of
 
 
 def demo(airflow: Airflow, job: str) -> int:
     """Run a job's sweep on the demo's data and print what it recommends."""
+    require_memory("demo")
     return Demo(airflow, job).run()
 
 
 def ui(airflow: Airflow, job: str) -> int:
     """Start Airflow with its page, and print address and login."""
+    require_memory("ui")
     airflow.services.start(EVERYTHING)
     airflow.migrate()
     airflow.start()
@@ -59,15 +62,18 @@ def fetch_jars(airflow: Airflow, job: str) -> int:
     return 0
 
 
-def browser(airflow: Airflow, job: str) -> int:
-    """Make sure that the browser tests have a browser, where that is possible."""
-    if install_browser() is None:
-        print("No Chromium here and none can be installed: the browser tests will be skipped.", file=sys.stderr)
+def test(airflow: Airflow, job: str) -> int:
+    """What the tests need beside packages: memory, and a browser where that is possible."""
+    require_memory("test", TESTS_NEED_BYTES)
+    try:
+        install_browser(airflow.services.layout)
+    except InfrastructureError as error:
+        print(f"{error}\nThe browser tests will be skipped.", file=sys.stderr)
     return 0
 
 
 COMMANDS: dict[str, Callable[[Airflow, str], int]] = {
-    "demo": demo, "ui": ui, "stop": stop, "env": env, "clean": clean, "browser": browser, "jars": fetch_jars,
+    "demo": demo, "ui": ui, "stop": stop, "env": env, "clean": clean, "test": test, "jars": fetch_jars,
 }  # fmt: skip
 
 

@@ -20,6 +20,8 @@ from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local import jars
 from pipeline_tuner.local.background import BackgroundProgram
 from pipeline_tuner.local.java import java_home, spark_home
+from pipeline_tuner.local.network import loopback_without_proxy
+from pipeline_tuner.local.places import java_variables, writable_home
 from pipeline_tuner.local.ports import kept_port
 from pipeline_tuner.local.postgres import USER
 from pipeline_tuner.local.services import Services
@@ -58,6 +60,9 @@ class Airflow:
             "SPARK_HOME": str(spark_home()),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "PIPELINE_TUNER_JARS": ",".join(map(str, jars.present(layout))),
+            **java_variables(layout.local),
+            **loopback_without_proxy(os.environ),
+            **self._caches(),
             **self._settings(),
             **{f"AIRFLOW_CONN_{name.upper()}": value for name, value in self._connections().items()},
         }
@@ -126,6 +131,11 @@ class Airflow:
 
     def _program(self, name: str) -> BackgroundProgram:
         return BackgroundProgram(self.home, name)
+
+    def _caches(self) -> dict[str, str]:
+        if writable_home():
+            return {}
+        return {"MPLCONFIGDIR": str(self.services.layout.local / "cache" / "matplotlib")}
 
     def _settings(self) -> dict[str, str]:
         layout = self.services.layout
@@ -210,8 +220,9 @@ def shell_lines(airflow: Airflow) -> str:
 
 
 def _is_healthy(url: str) -> bool:
+    without_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=5) as answer:
+        with without_proxy.open(f"{url}/api/v2/monitor/health", timeout=5) as answer:
             health = json.load(answer)
     except (OSError, ValueError):
         return False

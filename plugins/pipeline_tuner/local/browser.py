@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
+
+from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.network import Network
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-COMMANDS = (["apt-get", "-qq", "update"], ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", "chromium"])
+STEPS = (["update"], ["install", "--yes", "--no-install-recommends", "chromium"])
 
 
 def find_browser() -> str | None:
@@ -15,11 +21,42 @@ def find_browser() -> str | None:
     return next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
-def install_browser() -> str | None:
-    """The path of a Chromium, installed where the caller is root on Debian; None where it can't be had."""
-    if find_browser() is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in COMMANDS:
-            if subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode:
-                break
-    return find_browser()
+def install_browser(layout: Layout) -> str:
+    """The path of a Chromium, installed where the caller is root on Debian.
+
+    Raises InfrastructureError where there is none and it can't be had.
+    """
+    if there := find_browser():
+        return there
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise InfrastructureError("No Chromium here: install the package chromium.")
+    network = Network.of_machine(sys.executable)
+    bundle = network.certificates.write(layout.local / "certificates" / "trusted.pem")
+    for step in STEPS:
+        command = ["apt-get", "-qq", "-o", f"Acquire::https::CaInfo={bundle}", "-o", "Acquire::Retries=1", *step]
+        done = subprocess.run(command, env=_variables(network, bundle), capture_output=True, text=True)
+        if done.returncode:
+            raise InfrastructureError(_failure(done.stderr, network))
+    if there := find_browser():
+        return there
+    raise InfrastructureError("Debian's package chromium brought no program of that name.")
+
+
+def _variables(network: Network, bundle: Path) -> dict[str, str]:
+    # Variables and no options: everybody sees options, and apt's own configuration goes before variables.
+    proxy = dict.fromkeys(("http_proxy", "https_proxy"), network.proxy.url) if network.proxy else {}
+    return {**network.download_variables(bundle), **proxy, "DEBIAN_FRONTEND": "noninteractive"}
+
+
+def _failure(said: str, network: Network) -> str:
+    proxy = network.proxy
+    used = f"{proxy.host}:{proxy.port}, from {proxy.origin}" if proxy else "none"
+    return "\n".join(
+        [
+            said.strip(),
+            "Debian's package archive (an address of apt's sources) failed: no Chromium can be installed.",
+            f"  certificates used: {network.certificates.words()}",
+            f"  proxy used: {used}",
+            "  what to do: set HTTPS_PROXY or SSL_CERT_FILE, or install the package chromium by hand",
+        ]
+    )

@@ -1,7 +1,8 @@
 """The certificates that downloads trust: all that this machine's variables, pip's configuration and its system name.
 
-The union of them: behind a company's proxy one file often holds the company's certificate only, and the index, Maven and
-Debian are not behind the same one. Only the standard library is used: the installation runs this first.
+The union of them: a variable often names a file with a company's own certificate only, and the package index and
+Maven's repository need not lie behind the same authority. Only the standard library is used here: the
+installation runs this before any package is there.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Certificates:
     def words(self) -> str:
         """Where they come from and how many, and which named place holds none."""
         said = [f"{one.count} from {one.origin}, {one.path}" for one in self.sources if one.count]
-        empty = [f"none from {one.origin}, {one.path}: no such file" for one in self.sources if not one.count]
+        empty = [f"none from {one.origin}, {one.path}: no PEM file there" for one in self.sources if not one.count]
         return "; ".join([*said, *empty]) or "none: this machine has no store of certificates"
 
 

@@ -45,8 +45,8 @@ def install(lock: Path, local: Path) -> None:
     if not (python.parent / "uv").exists():
         own = local / "venv" / "uv.lock"
         own.write_text("\n".join(_part_of(lines, "uv")) + "\n", encoding="utf-8")
-        arguments = ["pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", own]
-        _download([python, "-m", *arguments], network.download_variables(bundle), network)
+        pip: list[str | Path] = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        _download([*pip, "install", "--require-hashes", "-r", own], network.download_variables(bundle), network)
     variables = network.uv_variables(bundle, _cache_where_home_is_closed(local)) | {"VIRTUAL_ENV": str(local / "venv")}
     _download([python, "-m", "uv", "pip", "sync", "--quiet", "--require-hashes", lock], variables, network)
     shutil.copyfile(lock, local / "venv" / "requirements.lock")

@@ -6,11 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.local.java import java_home, trust_options
+from pipeline_tuner.local.certificates import JAVAS_OWN
+from pipeline_tuner.local.download_fault import AddressKind, find_fault
+from pipeline_tuner.local.java import download_options, java_home, own_certificates
 from pipeline_tuner.local.layout import Layout, one_at_a_time
+from pipeline_tuner.local.network import Network
 
 GROUPS = {
     "postgresql": ["org.postgresql:postgresql:42.7.14"],
@@ -27,13 +32,16 @@ GROUPS = {
 EXCLUDED = ("software.amazon.awssdk:bundle",)
 """641 MB that hadoop-aws asks for; the three small packages beside it are enough."""
 
+MAVEN = "https://repo1.maven.org/maven2/"
+MIRROR_VARIABLE = "DEFAULT_ARTIFACT_REPOSITORY"
+"""Spark's own: a mirror that it asks instead of Maven's repository."""
+
 RESOLVE = """
 import sys
 from pyspark import SparkConf
 from pyspark.java_gateway import launch_gateway
-packages, excludes, folder, java_options = sys.argv[1:]
+packages, excludes, folder = sys.argv[1:]
 conf = SparkConf(loadDefaults=False)
-conf.set("spark.driver.extraJavaOptions", java_options)
 conf.set("spark.jars.packages", packages).set("spark.jars.excludes", excludes).set("spark.jars.ivy", folder)
 launch_gateway(conf).shutdown()
 """
@@ -77,16 +85,43 @@ def _resolve(layout: Layout, group: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     home = java_home(layout)
-    # Spark splits these options at blanks that stand outside quotes.
-    options = " ".join(f'"{option}"' for option in trust_options(layout, home))
+    network = _network(home)
+    options = _quoted(download_options(layout, home, network))
     done = subprocess.run(
-        [sys.executable, "-c", RESOLVE, ",".join(GROUPS[group]), ",".join(EXCLUDED), folder, options],
-        env={**os.environ, "JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"},
+        [sys.executable, "-c", RESOLVE, ",".join(GROUPS[group]), ",".join(EXCLUDED), folder],
+        env=_variables(home, options),
         capture_output=True,
         text=True,
     )
     wanted = {f"{name}-{version}.jar" for _, name, version in (package.split(":") for package in GROUPS[group])}
     found = {path.name for path in _files(layout, group)}
     if done.returncode or not all(any(jar.endswith(name) for jar in found) for name in wanted):
-        raise InfrastructureError(f"the jars {', '.join(GROUPS[group])} can't be had:\n{done.stderr[-3000:]}")
+        said = done.stderr.replace(options, "...")[-3000:]  # Java repeats its options, a proxy's password among them
+        fault = find_fault(AddressKind.JARS, _address(group), network)
+        raise InfrastructureError(f"{said}\nthe jars {', '.join(GROUPS[group])} can't be had:\n{fault.message()}")
     (folder / "resolved").write_text("\n".join(GROUPS[group]), encoding="utf-8")
+
+
+def _network(home: Path) -> Network:
+    """The machine's network, trusting too whom this Java trusts by itself."""
+    network = Network.of_machine(sys.executable)
+    certificates = network.certificates.with_more([own_certificates(home)], JAVAS_OWN, home)
+    return replace(network, certificates=certificates)
+
+
+def _variables(home: Path, options: str) -> dict[str, str]:
+    # A variable and no argument: everybody on the machine sees arguments, and a proxy's address may hold a password.
+    java_options = " ".join(filter(None, [options, os.environ.get("JAVA_TOOL_OPTIONS")]))
+    return {**os.environ, "JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", "JAVA_TOOL_OPTIONS": java_options}
+
+
+def _quoted(options: Iterable[str]) -> str:
+    """Java splits them at blanks that stand outside quotes, and knows no quote inside a quoted part."""
+    return " ".join(f"'{option}'" if '"' in option else f'"{option}"' for option in options)
+
+
+def _address(group: str) -> str:
+    """Where the first package of a group is looked for."""
+    organisation, name, version = GROUPS[group][0].split(":")
+    root = os.environ.get(MIRROR_VARIABLE) or MAVEN
+    return f"{root.rstrip('/')}/{organisation.replace('.', '/')}/{name}/{version}/{name}-{version}.pom"

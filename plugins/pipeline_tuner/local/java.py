@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import ssl
 import subprocess
 import warnings
 from pathlib import Path
@@ -17,10 +16,14 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12Certificat
 from cryptography.x509 import load_der_x509_certificate
 
 from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.local.certificates import Certificates
 from pipeline_tuner.local.layout import Layout, one_at_a_time
+from pipeline_tuner.local.network import Network
 
 VERSIONS = (17, 21)
 """The major versions of Java that Spark 4.1 supports."""
+PASSWORD = "changeit"
+"""What Java asks for to see that a store of certificates is whole: they are public, and this is its own default."""
 
 
 def java_home(layout: Layout) -> Path:
@@ -49,25 +52,35 @@ def major_version(home: Path) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def trust_options(layout: Layout, home: Path) -> list[str]:
-    """The options with which Java trusts the servers that Python trusts, such as a company's own proxy.
+def download_options(layout: Layout, home: Path, network: Network) -> list[str]:
+    """The options with which a Java downloads as everything else here does: the same certificates, the same proxy.
 
-    Only for the Java that came with pip: whoever installed another one says whom it trusts.
+    Java reads no variable for either. What its own store trusts beside that, it goes on trusting.
     """
-    if layout.local not in home.parents:
+    return [*_trust_options(layout, home, network.certificates), *network.java_proxy_options()]
+
+
+def own_certificates(home: Path) -> str:
+    """The certificates that a Java trusts by itself, as PEM; empty where its keytool can't tell."""
+    command: list[str | Path] = [home / "bin" / "keytool", "-J-Duser.language=en", "-list", "-rfc", "-cacerts"]
+    try:
+        return subprocess.run([*command, "-storepass", PASSWORD], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _trust_options(layout: Layout, home: Path, certificates: Certificates) -> list[str]:
+    if not certificates.pems:
         return []
     with warnings.catch_warnings(action="ignore"):  # of certificates with a serial number that is out of order
-        found = ssl.create_default_context().get_ca_certs(binary_form=True)
-        certificates = [load_der_x509_certificate(der) for der in found]
-    if not certificates:
-        return []
-    store = home / "trusted.p12"
-    entries = [PKCS12Certificate(one, str(number).encode()) for number, one in enumerate(certificates)]
-    # The certificates are public; the password is what Java asks for to see that the file is whole.
-    encryption = BestAvailableEncryption(b"changeit")
-    with one_at_a_time(layout.local / "java" / "lock"):
-        store.write_bytes(serialize_java_truststore(entries, encryption))
-    return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStorePassword=changeit"]
+        entries = [
+            PKCS12Certificate(load_der_x509_certificate(der), str(number).encode())
+            for number, der in enumerate(certificates.ders())
+        ]
+    store = layout.local / "certificates" / "trusted.p12"
+    with one_at_a_time(layout.local / "certificates" / "lock"):
+        store.write_bytes(serialize_java_truststore(entries, BestAvailableEncryption(PASSWORD.encode())))
+    return [f"-Djavax.net.ssl.trustStore={store}", f"-Djavax.net.ssl.trustStorePassword={PASSWORD}"]
 
 
 def _candidates() -> list[Path]:

@@ -113,7 +113,8 @@ class MongodbServer:
                 "the MongoDB-compatible server is missing: pip install 'airflow-pipeline-tuner[local]'"
             )
         address = ["--host", "127.0.0.1", "--port", str(port)]
-        self._program.start([program, *address, "--storage-path", self.folder / "data", *options])
+        # Run by this Python: the program's first line names the folder that it was installed in, which may have moved.
+        self._program.start([sys.executable, program, *address, "--storage-path", self.folder / "data", *options])
 
     def _wait(self, uri: str) -> None:
         end = time.monotonic() + START_TIMEOUT_S

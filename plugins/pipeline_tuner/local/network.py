@@ -50,7 +50,7 @@ class Network:
     """What a download of this machine uses."""
 
     certificates: Certificates
-    pip: PipSettings = PipSettings()
+    pip: PipSettings = field(default_factory=PipSettings)
     variables: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
 
     @classmethod

@@ -15,7 +15,14 @@ def kept_port(file: Path, *, preferred: int | None = None) -> int:
 
 
 def is_free(port: int) -> bool:
-    """True where nobody answers on the port."""
+    """True where a server could listen on the port: nobody answers there, and nobody holds it without answering."""
+    with socket.socket() as probe:
+        # As servers do it: connections of an earlier server that are still to die are no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 

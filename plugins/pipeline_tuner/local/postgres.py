@@ -1,7 +1,7 @@
 """PostgreSQL from a pip package, run by its own programs: TCP on loopback, a generated password, no service.
 
 PostgreSQL refuses to run as root. Where the caller is root, its programs run as the user nobody; where nobody
-can't reach the project's folder (a clone under /root, say), data and programs lie in /var/tmp instead.
+can't reach the project's folder (a clone under /root, say, or made under umask 077), data and programs lie outside.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ from psycopg2 import sql
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.layout import keep_secret, one_at_a_time
-from pipeline_tuner.local.ports import kept_port
+from pipeline_tuner.local.places import first_that_runs_programs
+from pipeline_tuner.local.ports import is_free, kept_port
 
 USER = "tuner"
 PROGRAMS = "pginstall18"
+OUTSIDE = (Path("/var/tmp"), Path("/var/lib"), Path("/opt"))
+"""Where data and programs may lie outside the project; a hardened machine runs no program from the first."""
+START_ATTEMPTS = 3
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -60,14 +64,14 @@ class PostgresServer:
                 (self.data / "postmaster.pid").unlink()
             if not self.data.exists():
                 self._initialise()
-            port = kept_port(self.folder / "port")
-            settings = " ".join(f"-c {name}={value!r}" for name, value in {**SETTINGS, **self.settings}.items())
-            options = ["-l", str(self.log), "-w", "-t", "60", "-o", f"-p {port} {settings}"]
-            started = self._run("pg_ctl", "-D", self.data, *options, "start")
-            if started.returncode:
-                raise InfrastructureError(
-                    f"PostgreSQL did not start in {self.data}:\n{self._log_end() or started.stdout}"
-                )
+            for _ in range(START_ATTEMPTS):
+                port = kept_port(self.folder / "port")
+                started = self._launch(port)
+                if started.returncode == 0:
+                    return
+                if is_free(port):  # else somebody took it in between
+                    break
+            raise InfrastructureError(f"PostgreSQL did not start in {self.data}:\n{self._log_end() or started.stdout}")
 
     def stop(self, *, now: bool = False) -> None:
         """Stop the server and wait until its processes are gone; `now` spares the final checkpoint."""
@@ -144,10 +148,11 @@ class PostgresServer:
         """Where data and log lie: a folder that the server's user owns."""
         if os.geteuid() != 0:
             return self.folder
-        outside = Path("/var/tmp") / f"pipeline-tuner-{hashlib.sha256(bytes(self.folder.resolve())).hexdigest()[:12]}"
-        if outside.exists() or not self._nobody_reaches_folder():
-            return _owned_by_root(outside)
-        return self.folder
+        name = f"pipeline-tuner-{hashlib.sha256(bytes(self.folder.resolve())).hexdigest()[:12]}"
+        kept = next((folder / name for folder in OUTSIDE if (folder / name).exists()), None)
+        if kept is None and self._nobody_reaches_folder():
+            return self.folder
+        return _owned_by_root(kept or _place_outside() / name)
 
     @cached_property
     def _installation(self) -> Path:
@@ -164,6 +169,11 @@ class PostgresServer:
         postgres = _packaged_installation() / "bin" / "postgres"
         check = ["sh", "-c", 'cd "$1" && "$2" -V', "sh", str(self.folder), str(postgres)]
         return subprocess.run(check, capture_output=True, **_server_user()).returncode == 0
+
+    def _launch(self, port: int) -> subprocess.CompletedProcess[str]:
+        settings = " ".join(f"-c {name}={value!r}" for name, value in {**SETTINGS, **self.settings}.items())
+        options = ["-l", str(self.log), "-w", "-t", "60", "-o", f"-p {port} {settings}"]
+        return self._run("pg_ctl", "-D", self.data, *options, "start")
 
     def _initialise(self) -> None:
         account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
@@ -228,8 +238,18 @@ def _server_user() -> dict:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
+def _place_outside() -> Path:
+    place = first_that_runs_programs(OUTSIDE)
+    if place is None:
+        raise InfrastructureError(
+            f"PostgreSQL runs as the user nobody, who can't reach this folder, and no program runs from "
+            f"{', '.join(map(str, OUTSIDE))}: clone the project into a folder that others may read, under umask 022"
+        )
+    return place
+
+
 def _owned_by_root(folder: Path) -> Path:
-    """Make a folder in /var/tmp, where everybody may write: one that somebody else made is refused."""
+    """Make a folder where everybody may write, perhaps: one that somebody else made is refused."""
     folder.mkdir(mode=0o755, exist_ok=True)
     status = folder.lstat()
     if status.st_uid != 0 or not stat.S_ISDIR(status.st_mode):
