@@ -94,15 +94,18 @@ class Certificates:
     def words(self) -> str:
         """Where they come from and how many, and which named place holds none."""
         said = [f"{one.count} from {one.origin}, {one.path}" for one in self.sources if one.count]
-        empty = [f"none from {one.origin}, {one.path}: no PEM file there" for one in self.sources if not one.count]
+        empty = [f"none from {one.origin}, {one.path}: no certificate there" for one in self.sources if not one.count]
         return "; ".join([*said, *empty]) or "none: this machine has no store of certificates"
 
 
 def _system_stores() -> Iterator[str]:
     """The system's bundle, else its folder; OpenSSL's own default too, which may be another (a Python of one's own)."""
     default = ssl.get_default_verify_paths()
-    files = [path for path in (*SYSTEM_FILES, default.openssl_cafile) if Path(path).is_file()]
-    yield from list({os.path.realpath(path): path for path in files}.values())
+    files: dict[str, str] = {}
+    for path in (*SYSTEM_FILES, default.openssl_cafile):
+        if Path(path).is_file():
+            files.setdefault(os.path.realpath(path), path)
+    yield from files.values()
     if not files:
         yield from (path for path in dict.fromkeys((*SYSTEM_FOLDERS, default.openssl_capath)) if Path(path).is_dir())
 

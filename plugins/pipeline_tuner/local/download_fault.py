@@ -64,7 +64,7 @@ REMEDIES: Mapping[Fault, str] = {
     Fault.LOGIN: "Put user and password into ~/.netrc, or set the address with them: {mirror}",
     Fault.MISSING: "Correct the address: {mirror}",
     Fault.SERVER: "Try again later, or set another one: {mirror}",
-    Fault.NONE: "Try again; where that fails too, the lines above say what it lacks.",
+    Fault.NONE: "The lines above say what failed. Try again where it was the network.",
 }
 
 
@@ -86,7 +86,7 @@ class DownloadFault:
         used = f"{proxy.host}:{proxy.port}, from {proxy.origin}" if proxy else "none"
         return "\n".join(
             [
-                f"{self.kind} {self.address} failed: {self.fault.value}{detail}.",
+                f"{self.kind} {self.address}: {self.fault.value}{detail}.",
                 f"  certificates used: {self.network.certificates.words()}",
                 f"  proxy used: {used}",
                 f"  what to do: {REMEDIES[self.fault].format(mirror=MIRRORS[self.kind])}",

@@ -16,6 +16,7 @@ from pipeline_tuner.local.download_fault import AddressKind, find_fault
 from pipeline_tuner.local.java import download_options, java_home, own_certificates
 from pipeline_tuner.local.layout import Layout, one_at_a_time
 from pipeline_tuner.local.network import Network
+from pipeline_tuner.local.places import java_variables
 
 GROUPS = {
     "postgresql": ["org.postgresql:postgresql:42.7.14"],
@@ -89,7 +90,7 @@ def _resolve(layout: Layout, group: str) -> None:
     options = _quoted(download_options(layout, home, network))
     done = subprocess.run(
         [sys.executable, "-c", RESOLVE, ",".join(GROUPS[group]), ",".join(EXCLUDED), folder],
-        env=_variables(home, options),
+        env=_variables(layout, home, options),
         capture_output=True,
         text=True,
     )
@@ -109,10 +110,11 @@ def _network(home: Path) -> Network:
     return replace(network, certificates=certificates)
 
 
-def _variables(home: Path, options: str) -> dict[str, str]:
+def _variables(layout: Layout, home: Path, options: str) -> dict[str, str]:
+    own = {**java_variables(layout.local), "JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
     # A variable and no argument: everybody on the machine sees arguments, and a proxy's address may hold a password.
-    java_options = " ".join(filter(None, [options, os.environ.get("JAVA_TOOL_OPTIONS")]))
-    return {**os.environ, "JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", "JAVA_TOOL_OPTIONS": java_options}
+    own["JAVA_TOOL_OPTIONS"] = " ".join(filter(None, [options, own.get("JAVA_TOOL_OPTIONS")]))
+    return {**os.environ, **own}
 
 
 def _quoted(options: Iterable[str]) -> str:
