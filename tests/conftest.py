@@ -27,6 +27,7 @@ from pipeline_tuner.local import demo_data, jars
 from pipeline_tuner.local.java import java_home, spark_home
 from pipeline_tuner.local.layout import Layout, one_at_a_time
 from pipeline_tuner.local.mongodb import MongodbServer
+from pipeline_tuner.local.network import loopback_without_proxy
 from pipeline_tuner.local.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,9 @@ AIRFLOW_HOME = Path(tempfile.gettempdir()) / f"pipeline-tuner-airflow-{os.getpid
 
 # Small matrices are slower in two threads than in one, three times so beside other work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Servers of tests are on loopback: no proxy of this machine's is to be asked for them.
+os.environ.update(loopback_without_proxy(os.environ))
 
 # Airflow reads its settings once, when it is first imported: whichever test imports it first must find these.
 os.environ.update(
