@@ -74,9 +74,9 @@ class Certificates:
             sources.append(CertificateSource(origin, Path(path), len(own)))
         return cls(tuple(pems), tuple(sources))
 
-    def with_more(self, pems: Iterable[str], origin: str, path: Path) -> Certificates:
-        """These and some more, as PEM from a place that is no PEM file."""
-        own = [pem for text in pems for pem in PEM.findall(text)]
+    def with_more(self, text: str, origin: str, path: Path) -> Certificates:
+        """These and the certificates in a text, from a place that is no PEM file itself."""
+        own = [_in_lines(pem) for pem in PEM.findall(text)]
         source = CertificateSource(origin, path, len(own))
         return Certificates(tuple(dict.fromkeys([*self.pems, *own])), (*self.sources, source))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.certificates import JAVAS_OWN
-from pipeline_tuner.local.download_fault import AddressKind, find_fault
+from pipeline_tuner.local.download_fault import AddressKind, Fault, find_fault
 from pipeline_tuner.local.java import download_options, java_home, own_certificates
 from pipeline_tuner.local.layout import Layout, one_at_a_time
 from pipeline_tuner.local.network import Network
@@ -97,17 +97,19 @@ def _resolve(layout: Layout, group: str) -> None:
     wanted = {f"{name}-{version}.jar" for _, name, version in (package.split(":") for package in GROUPS[group])}
     found = {path.name for path in _files(layout, group)}
     if done.returncode or not all(any(jar.endswith(name) for jar in found) for name in wanted):
-        said = done.stderr.replace(options, "...")[-3000:]  # Java repeats its options, a proxy's password among them
-        fault = find_fault(AddressKind.JARS, _address(group), network)
-        raise InfrastructureError(f"{said}\nthe jars {', '.join(GROUPS[group])} can't be had:\n{fault.message()}")
+        found_fault = find_fault(AddressKind.JARS, _address(group), network)
+        # Java repeats its options, a proxy's password among them.
+        said = done.stderr.replace(options, "...")[-3000:] + "\n" if found_fault.fault is Fault.NONE else ""
+        names = ", ".join(GROUPS[group])
+        raise InfrastructureError(f"{said}the jars {names} can't be had:\n{found_fault.message()}")
     (folder / "resolved").write_text("\n".join(GROUPS[group]), encoding="utf-8")
 
 
 def _network(home: Path) -> Network:
     """The machine's network, trusting too whom this Java trusts by itself."""
     network = Network.of_machine(sys.executable)
-    certificates = network.certificates.with_more([own_certificates(home)], JAVAS_OWN, home)
-    return replace(network, certificates=certificates)
+    own = own_certificates(home)
+    return replace(network, certificates=network.certificates.with_more(own, JAVAS_OWN, home)) if own else network
 
 
 def _variables(layout: Layout, home: Path, options: str) -> dict[str, str]:
