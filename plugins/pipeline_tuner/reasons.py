@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline_tuner.recommendation import MIN_BLOCKS, DecisionStatus
-from pipeline_tuner.wording import counted, gain_words, listed, percent
+from pipeline_tuner.wording import counted, gain_words, listed, percent, second_words
+
+MAX_MORE = 3
+"""Nobody pays for more than so many budgets to tell near equals apart: that many trials aren't proposed."""
 
 if TYPE_CHECKING:
     from pipeline_tuner.analysis.evidence import Evidence
@@ -106,8 +109,11 @@ def _short_of_best(answer: Answer) -> str:
 
 
 def _more(answer: Answer) -> str:
-    more = answer.selection.more_trials
-    return f"; about {counted(more, 'more trial')} would tell which is best" if more else ""
+    more, usual_s = answer.selection.more_trials, answer.evidence.usual_trial_s
+    if not more or more > MAX_MORE * answer.evidence.options.budget.trials:
+        return ""
+    time = f" ({second_words(more * usual_s)})" if usual_s else ""
+    return f"; about {counted(more, 'more trial')}{time} would tell which is best"
 
 
 def _gain(answer: Answer) -> str:

@@ -259,6 +259,21 @@ def test_history_is_of_the_same_data_and_machine_only(store, sweep):
     assert store.history_of(store.sweep("s3")) == ()
 
 
+def test_history_comes_newest_first_and_other_data_by_themselves(store, sweep):
+    """The order is the contract of `SweepSoFar.history`: the search keeps the first ones."""
+    for name, data in (("s1", "w"), ("s2", "w"), ("s3", "w"), ("s4", "larger"), ("s5", "w")):
+        store.start_sweep(STUDY, sweep_options(STUDY, name), dag_id="tune_compress", run_id=name)
+        store.plan_trials(name, "compress", [plan(1, sweep_id=name)], phase="search", round=1)
+        store.record_workload(name, {"rows": 1}, data)
+        store.record_environment(name, {"machine": "m"}, "m")
+    for name in ("s1", "s3", "s2", "s4"):
+        store.record_result(measured(plan(1, sweep_id=name)))
+    history = store.history_of(store.sweep("s5"))
+    assert [r.plan.sweep_id for r in history] == ["s2", "s3", "s1"]
+    assert [r.plan.sweep_id for r in store.history_of(store.sweep("s5"), limit=1)] == ["s2"]
+    assert [r.plan.sweep_id for r in store.related_history_of(store.sweep("s5"))] == ["s4"]
+
+
 def test_an_observation_of_a_retried_run_is_one_row(store):
     values = {
         "study": "compress", "goal": "size", "source": "fallback", "label": "fast", "configuration_id": "x",

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import median
 
 from pipeline_tuner.analysis.block_fit import Observation
 from pipeline_tuner.analysis.goals import ConstraintCheck, GoalError, Scores, check_constraints, goal_scores
@@ -53,8 +54,12 @@ class Evidence:
 
     @cached_property
     def candidates(self) -> dict[str, Candidate]:
-        """The planned configurations by label: the control first, then in the order of the plan."""
-        ordered = sorted(self.results, key=lambda result: not result.plan.is_control)
+        """The planned configurations by label: the control, then the study's presets, then in the order of the plan.
+
+        So a configuration with two names goes by the first one that the study gives it.
+        """
+        places = {preset.label: place for place, preset in enumerate(self.study.preset_candidates)}
+        ordered = sorted(self.results, key=lambda r: (not r.plan.is_control, places.get(r.plan.label, len(places))))
         return {r.plan.label: Candidate(r.plan.label, r.plan.configuration) for r in ordered}
 
     @cached_property
@@ -83,6 +88,12 @@ class Evidence:
     def scores(self) -> Scores:
         """The goal's scores of the trials on the whole workload."""
         return goal_scores(self.study, self.goal, (r for r in self.results if r.plan.fraction == 1.0))
+
+    @property
+    def usual_trial_s(self) -> float | None:
+        """The median time of a trial, start-up and tear-down included; None where none left a measurement."""
+        spans = [r.measurement.ended_at - r.measurement.started_at for r in self.results if r.measurement]
+        return median(span.total_seconds() for span in spans) if spans else None
 
     def trials(self, label: str, phase: Phase | None = None) -> list[TrialResult]:
         """All trials of the label's configuration, under any of its names."""

@@ -193,7 +193,8 @@ class PlanOperator(SweepOperator):
             with threadpool_limits(limits=1, user_api="blas"):
                 if self.round_number is None:
                     return plan_confirmation(study, options, results, history)
-                plans = plan_round(study, options, results, self.round_number, history)
+                related = store.related_history_of(sweep)
+                plans = plan_round(study, options, results, self.round_number, history, related=related)
         except StudyError as error:
             raise AirflowFailException(str(error)) from None
         if self.round_number == 1 and not plans:

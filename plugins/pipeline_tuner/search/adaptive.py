@@ -54,16 +54,16 @@ class Adaptive(Strategy):
 
     def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
         """The next batch: presets in the first round, then what the runs recommend."""
-        presets = _presets(sweep)
-        count = _batch(sweep, len(presets))
-        presets = presets[:count]
-        if count <= len(presets):
-            return tuple(presets)
         training = TrainingData.of(sweep)
+        known = [*_presets(sweep), *_remembered(sweep, training)]
+        count = _batch(sweep, len(known))
+        known = known[:count]
+        if count <= len(known):
+            return tuple(known)
         rows = self._unseen(sweep, training)
-        taken = [candidate.configuration for candidate in (sweep.control, *presets)]
-        chosen = self._chosen(sweep, training, rows, taken, count - len(presets))
-        return (*presets, *sweep.fresh((rows[i] for i in chosen), count))
+        taken = [candidate.configuration for candidate in (sweep.control, *known)]
+        chosen = self._chosen(sweep, training, rows, taken, count - len(known))
+        return (*known, *sweep.fresh((rows[i] for i in chosen if rows[i] not in taken), count))
 
     def finalists(self, sweep: SweepSoFar) -> tuple[str, ...]:
         """Few configurations of which one is likely as good as the best measured; the control is among them."""
@@ -135,10 +135,10 @@ def _likely_best(sweep: SweepSoFar, training: TrainingData, configurations: Sequ
     return chosen
 
 
-def _batch(sweep: SweepSoFar, presets: int) -> int:
+def _batch(sweep: SweepSoFar, known: int) -> int:
     """How many new configurations this round can take: none once the rest of the budget is needed for repeats.
 
-    The first round takes all presets, however many they are.
+    The first round takes all presets and the leaders of earlier sweeps, however many they are.
     """
     budget = sweep.options.budget
     if repeated(sweep.earlier):
@@ -149,7 +149,7 @@ def _batch(sweep: SweepSoFar, presets: int) -> int:
     least = (FINAL_BLOCKS + 1) * (MIN_FINALISTS + 1)
     kept = max(math.ceil(REPEAT_SHARE * search_trials(sweep.options)), least) if budget.rounds > 1 else 0
     room = sweep.room - kept if sweep.round_number > 1 else sweep.room
-    wanted = max(budget.batch, presets) if sweep.round_number == 1 else budget.batch
+    wanted = max(budget.batch, known) if sweep.round_number == 1 else budget.batch
     return max(0, min(wanted, room - 1 - len(sweep.retries)))
 
 
@@ -157,6 +157,15 @@ def _presets(sweep: SweepSoFar) -> list[Candidate]:
     return [
         c for c in sweep.study.preset_candidates if c.label not in sweep.candidates and c.label != sweep.control.label
     ]
+
+
+def _remembered(sweep: SweepSoFar, training: TrainingData) -> tuple[Candidate, ...]:
+    """The leaders of earlier sweeps, for the first round: the answer is given among what this sweep measures."""
+    if sweep.round_number > 1:
+        return ()
+    presets = [preset.configuration for preset in sweep.study.preset_candidates]
+    leaders = [leader for leader in training.leaders(LEADERS + len(presets)) if leader not in presets]
+    return sweep.fresh((leader for leader in leaders if sweep.fits(leader)), LEADERS)
 
 
 def _figures(sweep: SweepSoFar) -> dict[str, float]:

@@ -9,7 +9,6 @@ from itertools import chain, zip_longest
 
 from pipeline_tuner.analysis.history import earlier_gains
 from pipeline_tuner.analysis.selection import Selection
-from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar
 from pipeline_tuner.trial import Candidate, TrialResult
 
@@ -91,14 +90,7 @@ def _known(sweep: SweepSoFar) -> Iterator[Candidate]:
         else Candidate(sweep.label_of(candidate.configuration), candidate.configuration)
         for candidate in map(_candidate, sweep.history)
     )
-    yield from (c for c in chain(earlier, presets) if c.configuration_id not in out and _fits(sweep, c))
-
-
-def _fits(sweep: SweepSoFar, candidate: Candidate) -> bool:
-    try:
-        return dict(sweep.study.space.checked(candidate.configuration)) == dict(candidate.configuration)
-    except ConfigurationError:
-        return False
+    yield from (c for c in chain(earlier, presets) if c.configuration_id not in out and sweep.fits(c.configuration))
 
 
 def _candidate(result: TrialResult) -> Candidate:

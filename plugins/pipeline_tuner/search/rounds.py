@@ -60,13 +60,14 @@ def plan_round(
     round_number: int,
     history: Sequence[TrialResult] = (),
     strategy: Strategy | None = None,
+    related: Sequence[TrialResult] = (),
 ) -> tuple[TrialPlan, ...]:
     """The trials of a round (counted from 1), in the order to run them; empty when there is nothing more to do.
 
     `results` may hold more than the rounds before: only those count, so planning a round again gives the same trials.
-    `strategy` replaces the one that the options name.
+    `history` and `related` are as in `SweepSoFar`. `strategy` replaces the one that the options name.
     """
-    sweep = SweepSoFar.before(study, options, results, round_number, history)
+    sweep = SweepSoFar.before(study, options, results, round_number, history, related)
     sweep = replace(sweep, reserved=_confirmation_trials(sweep))
     if not 1 <= round_number <= options.budget.rounds or sweep.room == 0:
         return ()

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
 from pipeline_tuner.analysis.selection import Selection
+from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.search.memory_constraint import MemoryConstraint
 from pipeline_tuner.space import Configuration, configuration_id, difference
 from pipeline_tuner.study import Study
@@ -35,7 +36,9 @@ class SweepSoFar:
     earlier: tuple[TrialResult, ...]
     round_number: int
     history: tuple[TrialResult, ...] = ()
-    """Trials of earlier sweeps of the same study, oldest first."""
+    """Trials of earlier sweeps of the same study, data and machine, newest first."""
+    related: tuple[TrialResult, ...] = ()
+    """The same of other data (another size, data that have changed), newest first: a weaker prior."""
     reserved: int = 0
     """The trials that the confirmation needs, as far as that is known."""
 
@@ -47,6 +50,7 @@ class SweepSoFar:
         results: Iterable[TrialResult],
         round_number: int,
         history: Iterable[TrialResult] = (),
+        related: Iterable[TrialResult] = (),
     ) -> SweepSoFar:
         """Only the search phase of this sweep and earlier rounds count, so that planning a round again repeats it."""
         earlier = tuple(
@@ -54,7 +58,7 @@ class SweepSoFar:
             for r in results
             if r.plan.sweep_id == options.sweep_id and r.plan.phase == "search" and r.plan.round < round_number
         )
-        return cls(study, options, earlier, round_number, tuple(history))
+        return cls(study, options, earlier, round_number, tuple(history), tuple(related))
 
     @cached_property
     def candidates(self) -> dict[str, Candidate]:
@@ -136,6 +140,13 @@ class SweepSoFar:
         """Random numbers that depend on the sweep and the round only, so that a retry plans the same."""
         sweep = zlib.crc32(self.options.sweep_id.encode())
         return np.random.default_rng([self.options.seed & 0xFFFFFFFF, sweep, self.round_number, *salt])
+
+    def fits(self, configuration: Configuration) -> bool:
+        """Whether the study, which may have changed since, still allows a configuration as it is."""
+        try:
+            return dict(self.study.space.checked(configuration)) == dict(configuration)
+        except ConfigurationError:
+            return False
 
     def fresh(self, configurations: Iterable[Configuration], count: int) -> tuple[Candidate, ...]:
         """The first `count` configurations not seen before that have memory enough, labelled by what they change."""

@@ -17,6 +17,9 @@ MAX_HISTORY = 60
 """Runs of earlier sweeps that are looked at, the latest."""
 HISTORY_NOISE = 4.0
 """A run of an earlier sweep counts as this many times noisier (plus one) than one of this sweep."""
+MAX_RELATED = 40
+RELATED_NOISE = 9.0
+"""The same for a run on other data: gains over the control carry over only in part."""
 SCREENING_NOISE = 1.0
 
 
@@ -35,12 +38,10 @@ class TrainingData:
     @classmethod
     def of(cls, sweep: SweepSoFar, goal: str | None = None) -> TrainingData:
         """Everything known before the round, on the first goal by default."""
-        past = [
-            r for r in sweep.history if r.is_evidence and set(r.plan.configuration) <= set(sweep.study.space.parameters)
-        ]
+        past = _usable(sweep, sweep.history)[:MAX_HISTORY]
+        related = _usable(sweep, sweep.related)[:MAX_RELATED]
         here = [r for r in sweep.earlier if r.is_evidence]
-        past = past[:MAX_HISTORY]
-        results = past + here
+        results = [*related, *past, *here]
         goal = goal or sweep.options.primary_goal
         numbers: dict[tuple[str, int], int] = {}
         blocks = [numbers.setdefault((r.plan.sweep_id, r.plan.block), len(numbers)) for r in results]
@@ -48,7 +49,9 @@ class TrainingData:
             tuple(r.plan.configuration for r in results),
             _scores(sweep, goal, results),
             np.array(blocks, dtype=int),
-            np.array([HISTORY_NOISE] * len(past) + [_extra_noise(sweep, r) for r in here]),
+            np.array(
+                [RELATED_NOISE] * len(related) + [HISTORY_NOISE] * len(past) + [_extra_noise(sweep, r) for r in here]
+            ),
             larger_is_better(sweep.study, goal),
         )
 
@@ -73,6 +76,12 @@ class TrainingData:
                 means.setdefault(tuple(configuration.items()), []).append(float(score))
         best = sorted(means, key=lambda key: -np.mean(means[key]))
         return [dict(key) for key in best[:count]]
+
+
+def _usable(sweep: SweepSoFar, results: Sequence[TrialResult]) -> list[TrialResult]:
+    """The evidence among them that the study's space still describes, in their order."""
+    parameters = set(sweep.study.space.parameters)
+    return [r for r in results if r.is_evidence and set(r.plan.configuration) <= parameters]
 
 
 def _extra_noise(sweep: SweepSoFar, result: TrialResult) -> float:

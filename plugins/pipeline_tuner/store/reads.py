@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.recommendation import Recommendation
@@ -46,6 +46,13 @@ class Reads:
 
     def history_of(self, record: SweepRecord, limit: int = 2000) -> tuple[TrialResult, ...]:
         """Finished trials of earlier sweeps of the same study, data and machine, newest first; none where unknown."""
+        return self._earlier(record, sweep.c.workload_fingerprint == record.workload_fingerprint, limit)
+
+    def related_history_of(self, record: SweepRecord, limit: int = 200) -> tuple[TrialResult, ...]:
+        """The same of other data: another size, or data that have changed since. Newest first."""
+        return self._earlier(record, sweep.c.workload_fingerprint != record.workload_fingerprint, limit)
+
+    def _earlier(self, record: SweepRecord, data: ColumnElement[bool], limit: int) -> tuple[TrialResult, ...]:
         if record.workload_fingerprint is None or record.environment_fingerprint is None:
             return ()
         query = (
@@ -56,7 +63,7 @@ class Reads:
                 trial.c.sweep_id != record.sweep_id,
                 trial.c.status.in_(("measured", "failed")),
                 sweep.c.started_at < record.started_at,
-                sweep.c.workload_fingerprint == record.workload_fingerprint,
+                data,
                 sweep.c.environment_fingerprint == record.environment_fingerprint,
             )
             .order_by(trial.c.ended_at.desc())
