@@ -281,3 +281,24 @@ def test_the_view_that_ranks_best_comes_first():
     runs = Runs(points, np.arange(2), np.arange(30), np.zeros(30))
     skilled, blind = (Process.fit(runs, losses) for losses in transforms)
     assert _by_skill([skilled, blind], transforms) == [0, 1]
+
+
+def test_the_leaders_of_earlier_sweeps_are_measured_again_at_once(study, options):
+    """A sweep that knew the best from an earlier one stopped exploring and answered among its presets."""
+    best = {**study.control_candidate.configuration, "partitions": 48, "codec": "lz4", "memory": 8, "page": 1000}
+    worse = {**best, "codec": "gzip"}
+    gone = {**best, "partitions": 100_000}
+    control = study.control_candidate.configuration
+    earlier = []
+    for block in range(3):
+        for label, configuration in (("usual", control), ("b", best), ("w", worse), ("g", gone)):
+            plan = TrialPlan(
+                f"e{block}{label}", "earlier", "search", 1, block, 0, label, configuration, label == "usual"
+            )
+            took = 1.0 if label == "g" else seconds(configuration)
+            earlier.append(TrialResult(plan, "measured", metrics={"seconds": took}))
+    for kind in ("history", "related"):
+        plans = plan_round(study, options, [], 1, **{kind: earlier})
+        first = [plan.configuration for plan in plans]
+        assert best in first, kind
+        assert gone not in first
