@@ -17,6 +17,7 @@ from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.measurement import CONTRACT_VERSION, Measurement, validated
 from pipeline_tuner.printed import FigurePattern, plain_text
 from pipeline_tuner.runners.base import TrialRun, measurement_of
+from pipeline_tuner.runners.output import TEXT_BYTES
 from pipeline_tuner.runners.process import ProcessRunner
 from pipeline_tuner.space import Scalar
 
@@ -73,11 +74,13 @@ class ObservedRunner(ProcessRunner):
         return validated(document)
 
     def _checked(self, text: str) -> list[dict[str, Any]]:
+        whole = "what the program printed"
+        where = f"the last {TEXT_BYTES >> 20} MB of {whole}" if self._run.output.is_cut else whole
         return [
             {
                 "name": name,
                 "passed": bool(pattern.search(text)),
-                "detail": f"looked for {pattern.pattern!r} in what the program printed",
+                "detail": f"looked for {pattern.pattern!r} in {where}",
             }
             for name, pattern in self._checks.items()
         ]

@@ -17,6 +17,8 @@ BYTES_PER_S = 4 * 1024
 a millisecond of the processor that the trial is measured on."""
 LINE_COST_BYTES = 256
 """What a shorter line counts as."""
+TEXT_BYTES = 64 * 1024 * 1024
+"""What is looked at for figures, checks and reasons: a program may print more than fits into memory."""
 END_BYTES = 16 * 1024
 """What the log gets of the end in any case."""
 LEAST_BYTES = 4 * 1024
@@ -50,8 +52,15 @@ class JobOutput:
         self._copy(END_BYTES, to_end=True)
 
     def text(self) -> str:
-        """All that was printed."""
-        return self._clean(self._read(self._start))
+        """All that was printed; the last whole lines of it where it is more than TEXT_BYTES."""
+        begin = max(self._start, self._size() - TEXT_BYTES)
+        raw = self._read(begin)
+        return self._clean(raw.partition(b"\n")[2] if begin > self._start else raw)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether `text` is not all that was printed."""
+        return self._size() - self._start > TEXT_BYTES
 
     def tail(self, lines: int = TAIL_LINES) -> str:
         """The last lines, for the reason of a failure."""
