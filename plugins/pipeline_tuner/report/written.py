@@ -9,7 +9,18 @@ from typing import Any
 from pipeline_tuner.analysis.evidence import settled
 from pipeline_tuner.analysis.glue_prices import Prices
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.report import answers, background, growth, inside, meaning, nights, stages, streaming
+from pipeline_tuner.report import (
+    answers,
+    background,
+    growth,
+    inside,
+    known,
+    meaning,
+    nights,
+    partitions,
+    stages,
+    streaming,
+)
 from pipeline_tuner.report.dedup_advice import code_and_infrastructure
 from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.report.story import Story
@@ -22,6 +33,9 @@ SECTIONS = (
     ("Recommendation", answers.recommended),
     ("Results", answers.results),
     ("Comparison", answers.comparison),
+    ("Gap to the previous best", known.gap),
+    ("Best known on this machine", known.best_on_this_machine),
+    ("Partitions, batches and rate limits", partitions.partitions),
     ("What each stage is worth", stages.stages),
     ("Key findings", meaning.key_findings),
     ("What works and what limits", meaning.works_and_limits),
