@@ -235,6 +235,15 @@ def facts(metrics=None, configuration=None, **parts):
             "near its limit",
         ),
         ({"swap_bytes": 0}, {"environment": {"memory_bytes": 24e9}}, {}, "works", "no swapping"),
+        # the machine has memory left, and the heap has none
+        (
+            {"heap_peak_fraction": 0.93, "heap_peak_bytes": 9.3e8},
+            {"environment": {"memory_bytes": 24e9}},
+            {},
+            "limits",
+            "The heap is near its limit: 930 MB in use at most, garbage included (93% of it)",
+        ),
+        ({"heap_peak_fraction": 0.4, "heap_peak_bytes": 4e8}, {}, {}, "works", "The heap has room: 400 MB"),
         ({"gc_s": 4.0}, {}, {}, "limits", "Garbage collection costs"),
         ({"spill_bytes": 5e6}, {}, {}, "limits", "5 MB spilled"),
         ({"core_seconds": 4.0}, {}, {}, "limits", "The processor waits"),
@@ -249,6 +258,14 @@ def facts(metrics=None, configuration=None, **parts):
             {},
             "limits",
             "slowest partition 3 9 s, median 1 s (9.00x)",
+        ),
+        # a partition is called by its own number, not by its place in the list
+        (
+            {},
+            {"details": {"partitions": [{"number": n, "duration_s": 9.0 if n == 17 else 1.0} for n in (4, 17, 2, 9)]}},
+            {},
+            "limits",
+            "slowest partition 17 9 s",
         ),
         ({}, {"checks": ()}, {}, "limits", "no check of its output"),
     ],

@@ -23,6 +23,8 @@ OTHERS_SHARE = 0.1
 RATE_BINDS = 0.9
 IDLE_CPU, FULL_CPU = 0.5, 0.85
 SKEW = 2.0
+PARTITION_NAMES = ("name", "number", "partition", "id")
+"""What a job may call a partition by; its place in the list where it says none."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,17 @@ def _memory(facts: Facts) -> Finding | None:
     text = f"peak {byte_words(peak)} of {byte_words(total)} ({percent(share)}){swapped}"
     near = share > MEMORY_SHARE or bool(swap)
     return Finding("limits", f"Memory is near its limit: {text}.") if near else Finding("works", f"Memory: {text}.")
+
+
+def _heap(facts: Facts) -> Finding | None:
+    """The JVM's heap by itself: it can be full while the machine has memory left."""
+    share, peak = facts.median("heap_peak_fraction"), facts.median("heap_peak_bytes")
+    if share is None or not peak:
+        return None
+    text = f"{byte_words(peak)} in use at most, garbage included ({percent(share)} of it)"
+    if share > MEMORY_SHARE:
+        return Finding("limits", f"The heap is near its limit: {text}. Give the JVM more, or tasks less at a time.")
+    return Finding("works", f"The heap has room: {text}.")
 
 
 def _spill(facts: Facts) -> Finding | None:
@@ -220,7 +233,7 @@ def partition_times(details: Mapping[str, Any]) -> list[tuple[str, float]]:
     times = []
     for number_, part in enumerate(parts):
         if isinstance(part, Mapping) and _is_number(part.get("duration_s")):
-            name = part.get("name", part.get("partition", part.get("id", number_)))
+            name = next((part[key] for key in PARTITION_NAMES if key in part), number_)
             times.append((f"partition {name}", float(part["duration_s"])))
     return times
 
@@ -254,6 +267,6 @@ def _is_number(value: Any) -> bool:
 
 
 RULES: Sequence[Callable[[Facts], Finding | None]] = (
-    _errors, _correctness, _rate_limits, _memory, _spill, _garbage, _bottleneck, _processor, _others,
+    _errors, _correctness, _rate_limits, _memory, _heap, _spill, _garbage, _bottleneck, _processor, _others,
     _startup, _peak, _slow_parts, _skew, _executors,
 )  # fmt: skip
