@@ -25,6 +25,7 @@ from pipeline_tuner.space import difference
 from pipeline_tuner.study import Study, load_study, stored_study
 from pipeline_tuner.sweep import SweepOptions, sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult
+from pipeline_tuner.unfilled import unfilled
 from pipeline_tuner.wording import counted, listed
 
 URL_VARIABLE = "PIPELINE_TUNER_URL"
@@ -82,6 +83,8 @@ def _validate(chosen: argparse.Namespace) -> None:
         counted(len(study.claims), "claim"),
     )
     print(f"{chosen.file} is a study: {study.study}, job {study.job}, {listed(parts)}.")
+    for key, what in unfilled(study):
+        print(f"Fill in {key}: {what}.")
     for names in _same_presets(study):
         print(f"{listed(names)} are the same configuration: a sweep will call them tied.")
 

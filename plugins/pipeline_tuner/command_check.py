@@ -10,6 +10,7 @@ from pipeline_tuner.command import FILES, Command, variable
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.problems import Path, Problem, no_such, shown
 from pipeline_tuner.space import Parameter
+from pipeline_tuner.spark_application import FIGURES, ApplicationOptions, is_application, parsed_options
 
 if TYPE_CHECKING:
     from pipeline_tuner.study import Runner
@@ -25,10 +26,11 @@ OBSERVED = ("duration_s", "core_seconds", "startup_s", "teardown_s")
 
 def given_by_a_command(runner: Runner) -> tuple[str, ...] | None:
     """The figures of a command that is timed from outside; None where the job itself says what it measured."""
-    if runner.kind != "process" or not is_observed(runner):
+    application = runner.kind == "spark_submit" and is_application(runner.options)
+    if not application and (runner.kind != "process" or not is_observed(runner)):
         return None
     metrics = runner.options.get("metrics")
-    return (*OBSERVED, *(metrics if isinstance(metrics, Mapping) else ()))
+    return (*OBSERVED, *(FIGURES if application else ()), *(metrics if isinstance(metrics, Mapping) else ()))
 
 
 def is_observed(runner: Runner) -> bool:
@@ -38,8 +40,8 @@ def is_observed(runner: Runner) -> bool:
 
 def runner_problems(runner: Runner, parameters: Mapping[str, Parameter], names: Sequence[str]) -> Iterator[Problem]:
     """What is wrong with a runner; `names` are all parameters', `parameters` those that are valid."""
-    for problem in (*_settings(runner), *_patterns(runner), *_command(runner, parameters, names)):
-        yield problem.below("runner")
+    found = (*_settings(runner), *_patterns(runner), *_command(runner, parameters, names), *_application(runner, names))
+    yield from (problem.below("runner") for problem in found)
 
 
 def _settings(runner: Runner) -> Iterator[Problem]:
@@ -49,14 +51,36 @@ def _settings(runner: Runner) -> Iterator[Problem]:
         yield Problem(("conn_id",), "has no meaning for kind: process: leave it out")
     if runner.warm and (runner.command or runner.kind == "glue"):
         yield Problem(("warm",), f"can't be with {'a command' if runner.command else 'kind: glue'}: leave it out")
-    known = OPTIONS.get(runner.kind)
+    if runner.warm and is_application(runner.options):
+        yield Problem(("warm",), "can't be with an application that can't be changed: leave it out")
+    known = None if runner.kind == "spark_submit" and is_application(runner.options) else OPTIONS.get(runner.kind)
     for name in runner.options if known else ():
         if name not in (known or ()):
             yield Problem(("options", name), f"no such option of kind: {runner.kind}; {no_such(name, known or ())}")
 
 
+def _application(runner: Runner, names: Sequence[str]) -> Iterator[Problem]:
+    """An application that can't be changed: every parameter must reach it by a setting or an argument."""
+    if runner.kind != "spark_submit" or not is_application(runner.options):
+        return
+    options = parsed_options(runner.options)
+    if not isinstance(options, ApplicationOptions):
+        yield from options
+        return
+    for name in options.conf:
+        if not name.startswith("spark."):
+            yield Problem(("options", "conf", name), "is no setting of Spark: those begin with 'spark.'")
+    for name in options.filled.placeholders:
+        if name not in names and name not in FILES:
+            words = f"{{{name}}} is no parameter; {no_such(name, names)} (write {{{{{name}}}}} for such a text)"
+            yield Problem(("options",), words)
+    for name in names:
+        if name not in options.filled.placeholders:
+            yield Problem(("options",), f"nothing uses the parameter {name}: give conf or arguments {{{name}}}")
+
+
 def _patterns(runner: Runner) -> Iterator[Problem]:
-    if runner.kind != "process":
+    if runner.kind != "process" and not is_application(runner.options):
         return
     for key in ("metrics", "checks"):
         patterns = runner.options.get(key)

@@ -113,6 +113,12 @@ _TITLES = (
     | _table(
         MetricGroup.SPARK,
         {
+            "application_s": "application, without spark-submit",
+            "startup_before_tasks_s": "time before the first task",
+            "no_task_s": "time without a running task",
+            "task_s": "time of all tasks",
+            "allocated_core_seconds": "cores that executors had, x seconds",
+            "allocated_gb_seconds": "GB of heap that executors had, x seconds",
             "tasks": "tasks",
             "task_skew": "slowest task against the median",
             "task_max_s": "slowest task",

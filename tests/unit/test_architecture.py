@@ -29,6 +29,7 @@ NOUNS = (
     *("study", "claim", "space", "trial", "measurement", "sweep", "nights"),
     *("recommendation", "expression", "exceptions", "wording", "metric_names"),
     *("printed", "command", "command_check", "problems", "study_check", "study_yaml"),
+    *("spark_application", "unfilled"),
 )
 PURE = (*NOUNS, "search", "analysis", "recommend", "reasons")
 ALLOWED = {
@@ -52,7 +53,7 @@ ALLOWED = {
         "plots",
         "settings",
     },
-    "runners": {*NOUNS, "runners", "settings", "analysis"},
+    "runners": {*NOUNS, "runners", "settings", "analysis", "advise"},
     "local": {*NOUNS, "local", "store", "report"},
     "advise": {*NOUNS, "advise"},
 }

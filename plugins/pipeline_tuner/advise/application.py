@@ -212,6 +212,8 @@ class Settings:
     spark: Mapping[str, str] = field(default_factory=dict)
     java_command: str = ""
     java_version: str = ""
+    hidden: tuple[str, ...] = ()
+    """Names of settings that were left out as they look like secrets."""
 
     def text(self, name: str, default: str = "") -> str:
         """A setting as it is written."""

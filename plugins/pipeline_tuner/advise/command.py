@@ -15,6 +15,7 @@ from pipeline_tuner.advise.document import as_json
 from pipeline_tuner.advise.files import EventLog, LogError, find_logs
 from pipeline_tuner.advise.lines import Progress
 from pipeline_tuner.advise.reading import read_log
+from pipeline_tuner.advise.study_writer import write_study
 from pipeline_tuner.advise.terminal import job_words
 from pipeline_tuner.wording import byte_words
 
@@ -30,6 +31,9 @@ def add_to(parts: Any) -> None:
         "paths", nargs="+", type=Path, metavar="PATH", help="a log, a rolling folder, or a folder of logs"
     )
     command.add_argument("--json", action="store_true", help="print JSON instead")
+    command.add_argument(
+        "--study", metavar="NAME", help="write a study of this name for the job, to measure what helps"
+    )
     command.add_argument("--core-hour", type=float, default=CORE_HOUR, metavar="PRICE", help="price of a core-hour")
     command.add_argument("--gb-hour", type=float, default=GIGABYTE_HOUR, metavar="PRICE", help="price of a GB-hour")
     command.set_defaults(run=run)
@@ -40,6 +44,9 @@ def run(chosen: argparse.Namespace) -> None:
     prices = Prices(chosen.core_hour, chosen.gb_hour)
     jobs = _jobs(chosen.paths)
     print(as_json(jobs, prices) if chosen.json else "\n\n\n".join(job_words(job, prices) for job in jobs))
+    if chosen.study:
+        path = write_study(chosen.study, jobs, prices)
+        _say(f"\nThe study: {path}. What is left to fill in: python -m pipeline_tuner study validate {path}")
 
 
 def _jobs(paths: Sequence[Path]) -> tuple[JobAdvice, ...]:

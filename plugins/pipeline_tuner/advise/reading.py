@@ -145,8 +145,10 @@ class Collector:
     def environment(self, event: events.Environment) -> None:
         """Settings; the driver writes them again when jars are added."""
         system = pairs(event.system)
+        spark = pairs(event.spark)
         self.settings = Settings(
-            spark=pairs(event.spark),
+            spark=spark,
+            hidden=tuple(sorted(set(_items(event.spark)) - set(spark))),
             java_command=system.get("sun.java.command", "") or self.settings.java_command,
             java_version=str(event.jvm.get("Java Version", "")),
         )
@@ -285,10 +287,14 @@ class Collector:
 
 def pairs(properties: Any) -> dict[str, str]:
     """Settings as the log has them (a mapping, in old logs a list of pairs), without those that hold a secret."""
-    items = properties.items() if isinstance(properties, dict) else properties or ()
-    found = {str(pair[0]): str(pair[1]) for pair in items if len(pair) == 2}
+    found = _items(properties)
     kept = {name: value for name, value in found.items() if not names_secret(name) or not _is_free(value)}
     return {name: value for name, value in kept.items() if name == "sun.java.command" or not holds_secret(value)}
+
+
+def _items(properties: Any) -> dict[str, str]:
+    items = properties.items() if isinstance(properties, dict) else properties or ()
+    return {str(pair[0]): str(pair[1]) for pair in items if len(pair) == 2}
 
 
 def _is_free(value: str) -> bool:

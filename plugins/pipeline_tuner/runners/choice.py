@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.runners.base import Runner
+from pipeline_tuner.spark_application import is_application
 from pipeline_tuner.study import Study
 
 FILES = ("--config", "{config}", "--measurement", "{measurement}")
@@ -46,6 +47,8 @@ def runner_for(study: Study, *, sweep_id: str | None = None) -> Runner:
 
 
 def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
+    if is_application(study.runner.options):
+        return _application_runner(study)
     # Imported here: the Spark provider takes half a second, which no DAG parse should pay.
     from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
     from pipeline_tuner.runners.warm import WarmRunner
@@ -60,6 +63,19 @@ def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
     if study.runner.warm and sweep_id:
         return WarmRunner(study.job, submit, modules=settings.jobs_folder(), sweep_id=sweep_id)
     return submit
+
+
+def _application_runner(study: Study) -> Runner:
+    from pipeline_tuner.runners.spark_application import SparkApplicationRunner
+
+    return SparkApplicationRunner(
+        study.runner.options,
+        modules=settings.jobs_folder(),
+        folder=settings.project_folder(),
+        sizes=study.workload.sizes,
+        conn_id=study.runner.conn_id,
+        defaults={name: parameter.default for name, parameter in study.space.parameters.items()},
+    )
 
 
 def _glue_runner(study: Study) -> Runner:

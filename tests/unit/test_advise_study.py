@@ -1,0 +1,244 @@
+"""Studies written from logs: what was submitted, what can matter, and that each is a study that validates."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.unit.event_logs import MB, FakeApplication, FakeStage, FakeTask, advised, even_stage
+
+from pipeline_tuner.__main__ import main
+from pipeline_tuner.advise.advice import by_job
+from pipeline_tuner.advise.costs import Prices
+from pipeline_tuner.advise.study_writer import StudyNotWrittenError, study_text
+from pipeline_tuner.advise.submission import Submission, submission_of
+from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.study import parse_study
+from pipeline_tuner.unfilled import unfilled
+
+SUBMIT = "org.apache.spark.deploy.SparkSubmit"
+YARN = "org.apache.spark.deploy.yarn.ApplicationMaster"
+DRIVER = "org.apache.spark.deploy.worker.DriverWrapper spark://Worker@h:1 /opt/app.jar com.me.Main a b"
+
+
+def submitted(tmp_path, command: str, **spark: str) -> Submission:
+    app = FakeApplication([even_stage(0, 0, 1000)], end=1000, java_command=command)
+    app.settings = {"spark.master": "yarn", **spark}
+    return submission_of(advised(app, tmp_path).read.application)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (
+            f"{SUBMIT} --master yarn --deploy-mode client --class com.me.Main --num-executors 4 s3://b/app.jar in out",
+            Submission("s3://b/app.jar", "com.me.Main", ("in", "out")),
+        ),
+        (
+            f"{SUBMIT} --py-files /a/lib.zip --verbose --conf=spark.x=1 /a/job.py --day 2024-01-01 -v",
+            Submission("/a/job.py", "", ("--day", "2024-01-01", "-v"), py_files="/a/lib.zip"),
+        ),
+        (
+            f"{SUBMIT} --class com.me.Main --packages g:a:1 job.jar",
+            Submission("<fill in: the folder of the application>/job.jar", "com.me.Main", (), packages="g:a:1"),
+        ),
+        (
+            f"{YARN} --class com.me.Main --jar s3://b/app.jar --arg in --arg out --properties-file /tmp/x",
+            Submission("s3://b/app.jar", "com.me.Main", ("in", "out")),
+        ),
+        (DRIVER, Submission("/opt/app.jar", "com.me.Main", ("a", "b"))),
+        (
+            f"{SUBMIT} --deploy-mode client --properties-file /opt/spark.properties --class M local:///opt/a.jar 1",
+            Submission("local:///opt/a.jar", "M", ("1",)),
+        ),
+    ],
+)
+def test_what_was_submitted(tmp_path, command, expected):
+    assert submitted(tmp_path, command) == expected
+
+
+def test_values_with_spaces_are_told_by_the_settings(tmp_path):
+    command = f"{SUBMIT} --name My nightly job --conf spark.driver.extraJavaOptions=-Da=1 -Db=2 /a/job.py x"
+    spark = {"spark.app.name": "My nightly job", "spark.driver.extraJavaOptions": "-Da=1 -Db=2"}
+    assert submitted(tmp_path, command, **spark) == Submission("/a/job.py", "", ("x",))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("", "the log doesn't say how it was started"),
+        (f"{SUBMIT} --class org.apache.spark.repl.Main --name Spark shell spark-shell", "a shell"),
+        (f"{SUBMIT} pyspark-shell", "a session in a Python program"),
+        ("*********(redacted)", "Spark hid the command line"),
+        ("com.me.Main a b", "names its main class only"),
+    ],
+)
+def test_what_is_not_known_is_a_place_to_fill_in(tmp_path, command, words):
+    found = submitted(tmp_path, command, **{"spark.app.name": "Spark shell"})
+    assert found.application.startswith("<fill in: ")
+    assert words in found.application
+    assert "redacted" not in found.java_class
+
+
+def test_secrets_among_the_arguments_are_places_to_fill_in(tmp_path):
+    given = "--credential hunter2 --apiKey=hunter2 jdbc:postgresql://u:hunter2@h/d plain --token --next"
+    found = submitted(tmp_path, f"{SUBMIT} /a/job.py {given}")
+    assert "hunter2" not in repr(found)
+    assert [argument.startswith("<fill in") for argument in found.arguments] == [
+        False, True, True, True, False, False, False,
+    ]  # fmt: skip
+
+
+def shuffling(rows: int, app_id: str, argument: str, **settings: str) -> FakeApplication:
+    read = even_stage(0, 500, 20_500, waves=5, rdd="FileScanRDD", bytes=rows)
+    shuffle = even_stage(1, 20_500, 60_500, waves=5, bytes=rows, parents=(0,), peak_heap=700 * MB, gc_ms=2000)
+    return FakeApplication(
+        [read, shuffle],
+        end=61_000,
+        executors={"1": 4, "2": 4},
+        settings={"spark.master": "yarn", "spark.executor.memory": "1g", "spark.executor.instances": "2", **settings},
+        app_id=app_id,
+        java_command=f"{SUBMIT} --class Main /a/app.jar {argument}",
+    )
+
+
+def written(tmp_path, *applications: FakeApplication) -> str:
+    runs = []
+    for number, application in enumerate(applications):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        runs.append(advised(application, folder))
+    (job,) = by_job(runs)
+    return study_text("nightly", job, Prices())
+
+
+def test_a_study_for_a_cluster(tmp_path):
+    text = written(tmp_path, shuffling(100 * MB, "a1", "day"))
+    study = parse_study(text)
+    names = set(study.space.parameters)
+    assert {
+        "executors",
+        "executor_cores",
+        "executor_memory_mb",
+        "shuffle_partitions",
+        "advisory_mb",
+        "split_mb",
+    } <= names
+    assert study.space.features["memory_per_core_mb"] == "executor_memory_mb / executor_cores"
+    assert len(study.space.constraints) == 3
+    control = study.control_candidate.configuration
+    assert (control["executors"], control["executor_cores"], control["executor_memory_mb"]) == (2, 4, 1024)
+    assert study.runner.options["conf"]["spark.executor.memory"] == "{executor_memory_mb}m"
+    assert (study.fallback, unfilled(study)) == ("present", ())
+    assert study.workload.screening is None
+
+
+def test_the_findings_are_a_preset_as_far_as_the_space_has_them(tmp_path):
+    skewed = FakeStage(1, [FakeTask(500, 4500, bytes=MB), *(FakeTask(500, 40_500, bytes=90 * MB) for _ in range(4))])
+    app = FakeApplication([skewed], end=41_000, executors={str(n): 4 for n in range(8)})
+    study = parse_study(written(tmp_path, app))
+    advised_preset = study.presets["advised"]
+    assert advised_preset["executors"] < 8
+    assert study.preset("advised").configuration["executors"] == advised_preset["executors"]
+
+
+def test_a_smaller_run_is_a_cheap_size_where_its_arguments_made_it_so(tmp_path):
+    whole, small = shuffling(100 * MB, "a1", "day"), shuffling(10 * MB, "a2", "hour")
+    study = parse_study(written(tmp_path, small, whole))
+    assert study.workload.sizes == {"full": 1.0, "small": 0.1}
+    assert study.runner.options["arguments"] == {"full": ["day"], "small": ["hour"]}
+
+
+def test_a_smaller_run_of_the_same_arguments_is_none(tmp_path):
+    study = parse_study(written(tmp_path, shuffling(10 * MB, "a2", "day"), shuffling(100 * MB, "a1", "day")))
+    assert study.workload.sizes == {"full": 1.0}
+
+
+def test_secrets_of_the_settings_are_named_and_not_written(tmp_path):
+    app = shuffling(
+        100 * MB, "a1", "day", **{"spark.sql.catalog.c.password": "hunter2", "spark.io.x": "u://a:hunter2@h"}
+    )
+    text = written(tmp_path, app)
+    assert "hunter2" not in text
+    assert "spark.io.x, spark.sql.catalog.c.password" in text
+
+
+def test_settings_stay_as_they_are_whatever_is_in_them(tmp_path):
+    odd = {
+        "spark.sql.a": "on",
+        "spark.sql.b": 'quote " and {brace} # no',
+        "spark.sql.c": "007",
+        "spark.yarn.queue": "x",
+    }
+    conf = parse_study(written(tmp_path, shuffling(100 * MB, "a1", "day", **odd))).runner.options["conf"]
+    assert (conf["spark.sql.a"], conf["spark.sql.c"]) == ("on", "007")
+    assert conf["spark.sql.b"] == 'quote " and {{brace}} # no'
+    assert "spark.yarn.queue" not in conf
+
+
+def test_a_run_without_anything_to_vary_gets_no_study(tmp_path):
+    app = FakeApplication([even_stage(0, 50_000, 50_100)], end=200_000)
+    app.settings = {"spark.databricks.clusterUsageTags.clusterId": "1"}
+    with pytest.raises(StudyNotWrittenError, match="nothing to measure"):
+        written(tmp_path, app)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(StudyNotWrittenError, match="no task ran"):
+        written(tmp_path / "none", FakeApplication([], end=1000))
+
+
+def test_several_jobs_are_refused(tmp_path, capsys):
+    for name in ("one", "two"):
+        app = FakeApplication([even_stage(0, 0, 1000)], end=1000, name=name, app_id=name)
+        app.write(tmp_path / name)
+    assert main(["advise", str(tmp_path), "--study", "nightly"]) == 1
+    assert "a study is of one job, and the logs are of 2: one, two" in capsys.readouterr().err
+
+
+MASTERS = st.sampled_from(["yarn", "k8s://https://h", "spark://h:7077", "local[4]", "local[*]"])
+SIZES = st.sampled_from(["1g", "9397M", "512m", "100g", "3072", "16384k"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    master=MASTERS, memory=SIZES, partitions=st.integers(1, 20_000), cores=st.integers(1, 64),
+    count=st.integers(1, 200), dynamic=st.booleans(), version=st.sampled_from(["2.4.8", "3.1.1", "3.5.1", "4.1.0", ""]),
+)  # fmt: skip
+def test_every_study_is_one_and_its_present_settings_are_in_its_space(
+    tmp_path_factory, master, memory, partitions, cores, count, dynamic, version
+):
+    local = master.startswith("local")
+    app = shuffling(200 * MB, "a1", "day")
+    app.version = version
+    app.executors = {"driver": cores} if local else {str(number): cores for number in range(count)}
+    app.settings = {
+        "spark.master": master,
+        "spark.driver.memory" if local else "spark.executor.memory": memory,
+        "spark.sql.shuffle.partitions": str(partitions),
+        "spark.dynamicAllocation.enabled": str(dynamic).lower(),
+    }
+    study = parse_study(written(tmp_path_factory.mktemp("study"), app))
+    control = study.control_candidate.configuration
+    assert control.get("shuffle_partitions", partitions) == partitions
+    assert all(study.preset(name).configuration for name in study.presets)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('application: "/a/app.jar"', "application: 3", "runner.options.application: must be a text"),
+        ('arguments: ["day"]', "arguments: day", "runner.options.arguments: must be a list of texts"),
+        ('arguments: ["day"]', 'argument: ["day"]', "runner.options.argument: no such option with an application"),
+        ("{executors}", "4", "nothing uses the parameter executors"),
+        ("{executors}", "{executor}", "{executor} is no parameter; did you mean 'executors'?"),
+        ("spark.executor.cores:", "executor.cores:", "those begin with 'spark.'"),
+        ("minimize: duration_s", "minimize: duration", "uses duration, which nothing gives"),
+        ("  kind: spark_submit", "  kind: spark_submit\n  warm: true", "can't be with an application"),
+    ],
+)
+def test_what_is_wrong_with_an_application_is_named(tmp_path, old, new, words):
+    text = written(tmp_path, shuffling(100 * MB, "a1", "day"))
+    assert old in text
+    with pytest.raises(StudyError) as caught:
+        parse_study(text.replace(old, new, 1))
+    assert words in str(caught.value)
+    assert str(caught.value).startswith("study:")
