@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.event_logs import FRAMINGS, FakeApplication, advised, as_lines, even_stage
+from tests.unit.event_logs import FRAMINGS, SQL, START, FakeApplication, advised, as_lines, even_stage
 
 from pipeline_tuner.__main__ import main
+from pipeline_tuner.advise.advice import advise
 from pipeline_tuner.advise.application import Outcome
 from pipeline_tuner.advise.compression import LogBytes
 from pipeline_tuner.advise.files import LogError, find_logs
@@ -246,3 +249,35 @@ def test_no_secret_is_printed(tmp_path, capsys):
         assert main(["advise", str(tmp_path), *options]) == 0
         said = capsys.readouterr()
         assert "hunter2" not in said.out + said.err
+
+
+def test_how_far_it_is_goes_to_stderr(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("pipeline_tuner.advise.command.PROGRESS_AFTER_S", 0.0)
+    WHOLE.write(tmp_path / "log")
+    assert main(["advise", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert re.search(r"^log: ([\d.]+ KB) of \1$", said.err, re.MULTILINE)
+    assert "KB of" not in said.out
+
+
+def test_names_that_differ_by_a_date_are_one_job(tmp_path, capsys):
+    for day in ("2024-01-01", "2024-01-02"):
+        app = FakeApplication([even_stage(0, 0, 1000)], end=1000, name=f"nightly {day}", app_id=day)
+        app.write(tmp_path / day)
+    assert main(["advise", str(tmp_path)]) == 0
+    assert "2 runs" in capsys.readouterr().out
+
+
+def test_tens_of_thousands_of_queries_take_seconds(tmp_path):
+    stages, others = [], []
+    for number in range(10_000):
+        begin = 100 * number
+        stages.append(even_stage(number, begin + 10, begin + 60, tasks=2, execution=number))
+        others.append({"Event": SQL + "SQLExecutionStart", "executionId": number, "time": START + begin})
+        others.append({"Event": SQL + "SQLExecutionEnd", "executionId": number, "time": START + begin + 80})
+    app = FakeApplication(stages, end=1_000_000, others=others)
+    app.write(tmp_path / "log")
+    began = time.process_time()
+    found = advise(read(tmp_path / "log"))
+    assert len(found.breakdown.steps) == 10_000
+    assert time.process_time() - began < 20

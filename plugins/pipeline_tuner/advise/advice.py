@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -14,6 +15,8 @@ from pipeline_tuner.advise.reading import Read
 from pipeline_tuner.advise.run_rules import RunRules
 from pipeline_tuner.advise.stage_rules import StageRules
 
+DATED = re.compile(r"\d{4}[-_/]\d{2}[-_/]\d{2}\S*|\d{6,}|[0-9a-f]{8}-[0-9a-f-]{27}")
+"""Parts of an application's name that tell its runs apart: dates, times, identifiers."""
 SCALES = (0.5, 2.0, 4.0)
 """As many times the cores, for the table of what more or fewer of them would do."""
 
@@ -92,7 +95,10 @@ def advise(read: Read) -> RunAdvice:
 
 
 def by_job(runs: Iterable[RunAdvice]) -> tuple[JobAdvice, ...]:
-    """Runs of the same name are runs of one job; the same run in two copies of a log counts once, the longer copy."""
+    """Runs of the same name, but for dates and long numbers in it, are runs of one job.
+
+    The same run in two copies of a log counts once, by the longer copy.
+    """
     unique: dict[tuple[str, str], RunAdvice] = {}
     for run in runs:
         app = run.read.application
@@ -101,7 +107,7 @@ def by_job(runs: Iterable[RunAdvice]) -> tuple[JobAdvice, ...]:
             unique[app.app_id, app.attempt] = run
     jobs: dict[str, list[RunAdvice]] = {}
     for run in unique.values():
-        jobs.setdefault(run.read.application.name, []).append(run)
+        jobs.setdefault(DATED.sub("*", run.read.application.name), []).append(run)
     return tuple(JobAdvice(name, tuple(_in_time(found))) for name, found in jobs.items())
 
 

@@ -13,7 +13,6 @@ from pipeline_tuner.advise.advice import JobAdvice, RunAdvice, advise, by_job
 from pipeline_tuner.advise.costs import CORE_HOUR, GIGABYTE_HOUR, Prices
 from pipeline_tuner.advise.document import as_json
 from pipeline_tuner.advise.files import EventLog, LogError, find_logs
-from pipeline_tuner.advise.lines import Progress
 from pipeline_tuner.advise.reading import read_log
 from pipeline_tuner.advise.study_writer import write_study
 from pipeline_tuner.advise.terminal import job_words
@@ -58,7 +57,8 @@ def _jobs(paths: Sequence[Path]) -> tuple[JobAdvice, ...]:
     problems: list[str] = []
     for log in found.logs:
         try:
-            runs.append(advise(read_log(log, _progress(log))))
+            runs.append(advise(read_log(log, line := ProgressLine(log))))
+            line.end()
         except LogError as error:
             problems.append(str(error))
     if not runs:
@@ -68,22 +68,29 @@ def _jobs(paths: Sequence[Path]) -> tuple[JobAdvice, ...]:
     return by_job(runs)
 
 
-def _progress(log: EventLog) -> Progress:
-    """Says how far a long log has been read, on stderr."""
-    size, began = log.size_bytes, time.monotonic()
-    said = began + PROGRESS_AFTER_S
-    terminal = sys.stderr.isatty()
-    wait = PROGRESS_EVERY_S if terminal else PROGRESS_IN_FILE_EVERY_S
+class ProgressLine:
+    """Says on stderr how far a long log has been read: one line that is written over, where a person looks on."""
 
-    def progress(position: int) -> None:
-        nonlocal said
-        now = time.monotonic()
-        if now >= said:
-            said = now + wait
-            part = f"{log.path.name}: {byte_words(position)} of {byte_words(size)}"
-            print(f"\r{part}", end="" if terminal else "\n", file=sys.stderr, flush=True)
+    def __init__(self, log: EventLog) -> None:
+        self._name, self._size = log.path.name, log.size_bytes
+        self._terminal = sys.stderr.isatty()
+        self._wait = PROGRESS_EVERY_S if self._terminal else PROGRESS_IN_FILE_EVERY_S
+        self._next = time.monotonic() + PROGRESS_AFTER_S
+        self._is_shown = False
 
-    return progress
+    def __call__(self, position: int) -> None:
+        """Note how many bytes were read."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self._wait
+        part = f"{self._name}: {byte_words(position)} of {byte_words(self._size)}"
+        print(f"\r{part}" if self._terminal else part, end="" if self._terminal else "\n", file=sys.stderr, flush=True)
+        self._is_shown = self._terminal
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._is_shown:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _say(text: str) -> None:

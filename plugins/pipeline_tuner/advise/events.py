@@ -237,7 +237,7 @@ class SqlStart(Struct):
     """A query or write that began, or (without a time) a new plan of one by adaptive execution."""
 
     execution: int = field(name="executionId")
-    description: str = ""
+    description: str | None = None
     time: int = 0
     plan: PlanNode | None = field(name="sparkPlanInfo", default=None)
 

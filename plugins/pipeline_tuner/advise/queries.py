@@ -47,7 +47,7 @@ class Queries:
     def start(self, event: SqlStart) -> None:
         """An execution, or a new plan of one by adaptive execution."""
         life = self.lives.setdefault(event.execution, QueryLife())
-        life.description = without_secrets(event.description) or life.description
+        life.description = without_secrets(event.description or "") or life.description
         life.started = event.time or life.started
         for node in _nodes(event.plan):
             life.coalesced |= COALESCED in node.name

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
 
-from pipeline_tuner.advise.application import Executor
+from pipeline_tuner.advise.application import Executor, Query
 from pipeline_tuner.advise.breakdown import Breakdown
 from pipeline_tuner.advise.findings import Figure, Finding, Kind, Overrule, Proposal, Remedy
 from pipeline_tuner.advise.platforms import Platform, Rules
@@ -22,6 +23,8 @@ MUCH_GC = 0.1
 MUCH_IDLE = 0.3
 SLOWER_AT_MOST = 1.1
 """Fewer executors are proposed where the run is expected to take at most this much longer."""
+MOST_AT_ONCE = 50
+"""Queries that are looked at for what a wait belongs to."""
 LITTLE_USED = 0.05
 LITTLE_MEMORY = 0.5
 SAMPLED_MS = 60_000
@@ -103,12 +106,13 @@ class RunRules:
         for stage in self._app.stages:
             if stage.execution is not None and stage.end:
                 jobs[stage.execution] = max(jobs.get(stage.execution, 0), stage.end)
-        queries = sorted((query.started, query.ended or self._app.ended, query) for query in self._app.queries)
+        queries = sorted(self._app.queries, key=lambda query: query.started)
+        starts = [query.started for query in queries]
         planning = commit = own = 0
         for begin, end in quiet:
-            inside = [query for started, ended, query in queries if started < end and ended > begin]
             covered = 0
-            for query in inside[-1:]:
+            query = self._query_within(queries, bisect_left(starts, end), begin)
+            if query is not None:
                 until = min(end, query.ended or self._app.ended)
                 last = jobs.get(query.execution, until)
                 after = max(0, until - max(begin, last))
@@ -116,6 +120,11 @@ class RunRules:
                 commit, planning, covered = commit + after, planning + before, after + before
             own += end - begin - covered
         return planning, commit, own
+
+    def _query_within(self, queries: list[Query], until: int, begin: int) -> Query | None:
+        """The newest of the queries up to a place that was running after a time; few run at once."""
+        newest = reversed(queries[max(0, until - MOST_AT_ONCE) : until])
+        return next((query for query in newest if (query.ended or self._app.ended) > begin), None)
 
     def _around(self, wait: Span) -> str:
         """The jobs before and after a wait, by number."""

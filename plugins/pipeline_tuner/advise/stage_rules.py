@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 from pipeline_tuner.advise.application import Application, Source, Spread, Stage
-from pipeline_tuner.advise.breakdown import Breakdown
+from pipeline_tuner.advise.breakdown import Breakdown, Step
 from pipeline_tuner.advise.findings import Figure, Finding, Kind, Proposal, Remedy
 from pipeline_tuner.advise.platforms import Rules
 from pipeline_tuner.advise.values import (
@@ -260,12 +261,17 @@ class StageRules:
                     value=max(1, math.ceil(files.written_bytes / GOOD_FILE_BYTES)),
                 )  # fmt: skip
 
+    @cached_property
+    def _scans(self) -> Mapping[int, list[Step]]:
+        """Query to its steps of the chain that read files."""
+        found: dict[int, list[Step]] = {}
+        for step in self._breakdown.steps:
+            if step.stage.execution is not None and step.stage.source in (Source.FILES, Source.CACHE):
+                found.setdefault(step.stage.execution, []).append(step)
+        return found
+
     def _small_reads(self, execution: int, files: int, size: int) -> Finding | None:
-        steps = [
-            step
-            for step in self._breakdown.steps
-            if step.stage.execution == execution and step.stage.source in (Source.FILES, Source.CACHE)
-        ]
+        steps = self._scans.get(execution)
         if not steps:
             return None
         lost = sum(step.wall_ms * _not_computing(step.stage) for step in steps)
