@@ -16,6 +16,8 @@ from pipeline_tuner.advise.findings import Figure, Finding, Kind, Overrule, Reme
 from pipeline_tuner.advise.platforms import Platform
 
 GB = 1 << 30
+ADVISORY = "spark.sql.adaptive.advisoryPartitionSizeInBytes"
+SMALLEST = "spark.sql.adaptive.coalescePartitions.minPartitionSize"
 
 
 def only(advice: RunAdvice, kind: Kind) -> Finding:
@@ -109,11 +111,32 @@ def test_too_few_tasks_by_what_sets_their_number(tmp_path):
     off = {"spark.sql.adaptive.enabled": "false"}
     assert values(run("ShuffledRowRDD", **off)) == {"spark.sql.shuffle.partitions": "32"}
     few = {"spark.sql.shuffle.partitions": "2"}
-    assert values(run("ShuffledRowRDD", **few)) == {
-        "spark.sql.shuffle.partitions": "32",
-    } | values(run("ShuffledRowRDD"))
+    assert values(run("ShuffledRowRDD", **few)) == {"spark.sql.shuffle.partitions": "32"}
     auto = run("ShuffledRowRDD", **{"spark.sql.shuffle.partitions": "auto"})
     assert (auto.proposals, auto.overruled) == ((), (Overrule.DATABRICKS_AUTO,))
+
+
+def test_what_adaptive_execution_joined_is_kept_apart_by_what_binds_it(tmp_path):
+    """6.7 MB for 30 cores: by itself Spark aims at 0.2 MB for each, but makes no partition under 1 MB."""
+    stage = FakeStage(0, [FakeTask(500, 40_500, executor=str(n), bytes=MB) for n in range(7)])
+    app = FakeApplication([stage], end=41_000, executors={str(n): 3 for n in range(10)})
+    found = only(advised(app, tmp_path), Kind.TOO_FEW_TASKS)
+    assert values(found) == {ADVISORY: "1m", SMALLEST: "119k"}
+    app.version = "3.1.1"
+    app.settings["spark.sql.adaptive.enabled"] = "true"
+    assert values(only(advised(app, tmp_path), Kind.TOO_FEW_TASKS)) == {ADVISORY: "1m"}
+
+
+def test_a_single_task_that_adaptive_execution_made_is_no_coalesce(tmp_path):
+    plan = {"nodeName": "AQEShuffleRead coalesced", "children": [], "metrics": []}
+    joined = {"Event": SQL + "SQLExecutionStart", "executionId": 7, "time": START, "sparkPlanInfo": plan}
+    stage = even_stage(0, 500, 40_500, tasks=1, bytes=MB, execution=7)
+    app = FakeApplication([stage], end=41_000)
+    assert only(advised(app, tmp_path), Kind.ONE_TASK).remedy is Remedy.AVOID_SINGLE_TASK
+    app.others = [joined]
+    advice = advised(app, tmp_path)
+    assert Kind.ONE_TASK not in kinds(advice)
+    assert SMALLEST in values(only(advice, Kind.TOO_FEW_TASKS))
 
 
 def test_too_many_tasks_over_all_stages_of_a_setting(tmp_path):

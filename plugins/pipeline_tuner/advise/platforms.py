@@ -62,6 +62,8 @@ class Rules:
     shuffle_partitions: int | None
     """None where the platform chooses."""
     advisory_bytes: int
+    smallest_bytes: int
+    """Coalescing makes no partition smaller than this while it keeps all cores busy."""
     split_bytes: int
     task_cpus: int
     executor_cores: int
@@ -96,6 +98,7 @@ def rules_of(application: Application) -> Rules:
         dynamic=settings.is_on("spark.dynamicAllocation.enabled", platform is Platform.EMR_SERVERLESS) or autoscales,
         shuffle_partitions=None if auto or not partitions.isdecimal() else int(partitions),
         advisory_bytes=size_of(settings, "spark.sql.adaptive.advisoryPartitionSizeInBytes", 64 << 20),
+        smallest_bytes=size_of(settings, "spark.sql.adaptive.coalescePartitions.minPartitionSize", 1 << 20),
         split_bytes=size_of(settings, "spark.sql.files.maxPartitionBytes", 128 << 20),
         task_cpus=whole(settings, "spark.task.cpus", 1),
         executor_cores=_executor_cores(application),

@@ -175,11 +175,13 @@ class StageRules:
             memory, overruled = more_memory(self._settings, self._rules, min(4.0, factor))
             remedy, proposals = Remedy.FIX_SKEW_FIRST, memory
         else:
-            wanted = tasks_in_waves(self._breakdown.slots(stage) or tasks, tasks * factor)
-            proposals, overruled, remedy = set_tasks(self._settings, self._rules, stage, wanted, more=True)
+            slots = self._breakdown.slots(stage) or tasks
+            wanted = tasks_in_waves(slots, tasks * factor)
+            proposals, overruled, remedy = set_tasks(self._settings, self._rules, stage, wanted, slots, more=True)
         return Finding(
-            Kind.SPILL, remedy, lost, stage=stage, stages=1, figures=figures, proposals=proposals, overruled=overruled
-        )
+            Kind.SPILL, remedy, lost, stage=stage, stages=1, figures=figures, proposals=proposals,
+            overruled=overruled, value=None if is_skewed else wanted,
+        )  # fmt: skip
 
     def _shuffle_wait(self, stage: Stage, wall: int) -> Finding | None:
         """Tasks that wait for blocks of a shuffle from other executors."""
@@ -202,10 +204,12 @@ class StageRules:
         if lost < 0.2 * wall:
             return None
         figures = ((Figure.TASKS, tasks), (Figure.SLOTS, slots), *_medians(stage))
-        if tasks == 1 and stage.source in (Source.SQL_SHUFFLE, Source.SHUFFLE):
+        query = self._app.query(stage)
+        was_joined = self._rules.coalesces and query is not None and query.coalesced
+        if tasks == 1 and stage.source in (Source.SQL_SHUFFLE, Source.SHUFFLE) and not was_joined:
             return Finding(Kind.ONE_TASK, Remedy.AVOID_SINGLE_TASK, lost, stage=stage, stages=1, figures=figures)
         wanted = tasks_in_waves(slots, 2 * slots if stage.totals.run_ms / tasks > 2000 else slots)
-        proposals, overruled, remedy = set_tasks(self._settings, self._rules, stage, wanted, more=True)
+        proposals, overruled, remedy = set_tasks(self._settings, self._rules, stage, wanted, slots, more=True)
         return Finding(
             Kind.TOO_FEW_TASKS, remedy, lost, stage=stage, stages=1, figures=figures, proposals=proposals,
             overruled=overruled, value=wanted,
@@ -236,7 +240,7 @@ class StageRules:
     def _shorter_than_worth(self, stage: Stage, lost: float, stages: int) -> Finding:
         slots = self._breakdown.slots(stage) or 1.0
         wanted = tasks_worth_it(stage, slots)
-        proposals, overruled, remedy = set_tasks(self._settings, self._rules, stage, wanted, more=False)
+        proposals, overruled, remedy = set_tasks(self._settings, self._rules, stage, wanted, slots, more=False)
         figures = (
             (Figure.TASKS, stage.complete_tasks),
             (Figure.SLOTS, slots),

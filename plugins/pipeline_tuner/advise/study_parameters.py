@@ -13,6 +13,7 @@ from pipeline_tuner.advise.platforms import Platform, parsed_size, whole
 from pipeline_tuner.wording import counted
 
 MB = 1 << 20
+UNITS = {"MB": MB, "KB": 1024}
 MUCH_BYTES = 64 * MB
 """Input or shuffle below this isn't worth a parameter of its own."""
 LEAST_SHARE = 0.02
@@ -51,9 +52,9 @@ class Knob:
         if self.is_switch:
             return value == "true"
         number = int(value) if value.isdecimal() else None
-        if self.unit == "MB":
+        if self.unit in UNITS:
             size = parsed_size(value)
-            number = None if size is None else max(1, size // MB)
+            number = None if size is None else max(1, size // UNITS[self.unit])
         if number is None and value.startswith("local["):
             number = int(value[6:-1]) if value[6:-1].isdecimal() else None
         return number if number is None or number >= 1 else None
@@ -200,7 +201,13 @@ class Knobs:
                     "parallelism_first", "spark.sql.adaptive.coalescePartitions.parallelismFirst",
                     "{parallelism_first}", self._rules.parallelism_first,
                     help="keep all cores busy rather than keep to the advisory size",
-                    why="while it is true, Spark ignores the advisory size",
+                    why="while it is true, Spark aims at a partition for each core, and larger ones only by the next",
+                )  # fmt: skip
+                smallest = max(1, self._rules.smallest_bytes // 1024)
+                yield Knob(
+                    "smallest_kb", "spark.sql.adaptive.coalescePartitions.minPartitionSize", "{smallest_kb}k", smallest,
+                    min(smallest, 64), max(4096, smallest), unit="KB", help="no partition is joined to less than this",
+                    why="it acts while parallelism_first is true",
                 )  # fmt: skip
 
     def _joins(self) -> Iterator[Knob]:

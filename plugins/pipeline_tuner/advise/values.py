@@ -19,6 +19,8 @@ TASK_BYTES = 128 * MB
 SHORTEST_TASK_MS = 1000
 """A task that takes less is mostly start, scheduling and end."""
 ADVISORY = "spark.sql.adaptive.advisoryPartitionSizeInBytes"
+PARALLELISM_FIRST = "spark.sql.adaptive.coalescePartitions.parallelismFirst"
+SMALLEST = "spark.sql.adaptive.coalescePartitions.minPartitionSize"
 
 
 def tasks_in_waves(slots: float, at_least: float) -> int:
@@ -35,7 +37,7 @@ def tasks_worth_it(stage: Stage, slots: float) -> int:
 
 
 def set_tasks(
-    settings: Settings, rules: Rules, stage: Stage, tasks: int, *, more: bool
+    settings: Settings, rules: Rules, stage: Stage, tasks: int, slots: float, *, more: bool
 ) -> tuple[tuple[Proposal, ...], tuple[Overrule, ...], Remedy]:
     """The settings that give a stage so many tasks, what overrules the obvious one, and what to do where none does."""
     if stage.source is Source.FILES and more and stage.totals.input_bytes < tasks * MB:
@@ -45,30 +47,46 @@ def set_tasks(
     if stage.source is Source.JDBC:
         return (), (), Remedy.PARTITION_JDBC
     if stage.source is Source.SQL_SHUFFLE:
-        return _shuffle_tasks(settings, rules, stage, tasks, more=more)
+        return _shuffle_tasks(settings, rules, stage, tasks, slots, more=more)
     if stage.source is Source.SHUFFLE:
         return (proposal(settings, "spark.default.parallelism", str(tasks)),), (), Remedy.SET
     return (), (), Remedy.REPARTITION
 
 
 def _shuffle_tasks(
-    settings: Settings, rules: Rules, stage: Stage, tasks: int, *, more: bool
+    settings: Settings, rules: Rules, stage: Stage, tasks: int, slots: float, *, more: bool
 ) -> tuple[tuple[Proposal, ...], tuple[Overrule, ...], Remedy]:
-    partitions = proposal(settings, "spark.sql.shuffle.partitions", str(tasks))
     if rules.auto_partitions:
         return (), (Overrule.DATABRICKS_AUTO,), Remedy.REPARTITION
+    partitions = proposal(settings, "spark.sql.shuffle.partitions", str(tasks))
     if not rules.coalesces:
         return (partitions,), (), Remedy.SET
-    size = max(MB, stage.totals.shuffle_read_bytes // max(1, tasks))
-    sizes = (proposal(settings, ADVISORY, megabytes(size)),)
-    first = proposal(settings, "spark.sql.adaptive.coalescePartitions.parallelismFirst", "false")
-    if more:
-        initial = (partitions,) if (rules.shuffle_partitions or 0) < tasks else ()
-        smaller = sizes if size < rules.advisory_bytes or not rules.parallelism_first else ()
-        return (*initial, *smaller), (Overrule.AQE_COALESCES,), Remedy.SET if initial or smaller else Remedy.REPARTITION
-    if rules.parallelism_first:
-        return (first, *sizes), (Overrule.AQE_COALESCES, Overrule.PARALLELISM_FIRST), Remedy.SET
-    return sizes, (Overrule.AQE_COALESCES,), Remedy.SET
+    size = stage.totals.shuffle_read_bytes // max(1, tasks)
+    if not more:
+        first = (proposal(settings, PARALLELISM_FIRST, "false"),) if rules.parallelism_first else ()
+        overruled = (Overrule.AQE_COALESCES, *((Overrule.PARALLELISM_FIRST,) if first else ()))
+        return (*first, proposal(settings, ADVISORY, megabytes(size))), overruled, Remedy.SET
+    found = (
+        *((partitions,) if (rules.shuffle_partitions or 0) < tasks else ()),
+        *_smaller_partitions(settings, rules, size, is_more_than_slots=tasks > 1.5 * slots),
+    )
+    return found, (Overrule.AQE_COALESCES,), Remedy.SET if found else Remedy.REPARTITION
+
+
+def _smaller_partitions(
+    settings: Settings, rules: Rules, size: int, *, is_more_than_slots: bool
+) -> tuple[Proposal, ...]:
+    """What keeps adaptive execution from joining partitions beyond a size.
+
+    With parallelism first it aims at one partition for each core by itself, but never below the smallest size; without,
+    it aims at the advisory size.
+    """
+    found = []
+    if size < rules.advisory_bytes and (is_more_than_slots or not rules.parallelism_first):
+        found.append(proposal(settings, ADVISORY, megabytes(size)))
+    if rules.parallelism_first and size < rules.smallest_bytes:
+        found.append(proposal(settings, SMALLEST, f"{max(1, size // 1024)}k"))
+    return tuple(found)
 
 
 def split_for(stage: Stage, tasks: int) -> str:

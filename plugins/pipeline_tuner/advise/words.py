@@ -43,7 +43,7 @@ OVERRULED = {
         "starts from."
     ),
     Overrule.PARALLELISM_FIRST: (
-        "By default it keeps all cores busy and ignores the advisory size: parallelismFirst=false makes the size hold."
+        "It keeps all cores busy first (parallelismFirst), whatever the advisory size is: with false the size holds."
     ),
     Overrule.DATABRICKS_AUTO: "Databricks chooses the number of shuffle partitions itself (auto).",
     Overrule.DYNAMIC_ALLOCATION: (
