@@ -11,6 +11,7 @@ import pytest
 from pipeline_tuner.__main__ import main
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.runners import TrialFailedError, TrialRun, runner_for
+from pipeline_tuner.spark_application import FIGURES
 from pipeline_tuner.store import Store
 from pipeline_tuner.study import load_study
 
@@ -50,8 +51,8 @@ def logs(spark_env, tmp_path_factory):
     """The logs of two runs: a small one, and one with eight times the rows."""
     folder = tmp_path_factory.mktemp("advised")
     (folder / "logs").mkdir()
-    submit(folder / "logs", 500_000, folder / "data")
-    submit(folder / "logs", 4_000_000, folder / "data")
+    submit(folder / "logs", 100_000, folder / "data")
+    submit(folder / "logs", 800_000, folder / "data")
     return folder / "logs"
 
 
@@ -82,8 +83,8 @@ def test_the_study_says_what_the_log_says(study_file, capsys):
     study = load_study(study_file)
     options = study.runner.options
     assert options["application"] == str(APPLICATION)
-    assert options["arguments"]["full"][0] == "4000000"
-    assert options["arguments"]["small"][0] == "500000"
+    assert options["arguments"]["full"][0] == "800000"
+    assert options["arguments"]["small"][0] == "100000"
     assert (study.workload.screening, study.workload.sizes["full"]) == ("small", 1.0)
     assert study.workload.sizes["small"] == pytest.approx(1 / 8, rel=0.1)
     assert study.control_candidate.configuration["shuffle_partitions"] == 64
@@ -119,14 +120,15 @@ def test_a_trial_takes_its_settings_and_leaves_sparks_figures(filled, airflow_en
     assert measurement.status == "measured", measurement.failure
     metrics = measurement.metrics
     assert max(stage["tasks"] for stage in measurement.details["stages"] if stage["shuffle_read_bytes"]) == 5
-    assert metrics["output_rows"] == 500_000
+    assert metrics["output_rows"] == 100_000
+    assert set(FIGURES) | {"duration_s", "core_seconds"} == set(metrics)
     assert metrics["allocated_core_seconds"] <= metrics["application_s"] <= metrics["duration_s"]
     assert metrics["allocated_gb_seconds"] == pytest.approx(metrics["allocated_core_seconds"] * 0.9437, rel=0.01)
 
 
 def test_an_application_that_fails_is_a_failed_trial(filled, airflow_env, spark_env, monkeypatch, tmp_path):
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", CONNECTION)
-    filled.write_text(filled.read_text().replace('"4000000"', '"many"'))
+    filled.write_text(filled.read_text().replace('"800000"', '"many"'))
     study = load_study(filled)
     with pytest.raises(TrialFailedError, match="invalid literal for int"):
         runner_for(study).run(trial(study, tmp_path / "one"), 120)
