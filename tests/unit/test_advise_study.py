@@ -231,7 +231,7 @@ def test_every_study_is_one_and_its_present_settings_are_in_its_space(
         ("{executors}", "4", "nothing uses the parameter executors"),
         ("{executors}", "{executor}", "{executor} is no parameter; did you mean 'executors'?"),
         ("spark.executor.cores:", "executor.cores:", "those begin with 'spark.'"),
-        ("minimize: duration_s", "minimize: duration", "uses duration, which nothing gives"),
+        ("minimize: duration_s", "minimize: duration", "goals.time.minimize: uses duration, which"),
         ("  kind: spark_submit", "  kind: spark_submit\n  warm: true", "can't be with an application"),
     ],
 )
