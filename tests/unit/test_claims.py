@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -157,6 +159,29 @@ def test_planted_machines_get_the_right_verdict(true, noise):
 def _is_far(true, said, noise):
     """Whether four blocks can tell the two apart, the indifference between them."""
     return abs(math.log(true / said)) - math.log(1.05) > 5 * noise
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+def test_a_pair_that_is_noisier_than_the_rest_gets_no_more_wrong_verdicts(blocks):
+    """The pair's times vary twice as much as those of the other eight; few blocks can't show that they do."""
+    study = planted_study(claims=[said_claim(kind, said) for kind, said in SAID])
+    options, wrong = planted_options(study), Counter()
+    rest = {f"batch {batch}": {**BASE, "batch": batch} for batch in range(20, 28)}
+    configurations = {"jdbc": BASE, "copy": {**BASE, "method": "copy"}, **rest}
+    durations = dict.fromkeys(configurations, 10.0)
+    for seed in range(200):
+        rng = random.Random(seed)
+        results = planted_sweep(durations, configurations, control="jdbc", blocks=4, noise=0.03, seed=seed)
+        found = [r for r in results if r.plan.label in rest or r.plan.block < blocks]
+        noisy = [r if r.plan.label in rest else noisier(r, rng.gauss(0, 0.052)) for r in found]
+        for which, one in zip(SAID, check_claims(study, options, noisy), strict=True):
+            if one.verdict is not VerdictKind.NOT_SEPARABLE:
+                wrong[which] += not RIGHT[which[0]](1.0, which[1])[one.verdict.split()[0]]
+    assert max(wrong.values(), default=0) <= 10, wrong
+
+
+def noisier(result, log):
+    return replace(result, metrics={**result.metrics, "duration_s": result.metrics["duration_s"] * math.exp(log)})
 
 
 def test_smaller_is_better_for_a_time():

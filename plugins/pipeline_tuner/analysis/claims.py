@@ -30,6 +30,8 @@ from pipeline_tuner.wording import listed
 
 MIN_DF = 5
 """Degrees of freedom from which the noise of all trials may stand in for that of a pair."""
+PAIR_NOISE = 2.0
+"""In too few blocks to tell, a pair is taken to be so much noisier than the usual: configurations differ in that."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,11 @@ def _noise(study: Study, options: SweepOptions, claim: Claim, measured: Sequence
 
 
 def _gain(differences: list[float], noise: BlockFit, confidence: float) -> Interval:
-    """The mean gain; in fewer than three blocks its interval is by the noise of all trials, where that is known."""
+    """The mean gain; in fewer than three blocks its interval is by PAIR_NOISE and the noise of all trials, if known."""
     if len(differences) >= MIN_BLOCKS or noise.df < MIN_DF:
         return log_interval(differences, confidence)
     center, n = math.fsum(differences) / len(differences), len(differences)
-    half = t_quantile(confidence, noise.df) * math.sqrt(2 * noise.variance / n)
+    half = PAIR_NOISE * t_quantile(confidence, noise.df) * math.sqrt(2 * noise.variance / n)
     return exponential(Interval(center, center - half, center + half, confidence, n))
 
 
