@@ -88,10 +88,11 @@ def _patterns(runner: Runner) -> Iterator[Problem]:
             yield Problem(("options", key), f"is {shown(patterns)}, must be a mapping: names with regular expressions")
             continue
         for name, pattern in (patterns or {}).items():
-            yield from _pattern(("options", key, name), pattern, is_figure=key == "metrics")
+            yield from pattern_problems(("options", key, name), pattern, is_figure=key == "metrics")
 
 
-def _pattern(path: Path, pattern: Any, *, is_figure: bool) -> Iterator[Problem]:
+def pattern_problems(path: Path, pattern: Any, *, is_figure: bool) -> Iterator[Problem]:
+    """What is wrong with the pattern of a figure or a check."""
     if not isinstance(pattern, str):
         yield Problem(path, f"is {shown(pattern)}, must be a regular expression, in quotes")
         return

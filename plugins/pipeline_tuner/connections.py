@@ -32,9 +32,10 @@ def job_connections(roles: Mapping[str, str]) -> JobConnections:
     return JobConnections(variables, uris)
 
 
-def open_store(conn_id: str = settings.RESULTS_CONN_ID) -> Store:
+def open_store(conn_id: str = settings.RESULTS_CONN_ID, *, statement_timeout_s: float | None = None) -> Store:
     """The results database behind an Airflow connection. Raises InfrastructureError where there is none."""
-    return Store(uri_of(get_connection(conn_id, "the results database")))
+    uri = uri_of(get_connection(conn_id, "the results database"))
+    return Store(uri, statement_timeout_s=statement_timeout_s)
 
 
 def get_connection(conn_id: str, purpose: str) -> Connection:

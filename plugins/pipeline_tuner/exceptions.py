@@ -23,5 +23,9 @@ class InfrastructureError(PipelineTunerError):
     """Something around the job failed (an unavailable database, a missing tool). Worth a retry, no evidence."""
 
 
+class OutdatedSchemaError(InfrastructureError):
+    """The results database has no tables yet, or those of an older version."""
+
+
 class NoRecommendationError(PipelineTunerError):
     """A sweep ended without enough evidence to recommend anything for any goal."""

@@ -131,6 +131,18 @@ def first_problem(error: ValidationError) -> str:
     return f"{key}: {words}" if key else words
 
 
+def returned_figures(value: object) -> dict[str, float]:
+    """The figures in what a task returns: a mapping's numbers by their names, or one number as `returned`."""
+    named = value if isinstance(value, Mapping) else {"returned": value}
+    return {
+        name: float(figure)
+        for name, figure in named.items()
+        if isinstance(name, str) and name.isidentifier()
+        # Booleans are no figures, and a negative one would make the measurement invalid.
+        if isinstance(figure, int | float) and not isinstance(figure, bool) and math.isfinite(figure) and figure >= 0
+    }
+
+
 def is_usable(value: float | None) -> bool:
     """Whether a figure can enter a comparison on the log scale: finite and above zero."""
     return value is not None and math.isfinite(value) and value > 0

@@ -33,13 +33,18 @@ def studies_folder() -> Path:
     return _folder("studies_folder", CHECKOUT / "include" / "configs", PACKAGE / "_configs")
 
 
-def load_named_study(name: str) -> Study:
-    """The study of a name in the studies' folder, or in the file that a path names. Raises StudyError.
+def study_file(name: str) -> Path:
+    """The file of a study, given by its name in the studies' folder or by its path, whether it exists or not.
 
     A relative path starts from the project folder: Airflow's processes have no working folder to rely on.
     """
     is_path = name.endswith((".yaml", ".yml"))
-    return load_study(project_folder() / name if is_path else studies_folder() / f"{name}.yaml")
+    return project_folder() / name if is_path else studies_folder() / f"{name}.yaml"
+
+
+def load_named_study(name: str) -> Study:
+    """The study of a name in the studies' folder, or in the file that a path names. Raises StudyError."""
+    return load_study(study_file(name))
 
 
 def prices_file() -> Path:

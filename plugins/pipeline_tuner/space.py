@@ -111,7 +111,9 @@ class Parameter(Frozen):
     """The parameter exists only in configurations where this holds: `method == 'jdbc'`."""
     tried: tuple[Level, ...] | None = None
     """The levels that a search chooses among: all by default, none (`[]`) to leave the parameter to presets."""
-    runners: tuple[Literal["process", "spark_submit", "glue"], ...] = ()
+    sets: str | None = None
+    """The argument of an Airflow operator that the parameter sets: `conf.spark.sql.shuffle.partitions`, `env.BATCH`."""
+    runners: tuple[Literal["process", "spark_submit", "glue", "operator"], ...] = ()
     """The parameter exists only in studies whose `runner.kind` is one of these; in all by default."""
 
     @field_validator("type", mode="before")

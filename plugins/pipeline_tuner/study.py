@@ -107,9 +107,9 @@ class Workload(Frozen):
 
 
 class Runner(Frozen):
-    """How a trial is run: a plain process, spark-submit through an Airflow connection, or Glue."""
+    """How a trial is run: a plain process, spark-submit through an Airflow connection, Glue, or an Airflow operator."""
 
-    kind: Literal["process", "spark_submit", "glue"] = "spark_submit"
+    kind: Literal["process", "spark_submit", "glue", "operator"] = "spark_submit"
     conn_id: str | None = None
     warm: Flag = False
     """Keep the job's process between trials (Spark's JVM with it; each trial gets a Spark context of its own): many
@@ -118,6 +118,10 @@ class Runner(Frozen):
     """For a job of one's own: the program and its arguments; `{config}` and `{measurement}` are filled in."""
     connections: dict[str, str] = {}
     """Roles of the job (`source`, `target`) and the Airflow connections that fill them."""
+    operator: str | None = None
+    """For `kind: operator`: the operator's class, `airflow.providers.standard.operators.bash.BashOperator` ..."""
+    arguments: dict[str, Any] = {}
+    """... and its arguments, templates among them; parameters say in `sets` which of them they set."""
     options: dict[str, Any] = {}
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline_tuner.command_check import given_by_a_command, runner_problems
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.expression import Expression
+from pipeline_tuner.operator_job import operator_problems
 from pipeline_tuner.problems import Path, Problem, no_such, shown
 from pipeline_tuner.space import Parameter, Space, unknown_names
 
@@ -87,6 +88,7 @@ def oddities(parts: Parts) -> Iterator[Problem]:
     yield from _preference(parts)
     if parts.runner is not None:
         yield from runner_problems(parts.runner, parts.parameters, parts.parameter_names)
+        yield from operator_problems(parts.runner, parts.parameters, parts.workload)
     yield from _figures(parts)
 
 

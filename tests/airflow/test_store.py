@@ -388,3 +388,52 @@ NEW_ROWS = (
     "SELECT production_run_id, source FROM pipeline_tuner.production_run",
     "SELECT name, svg FROM pipeline_tuner.chart",
 )
+
+
+def test_a_tuned_tasks_tries_are_rows_and_a_try_without_an_end_is_lost_when_the_next_begins(store):
+    values = {
+        "study": "compress", "source": "given", "label": "as written", "configuration_id": "x", "configuration": {},
+        "dag_id": "load", "run_id": "r", "task_id": "t", "map_index": -1, "started_at": datetime.now(UTC),
+    }  # fmt: skip
+    store.start_production_run("load/r/t/-1/1", values | {"try_number": 1})
+    store.start_production_run("load/r/t/-1/1", values | {"try_number": 1})  # resumed
+    store.start_production_run("load/q/t/-1/1", values | {"run_id": "q", "try_number": 1})  # another run goes on
+    store.start_production_run("load/r/t/-1/2", values | {"try_number": 2})
+    store.record_production_run("load/r/t/-1/2", values | {"try_number": 2, "status": "measured"})
+    with store.transaction() as connection:
+        query = f"SELECT run_id, try_number, status, failure, ended_at IS NULL FROM {SCHEMA}.production_run"
+        rows = connection.exec_driver_sql(f"{query} ORDER BY run_id, try_number").all()
+    assert [tuple(row) for row in rows] == [
+        ("q", 1, "running", None, True),
+        ("r", 1, "failed", "lost", False),
+        ("r", 2, "measured", None, False),
+    ]
+
+
+def test_a_database_of_the_version_before_says_so_and_keeps_its_runs(database):
+    engine = Store(database).engine
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA pipeline_tuner")
+        command.upgrade(alembic_config(connection), "0006")
+        connection.exec_driver_sql(
+            "INSERT INTO pipeline_tuner.production_run (production_run_id, study, source, label, configuration_id,"
+            " configuration, status, dag_id, run_id, started_at, ended_at)"
+            f" VALUES ('r1', 's', 'preset', 'copy', 'c', '{{}}', 'measured', 'd', 'r', {NOW}, {NOW})"
+        )
+    values = {
+        "study": "s", "source": "given", "label": "l", "configuration_id": "x", "configuration": {}, "dag_id": "d",
+        "run_id": "r", "task_id": "t", "map_index": -1, "try_number": 1, "started_at": datetime.now(UTC),
+    }  # fmt: skip
+    store = Store(engine)
+    with pytest.raises(InfrastructureError, match="tables of an older version"):
+        store.start_production_run("d/r/t/-1/1", values)
+    migrate(engine)
+    store.start_production_run("d/r/t/-1/1", values)
+    with engine.begin() as connection:
+        query = "SELECT production_run_id, task_id, try_number FROM pipeline_tuner.production_run ORDER BY status"
+        assert [tuple(row) for row in connection.exec_driver_sql(query)] == [("r1", None, None), ("d/r/t/-1/1", "t", 1)]
+        command.downgrade(alembic_config(connection), "0006")
+        assert connection.exec_driver_sql("SELECT production_run_id FROM pipeline_tuner.production_run").all() == [
+            ("r1",)
+        ]
+    engine.dispose()

@@ -30,6 +30,7 @@ NOUNS = (
     *("recommendation", "expression", "exceptions", "wording", "metric_names"),
     *("printed", "command", "command_check", "problems", "study_check", "study_yaml"),
     *("spark_application", "unfilled"),
+    *("argument_paths", "operator_job"),
 )
 PURE = (*NOUNS, "search", "analysis", "recommend", "reasons")
 ALLOWED = {

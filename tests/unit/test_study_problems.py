@@ -100,7 +100,7 @@ def test_all_problems_come_at_once_with_their_lines(tmp_path, capsys):
         ("command: [bash", "command: bash #", "runner.command: is 'bash', must be a list"),
         ("kind: process", "kind: spark_submit", "runner.command: is for kind: process, this is spark_submit"),
         ("kind: process", "kind: glue", "runner.command: is for kind: process, this is glue"),
-        ("kind: process", "kind: proces", "runner.kind: is 'proces', must be one of process, spark_submit or glue"),
+        ("kind: process", "kind: proces", "runner.kind: is 'proces', must be one of process, spark_submit, glue or operator"),
         ("kind: process", "kind: process\n  warm: true", "runner.warm: can't be with a command: leave it out"),
         ("kind: process", "kind: process\n  warm: yes", "runner.warm: is 'yes', must be true or false"),
         ("kind: process", "kind: process\n  conn_id: x", "runner.conn_id: has no meaning for kind: process"),

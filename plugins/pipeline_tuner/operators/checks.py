@@ -11,8 +11,8 @@ import psutil
 
 from pipeline_tuner import settings
 from pipeline_tuner.command import Command
-from pipeline_tuner.connections import job_connections
-from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.connections import get_connection, job_connections
+from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, StudyError
 from pipeline_tuner.runners.process import job_environment
 from pipeline_tuner.study import Study
 
@@ -61,6 +61,21 @@ def _programs(study: Study) -> Iterator[str]:
             yield f"there is no program {program!r} in PATH (runner.command)"
     if study.runner.kind == "spark_submit":
         yield from _spark(study, path)
+    if study.runner.kind == "operator":
+        yield from _operator(study)
+
+
+def _operator(study: Study) -> Iterator[str]:
+    """Whether the control's operator can be made, and its connections exist."""
+    from pipeline_tuner.runners.operator_runner import OperatorRunner
+
+    try:
+        runner = OperatorRunner(study)
+        runner.operator_for(study.control_candidate.configuration)
+        for conn_id in runner.observations.conn_ids:
+            get_connection(conn_id, "runner.options")
+    except (ConfigurationError, InfrastructureError, StudyError) as error:
+        yield str(error)
 
 
 def _spark(study: Study, path: str) -> Iterator[str]:

@@ -23,6 +23,10 @@ def runner_for(study: Study, *, sweep_id: str | None = None) -> Runner:
         return _glue_runner(study)
     if study.runner.kind == "spark_submit":
         return _spark_runner(study, sweep_id)
+    if study.runner.kind == "operator":
+        from pipeline_tuner.runners.operator_runner import OperatorRunner
+
+        return OperatorRunner(study)
     if study.runner.warm and sweep_id and not study.runner.command:
         from pipeline_tuner.runners.warm import PlainPython, WarmRunner
 

@@ -43,8 +43,8 @@ class ObservedRunner(ProcessRunner):
         defaults: Mapping[str, Scalar] | None = None,
     ) -> None:
         super().__init__(command, modules=modules, folder=folder, defaults=defaults)
-        self._patterns = [_figure_pattern(name, pattern) for name, pattern in patterns.items()]
-        self._checks = {name: _compiled(f"checks.{name}", pattern) for name, pattern in (checks or {}).items()}
+        self._patterns = [figure_pattern(name, pattern) for name, pattern in patterns.items()]
+        self._checks = {name: compiled_pattern(f"checks.{name}", pattern) for name, pattern in (checks or {}).items()}
 
     def start(self, run: TrialRun) -> None:
         """Start the command."""
@@ -69,7 +69,7 @@ class ObservedRunner(ProcessRunner):
             "samples": [{"duration_s": times.duration_s}],
             "metrics": metrics,
             "checks": self._checked(text),
-            "environment": _machine(),
+            "environment": machine(),
         }
         return validated(document)
 
@@ -86,21 +86,23 @@ class ObservedRunner(ProcessRunner):
         ]
 
 
-def _figure_pattern(name: str, pattern: str) -> FigurePattern:
-    compiled = _compiled(f"metrics.{name}", pattern)
+def figure_pattern(name: str, pattern: str) -> FigurePattern:
+    """The pattern of a study's metric. Raises StudyError where it is none, or has not one group."""
+    compiled = compiled_pattern(f"metrics.{name}", pattern)
     if compiled.groups != 1:
         raise StudyError(f"runner.options.metrics.{name}: {pattern!r} must have one group (...) around the number")
     return FigurePattern(name, compiled)
 
 
-def _compiled(key: str, pattern: str) -> re.Pattern[str]:
+def compiled_pattern(key: str, pattern: str) -> re.Pattern[str]:
+    """A regular expression of `runner.options`. Raises StudyError where it is none."""
     try:
         return re.compile(pattern, re.MULTILINE)
     except re.error as error:
         raise StudyError(f"runner.options.{key}: {pattern!r} is no regular expression: {error}") from None
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What a recommendation for the program is valid for, as far as it can be told from outside."""
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,

@@ -134,7 +134,7 @@ class Nights:
         """
         before = now() - timedelta(days=days)
         old_sweeps = (sweep.c.study == study, sweep.c.started_at < before, sweep.c.sweep_id.not_in(_in_use(study)))
-        old_runs = (production_run.c.study == study, production_run.c.ended_at < before)
+        old_runs = (production_run.c.study == study, production_run.c.started_at < before)
         with self.transaction() as connection:
             if dry_run:
                 counts = [

@@ -94,6 +94,12 @@ class PageReads:
         query = select(*columns).where(production_run.c.study == study)
         return self._rows(query.order_by(production_run.c.ended_at.desc()).limit(limit))
 
+    def study_of_task(self, dag_id: str, task_id: str) -> str | None:
+        """The study that a tuned task follows, by its newest run; None for any other task."""
+        of_task = (production_run.c.dag_id == dag_id, production_run.c.task_id == task_id)
+        query = select(production_run.c.study).where(*of_task).order_by(production_run.c.started_at.desc()).limit(1)
+        return next((row["study"] for row in self._rows(query)), None)
+
     def sweeps(self, study: str, dag_ids: Collection[str], page: int = 1) -> tuple[list[Row], int]:
         """One page of a study's sweeps, newest first, and how many there are."""
         condition = (sweep.c.study == study) & sweep.c.dag_id.in_(dag_ids)

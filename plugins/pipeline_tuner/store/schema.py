@@ -158,7 +158,9 @@ promotion = Table(
 production_run = Table(
     "production_run",
     metadata,
-    Column("production_run_id", Text, primary_key=True, comment="DAG, run, task, map index: equal for every attempt"),
+    Column(
+        "production_run_id", Text, primary_key=True, comment="DAG, run, task, map index; for a tuned task its try, too"
+    ),
     Column("study", Text, nullable=False, comment="Name of the study"),
     Column("goal", Text, comment="Goal that production asked for, if any"),
     Column("source", Text, nullable=False, comment="given, preset, recommended, promoted or fallback"),
@@ -166,15 +168,18 @@ production_run = Table(
     Column("label", Text, nullable=False, comment="Name of the configuration"),
     Column("configuration_id", Text, nullable=False, comment="Equal for equal configurations"),
     Column("configuration", JSON, nullable=False, comment="The whole configuration"),
-    Column("status", Text, nullable=False, comment="measured or failed"),
+    Column("status", Text, nullable=False, comment="running, measured, failed or skipped"),
     Column("failure", Text, comment="Kind of failure"),
     Column("reason", Text, nullable=False, server_default="", comment="Why it failed, for people"),
     Column("metrics", JSONB, nullable=False, server_default="{}", comment="Figures by name; units end the names"),
     Column("measurement", JSONB, comment="The whole measurement as the job left it"),
     Column("dag_id", Text, nullable=False, comment="Airflow's DAG"),
     Column("run_id", Text, nullable=False, comment="Airflow's DAG run"),
+    Column("task_id", Text, comment="Airflow's task; empty for runs noted before there was this column"),
+    Column("map_index", Integer, comment="Map index of the task instance; -1 for a task that is not mapped"),
+    Column("try_number", Integer, comment="Airflow's try, from 1: a tuned task has a row for each"),
     Column("started_at", TIME, nullable=False, comment="When the run started"),
-    Column("ended_at", TIME, nullable=False, comment="When its result was written"),
+    Column("ended_at", TIME, comment="When its result was written; empty while there is none"),
     Index(None, "study", "ended_at"),
     comment="A production run: what it ran with, why, and how it went",
 )

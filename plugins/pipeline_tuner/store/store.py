@@ -29,8 +29,8 @@ class Store(Writes, Reads, Nights):
     Every write can be repeated: it replaces, never adds. Use it as a context manager to close its connections.
     """
 
-    def __init__(self, url_or_engine: str | Engine) -> None:
-        self.engine = as_engine(url_or_engine)
+    def __init__(self, url_or_engine: str | Engine, *, statement_timeout_s: float | None = None) -> None:
+        self.engine = as_engine(url_or_engine, statement_timeout_s)
 
     def __enter__(self) -> Store:
         return self

@@ -238,6 +238,20 @@ class Writes:
         with self.transaction() as connection:
             upsert(connection, production_run, [{"production_run_id": production_run_id, "ended_at": now(), **values}])
 
+    def start_production_run(self, production_run_id: str, values: Mapping[str, Any]) -> None:
+        """Record that a try of a tuned task begins, or goes on. Its earlier tries that left no end are lost.
+
+        `values` are the columns of table `production_run`, `started_at` and `try_number` among them.
+        """
+        table = production_run.c
+        same_task = (getattr(table, name) == values[name] for name in ("dag_id", "run_id", "task_id", "map_index"))
+        earlier = and_(*same_task, table.try_number < values["try_number"], table.status == "running")
+        lost = {"status": "failed", "failure": "lost", "reason": "its process ended without a word", "ended_at": now()}
+        row = {"production_run_id": production_run_id, **values, "status": "running", "ended_at": None}
+        with self.transaction() as connection:
+            connection.execute(update(production_run).where(earlier).values(lost))
+            upsert(connection, production_run, [row])
+
     def _update_sweep(self, sweep_id: str, **values: Any) -> None:
         with self.transaction() as connection:
             connection.execute(update(sweep).where(sweep.c.sweep_id == sweep_id).values(values))

@@ -48,8 +48,10 @@ def studies(request: Request, user: User) -> HTMLResponse:
 def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLResponse:
     """One study: what runs in production, its sweeps, its history, its decisions."""
     sweeps, count = page_reads().sweeps(study, readable_dags(user), page)
-    if not sweeps:
-        raise HTTPException(404, "No sweep of this study that you may see")
+    readable = readable_dags(user)
+    production_runs = [row for row in page_reads().production_runs(study) if row["dag_id"] in readable]
+    if not sweeps and not production_runs:
+        raise HTTPException(404, "No sweep and no production run of this study that you may see")
     recommendations = held(page_reads().newest_recommendations([study]))
     nights, alerts = page_reads().nights(study), page_reads().alerts(study)
     return render(
@@ -64,12 +66,12 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         promotions=page_reads().promotions(study),
         in_production=_by_study_and_goal(page_reads().newest_promotions([study])),
         running=in_production(study, [row["goal"] for row in recommendations]),
-        production_runs=page_reads().production_runs(study),
+        production_runs=production_runs,
         nights=nights,
         alerts=alerts,
         night_charts=_night_charts(nights, alerts, {row["goal"]: row["unit"] for row in recommendations}),
         progress={row["sweep_id"]: progress_of(row) for row in sweeps if row["status"] == "running"},
-        can_act=may_trigger(user, sweeps[0]["dag_id"]),
+        can_act=bool(sweeps) and may_trigger(user, sweeps[0]["dag_id"]),
         form=_start_form(study),
         token=form_token(user),
     )
@@ -109,11 +111,14 @@ def sweep_of_run(request: Request, user: User, dag_id: str, run_id: str) -> Resp
 
 @router.get("/tasks/{dag_id}/{task_id}/{map_index}/{run_id:path}", response_class=HTMLResponse)
 def trial_of_task(request: Request, user: User, dag_id: str, task_id: str, map_index: int, run_id: str) -> Response:
-    """The trial that a task instance took, or its sweep."""
+    """The trial that a task instance took, or its sweep; for a tuned task the study that it follows."""
     require_read(user, dag_id)
     sweep_ids = [one["sweep_id"] for one in page_reads().sweeps_of_run(dag_id, run_id)]
     trial_id = page_reads().trial_of_task(sweep_ids, task_id, map_index)
     if trial_id is None:
+        study = page_reads().study_of_task(dag_id, task_id)
+        if study is not None and not sweep_ids:
+            return RedirectResponse(f"{root_of(request)}/studies/{study}", status_code=303)
         return sweep_of_run(request, user, dag_id, run_id)
     return RedirectResponse(f"{root_of(request)}/trials/{trial_id}", status_code=303)
 

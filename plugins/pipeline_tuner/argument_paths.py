@@ -1,0 +1,175 @@
+"""Where a configuration goes in an operator's arguments: `executor_memory`, `env.BATCH`, `conf.spark.sql.x`. No I/O.
+
+A path starts with an argument's name. What follows are keys of the mappings (numbers of the lists, attributes of the
+objects) inside it; a key may have dots itself, as Spark's settings do.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pipeline_tuner.exceptions import ConfigurationError
+from pipeline_tuner.space import Configuration, Scalar, text_of
+
+TEXT = frozenset({"env", "env_vars", "environment", "conf", "properties", "script_args", "Arguments"})
+"""Mappings whose values are text: variables and settings. Elsewhere a value is text where it replaces a text."""
+DOTTED = frozenset({"conf", "properties"})
+"""Mappings whose new keys may have dots."""
+SCHEDULERS = frozenset(
+    {
+        *("task_id", "dag_id", "dag", "task_group", "owner", "start_date", "end_date", "depends_on_past"),
+        *("pool", "pool_slots", "queue", "priority_weight", "weight_rule", "executor", "executor_config"),
+        *("retries", "retry_delay", "retry_exponential_backoff", "max_retry_delay", "trigger_rule", "params"),
+        *("max_active_tis_per_dag", "max_active_tis_per_dagrun", "map_index_template", "outlets", "inlets"),
+    }
+)
+"""Arguments that Airflow has acted on before the task starts: setting them then would do nothing."""
+
+
+def lay_over(operator: object, sets: Mapping[str, str], configuration: Configuration) -> None:
+    """Put each value of a configuration where `sets` says, in place of what the operator's author wrote.
+
+    All of it or nothing: raises ConfigurationError, with the operator as it was, where a parameter has no place or
+    would not act there. Mappings are replaced, never changed: tasks may share them.
+    """
+    changed = _changed(operator, sets, configuration)
+    before = {name: getattr(operator, name) for name in changed}
+    try:
+        for name, value in changed.items():
+            setattr(operator, name, value)
+    except Exception as error:
+        for name in changed:
+            if getattr(operator, name) is not before[name]:
+                setattr(operator, name, before[name])
+        raise ConfigurationError(f"{type(operator).__name__} can't be given {name!r}: {error}") from None
+
+
+def check_places(operator: object, sets: Mapping[str, str], names: Iterable[str]) -> None:
+    """Raises ConfigurationError where one of these parameters has no place in the operator, or would not act there."""
+    _changed(operator, sets, dict.fromkeys(names, ""))
+
+
+def written_values(operator: object, sets: Mapping[str, str]) -> dict[str, Scalar]:
+    """What the operator's arguments say at each path, by parameter; without those that say nothing."""
+    found = {name: _value_at(operator, path) for name, path in sets.items()}
+    return {name: value for name, value in found.items() if isinstance(value, bool | int | float | str)}
+
+
+def path_problem(path: str) -> str | None:
+    """What is wrong with a path that can be told without its operator; None where nothing is."""
+    root, _, rest = path.partition(".")
+    if not root.isidentifier() or path.endswith(".") or ".." in path:
+        return f"{path!r} is no path: give an argument's name, and keys inside it after dots"
+    if root in SCHEDULERS and not rest:
+        return f"{path!r} is an argument that Airflow has acted on before the task starts"
+    return None
+
+
+def _changed(operator: object, sets: Mapping[str, str], configuration: Configuration) -> dict[str, Any]:
+    """The operator's attributes that change, with their new values."""
+    homeless = [name for name in configuration if name not in sets]
+    if homeless:
+        raise ConfigurationError(f"nothing says which argument {', '.join(homeless)} sets: give 'sets'")
+    changed: dict[str, Any] = {}
+    for name, value in configuration.items():
+        root, _, rest = sets[name].partition(".")
+        attribute = _attribute(operator, sets[name])
+        present = changed.get(attribute, getattr(operator, attribute))
+        changed[attribute] = _with(present, rest, value, sets[name])
+        if root == "env" and getattr(operator, "env", None) is None and hasattr(operator, "append_env"):
+            # A Bash task without variables of its own inherits all; with some, it would have those alone.
+            changed["append_env"] = True
+        if root == "op_kwargs":
+            _check_call(operator, rest.partition(".")[0])
+    return changed
+
+
+def _attribute(operator: object, path: str) -> str:
+    """The attribute that holds an argument: its name, or the private one that some operators keep it in."""
+    problem = path_problem(path)
+    if problem:
+        raise ConfigurationError(problem)
+    root = path.partition(".")[0]
+    for name in (root, f"_{root}"):
+        if hasattr(operator, name):
+            return name
+    raise ConfigurationError(f"{type(operator).__name__} has no argument {root!r} ({path})")
+
+
+def _with(present: Any, rest: str, value: Scalar, path: str) -> Any:
+    """What is present, with the value at the rest of the path."""
+    if not rest:
+        is_text = isinstance(present, str) or not TEXT.isdisjoint(path.split(".")[:-1])
+        return text_of(value) if is_text else value
+    if present is None or isinstance(present, Mapping):
+        known = dict(present or {})
+        key, after = _key(known, rest, path)
+        return {**known, key: _with(known.get(key), after, value, path)}
+    head, _, after = rest.partition(".")
+    if isinstance(present, list | tuple):
+        return _with_item(present, head, after, value, path)
+    if isinstance(present, bool | int | float | str) or not hasattr(present, head):
+        raise ConfigurationError(f"{path}: there is no {head!r} in a {type(present).__name__}")
+    changed = copy.copy(present)
+    setattr(changed, head, _with(getattr(present, head), after, value, path))
+    return changed
+
+
+def _with_item(present: list[Any] | tuple[Any, ...], head: str, after: str, value: Scalar, path: str) -> Any:
+    if not head.isdigit() or int(head) >= len(present):
+        raise ConfigurationError(f"{path}: {head!r} is no place in a list of {len(present)}, counted from 0")
+    items = list(present)
+    items[int(head)] = _with(items[int(head)], after, value, path)
+    return type(present)(items)
+
+
+def _key(known: Mapping[str, Any], rest: str, path: str) -> tuple[str, str]:
+    """The key of a mapping that the rest of a path starts with, and what is left of the path."""
+    if rest in known:
+        return rest, ""
+    parts = rest.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        key = ".".join(parts[:count])
+        if key in known and not isinstance(known[key], bool | int | float | str | None):
+            return key, ".".join(parts[count:])
+    is_setting = rest.startswith("spark.") or not DOTTED.isdisjoint(path.split(".")) or any("." in k for k in known)
+    if len(parts) > 1 and not is_setting:
+        raise ConfigurationError(f"{path}: there is no mapping {parts[0]!r} to put {'.'.join(parts[1:])!r} into")
+    return rest, ""
+
+
+def _value_at(operator: object, path: str) -> Any:
+    """The value at a path; None where there is none."""
+    try:
+        present = getattr(operator, _attribute(operator, path))
+        rest = path.partition(".")[2]
+        while rest and present is not None:
+            head, _, after = rest.partition(".")
+            if isinstance(present, Mapping):
+                key, rest = _key(present, rest, path)
+                present = present.get(key)
+            elif isinstance(present, list | tuple):
+                present, rest = present[int(head)], after
+            else:
+                present, rest = getattr(present, head), after
+    except (ConfigurationError, AttributeError, ValueError, IndexError):
+        return None
+    return present
+
+
+def _check_call(operator: object, name: str) -> None:
+    """Raises ConfigurationError where a task's Python function would not take an argument by this name."""
+    function = getattr(operator, "python_callable", None)
+    if function is None:
+        return
+    known = inspect.signature(function).parameters
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values()) and name not in known:
+        return
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    if name not in known or known[name].kind not in by_name:
+        raise ConfigurationError(f"{function.__name__}() takes no argument {name!r}")
+    if name in list(known)[: len(getattr(operator, "op_args", ()) or ())]:
+        raise ConfigurationError(f"{function.__name__}() is given {name!r} by its place: give it by its name")

@@ -1,0 +1,283 @@
+"""A run of a tuned task: what it runs with, and how it went. `tuned_task` calls this and lets no error through."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline_tuner import settings
+from pipeline_tuner.argument_paths import check_places, lay_over, written_values
+from pipeline_tuner.connections import open_store
+from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, OutdatedSchemaError, StudyError
+from pipeline_tuner.measurement import FailureKind, returned_figures
+from pipeline_tuner.production import Choice, Source, fallback_choice, production_choice
+from pipeline_tuner.space import Parameter, Scalar, configuration_id
+from pipeline_tuner.store import Store, migrate
+from pipeline_tuner.study import Study
+
+if TYPE_CHECKING:
+    from pipeline_tuner.tuned_task import TunedTask
+
+log = logging.getLogger(__name__)
+
+XCOM_KEY = "pipeline_tuner"
+"""The task's XCom that says what it ran with. A task that was deferred finds its own there when it goes on."""
+AS_WRITTEN = "as written"
+"""Label of the arguments that stand in the DAG."""
+PATIENCE_S = 10.0
+"""How long a statement may keep the task waiting. The results database is not worth more of its time."""
+
+
+@dataclass(frozen=True)
+class BegunRun:
+    """A run that has begun: what its row says, kept over a deferral in XCom."""
+
+    study: str
+    choice: Choice
+    places: Mapping[str, str]
+    """Parameter to argument; empty where the arguments are as written."""
+    started_at: datetime
+    try_number: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready form, for XCom."""
+        choice = {**asdict(self.choice), "configuration": dict(self.choice.configuration)}
+        return {
+            "study": self.study,
+            **choice,
+            "source": self.choice.source.value,
+            "sets": dict(self.places),
+            "started_at": self.started_at.isoformat(),
+            "try_number": self.try_number,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BegunRun:
+        """The inverse of `to_dict`."""
+        named = {name: values[name] for name in ("label", "configuration", "reason", "goal", "problems")}
+        choice = Choice(source=Source(values["source"]), **named)
+        started_at = datetime.fromisoformat(values["started_at"])
+        return cls(values["study"], choice, values["sets"], started_at, values["try_number"])
+
+
+_begun: dict[str, BegunRun] = {}
+"""Runs of this process that have not ended, by the identity of their row."""
+
+
+def begin_run(tuned: TunedTask, context: Mapping[str, Any]) -> None:
+    """Choose a configuration, put it into the operator's arguments, and note that the run begins.
+
+    A task that goes on after a deferral gets what it began with, and is not noted again.
+    """
+    operator, ti = context["task"], context["ti"]
+    kept = _kept(ti)
+    if kept is not None:
+        _begun[row_id(ti)] = kept
+        lay_over(operator, kept.places, kept.choice.configuration if kept.places else {})
+        return
+    run, store = _chosen_run(tuned, operator, ti)
+    _begun[row_id(ti)] = run
+    if run.places:
+        log.info("Running with %s (%s: %s): %s", run.choice.label, run.choice.source, run.choice.reason, _settings(run))
+    if store is not None:
+        with store:
+            _note(store, ti, lambda: store.start_production_run(row_id(ti), _row(run, ti)))
+    ti.xcom_push(key=XCOM_KEY, value=run.to_dict())
+
+
+def end_run(
+    tuned: TunedTask,
+    ti: Any,
+    result: Any = None,
+    *,
+    status: str = "measured",
+    failure: FailureKind | None = None,
+    reason: str = "",
+) -> None:
+    """Note how a run ended: with its duration in seconds and the figures that the task returned."""
+    run = _begun.pop(row_id(ti), None)
+    if run is None:
+        return
+    duration_s = (datetime.now(UTC) - run.started_at).total_seconds()
+    metrics = {**returned_figures(result), "duration_s": duration_s} if status == "measured" else {}
+    values = {**_row(run, ti), "status": status, "failure": failure, "reason": reason, "metrics": metrics}
+    try:
+        with _store(tuned) as store:
+            _note(store, ti, lambda: store.record_production_run(row_id(ti), values))
+    except InfrastructureError as error:
+        log.warning("This run is not noted: %s", error)
+
+
+def row_id(ti: Any) -> str:
+    """The identity of one try of a task instance in table `production_run`."""
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{_map_index(ti)}/{ti.try_number}"
+
+
+def _chosen_run(tuned: TunedTask, operator: object, ti: Any) -> tuple[BegunRun, Store | None]:
+    """The run as it begins, its configuration put in, and the results database unless that is away."""
+    started_at = datetime.now(UTC)
+    study, places, store = None, dict(tuned.sets or {}), None
+    try:
+        study = _study(tuned)
+        store = _store(tuned)
+        places = _places(tuned, study)
+        check_places(operator, places, study.space.parameters if study else places)
+        choice = _choice(tuned, study, operator, places, store)
+        laid = choice.label != AS_WRITTEN
+        lay_over(operator, places, choice.configuration if laid else {})
+    except (StudyError, ConfigurationError, InfrastructureError) as error:
+        if isinstance(error, InfrastructureError):
+            store = None
+        choice, laid = _fallback(tuned, study, operator, places, error)
+    name = study.study if study else _plain_name(tuned.study)
+    if not laid:
+        choice = _named(choice, study)
+    return BegunRun(name, choice, places if laid else {}, started_at, ti.try_number), store
+
+
+def _study(tuned: TunedTask) -> Study | None:
+    """The task's study; None where it has none yet and says by itself what can be set. Raises StudyError."""
+    if tuned.sets is not None and not settings.study_file(tuned.study).exists():
+        return None
+    return settings.load_named_study(tuned.study)
+
+
+def _places(tuned: TunedTask, study: Study | None) -> dict[str, str]:
+    if study is None:
+        return dict(tuned.sets or {})
+    own = {name: parameter.sets for name, parameter in study.space.parameters.items() if parameter.sets}
+    strangers = [name for name in tuned.sets or {} if name not in study.space.parameters]
+    if strangers:
+        raise ConfigurationError(f"'sets' names {', '.join(strangers)}, which is no parameter of study {study.study}")
+    return {**own, **(tuned.sets or {})}
+
+
+def _choice(tuned: TunedTask, study: Study | None, operator: object, places: Mapping[str, str], store: Store) -> Choice:
+    """What production runs with for the goal. Where nothing valid is known it is what stands in the DAG."""
+    if study is None:
+        reason = f"there is no study {tuned.study} yet, so nothing is recommended"
+        return Choice(AS_WRITTEN, written_values(operator, places), Source.GIVEN, reason, tuned.goal)
+    goal = tuned.goal or next(iter(study.goals))
+    if goal not in study.goals:
+        raise ConfigurationError(f"study {study.study} has no goal {goal!r}; there are {', '.join(study.goals)}")
+    found, seen = _with_tables(store, lambda: (store.production(study.study, goal), store.last_seen(study.study)))
+    choice = production_choice(study, goal, found, seen, datetime.now(UTC), tuned.fallback)
+    if choice.source is Source.FALLBACK and tuned.fallback is None:
+        written = _typed(study, written_values(operator, places))
+        return Choice(AS_WRITTEN, written, Source.FALLBACK, choice.reason, goal, choice.reason)
+    return choice
+
+
+def _fallback(
+    tuned: TunedTask, study: Study | None, operator: object, places: Mapping[str, str], error: Exception
+) -> tuple[Choice, bool]:
+    """What runs where a recommendation can't be followed, and whether it was put into the arguments."""
+    reason = " ".join(str(error).split())
+    if study is not None and tuned.fallback is not None and isinstance(error, InfrastructureError):
+        try:
+            choice = fallback_choice(study, tuned.goal or next(iter(study.goals)), reason, tuned.fallback)
+            places = _places(tuned, study)
+            lay_over(operator, places, choice.configuration)
+        except ConfigurationError as second:
+            reason = f"{reason}; {second}"
+        else:
+            log.warning("Running with preset %s: %s", choice.label, reason)
+            return choice, True
+    log.warning("Running with the arguments as written: %s", reason)
+    written = written_values(operator, places)
+    return Choice(
+        AS_WRITTEN, _typed(study, written) if study else written, Source.FALLBACK, reason, tuned.goal, reason
+    ), False
+
+
+def _named(choice: Choice, study: Study | None) -> Choice:
+    """The arguments as written under the name of the preset that they are, if any."""
+    presets = study.preset_candidates if study else ()
+    same = (preset.label for preset in presets if preset.configuration == choice.configuration)
+    return Choice(**{**vars(choice), "label": next(same, AS_WRITTEN)})
+
+
+def _typed(study: Study, written: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Values as the study's parameters have them: an operator's argument may be the text of a number."""
+    known = study.space.parameters
+    return {name: _as_parameter(known[name], value) if name in known else value for name, value in written.items()}
+
+
+def _as_parameter(parameter: Parameter, value: Scalar) -> Scalar:
+    if not isinstance(value, str) or parameter.problem(value) is None:
+        return value
+    for kind in (int, float):
+        try:
+            if parameter.problem(kind(value)) is None:
+                return kind(value)
+        except ValueError:
+            continue
+    words = {"true": True, "false": False}
+    return words.get(value.lower(), value) if parameter.is_switch else value
+
+
+def _kept(ti: Any) -> BegunRun | None:
+    """The run as this try began it before it was deferred; None for one that begins now."""
+    found = ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, map_indexes=_map_index(ti))
+    if not isinstance(found, Mapping) or found.get("try_number") != ti.try_number:
+        return None
+    return BegunRun.from_dict(found)
+
+
+def _map_index(ti: Any) -> int:
+    return -1 if ti.map_index is None else ti.map_index
+
+
+def _store(tuned: TunedTask) -> Store:
+    return open_store(tuned.results_conn_id or settings.RESULTS_CONN_ID, statement_timeout_s=PATIENCE_S)
+
+
+def _with_tables(store: Store, ask: Any) -> Any:
+    """What the database answers, its tables made or brought up to date first where it has to be."""
+    try:
+        return ask()
+    except OutdatedSchemaError:
+        migrate(store.engine)
+        return ask()
+
+
+def _note(store: Store, ti: Any, write: Any) -> None:
+    try:
+        _with_tables(store, write)
+    except InfrastructureError as error:
+        log.warning("Run %s is not noted: %s", row_id(ti), error)
+
+
+def _row(run: BegunRun, ti: Any) -> dict[str, Any]:
+    choice = run.choice
+    return {
+        "study": run.study,
+        "goal": choice.goal,
+        "source": choice.source.value,
+        "source_reason": choice.reason,
+        "label": choice.label,
+        "configuration_id": configuration_id(choice.configuration),
+        "configuration": dict(choice.configuration),
+        "status": "running",
+        "failure": None,
+        "reason": "",
+        "metrics": {},
+        "measurement": None,
+        "dag_id": ti.dag_id,
+        "run_id": ti.run_id,
+        "task_id": ti.task_id,
+        "map_index": _map_index(ti),
+        "try_number": ti.try_number,
+        "started_at": run.started_at,
+    }
+
+
+def _settings(run: BegunRun) -> str:
+    return " ".join(f"{name}={value}" for name, value in run.choice.configuration.items())
+
+
+def _plain_name(study: str) -> str:
+    return study.rsplit("/", 1)[-1].removesuffix(".yaml").removesuffix(".yml")

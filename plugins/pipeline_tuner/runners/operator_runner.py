@@ -1,0 +1,321 @@
+"""An Airflow operator as a job: run inside the trial's own task as production runs it, and timed from outside.
+
+Templates are rendered with the trial's context, connections and logs are the task's, `on_kill` ends it. What an
+operator waits for by deferring is waited for here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import functools
+import resource
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+
+from airflow.sdk import BaseHook, BaseOperator, get_current_context
+from airflow.sdk.bases.operator import ExecutorSafeguard
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowTaskTimeout, TaskDeferred
+
+from pipeline_tuner.argument_paths import check_places, lay_over
+from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, MeasurementError, StudyError
+from pipeline_tuner.measurement import CONTRACT_VERSION, Measurement, returned_figures, validated
+from pipeline_tuner.operator_job import Observations, Statement, observations_of
+from pipeline_tuner.printed import memory_sign, plain_text
+from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun, out_of_memory
+from pipeline_tuner.runners.observed import compiled_pattern, figure_pattern, machine
+from pipeline_tuner.runners.said import written_down
+from pipeline_tuner.space import Configuration
+from pipeline_tuner.study import Study
+
+
+@dataclass(frozen=True)
+class TunerContext:
+    """What templates in an operator's arguments find under `tuner`."""
+
+    configuration: Mapping[str, Any]
+    fraction: float
+    trial_id: str
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an operator ended: what it returned, or the error; when, and what this machine spent."""
+
+    started_at: datetime
+    ended_at: datetime
+    duration_s: float
+    core_seconds: float
+    """Processor time of this process and of the programs that it started and waited for."""
+    result: Any = None
+    error: BaseException | None = None
+
+
+class OperatorRunner(Runner):
+    """Runs the operator of `runner.operator`, once a trial, in this process. Raises StudyError for wrong options."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self.observations: Observations = observations_of(study.runner.options)
+        patterns = [(name, text) for name, text in self.observations.metrics.items() if isinstance(text, str)]
+        self._patterns = [figure_pattern(name, text) for name, text in patterns]
+        self._checks = {
+            name: compiled_pattern(f"checks.{name}", text)
+            for name, text in self.observations.checks.items()
+            if isinstance(text, str)
+        }
+        self._operator: BaseOperator | None = None
+        self._ending: Ending | None = None
+        self._is_running = False
+        self._context: Any = None
+
+    def operator_for(self, configuration: Configuration, task_id: str = "trial") -> BaseOperator:
+        """The operator as the study has it, nothing rendered or laid over yet.
+
+        Raises StudyError where it can't be made, ConfigurationError where a parameter would not act.
+        """
+        runner = self._study.runner
+        operator_class = _operator_class(runner.operator or "")
+        arguments = copy.deepcopy(runner.arguments)
+        if isinstance(arguments.get("python_callable"), str):
+            arguments["python_callable"] = _imported("arguments.python_callable", arguments["python_callable"])
+        try:
+            operator = operator_class(task_id=task_id, **arguments)
+        except (AirflowException, TypeError, ValueError) as error:
+            raise StudyError(f"runner.arguments: {operator_class.__name__} can't be made with them: {error}") from None
+        _check_templates(operator, runner.arguments)
+        check_places(operator, self._sets, [name for name in configuration if name in self._sets])
+        if getattr(operator, "durable", False):
+            # It would take the result of an earlier try for its own: a trial is measured or it isn't.
+            operator.durable = False
+        return operator
+
+    @property
+    def _sets(self) -> dict[str, str]:
+        return {name: p.sets for name, p in self._study.space.parameters.items() if p.sets}
+
+    def start(self, run: TrialRun) -> None:
+        """Make the operator, render its templates, lay the configuration over it, and run what goes before."""
+        self._run = run
+        try:
+            context = get_current_context()
+        except RuntimeError:
+            raise InfrastructureError("an operator is run by Airflow only: there is no task here") from None
+        operator = self.operator_for(run.configuration, context["ti"].task_id)
+        tuner = TunerContext(run.configuration, run.fraction, run.trial_id)
+        self._context = {**context, "task": operator, "tuner": tuner}
+        try:
+            operator.render_template_fields(self._context, context["dag"].get_template_env())
+            placed = {name: value for name, value in run.configuration.items() if name in self._sets}
+            lay_over(operator, self._sets, placed)
+        except ConfigurationError as error:
+            raise TrialFailedError("bad_configuration", str(error)) from None
+        for statement in self.observations.before:
+            _hook(statement.conn_id).run(statement.sql, autocommit=True)
+        self._operator = operator
+
+    def wait(self, timeout_s: float) -> int:
+        """Run the operator to its end. Raises TimeoutError where that takes longer than it may."""
+        operator = self._operator
+        if operator is None:
+            raise RuntimeError("the operator was not started")
+        with written_down(self._run.output.path), _as_the_task(operator):
+            self._is_running = True
+            try:
+                with _alarm(timeout_s):
+                    self._ending = _timed(functools.partial(_executed, operator, self._context))
+            except AirflowTaskTimeout:
+                operator.on_kill()
+                raise TimeoutError from None
+            finally:
+                self._is_running = False
+        return 0 if self._ending.error is None else 1
+
+    def collect(self, exit_code: int) -> Measurement:
+        """What was observed. An operator that raised, or skipped itself, failed."""
+        ending = self._ending
+        if ending is None:
+            raise RuntimeError("the operator did not run")
+        text = plain_text(self._run.output.text())
+        if ending.error is not None:
+            raise self._failure(ending.error, text)
+        figures = {pattern.metric: pattern.figure(text) for pattern in self._patterns}
+        asked = {name: s for name, s in self.observations.metrics.items() if isinstance(s, Statement)}
+        figures |= {name: _number(name, _value(f"metrics.{name}", one)) for name, one in asked.items()}
+        times = {"duration_s": ending.duration_s, "core_seconds": ending.core_seconds}
+        document = {
+            "contract": CONTRACT_VERSION,
+            "job": self._run.job,
+            "trial_id": self._run.trial_id,
+            "status": "measured",
+            "started_at": ending.started_at,
+            "ended_at": ending.ended_at,
+            "samples": [{"duration_s": ending.duration_s}],
+            "metrics": {**returned_figures(ending.result), **times, **figures},
+            "checks": self._checked(text),
+            # Without the host: the work may be anywhere, and any worker may take the task.
+            "environment": {name: value for name, value in machine().items() if name != "host"},
+        }
+        return validated(document)
+
+    def cancel(self) -> None:
+        """End what the operator has started, as Airflow does when a task is killed."""
+        if self._is_running and self._operator is not None:
+            self._is_running = False
+            self._operator.on_kill()
+
+    def _failure(self, error: BaseException, text: str) -> Exception:
+        if isinstance(error, AirflowNotFoundException):
+            return InfrastructureError(str(error))
+        sign = memory_sign(f"{text}\n{error}")
+        if sign is not None or isinstance(error, MemoryError):
+            return TrialFailedError("out_of_memory", f"{out_of_memory(self._run.configuration)} ({sign or error!r})")
+        if "Timeout" in type(error).__name__:
+            return TrialFailedError("timeout", _words(error))
+        return TrialFailedError("error", _words(error))
+
+    def _checked(self, text: str) -> list[dict[str, Any]]:
+        said = [
+            {"name": name, "passed": bool(pattern.search(text)), "detail": f"looked for {pattern.pattern!r} in the log"}
+            for name, pattern in self._checks.items()
+        ]
+        asked = [(name, one) for name, one in self.observations.checks.items() if isinstance(one, Statement)]
+        for name, statement in asked:
+            value = _value(f"checks.{name}", statement)
+            said.append({"name": name, "passed": bool(value), "detail": f"{statement.sql} gave {value!r}"})
+        return said
+
+
+def _imported(key: str, dotted: str) -> Any:
+    """What a dotted name stands for. Raises StudyError."""
+    module, _, name = dotted.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise StudyError(f"runner.{key}: {dotted} can't be imported: {error}") from None
+
+
+def _operator_class(dotted: str) -> type[BaseOperator]:
+    """The operator's class. Raises StudyError."""
+    found = _imported("operator", dotted)
+    if not isinstance(found, type) or not issubclass(found, BaseOperator):
+        raise StudyError(f"runner.operator: {dotted} is no Airflow operator")
+    return found
+
+
+def _check_templates(operator: BaseOperator, arguments: Mapping[str, Any]) -> None:
+    """Raises StudyError for a template of the trial's in an argument that the operator does not render."""
+    for name, value in arguments.items():
+        if "tuner." in str(value) and "{{" in str(value) and name not in operator.template_fields:
+            raise StudyError(
+                f"runner.arguments.{name}: {type(operator).__name__} renders no templates there; use 'sets'"
+            )
+
+
+@contextlib.contextmanager
+def _as_the_task(operator: BaseOperator) -> Iterator[None]:
+    """The operator is the one that Airflow runs: it does not warn that it is called from another."""
+    token = ExecutorSafeguard.tracker.set(operator)
+    try:
+        yield
+    finally:
+        ExecutorSafeguard.tracker.reset(token)
+
+
+@contextlib.contextmanager
+def _alarm(timeout_s: float) -> Iterator[None]:
+    """Raise AirflowTaskTimeout after so many seconds, as Airflow does; only the main thread can be told."""
+    if timeout_s == float("inf") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(_number: int, _frame: Any) -> None:
+        raise AirflowTaskTimeout
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _timed(call: Callable[[], Any]) -> Ending:
+    """How a call ends, its errors included; not those that end the task itself."""
+    started_at, began, used = datetime.now(UTC), time.monotonic(), _used_s()
+    result, error = None, None
+    try:
+        result = call()
+    except Exception as raised:
+        error = raised
+    duration_s = time.monotonic() - began
+    return Ending(started_at, datetime.now(UTC), duration_s, max(_used_s() - used, 0.0), result, error)
+
+
+def _executed(operator: BaseOperator, context: Any) -> Any:
+    """What the operator returns, after every deferral that it asks for."""
+    call = functools.partial(operator.execute, context)
+    while True:
+        try:
+            return call()
+        except TaskDeferred as deferred:
+            event = asyncio.run(_first_event(deferred))
+            kwargs = {**(deferred.kwargs or {}), **({} if event is None else {"event": event.payload})}
+            call = functools.partial(operator.resume_execution, deferred.method_name, kwargs, context)
+
+
+async def _first_event(deferred: TaskDeferred) -> Any:
+    """The event that a trigger waits for, at most as long as the operator allows."""
+    allowed = deferred.timeout.total_seconds() if deferred.timeout is not None else None
+    try:
+        return await asyncio.wait_for(anext(deferred.trigger.run(), None), allowed)
+    finally:
+        await deferred.trigger.cleanup()
+
+
+def _used_s() -> float:
+    parts = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(part.ru_utime + part.ru_stime for part in parts)
+
+
+def _value(key: str, statement: Statement) -> Any:
+    """The first value that a statement gives; None where it gives none. Raises MeasurementError."""
+    hook = _hook(statement.conn_id)
+    try:
+        row = hook.get_first(statement.sql)
+    except Exception as error:
+        raise MeasurementError(f"runner.options.{key}: {_words(error)}") from None
+    return row[0] if row else None
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise MeasurementError(f"runner.options.metrics.{name}: the statement gave {value!r}, no number") from None
+
+
+def _hook(conn_id: str) -> Any:
+    """The SQL hook of a connection. Raises InfrastructureError."""
+    try:
+        hook = BaseHook.get_hook(conn_id)
+    except AirflowException as error:
+        raise InfrastructureError(f"connection {conn_id!r} of runner.options can't be used: {error}") from None
+    if not hasattr(hook, "get_first"):
+        raise InfrastructureError(f"connection {conn_id!r} of runner.options knows no SQL")
+    return hook
+
+
+def _words(error: BaseException) -> str:
+    """An error in one line, without the secrets that Airflow knows of."""
+    from airflow.sdk._shared.secrets_masker import redact
+
+    return str(redact(" ".join(f"{type(error).__name__}: {error}".split())))[:500]

@@ -1,0 +1,261 @@
+"""Operators as jobs, each in a task's context as a trial gives it: what they get, what is measured, how they fail."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import psycopg2
+import pytest
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import DAG, BaseOperator
+from airflow.sdk.execution_time.context import set_current_context
+from operator_study import BASH, PYTHON, SQL, choice, integer, operator_study
+
+from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, MeasurementError, StudyError
+from pipeline_tuner.runners import TrialFailedError, TrialRun, runner_for
+from pipeline_tuner.study import Study, load_study
+
+PLACE = f"{__name__}."
+
+
+@pytest.fixture
+def measure(tmp_path):
+    """A function that runs a study's operator with a configuration, as its trial's task would."""
+    number = iter(range(100))
+
+    def run(study, configuration=None, timeout_s=30.0):
+        known = Study.model_validate(study)
+        folder = tmp_path / str(next(number))
+        folder.mkdir()
+        ti = SimpleNamespace(task_id="trial", dag_id="tune", run_id="r", map_index=0, try_number=1, xcom_push=print)
+        context = {"ti": ti, "dag": DAG("tune", schedule=None), "params": {"table": "orders"}, "run_id": "r"}
+        trial = TrialRun("any_task", "t1", known.space.checked(configuration or {}), folder)
+        with set_current_context(context):
+            return runner_for(known).run(trial, timeout_s)
+
+    return run
+
+
+def test_a_bash_task_gets_its_variables_and_is_timed_from_outside(measure):
+    study = operator_study(
+        BASH,
+        {"bash_command": "echo {{ params.table }} of $BATCH at {{ tuner.configuration.level }}: rows 5"},
+        {"batch": integer(1, 1000, 100, "env.BATCH"), "level": integer(1, 9, 3)},
+        options={
+            "metrics": {"rows": r"rows (\d+)", "batch": r"of (\d+)"},
+            "checks": {"it is the table": "^orders of", "its own text": "BATCH"},
+        },
+    )
+    found = measure(study, {"batch": 250})
+    assert (found.metrics["rows"], found.metrics["batch"]) == (5, 250)
+    assert 0 < found.metrics["duration_s"] < 20
+    assert found.metrics["core_seconds"] > 0
+    assert [(check.name, check.passed) for check in found.checks] == [
+        ("it is the table", True),
+        ("its own text", False),
+    ]
+
+
+def count(n, *, power=1):
+    print(f"counted to {n}")
+    return {"rows": n**power, "name": "x", "worse": -1}
+
+
+def test_a_python_task_returns_its_figures(measure):
+    study = operator_study(
+        PYTHON,
+        {"python_callable": f"{PLACE}count", "op_kwargs": {"n": 1}},
+        {"n": integer(1, 9, 1, "op_kwargs.n"), "power": integer(1, 3, 1, "op_kwargs.power")},
+        options={"metrics": {"printed": r"counted to (\d+)"}},
+    )
+    found = measure(study, {"n": 3, "power": 2})
+    assert (found.metrics["rows"], found.metrics["printed"]) == (9, 3)
+    assert "worse" not in found.metrics
+
+
+@pytest.fixture
+def warehouse(database, monkeypatch):
+    """An empty table of orders to upsert into, behind the connection `warehouse`."""
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", database)
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE orders (id int PRIMARY KEY, seen int)")
+    return database
+
+
+def sql_study(**options):
+    return operator_study(
+        SQL,
+        {
+            "conn_id": "warehouse",
+            "split_statements": True,
+            "sql": [
+                "SELECT set_config('work_mem', %(work_mem)s, false)",
+                "INSERT INTO orders SELECT id, %(batch)s FROM generate_series(1, %(batch)s) AS id"
+                " ON CONFLICT (id) DO UPDATE SET seen = orders.seen + 1",
+                "SELECT current_setting('work_mem')",
+            ],
+            "parameters": {"work_mem": "4MB", "batch": 10},
+        },
+        {
+            "work_mem": choice(["4MB", "64MB"], "parameters.work_mem"),
+            "batch": integer(1, 5000, 10, "parameters.batch"),
+        },
+        options={
+            "before": [{"sql": "TRUNCATE orders", "conn_id": "warehouse"}],
+            "metrics": {"rows": {"sql": "SELECT count(*) FROM orders", "conn_id": "warehouse"}},
+            "checks": {"as asked": {"sql": "SELECT max(seen) = count(*) FROM orders", "conn_id": "warehouse"}},
+            **options,
+        },
+    )
+
+
+def test_an_sql_task_is_measured_and_checked_on_its_connection(measure, warehouse):
+    for batch in (500, 20):  # the second would count 500 rows without what goes before
+        found = measure(sql_study(), {"work_mem": "64MB", "batch": batch})
+        assert found.metrics["rows"] == batch
+        assert [check.passed for check in found.checks] == [True]
+
+
+def test_a_statement_that_gives_no_number_or_fails_is_no_measurement(measure, warehouse):
+    def asks(sql):
+        return sql_study(metrics={"rows": {"sql": sql, "conn_id": "warehouse"}})
+
+    with pytest.raises(MeasurementError, match=r"metrics\.rows: the statement gave None, no number"):
+        measure(asks("SELECT max(id) FROM orders WHERE id < 0"))
+    with pytest.raises(MeasurementError, match=r'metrics\.rows: .*relation "nowhere" does not exist'):
+        measure(asks("SELECT count(*) FROM nowhere"))
+
+
+def fails(how="error"):
+    if how == "slow":
+        time.sleep(60)
+    if how == "memory":
+        raise MemoryError("cannot allocate")
+    if how == "conn":
+        from airflow.sdk import BaseHook
+
+        BaseHook.get_connection("nowhere")
+    raise ValueError("the source\nis away")
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "words"),
+    [
+        ("error", "error", "ValueError: the source is away"),
+        ("memory", "out_of_memory", "out of memory"),
+        ("slow", "timeout", "longer than the 0.5 s"),
+    ],
+)
+def test_what_an_operator_fails_of_is_a_result(measure, how, kind, words):
+    study = operator_study(
+        PYTHON, {"python_callable": fails}, {"how": choice(["error", "memory", "slow", "conn"], "op_kwargs.how")}
+    )
+    with pytest.raises(TrialFailedError, match=words) as caught:
+        measure(study, {"how": how}, timeout_s=0.5)
+    assert caught.value.kind == kind
+
+
+def test_a_missing_connection_is_no_evidence(measure):
+    study = operator_study(PYTHON, {"python_callable": fails}, {"how": choice(["conn", "error"], "op_kwargs.how")})
+    with pytest.raises(InfrastructureError, match="nowhere"):
+        measure(study)
+
+
+def test_a_bash_task_that_takes_too_long_is_ended(measure, tmp_path):
+    note = tmp_path / "pid"
+    study = operator_study(BASH, {"bash_command": f"echo $$ > {note}; sleep 60"}, {"a": integer(1, 2, 1, "env.A")})
+    with pytest.raises(TrialFailedError, match=r"longer than the 1 s"):
+        measure(study, timeout_s=1)
+    process = psutil.Process(int(note.read_text())) if psutil.pid_exists(int(note.read_text())) else None
+    # Nobody has waited for it yet, so it may still be listed.
+    assert process is None or process.status() == psutil.STATUS_ZOMBIE or process.wait(10) is not None
+
+
+def test_what_an_operator_defers_for_is_waited_for(measure):
+    study = operator_study(f"{PLACE}Waits", {"batch": 1}, {"batch": integer(1, 9, 1, "batch")})
+    found = measure(study, {"batch": 4})
+    assert found.metrics["batch"] == 4
+    assert found.metrics["duration_s"] >= 0.2
+
+
+class Waits(BaseOperator):
+    """An operator that defers before it returns what it was given."""
+
+    def __init__(self, *, batch, **kwargs):
+        super().__init__(**kwargs)
+        self.batch = batch
+
+    def execute(self, context):
+        self.defer(trigger=TimeDeltaTrigger(dt.timedelta(seconds=0.2)), method_name="go_on", kwargs={"more": 0})
+
+    def go_on(self, context, more, event=None):
+        assert event is not None
+        return {"batch": self.batch + more}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"operator": "airflow.nowhere.Operator"}, "can't be imported"),
+        ({"operator": "pathlib.Path"}, "is no Airflow operator"),
+        ({"operator": PYTHON, "arguments": {"python_callable": "load"}}, "arguments.python_callable: load can't be"),
+        ({"arguments": {"bash_comand": "true"}}, "can't be made with them"),
+        ({"arguments": {"bash_command": "true", "skip_on_exit_code": "{{ tuner.fraction }}"}}, "renders no templates"),
+    ],
+)
+def test_an_operator_that_can_not_be_made_says_why(changes, words):
+    study = operator_study(BASH, {"bash_command": "true"}, {"a": integer(1, 2, 1, "env.A")})
+    study["runner"].update(changes)
+    with pytest.raises(StudyError, match=words):
+        runner_for(Study.model_validate(study)).operator_for({"a": 1})
+
+
+def test_a_parameter_that_would_not_act_is_refused_before_anything_runs():
+    study = operator_study(BASH, {"bash_command": "true"}, {"a": integer(1, 2, 1, "memory")})
+    with pytest.raises(ConfigurationError, match="BashOperator has no argument 'memory'"):
+        runner_for(Study.model_validate(study)).operator_for({"a": 1})
+
+
+def test_the_check_before_a_sweep_names_what_is_missing():
+    from pipeline_tuner.operators.checks import check_environment
+
+    with pytest.raises(InfrastructureError, match="no Airflow connection 'warehouse'"):
+        check_environment(Study.model_validate(sql_study()))
+
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+
+
+@pytest.fixture
+def orders(database, monkeypatch):
+    """The table of the documentation's examples, behind the connection `orders_db`, and their module."""
+    monkeypatch.setenv("AIRFLOW_CONN_ORDERS_DB", database)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    with psycopg2.connect(database) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE order_totals (bucket int PRIMARY KEY, orders bigint)")
+    return database
+
+
+@pytest.mark.parametrize(
+    ("name", "configuration", "metric", "value"),
+    [
+        ("pack", {"level": 9}, "packed_bytes", None),
+        ("upsert", {"work_mem": "64MB", "batch": 100}, "rows", 100),
+        ("words", {"chunk": 5000}, "words", 80_000),
+    ],
+)
+def test_the_documentations_studies_run_as_they_stand(measure, orders, name, configuration, metric, value):
+    study = load_study(EXAMPLES / f"{name}.yaml")
+    found = measure(study.model_dump(), configuration)
+    assert found.metrics[metric] == value if value else found.metrics[metric] > 1000
+    assert all(check.passed for check in found.checks)
+
+
+def test_the_documentations_spark_study_makes_its_operator():
+    study = load_study(EXAMPLES / "spark_report.yaml")
+    operator = runner_for(study).operator_for(study.control_candidate.configuration)
+    assert operator.durable is False

@@ -1,0 +1,109 @@
+"""Tasks of any operator with the keyword `tuned`: what they run with, what is noted, and that nothing stops them."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from airflow.sdk import DAG, task
+
+from pipeline_tuner import tuned
+from pipeline_tuner.store import Store
+
+PARAMETERS = {
+    "level": {"type": "integer", "low": 1, "high": 9, "default": 1, "sets": "op_kwargs.level"},
+    "mode": {"type": "categorical", "values": ["good", "wrong"], "default": "good", "sets": "op_kwargs.options.mode"},
+}
+SEEN: list = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_seen():
+    SEEN.clear()
+
+
+@pytest.fixture
+def study(compress):
+    """The name of a study whose parameters say which argument they set."""
+    return compress(space={"parameters": PARAMETERS})
+
+
+@pytest.fixture
+def promoted(results, study):
+    """The study, with a promoted configuration."""
+    with Store(results) as store:
+        store.promote(study, "size", "mine", {"level": 7, "mode": "wrong"}, actor="ada")
+    return study
+
+
+@pytest.fixture
+def noted(results):
+    """A function that returns the rows of production runs."""
+
+    def read():
+        with Store(results) as store, store.transaction() as connection:
+            query = "SELECT * FROM pipeline_tuner.production_run ORDER BY map_index, try_number"
+            return connection.exec_driver_sql(query).all()
+
+    return read
+
+
+def load(level=0, options=None, fails=(), **context):
+    SEEN.append((level, (options or {}).get("mode")))
+    if context["ti"].try_number in fails:
+        raise ValueError("the source is away")
+    return {"rows": 12, "name": "orders"}
+
+
+def one_task(keyword, **arguments):
+    from airflow.providers.standard.operators.python import PythonOperator
+
+    kwargs = {"level": 2, "options": {"mode": "good", "other": 1}, **arguments.pop("op_kwargs", {})}
+    with DAG("nightly", schedule=None) as dag:
+        PythonOperator(task_id="load", python_callable=load, op_kwargs=kwargs, **arguments, **keyword)
+    return dag
+
+
+def test_a_promoted_configuration_is_put_into_the_arguments_and_the_run_is_noted(run_dag, promoted, noted):
+    assert run_dag(one_task(tuned(promoted))).state == "success"
+    assert SEEN == [(7, "wrong")]
+    (row,) = noted()
+    assert (row.study, row.goal, row.source, row.label) == ("compress", "size", "promoted", "mine")
+    assert (row.status, row.task_id, row.map_index, row.try_number) == ("measured", "load", -1, 1)
+    assert row.configuration == {"level": 7, "mode": "wrong"}
+    assert row.metrics["rows"] == 12
+    assert row.metrics["duration_s"] > 0
+    assert row.ended_at > row.started_at
+
+
+def test_a_failed_try_and_its_retry_are_told_apart(run_dag, promoted, noted):
+    dag = one_task(tuned(promoted), op_kwargs={"fails": (1,)}, retries=1, retry_delay=dt.timedelta(seconds=0.1))
+    assert run_dag(dag).state == "success"
+    assert [(r.try_number, r.status, r.failure, r.reason) for r in noted()] == [
+        (1, "failed", "error", "ValueError: the source is away"),
+        (2, "measured", None, ""),
+    ]
+    assert noted()[0].metrics == {}
+
+
+def test_a_run_that_is_skipped_is_no_evidence(run_dag, promoted, noted):
+    with DAG("nightly", schedule=None) as dag:
+
+        @task(**tuned(promoted))
+        def load(level=3, options=None):
+            from airflow.sdk.exceptions import AirflowSkipException
+
+            raise AirflowSkipException
+
+        load(options={})
+    run_dag(dag)
+    assert [r.status for r in noted()] == ["skipped"]
+
+
+def test_a_killed_process_leaves_a_start_and_never_half_a_configuration(run_dag, promoted, noted, monkeypatch):
+    from pipeline_tuner.operators import tuned_run
+
+    monkeypatch.setattr(tuned_run, "end_run", lambda *a, **k: None)
+    dag = one_task(tuned(promoted), op_kwargs={"fails": (1,)}, retries=1, retry_delay=dt.timedelta(seconds=0.1))
+    run_dag(dag)
+    assert [(r.status, r.failure) for r in noted()] == [("failed", "lost"), ("running", None)]
