@@ -145,6 +145,7 @@ class FakeApplication:
     attempt: str | None = None
     java_command: str = "org.apache.spark.deploy.SparkSubmit --class Main job.jar"
     others: list[dict[str, Any]] = field(default_factory=list)
+    system: dict[str, str] = field(default_factory=dict)
 
     def events(self) -> Iterator[dict[str, Any]]:
         yield {"Event": "SparkListenerLogStart", "Spark Version": self.version}
@@ -152,7 +153,7 @@ class FakeApplication:
             "Event": "SparkListenerEnvironmentUpdate",
             "JVM Information": {},
             "Spark Properties": self.settings,
-            "System Properties": {"sun.java.command": self.java_command},
+            "System Properties": {"sun.java.command": self.java_command, **self.system},
         }
         start = {"App Name": self.name, "App ID": self.app_id, "Timestamp": START, "App Attempt ID": self.attempt}
         yield {"Event": "SparkListenerApplicationStart", **start}

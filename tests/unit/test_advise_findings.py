@@ -291,3 +291,27 @@ def test_several_runs_say_how_often(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "3 of 3" in said
     assert "3 runs; the advice is about the one marked *" in said
+
+
+def test_platforms_by_what_only_they_have(tmp_path):
+    def platform(system: dict[str, str] | None = None, version: str = "3.5.1", **spark: str) -> Platform:
+        app = FakeApplication([even_stage(0, 0, 1000)], end=1000, version=version, settings=spark, system=system or {})
+        return advised(app, tmp_path).rules.platform
+
+    assert platform(**{"spark.master": "k8s://https://h"}) is Platform.KUBERNETES
+    assert platform(**{"spark.master": "yarn"}) is Platform.YARN
+    assert platform(**{"spark.master": "spark://h:7077"}) is Platform.STANDALONE
+    assert platform(**{"spark.master": "local[2]"}) is Platform.LOCAL
+    assert platform(**{"spark.master": "yarn", "spark.databricks.delta.x": "1"}) is Platform.YARN
+    assert platform(version="3.3.0-amzn-0", **{"spark.master": "yarn"}) is Platform.EMR
+    assert platform({"EMR_CLUSTER_ID": "j-1"}, **{"spark.master": "local[*]"}) is Platform.EMR
+    assert platform(**{"spark.databricks.workerNodeTypeId": "m", "spark.master": "local[*]"}) is Platform.DATABRICKS
+    assert platform() is Platform.UNKNOWN
+
+
+def test_two_shells_are_no_job(tmp_path, capsys):
+    for number in range(2):
+        app = FakeApplication([even_stage(0, 0, 1000)], end=1000, name="Spark shell", app_id=f"a{number}")
+        app.write(tmp_path / f"log{number}")
+    assert main(["advise", str(tmp_path)]) == 0
+    assert "2 runs" not in capsys.readouterr().out

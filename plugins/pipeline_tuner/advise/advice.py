@@ -107,8 +107,14 @@ def by_job(runs: Iterable[RunAdvice]) -> tuple[JobAdvice, ...]:
             unique[app.app_id, app.attempt] = run
     jobs: dict[str, list[RunAdvice]] = {}
     for run in unique.values():
-        jobs.setdefault(DATED.sub("*", run.read.application.name), []).append(run)
-    return tuple(JobAdvice(name, tuple(_in_time(found))) for name, found in jobs.items())
+        jobs.setdefault(_job_of(run), []).append(run)
+    return tuple(JobAdvice(found[0].read.application.name, tuple(_in_time(found))) for found in jobs.values())
+
+
+def _job_of(run: RunAdvice) -> str:
+    """What makes runs those of one job; what was typed into two shells is no job."""
+    app = run.read.application
+    return app.app_id if app.is_session else DATED.sub("*", app.name)
 
 
 def _in_time(runs: Sequence[RunAdvice]) -> list[RunAdvice]:

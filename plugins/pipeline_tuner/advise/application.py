@@ -212,6 +212,8 @@ class Settings:
     spark: Mapping[str, str] = field(default_factory=dict)
     java_command: str = ""
     java_version: str = ""
+    system_names: frozenset[str] = frozenset()
+    """Names of the JVM's system properties, which tell some platforms."""
     hidden: tuple[str, ...] = ()
     """Names of settings that were left out as they look like secrets."""
 

@@ -33,6 +33,7 @@ MARKS = (
     ("spark.dataproc.", Platform.DATAPROC),
 )
 """Beginnings of settings that only one platform sets. `spark.databricks.delta.` is none: Delta has it everywhere."""
+EMR_PROPERTIES = frozenset({"EMR_CLUSTER_ID", "EMR_STEP_ID"})
 MASTERS = (
     ("local", Platform.LOCAL),
     ("spark://", Platform.STANDALONE),
@@ -49,6 +50,8 @@ class Rules:
     """What is in force in a run: its settings, with Spark's and the platform's defaults where it doesn't say."""
 
     platform: Platform
+    is_local: bool
+    """Whether driver and executor are one process, whoever's machine it is on."""
     adaptive: bool
     coalesces: bool
     """Adaptive execution joins small partitions after a shuffle, whatever `spark.sql.shuffle.partitions` says."""
@@ -84,11 +87,12 @@ def rules_of(application: Application) -> Rules:
     auto = partitions.strip().lower() == "auto" or settings.is_on(
         "spark.databricks.adaptive.autoOptimizeShuffle.enabled", False
     )
-    local = platform is Platform.LOCAL
+    local = is_local(application)
     heap_setting = "spark.driver.memory" if local else "spark.executor.memory"
     autoscales = settings.text("spark.databricks.clusterUsageTags.clusterScalingType") == "autoscaling"
     return Rules(
         platform=platform,
+        is_local=local,
         adaptive=adaptive,
         coalesces=adaptive and settings.is_on("spark.sql.adaptive.coalescePartitions.enabled", True),
         parallelism_first=version >= (3, 2)
@@ -114,14 +118,20 @@ def platform_of(application: Application) -> Platform:
     for mark, platform in MARKS:
         if any(name.startswith(mark) for name in names):
             return platform
-    if "amzn" in application.version:
+    if "amzn" in application.version or EMR_PROPERTIES & application.settings.system_names:
         return Platform.EMR
     master = application.settings.text("spark.master")
     for start, platform in MASTERS:
         if master.startswith(start):
             return platform
+    return Platform.LOCAL if is_local(application) else Platform.UNKNOWN
+
+
+def is_local(application: Application) -> bool:
+    """Whether the tasks ran in the driver's process."""
+    master = application.settings.text("spark.master")
     alone = {each.executor_id for each in application.executors} == {"driver"}
-    return Platform.LOCAL if alone else Platform.UNKNOWN
+    return master.startswith("local") or (not master and alone)
 
 
 def whole(settings: Settings, name: str, default: int) -> int:

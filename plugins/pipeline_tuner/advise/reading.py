@@ -150,6 +150,7 @@ class Collector:
             spark=spark,
             hidden=tuple(sorted(set(_items(event.spark)) - set(spark))),
             java_command=system.get("sun.java.command", "") or self.settings.java_command,
+            system_names=frozenset(_items(event.system)),
             java_version=str(event.jvm.get("Java Version", "")),
         )
 

@@ -231,7 +231,7 @@ class RunRules:
         remedy = Remedy.SET if proposals else Remedy.ASK_PLATFORM
         return Finding(
             Kind.IDLE_CORES, remedy, core_ms=idle, figures=figures, proposals=proposals, overruled=overruled,
-            value=count or None,
+            value=count or None, place="core" if self._counts_cores() else "executor",
         )  # fmt: skip
 
     def _enough_executors(self) -> tuple[int, float]:
@@ -247,14 +247,14 @@ class RunRules:
 
     def _counts_cores(self) -> bool:
         """Whether it is cores that there can be fewer of: on one machine, or with a single executor."""
-        return self._rules.platform is Platform.LOCAL or len(self._real_executors()) < 2
+        return self._rules.is_local or len(self._real_executors()) < 2
 
     def _fewer(self, count: int) -> tuple[tuple[Proposal, ...], tuple[Overrule, ...]]:
         count = max(1, count)
-        if self._rules.platform is Platform.LOCAL:
-            return (proposal(self._settings, "spark.master", f"local[{count}]"),), ()
         if self._rules.sizes_fixed:
             return (), (Overrule.SIZE_BY_MACHINE,)
+        if self._rules.is_local:
+            return (proposal(self._settings, "spark.master", f"local[{count}]"),), ()
         if self._rules.dynamic:
             name = "spark.dynamicAllocation.maxExecutors"
             return (proposal(self._settings, name, str(count)),), (Overrule.DYNAMIC_ALLOCATION,)

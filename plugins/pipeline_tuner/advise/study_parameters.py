@@ -83,7 +83,7 @@ class Knobs:
     @property
     def is_local(self) -> bool:
         """Whether driver and executor are one process."""
-        return self._rules.platform is Platform.LOCAL
+        return self._rules.is_local
 
     @property
     def executors(self) -> int:

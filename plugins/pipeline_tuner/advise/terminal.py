@@ -59,8 +59,8 @@ def _readings(job: JobAdvice) -> Iterator[str]:
         app = run.read.application
         if run.breakdown.core_ms is None and app.stages:
             yield _wrapped(
-                "The log's executors don't cover its tasks (their events are missing, or of another time), so nothing "
-                "is said about cores."
+                f"{run.read.log.path.name}: The log's executors don't cover its tasks (their events are missing, or of "
+                "another time), so nothing is said about cores."
             )
 
 

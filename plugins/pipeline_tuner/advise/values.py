@@ -125,7 +125,7 @@ def more_memory(settings: Settings, rules: Rules, factor: float) -> tuple[tuple[
 
 def more_overhead(settings: Settings, rules: Rules) -> tuple[Proposal, ...]:
     """Twice the memory beside the heap; Spark gives a tenth of the heap by default, 384 MB at least."""
-    if rules.sizes_fixed or rules.platform in (Platform.LOCAL, Platform.STANDALONE):
+    if rules.sizes_fixed or rules.is_local or rules.platform is Platform.STANDALONE:
         return ()
     name = "spark.executor.memoryOverhead"
     text = settings.text(name) or settings.text("spark.yarn.executor.memoryOverhead")

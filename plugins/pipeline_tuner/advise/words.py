@@ -227,7 +227,11 @@ def _idle_cores(f: Finding) -> str:
     return (
         f"{number(f.figure(Figure.IDLE_CORE_HOURS))} of {number(f.figure(Figure.CORE_HOURS))} core-hours held no task, "
         f"{number(f.figure(Figure.QUIET_CORE_HOURS))} of them while no task ran at all."
-        + (f" With {f.value} the run is expected to take {_seconds(f, Figure.PREDICTED_S)}." if f.value else "")
+        + (
+            f" With {counted(f.value, f.place)} the run is expected to take {_seconds(f, Figure.PREDICTED_S)}."
+            if f.value
+            else ""
+        )
     )
 
 
@@ -309,7 +313,7 @@ LONG: dict[Remedy, Callable[[Finding], str]] = {
     ),
     Remedy.SPLIT_FILES: lambda f: (
         f"It read more than a split: a file that can't be divided (compressed text, or one large row group). Write it "
-        f"as {f.value}, or with row groups of {_part(f)} (parquet.block.size)."
+        f"as {f.value} files, or with row groups of {_part(f)} (parquet.block.size)."
     ),
     Remedy.LOOK_AT_HOST: lambda f: (
         f"Look at {f.place}: a slow disk or a busy machine. If it is another one each time, spark.speculation=true "
