@@ -315,3 +315,13 @@ def test_two_shells_are_no_job(tmp_path, capsys):
         app.write(tmp_path / f"log{number}")
     assert main(["advise", str(tmp_path)]) == 0
     assert "2 runs" not in capsys.readouterr().out
+
+
+def test_attempts_that_failed_before_are_told(tmp_path, capsys):
+    app = FakeApplication([even_stage(0, 0, 1000)], end=1000, attempt="3")
+    app.settings = {"spark.master": "yarn", "spark.app.submitTime": str(START - 150_000)}
+    app.write(tmp_path / "log")
+    assert main(["advise", str(tmp_path)]) == 0
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "submitted 2.5 min before it started" in said
+    assert "attempts before this one failed" in said

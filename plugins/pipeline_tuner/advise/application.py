@@ -257,6 +257,12 @@ class Application:
         """From its start to its end."""
         return max(0, self.ended - self.started)
 
+    @property
+    def queued_ms(self) -> int:
+        """From its submission to its start: in a queue, or in attempts that failed. 0 where the log doesn't say."""
+        submitted = self.settings.text("spark.app.submitTime")
+        return max(0, self.started - int(submitted)) if submitted.isdecimal() else 0
+
     @cached_property
     def cores(self) -> Cores:
         """Cores that were there, over time."""

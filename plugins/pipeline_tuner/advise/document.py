@@ -73,6 +73,7 @@ class RunDocument(Struct):
     is_complete: bool
     missing: list[str]
     lines: int
+    queued_s: float
     wall_s: float
     startup_s: float
     no_task_s: float
@@ -139,6 +140,7 @@ def _run(run: RunAdvice, prices: Prices) -> RunDocument:
         is_complete=run.read.is_complete,
         missing=list(missing_words(run.read)),
         lines=run.read.lines,
+        queued_s=app.queued_ms / 1000,
         wall_s=app.wall_ms / 1000,
         startup_s=breakdown.startup_ms / 1000,
         no_task_s=breakdown.quiet_ms / 1000,

@@ -15,6 +15,7 @@ from pipeline_tuner.wording import byte_words, counted, number, percent, second_
 
 WIDTH = 110
 MOST_STAGES = 10
+LONG_QUEUE_MS = 10_000
 OUTCOMES = {
     Outcome.SUCCEEDED: "succeeded",
     Outcome.FAILED: "its last job failed",
@@ -57,11 +58,19 @@ def _readings(job: JobAdvice) -> Iterator[str]:
         if missing:
             yield _wrapped(f"{run.read.log.path.name}: {' '.join(missing)}")
         app = run.read.application
+        if app.queued_ms > max(LONG_QUEUE_MS, app.wall_ms / 20):
+            yield _wrapped(f"{run.read.log.path.name}: {_queue_words(app)}")
         if run.breakdown.core_ms is None and app.stages:
             yield _wrapped(
                 f"{run.read.log.path.name}: The log's executors don't cover its tasks (their events are missing, or of "
                 "another time), so nothing is said about cores."
             )
+
+
+def _queue_words(app: Application) -> str:
+    before = f"It was submitted {second_words(app.queued_ms / 1000)} before it started, which is no part of the run"
+    is_later = app.attempt.isdecimal() and int(app.attempt) > 1
+    return f"{before}: attempts before this one failed, and their own logs say why." if is_later else f"{before}."
 
 
 def missing_words(read: Read) -> Iterator[str]:
