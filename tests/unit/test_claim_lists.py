@@ -109,3 +109,14 @@ def test_a_documented_experiment_is_measured_in_all_blocks_at_once():
     plans = plan_round(study, planted_options(study, strategy="batches", blocks=4), (), 1)
     assert len({plan.block for plan in plans}) == 4
     assert len(plans) == 12
+
+
+def test_short_minutes_leave_nothing_of_a_documented_experiment_out():
+    """Earlier trials took 12 s each, so a minute has room for five: the whole list is measured once all the same."""
+    batches = [{"method": "copy", "batch": batch} for batch in range(100, 1000, 100)]
+    study = study_with(strategies={"batches": batches})
+    history = planted_sweep({"balanced": 10.0}, {"balanced": {}}, control="balanced", sweep_id="before")
+    options = planted_options(study, strategy="batches", minutes=1)
+    plans = plan_round(study, options, (), 1, history)
+    assert {plan.configuration["batch"] for plan in plans if not plan.is_control} == set(range(100, 1000, 100))
+    assert len({plan.block for plan in plans}) == 1

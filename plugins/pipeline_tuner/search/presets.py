@@ -29,7 +29,7 @@ class NamedList(Strategy):
     name: str
 
     def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
-        """The whole list in the first round."""
+        """The whole list in the first round, also where the minutes are short: a part of an experiment says little."""
         if sweep.round_number > 1:
             return ()
         labels: dict[str, int] = {}
@@ -39,7 +39,7 @@ class NamedList(Strategy):
             label = candidate.label
             labels[label] = labels.get(label, 0) + 1
             found.append(candidate if labels[label] == 1 else replace(candidate, label=f"{label} #{labels[label]}"))
-        return tuple(found)[: max(sweep.room - 1, 0)]
+        return tuple(found)[: sweep.options.budget.trials - 1]
 
 
 def _candidate(sweep: SweepSoFar, entry: Configuration | str) -> Candidate:
