@@ -77,6 +77,7 @@ def test_printing_holds_nothing_back_and_the_log_says_what_it_leaves_out(tmp_pat
     assert time.monotonic() - began < 3 * alone_s + 5
     assert measurement.checks[0].passed
     assert run.output.path.stat().st_size == (tmp_path / "alone").stat().st_size
+    assert task_log[0].startswith("line 1 of")
     assert task_log[-1].startswith("line 250000 of")
     assert any("more bytes here, which are left out of this log" in line for line in task_log)
     assert sum(map(len, task_log)) < 2 * (BURST_BYTES + END_BYTES)

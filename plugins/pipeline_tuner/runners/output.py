@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class JobOutput:
         now = time.monotonic()
         self._allowed = min(self._allowed + (now - self._filled_at) * BYTES_PER_S, BURST_BYTES)
         self._filled_at = now
+        if self._offset == self._start:
+            self._allowed -= self._copy_beginning(int(self._allowed) // 2)
         if self._allowed >= LEAST_BYTES:
             self._allowed -= self._copy(int(self._allowed))
 
@@ -67,13 +70,19 @@ class JobOutput:
         kept = self.text().splitlines()[-lines:]
         return "\n".join(line[:LINE_LENGTH] for line in kept)
 
+    def _copy_beginning(self, allowed: int) -> int:
+        """Log the first lines, which say how a job was started. Returns what they count as."""
+        whole = self._read(self._start, allowed).split(b"\n")[:-1][: allowed // LINE_COST_BYTES]
+        self._log(whole)
+        self._offset += sum(len(line) + 1 for line in whole)
+        return sum(max(len(line), LINE_COST_BYTES) for line in whole)
+
     def _copy(self, allowed: int, *, to_end: bool = False) -> int:
         """Log what is new, the newest of it where that is too much. Returns what it counts as."""
         raw, end = self._newest_lines(allowed, to_end=to_end)
         lines = _within(raw.splitlines(), allowed)
         self._say_left_out(end - self._offset - sum(len(line) + 1 for line in lines))
-        for line in lines:
-            log.info("%s", self._clean(line)[:LINE_LENGTH])
+        self._log(lines)
         self._offset = end
         return sum(max(len(line), LINE_COST_BYTES) for line in lines)
 
@@ -88,6 +97,10 @@ class JobOutput:
         if begin > self._offset:
             whole = whole.partition(b"\n")[2]
         return whole, end
+
+    def _log(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            log.info("%s", self._clean(line)[:LINE_LENGTH])
 
     def _say_left_out(self, count: int) -> None:
         if count > 0:
