@@ -94,18 +94,9 @@ def head_to_head(airflow: Airflow, job: str, changes: Sequence[Change]) -> dict[
     distinct = {configuration_id(c): c for change in changes for c in (change.reference, change.pick)}
     names = {identity: f"c{number}" for number, identity in enumerate(distinct)}
     presets = {names[identity]: configuration for identity, configuration in distinct.items()}
-    kept = {
-        key: study[key]
-        for key in study
-        if key not in ("strategies", "stages", "claims", "schedule", "nights", "prefer")
-    }
-    budget = kept["budget"] | {
-        "trials": BLOCKS * (len(presets) + 1),
-        "rounds": 1,
-        "blocks": BLOCKS,
-        "confirm_blocks": 0,
-    }
-    budget.pop("minutes", None)
+    kept = {key: value for key, value in study.items() if key not in OF_THE_SEARCH}
+    trials = BLOCKS * (len(presets) + 1)
+    budget = kept["budget"] | {"trials": trials, "rounds": 1, "blocks": BLOCKS, "confirm_blocks": 0, "minutes": None}
     changed = {"study": "head_to_head", "presets": presets, "control": "c0", "fallback": "c0", "budget": budget}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "head_to_head.yaml").write_text(yaml.safe_dump({**kept, **changed, "strategy": "presets"}))
