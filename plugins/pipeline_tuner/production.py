@@ -72,7 +72,7 @@ def _followed(study: Study, goal: str, found: ProductionConfiguration | None, se
     configuration = _fitting(study, found.source, found.label, found.configuration)
     reason = f"{found.source} on {found.since:%F %T} UTC"
     problems = "; ".join(Envelope.from_dict(found.validity).problems(seen.workload, seen.environment))
-    if problems and found.source == Source.RECOMMENDED:
+    if problems and Source(found.source) is Source.RECOMMENDED:
         raise ConfigurationError(
             f"the recommendation of {found.since:%F} for {goal} does not hold any more: {problems}"
         )

@@ -158,7 +158,8 @@ class _Reading:
         return text
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Hashable:
-        text, kind = node.value, node.tag.removeprefix(TAG)
+        text: str = node.value
+        kind = node.tag.removeprefix(TAG)
         try:
             match kind:
                 case "str" | "merge":

@@ -101,4 +101,4 @@ def _swap_bytes(pid: int) -> int:
 
 def _machine_busy_s() -> float:
     times = psutil.cpu_times()
-    return times.user + times.nice + times.system + getattr(times, "irq", 0.0) + getattr(times, "softirq", 0.0)
+    return float(times.user + times.nice + times.system + getattr(times, "irq", 0.0) + getattr(times, "softirq", 0.0))

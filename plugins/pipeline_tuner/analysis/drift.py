@@ -113,7 +113,8 @@ def _excess(series: np.ndarray, beside: np.ndarray, places: np.ndarray) -> np.nd
     t = np.where(is_after, scores, 0.0).sum(axis=1) / m / np.sqrt(1 / m + 1 / places)
     z = _normal_score(t, df)
     limits = LOSS_CRITICAL_VALUES[np.minimum(m, len(LOSS_CRITICAL_VALUES)) - 1]
-    return np.where(z > 0, z - limits, -z - np.maximum(limits, GAIN_CRITICAL_VALUE))
+    found: np.ndarray = np.where(z > 0, z - limits, -z - np.maximum(limits, GAIN_CRITICAL_VALUE))
+    return found
 
 
 def _noise_before(series: np.ndarray, beside: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,7 +136,8 @@ def _running_variance(values: np.ndarray) -> np.ndarray:
 def _normal_score(t: np.ndarray, df: np.ndarray) -> np.ndarray:
     """The normal quantiles with the same tails as Student's t values."""
     tail = np.maximum(special.stdtr(df, -np.abs(t)), 1e-300)
-    return np.copysign(-special.ndtri(tail), t)
+    found: np.ndarray = np.copysign(-special.ndtri(tail), t)
+    return found
 
 
 def _change(

@@ -79,7 +79,8 @@ class Model:
     def _design(self) -> np.ndarray:
         first = [self._identities.index(identity) for identity in self._distinct]
         rows = [self.row(self.runs[number].configuration) for number in first]
-        return np.array(rows).reshape(len(rows), len(self.columns))[self._place]
+        found: np.ndarray = np.array(rows).reshape(len(rows), len(self.columns))[self._place]
+        return found
 
     @cached_property
     def _blocks(self) -> np.ndarray:
@@ -87,7 +88,8 @@ class Model:
         return np.eye(len(blocks))[[blocks[run.block] for run in self.runs]]
 
     def _within_blocks(self, values: np.ndarray) -> np.ndarray:
-        return values - self._blocks @ (self._blocks.T @ values / self._blocks.sum(axis=0)[:, None])
+        found: np.ndarray = values - self._blocks @ (self._blocks.T @ values / self._blocks.sum(axis=0)[:, None])
+        return found
 
     @cached_property
     def _x(self) -> np.ndarray:
@@ -104,7 +106,8 @@ class Model:
     @cached_property
     def coefficients(self) -> np.ndarray:
         """The effect of each column on the score."""
-        return self._inverse @ self._x.T @ self._y
+        found: np.ndarray = self._inverse @ self._x.T @ self._y
+        return found
 
     @cached_property
     def _noise(self) -> tuple[float, int]:

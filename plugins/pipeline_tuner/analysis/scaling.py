@@ -211,7 +211,8 @@ class _Data:
     def _residuals(self, fit: tuple[float, float]) -> np.ndarray:
         curve = np.log(self.x / (1 + fit[0] * (self.x - 1) + fit[1] * self.x * (self.x - 1)))
         rest = self.logs - curve
-        return rest - rest.mean()
+        found: np.ndarray = rest - rest.mean()
+        return found
 
     def _aicc(self, fit: tuple[float, float], parameters: int) -> float:
         n = len(self.x)
@@ -257,7 +258,8 @@ def _without_blocks(x: np.ndarray, logs: np.ndarray, blocks: Sequence[object]) -
     level = (x[:, None] == np.unique(x)[None, :]).astype(float)
     both = np.hstack([level, block - block.mean(axis=0)])
     fitted = np.linalg.lstsq(both, logs, rcond=1e-9)[0]
-    return logs - (block - block.mean(axis=0)) @ fitted[level.shape[1] :]
+    found: np.ndarray = logs - (block - block.mean(axis=0)) @ fitted[level.shape[1] :]
+    return found
 
 
 @dataclass(frozen=True)

@@ -208,13 +208,15 @@ def _alpha_spending(rivals: Rivals, alpha: float, cap: int) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         horizon = np.clip(np.nan_to_num(rivals.spread * quantile**2 / rivals.zone**2, nan=cap), MIN_BLOCKS, 1.5 * cap)
     looks = 1 / (1 + 1.5 * np.log(np.maximum(np.maximum(horizon, rivals.n), MIN_BLOCKS) / MIN_BLOCKS))
-    return looks * np.sqrt(np.minimum(1.0, rivals.n / horizon))
+    found: np.ndarray = looks * np.sqrt(np.minimum(1.0, rivals.n / horizon))
+    return found
 
 
 def _tied(rivals: Rivals, level: float) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         score = rivals.worse_by / rivals.se
-    return ~(score > stdtrit(rivals.df, 1 - level))
+    found: np.ndarray = ~(score > stdtrit(rivals.df, 1 - level))
+    return found
 
 
 def _regret_bound(rivals: Rivals, level: np.ndarray) -> float:

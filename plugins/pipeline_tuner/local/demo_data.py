@@ -143,7 +143,8 @@ def _load_table(cursor: Cursor, table: Table) -> None:
 def _description(cursor: Cursor) -> str | None:
     cursor.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database()")
     (description,) = cursor.fetchone() or (None,)
-    return description
+    found: str | None = description
+    return found
 
 
 def _describe(cursor: Cursor, database: str) -> None:

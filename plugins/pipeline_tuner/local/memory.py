@@ -29,7 +29,7 @@ def require_memory(command: str, needed_bytes: int = NEEDED_BYTES) -> None:
 
 def memory_bytes() -> int:
     """The machine's memory, or what its control groups allow, whichever is less."""
-    return min([psutil.virtual_memory().total, *_limits()])
+    return int(min([psutil.virtual_memory().total, *_limits()]))
 
 
 def _limits() -> Iterator[int]:

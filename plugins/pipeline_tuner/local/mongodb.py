@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
@@ -94,13 +95,13 @@ class MongodbServer:
         (self.folder / "password.new").rename(self._password_file)
 
     @contextmanager
-    def _without_passwords(self, port: int) -> Iterator[MongoClient]:
+    def _without_passwords(self, port: int) -> Iterator[MongoClient[dict[str, Any]]]:
         uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         self._launch(port)
         try:
             self._wait(uri)
-            client: MongoClient
+            client: MongoClient[dict[str, Any]]
             with MongoClient(uri) as client:
                 yield client
         finally:
@@ -118,7 +119,7 @@ class MongodbServer:
 
     def _wait(self, uri: str) -> None:
         end = time.monotonic() + START_TIMEOUT_S
-        client: MongoClient
+        client: MongoClient[dict[str, Any]]
         with MongoClient(uri, serverSelectionTimeoutMS=500) as client:
             while self.is_running() and time.monotonic() < end:
                 try:

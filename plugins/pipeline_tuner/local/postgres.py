@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg2
@@ -230,7 +231,7 @@ def _packaged_installation() -> Path:
     return Path(package.origin).parent / PROGRAMS
 
 
-def _server_user() -> dict:
+def _server_user() -> dict[str, Any]:
     """The keyword arguments of subprocess that run a program as nobody, where the caller is root."""
     if os.geteuid() != 0:
         return {}

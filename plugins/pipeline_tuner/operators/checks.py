@@ -48,7 +48,8 @@ def _connect(uri: str) -> None:
     elif kind.startswith("mongodb"):
         import pymongo
 
-        client: pymongo.MongoClient = pymongo.MongoClient(uri, serverSelectionTimeoutMS=CONNECT_TIMEOUT_S * 1000)
+        timeout_ms = CONNECT_TIMEOUT_S * 1000
+        client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(uri, serverSelectionTimeoutMS=timeout_ms)
         client.admin.command("ping")
         client.close()
 

@@ -15,6 +15,7 @@ from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.space import Configuration, configuration_id
+from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, interval_words, listed, number, percent
 
 COLUMNS = ("rows_per_s", "peak_rows_per_s", "duration_s", "latency_p95_s", "memory_peak_bytes")
@@ -104,7 +105,7 @@ def _own_figures(story: Story, row: Row) -> str:
     return table(("metric", row.label), lines)
 
 
-def _metric_names(trials: Sequence) -> list[str]:
+def _metric_names(trials: Sequence[TrialResult]) -> list[str]:
     return sorted({name for result in trials for name in result.metrics}, key=metric_order)
 
 

@@ -214,7 +214,8 @@ class GlueRunner(Runner):
         return code
 
     def _job_run(self) -> dict[str, Any]:
-        return self._hook.conn.get_job_run(JobName=self._hook.job_name, RunId=self._run_id)["JobRun"]
+        found: dict[str, Any] = self._hook.conn.get_job_run(JobName=self._hook.job_name, RunId=self._run_id)["JobRun"]
+        return found
 
     def _patiently(self, call: Any, *arguments: Any, patience_s: float = BUSY_S, **named: Any) -> Any:
         return patiently(call, *arguments, poll_s=self.options.poll_s, patience_s=patience_s, **named)

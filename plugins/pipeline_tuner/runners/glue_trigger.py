@@ -84,7 +84,7 @@ class GlueRunTrigger(BaseTrigger):
     def _state(self) -> str:
         client = GlueJobHook(aws_conn_id=self.conn_id, job_name=self.job_name).conn
         found = patiently(client.get_job_run, JobName=self.job_name, RunId=self.run_id, poll_s=self.poll_s)
-        return found["JobRun"]["JobRunState"]
+        return str(found["JobRun"]["JobRunState"])
 
     def _stop(self) -> None:
         client = GlueJobHook(aws_conn_id=self.conn_id, job_name=self.job_name).conn

@@ -282,7 +282,8 @@ def _sampled(process: Process, points: np.ndarray, generator: np.random.Generato
     covariance = process.joint(points, white)
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    return mean + generator.standard_normal((SAMPLES, len(points))) @ root.T
+    found: np.ndarray = mean + generator.standard_normal((SAMPLES, len(points))) @ root.T
+    return found
 
 
 def _chance(training: TrainingData, known: np.ndarray, free: np.ndarray, groups: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ def pool(space: Space, leaders: Sequence[Configuration], generator: np.random.Ge
     """Valid configurations to choose from: all of a small space, else random ones and neighbours of the leaders."""
     if all(p.values for p in space.parameters.values()) and grid_size(space, 2) <= MAX_CANDIDATES:
         return list(space.grid())
-    found: dict[frozenset, Configuration] = {}
+    found: dict[frozenset[tuple[str, Scalar]], Configuration] = {}
     for configuration in _draws(space, leaders, generator):
         if len(found) == MAX_CANDIDATES:
             break

@@ -59,12 +59,14 @@ class Runs:
     def together(self) -> np.ndarray:
         """For each pair, whether it ran in one block."""
         first, second = self.pairs
-        return self.blocks[first] == self.blocks[second]
+        found: np.ndarray = self.blocks[first] == self.blocks[second]
+        return found
 
     @cached_property
     def same(self) -> np.ndarray:
         """For each pair, whether it ran the same configuration."""
-        return self.squares.sum(axis=0) == 0
+        found: np.ndarray = self.squares.sum(axis=0) == 0
+        return found
 
     def part(self, some: np.ndarray) -> Runs:
         """Some of the runs."""
@@ -90,12 +92,14 @@ class Settings:
     @property
     def lengths(self) -> np.ndarray:
         """Of each group of columns."""
-        return np.exp(self.logs[:-PARTS])
+        found: np.ndarray = np.exp(self.logs[:-PARTS])
+        return found
 
     @property
     def variances(self) -> np.ndarray:
         """Of the interacting part, the additive part, nugget, the block effect and the noise."""
-        return np.exp(2 * self.logs[-PARTS:])
+        found: np.ndarray = np.exp(2 * self.logs[-PARTS:])
+        return found
 
 
 def _prior_centers(scales: int) -> np.ndarray:
@@ -151,11 +155,9 @@ class Process:
             marks, at = np.unique(others[:, column], return_inverse=True)
             table = np.exp(-np.abs(levels[:, None] - marks) / length)
             kernel += table[where][:, at]
-        return (
-            interacting * _matern(total)
-            + additive / len(lengths) * kernel
-            + rough * (_squared_distances(points, others) < SAME)
-        )
+        covariance: np.ndarray = interacting * _matern(total) + additive / len(lengths) * kernel
+        covariance += rough * (_squared_distances(points, others) < SAME)
+        return covariance
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean and variance of the process at points, and the whitened covariance with the runs (for `joint`)."""
@@ -171,17 +173,20 @@ class Process:
 
     def joint(self, points: np.ndarray, white: np.ndarray) -> np.ndarray:
         """Posterior covariance of the points, from the whitened covariance that `predict` gave for them."""
-        return self.cross(points, points) - white.T @ white
+        found: np.ndarray = self.cross(points, points) - white.T @ white
+        return found
 
 
 def _squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
     products = points @ others.T
-    return np.maximum((points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * products, 0.0)
+    found: np.ndarray = np.maximum((points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * products, 0.0)
+    return found
 
 
 def _matern(squares: np.ndarray) -> np.ndarray:
     scaled = SQRT5 * np.sqrt(squares)
-    return (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
+    found: np.ndarray = (1 + scaled + scaled**2 / 3) * np.exp(-scaled)
+    return found
 
 
 def _covariance(runs: Runs, settings: Settings) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:

@@ -10,7 +10,7 @@ from scipy.special import ndtri
 
 from pipeline_tuner.analysis.goals import GoalError, check_constraints, goal_scores, larger_is_better
 from pipeline_tuner.search.strategy import SweepSoFar
-from pipeline_tuner.space import Configuration
+from pipeline_tuner.space import Configuration, Scalar
 from pipeline_tuner.trial import TrialResult
 
 MAX_HISTORY = 60
@@ -58,7 +58,8 @@ class TrainingData:
     @property
     def works(self) -> np.ndarray:
         """Which runs gave a figure that counts."""
-        return np.isfinite(self.scores)
+        found: np.ndarray = np.isfinite(self.scores)
+        return found
 
     def transforms(self) -> list[np.ndarray]:
         """Three transforms of the working runs' losses, smaller is better, of mean 0 and standard deviation 1."""
@@ -70,7 +71,7 @@ class TrainingData:
 
     def leaders(self, count: int) -> list[Configuration]:
         """The configurations with the best mean scores, best first."""
-        means: dict[tuple, list[float]] = {}
+        means: dict[tuple[tuple[str, Scalar], ...], list[float]] = {}
         for configuration, score in zip(self.configurations, self.scores, strict=True):
             if np.isfinite(score):
                 means.setdefault(tuple(configuration.items()), []).append(float(score))

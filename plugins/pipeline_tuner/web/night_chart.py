@@ -66,7 +66,7 @@ def night_chart(
         return LEFT + (step * index if len(nights) > 1 else (WIDTH - LEFT - RIGHT) / 2)
 
     def y(value: float) -> float:
-        return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
+        return float(HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM))
 
     dots, lines = [], []
     for role in ("control", "champion"):

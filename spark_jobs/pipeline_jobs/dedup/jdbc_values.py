@@ -8,9 +8,9 @@ from psycopg2 import Error
 from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.dedup.csv_copy import APPLICATION
 from pipeline_jobs.migration.postgres import column_types, connect, identifier, is_postgres
 
-APPLICATION = "pipeline tuner dedup"
 WITH_INFINITY = ("timestamp", "date")
 OUTSIDE = "NOT isfinite({0}) OR {0} > '9999-12-31 23:59:59.999999' OR {0} < '0001-01-01'"
 """What a column of dates or times must not be, as SQL."""

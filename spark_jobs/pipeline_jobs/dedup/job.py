@@ -78,7 +78,8 @@ def _add_event_log(sample: Sample, folder: str, since: float, until: float) -> l
     sample.metrics |= figures
     sample.metrics["bytes"] = float(sum(stage.get("input_bytes", 0) for stage in stages))
     sample.metrics["task_max_s"] = max((stage["max_task_s"] for stage in stages), default=0.0)
-    return stages[:STAGES_SHOWN]
+    found: list[dict[str, Any]] = stages[:STAGES_SHOWN]
+    return found
 
 
 def _details(outcome: Outcome, options: DedupOptions) -> dict[str, Any]:

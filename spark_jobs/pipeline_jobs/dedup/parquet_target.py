@@ -29,7 +29,7 @@ class ParquetTarget:
     @property
     def folder(self) -> str:
         """Where this run writes."""
-        return self._child(self._run).toString()
+        return str(self._child(self._run).toString())
 
     def write(self, latest: DataFrame) -> None:
         """Write this run's records, without the deleted keys unless asked; nobody sees them before `publish`."""

@@ -95,7 +95,7 @@ def _curve(results: Sequence[RangeResult]) -> dict[str, list[float]]:
 
 
 def _size_bytes(ends: Endpoints) -> int:
-    return one_row(ends.target, "SELECT pg_table_size(%s::regclass)", (ends.target_table.sql,))[0]
+    return int(one_row(ends.target, "SELECT pg_table_size(%s::regclass)", (ends.target_table.sql,))[0])
 
 
 def _is_connection_error(result: RangeResult) -> bool:

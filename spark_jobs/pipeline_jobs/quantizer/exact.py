@@ -62,7 +62,7 @@ def rounded(parts: np.ndarray, used: int) -> float:
         up = total + rest * 2.0
         if rest * 2.0 == up - total:
             total = up
-    return total
+    return float(total)
 
 
 @compiled

@@ -195,7 +195,7 @@ def roll_up(
 def _repeats(
     series: np.ndarray, times: np.ndarray, values: np.ndarray, point: int, code: int, time: int, value: float
 ) -> bool:
-    return times[point] == time and values[point] == value and series[point] == code
+    return bool(times[point] == time and values[point] == value and series[point] == code)
 
 
 @compiled

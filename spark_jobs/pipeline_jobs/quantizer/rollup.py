@@ -71,7 +71,7 @@ class Counts:
     @property
     def add_up(self) -> bool:
         """Whether every input row is accounted for."""
-        return self.rows == sum(value for name, value in vars(self).items() if name != "rows")
+        return bool(self.rows == sum(value for name, value in vars(self).items() if name != "rows"))
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,8 @@ def increase_of(states: States) -> np.ndarray:
     restarted = np.flatnonzero(states.resets)
     terms = np.column_stack((states.last, -states.first, states.sums[:, RESET_SUM:]))[restarted]
     increase[restarted] = sum_rows(terms)[:, 0]
-    return increase
+    found: np.ndarray = increase
+    return found
 
 
 def states_of(rows: pa.Table) -> tuple[States, Series]:
@@ -251,7 +252,8 @@ def states_of(rows: pa.Table) -> tuple[States, Series]:
 
 
 def _us(times: pa.ChunkedArray) -> np.ndarray:
-    return times.cast(TIME).cast(pa.int64()).to_numpy()
+    found: np.ndarray = times.cast(TIME).cast(pa.int64()).to_numpy()
+    return found
 
 
 def _writable(states: States) -> States:

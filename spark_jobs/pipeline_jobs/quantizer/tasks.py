@@ -166,7 +166,8 @@ def _by_stretch(parts: pa.Table, covered: Coverage) -> list[pa.Table]:
 
 
 def _ends(rows: pa.Table) -> list[int]:
-    return rows["window_end"].cast(pa.int64()).to_pylist()
+    found: list[int] = rows["window_end"].cast(pa.int64()).to_pylist()
+    return found
 
 
 def _open_partials(rows: pa.Table, redone: Coverage) -> pa.Table:

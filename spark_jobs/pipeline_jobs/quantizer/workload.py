@@ -133,7 +133,8 @@ def _counter(growth: np.ndarray, resets: np.ndarray, state: np.ndarray) -> np.nd
     """Counters that grow from `state`, and restart near zero where `resets` says so."""
     total = np.floor(state) + np.cumsum(np.floor(growth), axis=0)
     before = np.where(resets, total, 0.0)
-    return total - np.maximum.accumulate(before, axis=0)
+    found: np.ndarray = total - np.maximum.accumulate(before, axis=0)
+    return found
 
 
 def _outages(rng: np.random.Generator, steps: int, size: int, part: float) -> np.ndarray:

@@ -162,7 +162,8 @@ def finish(target: Target, ended: Sequence[Range], *, job: str, cancel: threadin
                 accounts.run_once("after", target.hooks.after)
             return accounts.totals()
 
-    return _patiently(target, cancel, end)
+    found: Totals = _patiently(target, cancel, end)
+    return found
 
 
 def _patiently(target: Target, cancel: threading.Event, action: Any) -> Any:
