@@ -126,7 +126,9 @@ WORKING = (
     Working(
         "pip's configuration: proxy",
         lambda s: Machine(
-            s.pip_configuration(cert=s.authority, index_url=s.company.index(INSIDE), proxy=s.company.proxy())
+            s.pip_configuration(
+                cert=s.authority, index_url=s.company.index(INSIDE), proxy=s.company.proxy(), user="true"
+            )
         ),
         host=INSIDE,
     ),

@@ -53,8 +53,10 @@ class Project:
 
     def has_package(self) -> bool:
         """True where the environment holds the company's package."""
-        command = [self.folder / ".local" / "venv" / "bin" / "python", "-c", f"import {PACKAGE}"]
-        return subprocess.run(command, capture_output=True).returncode == 0
+        python = self.folder / ".local" / "venv" / "bin" / "python"
+        return (
+            python.exists() and not subprocess.run([python, "-c", f"import {PACKAGE}"], capture_output=True).returncode
+        )
 
     def fetch_jars(self, machine: Machine, company: Company, host: str) -> subprocess.CompletedProcess[str]:
         """Download the company's jar with Spark's Ivy, by the packages of this test's environment."""

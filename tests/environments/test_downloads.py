@@ -12,7 +12,7 @@ import pytest
 from _pytest.mark import ParameterSet
 from tests.environments.company import Company, running_company
 from tests.environments.downloads import REFUSED, WORKING, Refused, Setting, Working
-from tests.environments.machine import PYTHON, why_no_namespaces
+from tests.environments.machine import PYTHON, Machine, why_no_namespaces
 from tests.environments.project import Project
 
 OUTSIDE_TMP = "/var/tmp"
@@ -57,6 +57,7 @@ def test_packages_arrive(row: Working, setting: Setting, environment: Path):
     done = project.set_up(machine)
     assert done.returncode == 0, done.stderr
     assert project.has_package()
+    assert "WARNING" not in done.stderr
     assert bool(setting.company.tunnels) == (row.host != "localhost")
 
 
@@ -68,6 +69,21 @@ def test_jars_arrive(row: Working, setting: Setting):
     assert done.returncode == 0, done.stderr
     assert "test.company_nothing-1.0.jar" in done.stdout
     assert bool(setting.company.tunnels) == (row.host != "localhost")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("left", ["a link to a Python that is gone", "a Python without pip"])
+def test_an_environment_that_is_half_made_is_made_anew(left: str, setting: Setting):
+    project = Project.make(setting.folder / "project", setting.company, None)
+    venv = project.folder / ".local" / "venv"
+    if "gone" in left:
+        (venv / "bin").mkdir(parents=True)
+        (venv / "bin" / "python").symlink_to("/nowhere/bin/python3")
+    else:
+        subprocess.run([PYTHON, "-m", "venv", "--without-pip", venv], check=True)
+    done = project.set_up(Machine(setting.variables(SSL_CERT_FILE=setting.authority)))
+    assert done.returncode == 0, done.stderr
+    assert project.has_package()
 
 
 @pytest.mark.parametrize("row", rows(REFUSED, lambda row: row.in_short))

@@ -46,7 +46,9 @@ def install(lock: Path, local: Path) -> None:
         own = local / "venv" / "uv.lock"
         own.write_text("\n".join(_part_of(lines, "uv")) + "\n", encoding="utf-8")
         pip: list[str | Path] = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        _download([*pip, "install", "--require-hashes", "-r", own], network.download_variables(bundle), network)
+        # `user` in pip's configuration is for installations outside of an environment: pip would refuse this one.
+        variables = network.download_variables(bundle) | {"PIP_USER": "0"}
+        _download([*pip, "install", "--require-hashes", "-r", own], variables, network)
     variables = network.uv_variables(bundle, _cache_where_home_is_closed(local)) | {"VIRTUAL_ENV": str(local / "venv")}
     _download([python, "-m", "uv", "pip", "sync", "--quiet", "--require-hashes", lock], variables, network)
     shutil.copyfile(lock, local / "venv" / "requirements.lock")
@@ -83,7 +85,7 @@ def _part_of(lines: Iterable[str], package: str) -> Iterable[str]:
 
 def _cache_where_home_is_closed(local: Path) -> Path | None:
     """A folder for uv's cache in `local`, where its own can't be written; else None, which is uv's own."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.environ.get("HOME") or "/") / ".cache") / "uv"
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~")) / ".cache") / "uv"
     there = next(folder for folder in (usual, *usual.parents) if folder.exists())
     return None if os.access(there, os.W_OK | os.X_OK) else local / "cache" / "uv"
 
