@@ -18,6 +18,8 @@ from pipeline_tuner.exceptions import MeasurementError
 from pipeline_tuner.space import Real
 
 CONTRACT_VERSION = 1
+MAY_BE_NEGATIVE = ("memory_growth_bytes_per_s",)
+"""Metrics that say a change: memory may shrink. All others are amounts."""
 
 FailureKind = Literal[
     "out_of_memory",
@@ -89,7 +91,7 @@ class Measurement(Record):
             raise ValueError("a failed measurement says why: 'failure' is missing")
         if self.status == "measured" and not self.samples:
             raise ValueError("a measured trial has at least one sample")
-        negative = [name for name, value in self.metrics.items() if value < 0]
+        negative = [name for name, value in self.metrics.items() if value < 0 and name not in MAY_BE_NEGATIVE]
         if negative:
             raise ValueError(f"negative: {', '.join(negative)}")
         return self

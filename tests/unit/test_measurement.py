@@ -56,6 +56,11 @@ def test_short_work_is_repeated_until_enough_of_it_was_measured(tmp_path, work_s
     assert len(writer.counted_samples) == counted
 
 
+def test_memory_that_shrank_is_a_figure_and_no_reason_to_refuse_the_trial(path):
+    change(path, metrics={"memory_growth_bytes_per_s": -2.5e6})
+    assert read(path).metrics["memory_growth_bytes_per_s"] == -2.5e6
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
