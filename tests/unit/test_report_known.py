@@ -13,7 +13,7 @@ from pipeline_tuner import plots
 from pipeline_tuner.analysis.best_known import best_known
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report import write_report
-from pipeline_tuner.study import parse_study
+from pipeline_tuner.study import Study, parse_study
 
 PARAMETERS = """
     batch_size: {type: integer, low: 1, high: 1000, default: 100}
@@ -133,3 +133,15 @@ def test_partitions_are_told_with_the_slow_ones_the_edges_the_batches_and_the_li
 
 def test_without_partitions_there_is_no_such_part(tmp_path):
     assert "## Partitions, batches and rate limits" not in report(tmp_path)
+
+
+def test_what_breaks_the_goals_constraint_is_not_the_best_known():
+    """`gone` is the fastest, and has batches of 7; not even the control counts where it breaks the constraint."""
+    goal = {"maximize": "rows / duration_s", "constraints": ["batch >= 10"]}
+    study = Study.model_validate(STUDY.model_dump() | {"goals": {"throughput": goal}})
+    assert best_known(study, "throughput", earlier()).label == "copy"
+    only_copy = Study.model_validate(
+        STUDY.model_dump() | {"goals": {"throughput": {**goal, "constraints": ["method == 'copy' and batch >= 10"]}}}
+    )
+    slow = earlier({"balanced": 10.0, "gone": 5.0, "copy": 30.0})
+    assert best_known(only_copy, "throughput", slow).label == "copy"

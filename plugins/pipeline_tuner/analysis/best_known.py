@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline_tuner.analysis.goals import GoalError, check_constraints
 from pipeline_tuner.analysis.history import earlier_gains
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.study import Study
@@ -32,20 +33,36 @@ class BestKnown:
 def best_known(study: Study, goal: str, results: Sequence[TrialResult], confidence: float = 0.95) -> BestKnown | None:
     """The configuration whose gain is surest to be large: the largest lower bound; None where nothing is known.
 
-    `results` are of one machine and one workload, in any order. A configuration with a failure that is evidence is
-    left out. The control itself is it where no other is sure to be better.
+    `results` are of one machine and one workload, in any order. A configuration that failed, or that is not shown to
+    keep the goal's constraints, is left out. The control itself is it where no other is sure to be better.
     """
     full = sorted((r for r in results if r.plan.fraction == 1.0), key=_ended, reverse=True)
-    broken = {_identity(r) for r in full if r.status == "failed" and r.is_evidence}
-    gains = {key: gain for key, gain in earlier_gains(study, goal, full, confidence).items() if key not in broken}
+    trials = _admissible(study, goal, full, confidence)
+    gains = {key: gain for key, gain in earlier_gains(study, goal, full, confidence).items() if key in trials}
+    control = next((_identity(r) for r in full if r.plan.is_control and _identity(r) in trials), None)
     key, gain = max(gains.items(), key=lambda item: item[1].low, default=("", None))
-    if gain is None or gain.low <= 1:
-        controls = [r for r in full if r.plan.is_control and r.status == "measured"]
-        if not controls:
-            return None
-        key, gain = _identity(controls[0]), Interval(1.0, 1.0, 1.0, confidence, len(controls))
-    trials = tuple(r for r in full if _identity(r) == key and r.status == "measured")
-    return BestKnown(trials[0].plan.label, key, gain, trials) if trials and math.isfinite(gain.value) else None
+    if control is not None and (gain is None or gain.low <= 1):
+        key, gain = control, Interval(1.0, 1.0, 1.0, confidence, len(trials[control]))
+    return BestKnown(trials[key][0].plan.label, key, gain, tuple(trials[key])) if gain is not None else None
+
+
+def _admissible(
+    study: Study, goal: str, results: Sequence[TrialResult], confidence: float
+) -> dict[str, list[TrialResult]]:
+    """The measured trials by configuration, of those that never failed and keep the goal's constraints."""
+    trials: dict[str, list[TrialResult]] = defaultdict(list)
+    for result in results:
+        if result.status == "measured":
+            trials[_identity(result)].append(result)
+    broken = {_identity(r) for r in results if r.status == "failed" and r.is_evidence}
+    return {key: found for key, found in trials.items() if key not in broken and _keeps(study, goal, found, confidence)}
+
+
+def _keeps(study: Study, goal: str, trials: Sequence[TrialResult], confidence: float) -> bool:
+    try:
+        return all(check.holds(confidence) for check in check_constraints(study, goal, trials))
+    except GoalError:
+        return False  # what a constraint needs was not measured
 
 
 def _ended(result: TrialResult) -> float:
