@@ -31,8 +31,8 @@ def rows_of(mapping: Mapping, documents: list[dict[str, Any]]) -> Rows:
     """The rows of every table, sorted, as PostgreSQL's driver would give them back."""
     rows: Rows = {table.name: [] for table in mapping.tables}
     for document in documents:
-        key = plain(document[mapping.key.path[0]], mapping.key)
-        _add(mapping, mapping.root, document, (key,), rows)
+        key = tuple(plain(at(document, column.path), column) for column in mapping.keys)
+        _add(mapping, mapping.root, document, key, rows)
     return {name: sorted(found, key=repr) for name, found in rows.items()}
 
 

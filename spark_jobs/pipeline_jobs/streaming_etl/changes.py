@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import bson
 from bson import ObjectId, json_util
@@ -23,6 +24,7 @@ from pymongo.errors import PyMongoError
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError
 from pipeline_jobs.streaming_etl.accounts import Range
+from pipeline_jobs.streaming_etl.mapping import Column
 from pipeline_jobs.streaming_etl.mongodb import RAW, client_of, is_transient
 from pipeline_jobs.streaming_etl.records import Batch, Documents, Piece
 from pipeline_jobs.streaming_etl.retry import Backoff
@@ -275,9 +277,20 @@ class ChangeWorker(TableWorker):
         return sql.Identifier(self._schema, VERSIONS)
 
     def _column_key(self, key: Any) -> Any:
-        column = self._mapping.key
-        if column.path != ("_id",):
-            raise BadConfigurationError("a change stream names deleted documents by _id: the mapping's key must be _id")
-        if isinstance(key, ObjectId):
-            return key.binary if column.type == "bytea" else str(key)
-        return key
+        """A document's `_id` as the values of the key's columns."""
+        found = tuple(_key_value(key, column) for column in self._mapping.keys)
+        return found if len(found) > 1 else found[0]
+
+
+def _key_value(key: Any, column: Column) -> Any:
+    if column.path[0] != "_id":
+        raise BadConfigurationError(
+            "a change stream names deleted documents by _id: the mapping's key must be _id, or fields of it"
+        )
+    for name in column.path[1:]:
+        key = key.get(name) if isinstance(key, dict) else None
+    if isinstance(key, ObjectId):
+        return key.binary if column.type == "bytea" else str(key)
+    if isinstance(key, bytes) and column.type == "uuid":
+        return str(UUID(bytes=bytes(key)))
+    return key

@@ -24,13 +24,21 @@ from pipeline_jobs.contract import BadConfigurationError
 
 TYPES = (
     "smallint", "integer", "bigint", "real", "double precision", "boolean",
-    "varchar", "text", "date", "timestamptz", "bytea", "text[]",
+    "varchar", "text", "date", "timestamptz", "bytea", "text[]", "numeric", "uuid", "jsonb",
 )  # fmt: skip
-KEY_TYPES = ("smallint", "integer", "bigint", "varchar", "text", "bytea")
-COLUMN_TEXT = re.compile(r"^(?P<type>[a-z ]+?(\[\])?)\s*(\((?P<length>\d+)\))?(?P<required>\s+not null)?$")
+KEY_TYPES = ("smallint", "integer", "bigint", "varchar", "text", "date", "bytea", "uuid")
+COLUMN_TEXT = re.compile(
+    r"^(?P<type>[a-z ]+?(\[\])?)\s*(\((?P<size>\d+)(\s*,\s*(?P<scale>\d+))?\))?(?P<required>\s+not null)?$"
+)
+MAX_PRECISION = 1000
+"""What PostgreSQL takes for numeric(p)."""
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$")
 ITEM = "."
 """The path of an array item that is a plain value."""
+REST = "*"
+"""The path of all fields that no other column or table takes."""
+SCALARS = "scalars"
+"""What `takes` may say of a text column: any value that holds no others, as text."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +51,24 @@ class Column:
     max_length: int = 0
     """Characters of a varchar; 0 for no limit."""
     required: bool = False
+    precision: int = 0
+    """Digits of a numeric; 0 for any number of them."""
+    scale: int = 0
+    """Digits behind the point of a numeric with a precision."""
+    takes_scalars: bool = False
+    """Whether a text takes numbers, true and false, and dates as well."""
+
+    @property
+    def size(self) -> str:
+        """What stands behind the type's name in DDL."""
+        if self.precision:
+            return f"({self.precision},{self.scale})"
+        return f"({self.max_length})" if self.max_length else ""
 
     @property
     def sql(self) -> str:
         """The type as DDL says it."""
-        length = f"({self.max_length})" if self.max_length else ""
-        return f"{self.type}{length}{' NOT NULL' if self.required else ''}"
+        return f"{self.type}{self.size}{' NOT NULL' if self.required else ''}"
 
 
 @dataclass(frozen=True)
@@ -68,22 +88,25 @@ class Mapping:
 
     collection: str
     tables: tuple[Table, ...]
+    keys: tuple[Column, ...]
+    """The columns that every table's key begins with; the first ones of the root."""
 
     @property
     def root(self) -> Table:
         """The table with a row a document."""
         return self.tables[0]
 
-    @property
-    def key(self) -> Column:
-        """The column that every table's key begins with."""
-        return self.root.columns[0]
-
     @cached_property
     def fingerprint(self) -> str:
         """What tells this mapping from another one, of other tables, columns, types or paths."""
         said = [
-            [table.name, table.path, table.parent, table.ordinal, [[c.name, c.path, c.sql] for c in table.columns]]
+            [
+                table.name,
+                table.path,
+                table.parent,
+                table.ordinal,
+                [[c.name, c.path, c.sql, c.takes_scalars] for c in table.columns],
+            ]
             for table in self.tables
         ]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
@@ -103,7 +126,7 @@ class Mapping:
     def key_columns(self, table: Table) -> tuple[str, ...]:
         """The primary key: the document's key, then the ordinals on the way down."""
         ordinals = (t.ordinal for t in (*self.ancestors(table), table))
-        return (self.key.name, *(name for name in ordinals if name))
+        return (*(key.name for key in self.keys), *(name for name in ordinals if name))
 
     def column_names(self, table: Table) -> tuple[str, ...]:
         """All columns in the order in which rows are written."""
@@ -130,7 +153,14 @@ def parse_mapping(document: Any) -> Mapping:
     tables: dict[str, Table] = {}
     for name, spec in _named("tables", document["tables"]).items():
         tables[name] = _table(name, _named(f"tables.{name}", spec or {}), tables)
-    return Mapping(str(document["collection"]), tuple(tables.values()))
+    found = tuple(tables.values())
+    return Mapping(str(document["collection"]), found, found[0].columns[: len(_key_specs(document["tables"]))])
+
+
+def _key_specs(tables: MappingType[str, Any]) -> list[Any]:
+    """The root's key columns as they are written: one, or a list of them."""
+    key = next(iter(tables.values()))["key"]
+    return key if isinstance(key, list) else [key]
 
 
 def _named(where: str, found: Any) -> MappingType[str, Any]:
@@ -150,6 +180,7 @@ def _table(name: str, spec: MappingType[str, Any], above: MappingType[str, Table
     listed = _named(f"tables.{name}.columns", spec.get("columns") or {})
     columns = tuple(_column(f"tables.{name}.{c}", c, text) for c, text in listed.items())
     table = _child(name, spec, above, columns) if above else _root(name, spec, columns)
+    _check_rest(name, table)
     taken = [*(c.name for c in table.columns), table.ordinal or ""]
     for identifier in (name, *filter(None, taken)):
         if not NAME.match(identifier):
@@ -159,19 +190,35 @@ def _table(name: str, spec: MappingType[str, Any], above: MappingType[str, Table
     return table
 
 
+def _check_rest(name: str, table: Table) -> None:
+    paths = [column.path for column in table.columns]
+    if paths.count((REST,)) > 1 or ((REST,) in paths and (ITEM,) in paths):
+        raise BadConfigurationError(f"tables.{name}: one column takes all the rest ('*'), and only of documents")
+
+
 def _root(name: str, spec: MappingType[str, Any], columns: tuple[Column, ...]) -> Table:
-    key = spec.get("key")
-    if not isinstance(key, dict) or "column" not in key:
-        raise BadConfigurationError(f"tables.{name}: the first table needs key: {{column: ..., path: _id, type: ...}}")
+    keys = spec.get("key")
+    keys = keys if isinstance(keys, list) else [keys]
+    if not keys or not all(isinstance(key, dict) and "column" in key for key in keys):
+        raise BadConfigurationError(
+            f"tables.{name}: the first table needs key: {{column: ..., path: _id, type: ...}}, or a list of these"
+        )
     if "from" in spec or "ordinal" in spec or "parent" in spec:
         raise BadConfigurationError(
             f"tables.{name}: the first table is the document itself: no from, ordinal or parent"
         )
-    where = f"tables.{name}.key"
-    column = _column(where, key["column"], {"path": key.get("path", "_id"), "type": f"{key.get('type')} not null"})
-    if column.type not in KEY_TYPES:
-        raise BadConfigurationError(f"{where}: type must be one of {', '.join(KEY_TYPES)}")
-    return Table(name, (column, *columns))
+    found = tuple(_key_column(f"tables.{name}.key", key) for key in keys)
+    return Table(name, (*found, *columns))
+
+
+def _key_column(where: str, key: MappingType[str, Any]) -> Column:
+    spec = {"path": key.get("path", "_id"), "type": f"{key.get('type')} not null"}
+    if "takes" in key:
+        spec["takes"] = key["takes"]
+    column = _column(where, key["column"], spec)
+    if column.type not in KEY_TYPES or column.path in ((ITEM,), (REST,)):
+        raise BadConfigurationError(f"{where}: type must be one of {', '.join(KEY_TYPES)}, path that of a field")
+    return column
 
 
 def _child(
@@ -190,20 +237,42 @@ def _child(
 def _column(where: str, name: str, spec: Any) -> Column:
     spec = spec if isinstance(spec, dict) else {"type": spec}
     found = COLUMN_TEXT.match(str(spec.get("type", "")).strip().lower())
-    if set(spec) - {"path", "type"} or not found or found["type"] not in TYPES:
+    if set(spec) - {"path", "type", "takes"} or not found or found["type"] not in TYPES:
         raise BadConfigurationError(
-            f"{where}: {spec.get('type')!r} must be one of {', '.join(TYPES)}, with '(n)' for varchar, "
-            "followed by 'not null' where a document without it is wrong"
+            f"{where}: {spec.get('type')!r} must be one of {', '.join(TYPES)}, with '(n)' for varchar and '(p,s)' for "
+            "numeric where that is wanted, followed by 'not null' where a document without it is wrong"
         )
-    if bool(found["length"]) != (found["type"] == "varchar"):
-        raise BadConfigurationError(f"{where}: varchar needs a length, varchar(100), and no other type has one")
-    return Column(
-        name, _path(spec.get("path", name)), found["type"], int(found["length"] or 0), bool(found["required"])
-    )
+    kind, path = found["type"], _path(spec.get("path", name))
+    precision, scale = _numeric_size(where, kind, found["size"], found["scale"])
+    if path == (REST,) and kind != "jsonb":
+        raise BadConfigurationError(f"{where}: the path '*', all the rest, needs the type jsonb, not {kind}")
+    takes = spec.get("takes")
+    if takes is not None and (takes != SCALARS or kind not in ("text", "varchar")):
+        raise BadConfigurationError(f"{where}: takes is {takes!r}, must be 'scalars', and the type text or varchar")
+    length = int(found["size"]) if kind == "varchar" else 0
+    return Column(name, path, kind, length, bool(found["required"]), precision, scale, takes is not None)
+
+
+def _numeric_size(where: str, kind: str, size: str | None, scale: str | None) -> tuple[int, int]:
+    """Precision and scale of a numeric. Raises BadConfigurationError for sizes that a type can't have."""
+    if kind == "numeric":
+        precision, digits = int(size or 0), int(scale or 0)
+        if size is not None and not (1 <= precision <= MAX_PRECISION and digits <= precision):
+            raise BadConfigurationError(
+                f"{where}: numeric({size},{digits}) must have 1 to {MAX_PRECISION} digits, and no more of them behind "
+                "the point than in all"
+            )
+        return precision, digits
+    if scale is not None or bool(size) != (kind == "varchar") or (size is not None and int(size) < 1):
+        raise BadConfigurationError(
+            f"{where}: varchar needs a length from 1, varchar(100), numeric may have digits, numeric(12,2), and no "
+            "other type has a size"
+        )
+    return 0, 0
 
 
 def _path(text: Any) -> tuple[str, ...]:
-    return (ITEM,) if text == ITEM else tuple(str(text).split("."))
+    return (text,) if text in (ITEM, REST) else tuple(str(text).split("."))
 
 
 def tables_below(mapping: Mapping, table: Table) -> Iterator[Table]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.streaming_etl.mapping import ITEM, TYPES, Column, Mapping, Table, tables_below
+from pipeline_jobs.streaming_etl.mapping import ITEM, REST, TYPES, Column, Mapping, Table, tables_below
 
 COLUMN, OBJECT, TABLE = 0, 1, 2
 """What a document's field leads to: a column, an embedded document of the same row, or a table below."""
@@ -15,7 +15,7 @@ MAX_DEPTH = 16
 """How deep paths inside one row, and tables below tables, may go."""
 
 
-FIRST_COLUMN, LAST_COLUMN, NODE, IS_ARRAY, ITEM_COLUMN, FIELDS, FIRST_CHILD, LAST_CHILD = range(8)
+FIRST_COLUMN, LAST_COLUMN, NODE, IS_ARRAY, ITEM_COLUMN, FIELDS, FIRST_CHILD, LAST_CHILD, KEY_FIELDS = range(9)
 """What stands in a row of `Plan.tables`."""
 
 
@@ -25,11 +25,12 @@ class Plan(NamedTuple):
     names: np.ndarray
     """The names of all entries, one after the other, as UTF-8."""
     entries: np.ndarray
-    """A row a wanted field: place and length of its name, what it leads to, and which of these."""
+    """A row a wanted field: place and length of its name, what it leads to, which of these, and what to name where it
+    is of the wrong kind: a column, or -1 - the number of a table."""
     nodes: np.ndarray
     """A row a level of names (a document's own, or an embedded one's): its range of entries."""
     columns: np.ndarray
-    """A row a column: type, most characters (0: any number), whether it is required."""
+    """A row a column: type, most characters (0: any number), whether it is required, precision (0: any), scale."""
     tables: np.ndarray
     """A row a table. ITEM_COLUMN takes the whole item of an array of plain values; -1: items are documents."""
     children: np.ndarray
@@ -58,24 +59,32 @@ class _Level:
         self.entries[name] = entry
 
 
+def _first_below(kind: int, ref: int | _Level) -> int:
+    """The first column below a field, or -1 - the first table where there are only tables."""
+    if isinstance(ref, _Level):
+        below = [_first_below(*entry) for entry in ref.entries.values()]
+        return next((one for one in below if one >= 0), below[0])
+    return ref if kind == COLUMN else -1 - ref
+
+
 class _Arrays:
     """Collects levels into entries."""
 
     def __init__(self) -> None:
         self.names = bytearray()
-        self.entries: list[tuple[int, int, int, int]] = []
+        self.entries: list[tuple[int, int, int, int, int]] = []
         self.nodes: list[tuple[int, int]] = []
 
     def add(self, level: _Level) -> int:
         """Append a level and those below it; returns its node number."""
         resolved = [
-            (name, kind, self.add(ref) if isinstance(ref, _Level) else ref)
+            (name, kind, self.add(ref) if isinstance(ref, _Level) else ref, _first_below(kind, ref))
             for name, (kind, ref) in level.entries.items()
         ]
         first = len(self.entries)
-        for name, kind, ref in resolved:
+        for name, kind, ref, blame in resolved:
             encoded = name.encode()
-            self.entries.append((len(self.names), len(encoded), kind, ref))
+            self.entries.append((len(self.names), len(encoded), kind, ref, blame))
             self.names += encoded
         self.nodes.append((first, len(self.entries)))
         return len(self.nodes) - 1
@@ -99,17 +108,25 @@ def make_plan(mapping: Mapping) -> Plan:
         fields = len(mapping.column_names(table))
         is_array = int(table.ordinal is not None)
         place = len(children)
-        tables.append((first, first + len(table.columns), node, is_array, item, fields, place, place + len(below)))
+        last, keys = first + len(table.columns), len(mapping.keys)
+        tables.append((first, last, node, is_array, item, fields, place, place + len(below), keys))
         children += below
-    columns = [(TYPES.index(c.type), c.max_length, int(c.required)) for _, c in plan_columns(mapping)]
+    columns = [(_type_number(c), c.max_length, int(c.required), c.precision, c.scale) for _, c in plan_columns(mapping)]
     return Plan(
         np.frombuffer(bytes(arrays.names) or b"\0", np.uint8).copy(),
-        np.array(arrays.entries, np.int64).reshape(-1, 4),
+        np.array(arrays.entries, np.int64).reshape(-1, 5),
         np.array(arrays.nodes, np.int64).reshape(-1, 2),
-        np.array(columns, np.int64).reshape(-1, 3),
+        np.array(columns, np.int64).reshape(-1, 5),
         np.array(tables, np.int64),
         np.array(children or [0], np.int64),
     )
+
+
+def _type_number(column: Column) -> int:
+    """The type as the kernel numbers it: those of the mapping, text of any scalar, and all the rest."""
+    if column.path == (REST,):
+        return len(TYPES) + 1
+    return len(TYPES) if column.takes_scalars else TYPES.index(column.type)
 
 
 def plan_columns(mapping: Mapping) -> list[tuple[Table, Column]]:
@@ -120,7 +137,7 @@ def plan_columns(mapping: Mapping) -> list[tuple[Table, Column]]:
 def _level(mapping: Mapping, table: Table, first_column: int, number: dict[str, int]) -> _Level:
     level = _Level()
     for offset, column in enumerate(table.columns):
-        if column.path != (ITEM,):
+        if column.path not in ((ITEM,), (REST,)):
             level.put(column.path, COLUMN, first_column + offset)
     for child in tables_below(mapping, table):
         level.put(child.path, TABLE, number[child.name])

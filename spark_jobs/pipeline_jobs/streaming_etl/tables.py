@@ -8,7 +8,7 @@ from typing import Any
 from psycopg2 import sql
 
 from pipeline_jobs.contract import BadConfigurationError, JobError
-from pipeline_jobs.streaming_etl.mapping import Mapping, Table
+from pipeline_jobs.streaming_etl.mapping import Column, Mapping, Table
 
 BATCHES, DEAD_LETTERS, RANGES, VERSIONS = "etl_batch", "etl_dead_letter", "etl_range", "etl_version"
 HOOKS = "etl_hook"
@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS {{schema}}.{HOOKS} (
     job text, moment text, ran_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (job, moment));
 """
-ORDINARY = {"varchar": "character varying", "timestamptz": "timestamp with time zone", "text[]": "ARRAY"}
+CATALOG_NAMES = {"varchar": "character varying", "timestamptz": "timestamp with time zone"}
 
 
 def create_tables(connection: Any, mapping: Mapping, schema: str, *, foreign_keys: bool = True) -> None:
@@ -98,8 +98,8 @@ def empty_tables(connection: Any, mapping: Mapping, schema: str) -> None:
 
 def _create(mapping: Mapping, table: Table, schema: str) -> sql.Composed:
     keys = mapping.key_columns(table)
-    key_sql = mapping.key.sql
-    columns = [(name, key_sql if name == mapping.key.name else "integer NOT NULL") for name in keys]
+    key_sql = {key.name: key.sql for key in mapping.keys}
+    columns = [(name, key_sql.get(name, "integer NOT NULL")) for name in keys]
     columns += [(column.name, column.sql) for column in table.columns if column.name not in keys]
     listed = sql.SQL(", ").join(sql.SQL("{} " + kind).format(sql.Identifier(name)) for name, kind in columns)
     return sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({}))").format(
@@ -132,20 +132,36 @@ def _has_foreign_key(cursor: Any, table: Table, schema: str) -> bool:
 
 
 def _check(cursor: Any, mapping: Mapping, table: Table, schema: str) -> None:
+    """Raises BadConfigurationError where a column is missing, of another type, or of one that would round values."""
     cursor.execute(
-        "SELECT column_name, data_type FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+        "WHERE attrelid = format('%%I.%%I', %s, %s)::regclass AND attnum > 0 AND NOT attisdropped",
         (schema, table.name),
     )
     there = dict(cursor.fetchall())
-    wanted = dict.fromkeys(mapping.key_columns(table), "integer") | {c.name: c.type for c in table.columns}
-    wanted[mapping.key.name] = mapping.key.type
+    wanted = dict.fromkeys(mapping.key_columns(table), Column("", (), "integer"))
+    wanted |= {column.name: column for column in (*mapping.keys, *table.columns)}
     wrong = [
-        f"{name} is {there.get(name, 'missing')}, must be {kind}"
-        for name, kind in wanted.items()
-        if there.get(name) != ORDINARY.get(kind, kind)
+        f"{name} is {there.get(name, 'missing')}, must be {column.type}{column.size}"
+        for name, column in wanted.items()
+        if not _fits(there.get(name, ""), column)
     ]
     if wrong:
         raise BadConfigurationError(f"the table {schema}.{table.name} is there but does not fit: {'; '.join(wrong)}")
+
+
+def _fits(there: str, column: Column) -> bool:
+    """Whether a column's type, as PostgreSQL shows it, takes all values of the mapping's as they are.
+
+    A varchar of another length refuses what is too long; numeric with fewer digits and timestamptz with fewer than
+    three would round.
+    """
+    name, kind = CATALOG_NAMES.get(column.type, column.type), there.partition("(")[0]
+    if column.type == "varchar":
+        return kind == name
+    if column.type == "timestamptz":
+        return there in (name, *(f"timestamp({digits}) with time zone" for digits in (3, 4, 5, 6)))
+    return there in ((name, name + column.size) if column.precision else (name,))
 
 
 def _names(names: Sequence[str]) -> sql.Composed:

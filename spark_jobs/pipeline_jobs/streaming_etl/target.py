@@ -17,7 +17,7 @@ from pipeline_jobs.streaming_etl.pool import Pool
 from pipeline_jobs.streaming_etl.records import Batch, Documents
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.tables import BATCHES, DEAD_LETTERS, TargetError
-from pipeline_jobs.streaming_etl.transcoder import Encoded, Rejected, Transcoder
+from pipeline_jobs.streaming_etl.transcoder import Encoded, Key, Rejected, Transcoder
 
 BLOCK_BYTES = 256 * 1024
 DATA_ERRORS = ("22", "23", "54", "P0")
@@ -190,30 +190,34 @@ class TableWorker:
                 names = self._mapping.column_names(table)
                 self._copy(cursor, sql.Identifier(self._schema, table.name), names, encoded.payloads[number])
 
-    def _existing(self, cursor: Any, keys: Sequence[Any]) -> list[Any]:
-        key = self._mapping.key
-        cursor.execute(
-            sql.SQL("SELECT {key} FROM {table} WHERE {key} = ANY(%s::{type}[])").format(
-                key=sql.Identifier(key.name),
-                table=sql.Identifier(self._schema, self._mapping.root.name),
-                type=sql.SQL(key.type),
-            ),
-            (list(keys),),
-        )
-        return [_plain(row[0]) for row in cursor.fetchall()]
+    def _existing(self, cursor: Any, keys: Sequence[Key]) -> list[Key]:
+        listed = sql.SQL(", ").join(sql.Identifier("target", key.name) for key in self._mapping.keys)
+        self._with_keys(cursor, sql.SQL("SELECT {} FROM {{table}} AS target WHERE {{match}}").format(listed),
+                        self._mapping.root.name, keys)  # fmt: skip
+        rows = [tuple(map(_plain, row)) for row in cursor.fetchall()]
+        return [row if len(row) > 1 else row[0] for row in rows]
 
-    def _delete(self, cursor: Any, table: str, keys: Sequence[Any]) -> None:
-        key = self._mapping.key
-        cursor.execute(
-            sql.SQL("DELETE FROM {table} WHERE {key} = ANY(%s::{type}[])").format(
-                table=sql.Identifier(self._schema, table), key=sql.Identifier(key.name), type=sql.SQL(key.type)
-            ),
-            (list(keys),),
-        )
+    def _delete(self, cursor: Any, table: str, keys: Sequence[Key]) -> None:
+        self._with_keys(cursor, sql.SQL("DELETE FROM {table} AS target WHERE {match}"), table, keys)
+
+    def _with_keys(self, cursor: Any, statement: sql.SQL | sql.Composed, table: str, keys: Sequence[Key]) -> None:
+        """Run a statement on the rows of a table, called `target` in it, that have these keys."""
+        names = [sql.Identifier("target", key.name) for key in self._mapping.keys]
+        casts = [sql.SQL("%s::" + key.type + "[]") for key in self._mapping.keys]
+        if len(names) == 1:
+            match, values = sql.SQL("{} = ANY({})").format(names[0], casts[0]), [list(keys)]
+        else:
+            match = sql.SQL("({}) IN (SELECT * FROM unnest({}))").format(
+                sql.SQL(", ").join(names), sql.SQL(", ").join(casts)
+            )
+            values = [list(column) for column in zip(*map(tuple, keys), strict=True)]  # type: ignore[arg-type]
+        text = statement.as_string(cursor)
+        where = sql.Identifier(self._schema, table).as_string(cursor)
+        cursor.execute(text.replace("{table}", where).replace("{match}", match.as_string(cursor)), values)
 
     def _merge_root(self, cursor: Any, encoded: Encoded) -> None:
         root = self._mapping.root
-        names = self._mapping.column_names(root)
+        names, keys = self._mapping.column_names(root), [key.name for key in self._mapping.keys]
         listed = sql.SQL(", ").join(map(sql.Identifier, names))
         cursor.execute(
             # The mapping's columns alone: others are the owner's, with defaults that a copy would not have.
@@ -222,15 +226,15 @@ class TableWorker:
             ).format(listed, sql.Identifier(self._schema, root.name))
         )
         self._copy(cursor, sql.Identifier("pg_temp", "etl_root"), names, encoded.payloads[0])
-        changed = [
-            sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name))
-            for name in names
-            if name != self._mapping.key.name
-        ]
+        changed = [sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in names if name not in keys]
         action = sql.SQL("UPDATE SET {}").format(sql.SQL(", ").join(changed)) if changed else sql.SQL("NOTHING")
         cursor.execute(
             sql.SQL("INSERT INTO {} ({}) SELECT {} FROM pg_temp.etl_root ON CONFLICT ({}) DO {}").format(
-                sql.Identifier(self._schema, root.name), listed, listed, sql.Identifier(self._mapping.key.name), action
+                sql.Identifier(self._schema, root.name),
+                listed,
+                listed,
+                sql.SQL(", ").join(map(sql.Identifier, keys)),
+                action,
             )
         )
         cursor.execute("DELETE FROM pg_temp.etl_root")
@@ -287,4 +291,5 @@ class _Stream:
 
 
 def _plain(value: Any) -> Any:
+    """A key's value as the statements take it back."""
     return bytes(value) if isinstance(value, memoryview) else value

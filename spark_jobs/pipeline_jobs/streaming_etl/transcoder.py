@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import numpy as np
 
@@ -17,6 +18,12 @@ TRAILER = np.frombuffer(b"\xff\xff", np.uint8)
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024 + 16 * 1024
 """What MongoDB takes as one document, with the room that it keeps for itself."""
 FIRST_ROOM = 64 * 1024
+
+
+WHOLE_BYTES = {"smallint": 2, "integer": 4, "bigint": 8}
+JULIAN_DAY_OF_2000 = 2_451_545
+KeyValue = int | str | bytes
+Key = KeyValue | tuple[KeyValue, ...]
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Encoded:
     payloads: tuple[memoryview, ...]
     rows: tuple[int, ...]
     rejected: tuple[Rejected, ...]
-    keys: tuple[int | str | bytes, ...]
+    keys: tuple[Key, ...]
     """The key of each document that left rows, in order."""
     numbers: np.ndarray
     """Their places in the batch."""
@@ -46,6 +53,17 @@ class Encoded:
     def bytes(self) -> int:
         """The size of all payloads."""
         return sum(map(len, self.payloads))
+
+
+def _key_value(kind: str, raw: bytes) -> KeyValue:
+    if kind in WHOLE_BYTES:
+        return int.from_bytes(raw, "big", signed=True)
+    if kind == "date":
+        # As text: PostgreSQL has years that Python's dates don't.
+        return f"J{int.from_bytes(raw, 'big', signed=True) + JULIAN_DAY_OF_2000}"
+    if kind == "uuid":
+        return str(UUID(bytes=raw))
+    return raw if kind == "bytea" else raw.decode()
 
 
 class Transcoder:
@@ -113,17 +131,28 @@ class Transcoder:
         return self._arena.data[start : end + len(TRAILER)]
 
     def _rejected(self, number: int, error: int, column: int) -> Rejected:
+        if column < 0:
+            table = self.mapping.tables[-1 - column]
+            rows = "the document itself" if table is self.mapping.root else f"rows from {'.'.join(table.path)}"
+            return Rejected(number, kernel.REASONS[error], f"{table.name} ({rows})")
         table, wanted = self._columns[column]
         return Rejected(number, kernel.REASONS[error], f"{table.name}.{wanted.name} ({wanted.sql.lower()})")
 
-    def _keys(self, places: np.ndarray) -> tuple[int | str | bytes, ...]:
-        kind = self.mapping.key.type
-        size = {"smallint": 2, "integer": 4, "bigint": 8}.get(kind)
+    def _keys(self, places: np.ndarray) -> tuple[Key, ...]:
+        """The keys at these places: a value each, or a tuple of values where there are several columns."""
+        types = [key.type for key in self.mapping.keys]
+        size = WHOLE_BYTES.get(types[0]) if len(types) == 1 else None
         if size:
             found = self._arena[places[:, None] + np.arange(4, 4 + size)]
             return tuple(found.view(f">i{size}").ravel().tolist())
-        raw = [bytes(self._arena[p + 4 : p + 4 + int(self._arena[p : p + 4].view(">i4")[0])]) for p in places]
-        return tuple(raw) if kind == "bytea" else tuple(value.decode() for value in raw)
+        keys = [tuple(self._key_values(int(place), types)) for place in places]
+        return tuple(keys) if len(types) > 1 else tuple(key[0] for key in keys)
+
+    def _key_values(self, place: int, types: Sequence[str]) -> Iterator[KeyValue]:
+        for kind in types:
+            size = int(self._arena[place : place + 4].view(">i4")[0])
+            yield _key_value(kind, bytes(self._arena[place + 4 : place + 4 + size]))
+            place += 4 + size
 
     def _lay_out(self, rooms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.empty(int(rooms.sum()), np.uint8), np.append(0, np.cumsum(rooms)[:-1]).astype(np.int64)
