@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -22,6 +23,59 @@ class Notify(Frozen):
     arguments: dict[str, Any] = {}
 
 
+TUNE_WORDS = {"nightly": 1, "weekly": 7, "monthly": 30}
+
+
+class Tune(Frozen):
+    """Which nights are a whole sweep, with the study's own strategy, rather than a watch over production."""
+
+    every: int | None = Field(default=None, ge=1)
+    """Each night that comes so many nights after the last whole sweep, whoever started that."""
+    after: tuple[Literal["change", "expiry"], ...] = ()
+    """`change`: since the last whole sweep a night confirmed a change or a loss. `expiry`: what production follows
+    expires before the next night would, or has expired."""
+
+    @model_validator(mode="after")
+    def _names_a_night(self) -> Tune:
+        if self.every is None and not self.after:
+            raise ValueError("name the nights: weekly, a number of nights as 'every', or 'after' with change or expiry")
+        return self
+
+
+class TuningReason(StrEnum):
+    """Why a night is a whole sweep."""
+
+    FIRST = "first"
+    DUE = "due"
+    CHANGE = "change"
+    EXPIRY = "expiry"
+
+
+@dataclass(frozen=True)
+class PastNights:
+    """What decides whether a night is a whole sweep."""
+
+    since_tuning: int | None
+    """Nights since the last whole sweep, tonight included; None where there was none."""
+    has_changed: bool = False
+    """Whether a night since then confirmed a change or a loss."""
+    expires: bool = False
+    """Whether a recommendation that production follows will have expired by the next night."""
+
+
+def tuning_reason(tune: Tune | None, past: PastNights) -> TuningReason | None:
+    """Why tonight is a whole sweep; None where it only watches."""
+    if tune is None:
+        return None
+    if past.since_tuning is None:
+        return TuningReason.FIRST
+    if tune.every is not None and past.since_tuning >= tune.every:
+        return TuningReason.DUE
+    if "change" in tune.after and past.has_changed:
+        return TuningReason.CHANGE
+    return TuningReason.EXPIRY if "expiry" in tune.after and past.expires else None
+
+
 class Nights(Frozen):
     """What a scheduled run of the study does. Its `schedule` says when."""
 
@@ -37,6 +91,8 @@ class Nights(Frozen):
     """What a night may take: fewer challengers, then fewer blocks are measured where it would take longer."""
     latest_start_hours: Real = Field(default=4, gt=0)
     """A night that can't start within this time is missed: it would measure beside the day's work."""
+    tune: Tune | None = None
+    """Which nights are whole sweeps, within `minutes`; none by default. `weekly` is short for `every: 7`."""
     promote: Flag = False
     """Whether a night may promote what it confirmed to be better, and roll back what it confirmed to be worse."""
     notify: Notify | None = None
@@ -47,10 +103,14 @@ class Nights(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_notify(cls, values: Any) -> Any:
-        """`notify: package.module.function` is short for a call without arguments."""
-        if isinstance(values, dict) and isinstance(values.get("notify"), str):
-            return {**values, "notify": {"call": values["notify"]}}
+    def _short_forms(cls, values: Any) -> Any:
+        """`notify: package.module.function` is short for a call without arguments, `tune: weekly` for seven nights."""
+        if not isinstance(values, dict):
+            return values
+        if isinstance(values.get("notify"), str):
+            values = {**values, "notify": {"call": values["notify"]}}
+        if isinstance(values.get("tune"), str) and values["tune"] in TUNE_WORDS:
+            values = {**values, "tune": {"every": TUNE_WORDS[values["tune"]]}}
         return values
 
 

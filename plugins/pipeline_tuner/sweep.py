@@ -94,3 +94,9 @@ def night_options(study: Study, sweep_id: str, champions: Mapping[str, Champion]
         budget=study.budget.model_copy(update=changes),
         champions=watched,
     )
+
+
+def tuning_night_options(study: Study, sweep_id: str, champions: Mapping[str, Champion]) -> SweepOptions:
+    """A whole sweep's options within a night's minutes: the study's own strategy and goals."""
+    minutes = min(study.nights.minutes, study.budget.minutes or study.nights.minutes)
+    return sweep_options(study, sweep_id, {"minutes": minutes}).model_copy(update={"champions": dict(champions)})

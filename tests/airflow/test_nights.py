@@ -11,8 +11,10 @@ from compress_study import COMPRESS
 
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.nights import Alert, Champion
-from pipeline_tuner.operators.night import conclude_night
-from pipeline_tuner.operators.night_start import champions, missed_before
+from pipeline_tuner.operators.night import conclude_night, end_tuning_night
+from pipeline_tuner.operators.night_start import begin_night, champions, missed_before
+from pipeline_tuner.operators.outcome import conclude
+from pipeline_tuner.recommendation import DecisionStatus, Recommendation
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.store import Store
 from pipeline_tuner.study import Study
@@ -61,7 +63,7 @@ class Outlets(defaultdict):
         self.added = []
 
     def add(self, asset, extra):
-        self.added.append((asset.name, extra["kind"]))
+        self.added.append((asset.name, extra.get("kind", "decision")))
 
 
 @pytest.fixture
@@ -278,3 +280,86 @@ def test_old_trials_are_removed_by_hand_too(store, a_night, results, monkeypatch
     assert main(["retention", "--study", "compress", "--days", "30"]) == 0
     assert rows(results, "sweep", "sweep_id") == []
     assert main(["retention", "--study", "compress", "--days", "0"]) == 1
+
+
+class ScheduledRun:
+    """Stands for Airflow's run of a schedule."""
+
+    run_type = "scheduled"
+
+    def __init__(self, due_at):
+        self.run_after = due_at
+
+
+@pytest.fixture
+def tuning(store, compress, results):
+    """A function that begins the scheduled night that is due so many nights from now, and ends it like a sweep."""
+    begun = datetime.now(UTC)
+
+    def run(night, *, alert=None, **nights):
+        changes = {"nights": {**NIGHTS, **nights}}
+        study = Study.model_validate({**COMPRESS, **changes})
+        compress(**changes)
+        night_id, due_at = f"n{night}", begun + timedelta(days=night)
+        options = begin_night(store, study, night_id, {"dag_run": ScheduledRun(due_at), "ti": Task(), "params": {}})
+        store.start_sweep(study, options, dag_id="tune_compress", run_id=night_id)
+        with store.transaction() as connection:
+            connection.exec_driver_sql(
+                "UPDATE pipeline_tuner.sweep SET started_at = %s, status = 'recommended' WHERE sweep_id = %s",
+                (due_at + timedelta(minutes=1), night_id),
+            )
+        if alert:
+            store.record_alerts(store.sweep(night_id), [Alert(alert, "words", "size")])
+            with store.transaction() as connection:
+                moved = "UPDATE pipeline_tuner.alert SET created_at = %s WHERE night_id = %s"
+                connection.exec_driver_sql(moved, (due_at + timedelta(minutes=5), night_id))
+        return "night" if options.is_night else "sweep"
+
+    return run
+
+
+def test_every_so_many_nights_are_a_whole_sweep(tuning):
+    assert [tuning(night, tune="weekly") for night in range(10)] == ["sweep", *["night"] * 6, "sweep", "night", "night"]
+
+
+def test_a_change_makes_the_next_night_a_whole_sweep_and_none_by_default(tuning):
+    after = {"tune": {"after": ["change"]}}
+    assert [tuning(0, **after), tuning(1, **after), tuning(2, alert="worse", **after)] == ["sweep", "night", "night"]
+    assert [tuning(3, **after), tuning(4, **after)] == ["sweep", "night"]
+    assert tuning(5, alert="change") == tuning(6) == "night"
+
+
+def test_what_expires_before_the_next_night_makes_a_whole_sweep(store, tuning):
+    after = {"tune": {"after": ["expiry"]}}
+    assert [tuning(0, **after), tuning(1, **after)] == ["sweep", "night"]
+    answer = Recommendation("size", DecisionStatus.BEST, "small", {"level": 9, "mode": "good"})
+    store.record_recommendations("n0", "compress", [answer], valid_days=2.5)
+    assert [tuning(night, **after) for night in (1, 2)] == ["night", "sweep"]
+
+
+def test_a_night_that_was_a_whole_sweep_is_a_night_with_figures_and_tells_what_it_changes(store, compress, results):
+    changes = {"nights": {**NIGHTS, "tune": "nightly"}, "strategy": "presets"}
+    study = Study.model_validate({**COMPRESS, **changes})
+    compress(**changes)
+    night_watch.told.clear()
+    context = {"dag_run": ScheduledRun(datetime.now(UTC)), "ti": Task(), "params": {}, "outlet_events": Outlets()}
+    options = begin_night(store, study, "n0", context)
+    store.start_sweep(study, options, dag_id="tune_compress", run_id="n0")
+    store.record_environment("n0", MACHINE, None)
+    search = plan_round(study, options, [], 1)
+    store.plan_trials("n0", "compress", search, phase="search", round=1)
+    found = [measured(plan, 1000.0 - 50 * plan.configuration["level"], MACHINE) for plan in search]
+    fresh = plan_confirmation(study, options, found)
+    store.plan_trials("n0", "compress", fresh, phase="confirm", round=2)
+    found += [measured(plan, 1000.0 - 50 * plan.configuration["level"], MACHINE) for plan in fresh]
+    for result in found:
+        store.record_result(result)
+    conclude(store, store.sweep("n0"), found, context)
+    for _ in range(2):
+        end_tuning_night(store, store.sweep("n0"), found, context)
+    (row,) = rows(results, "night", "due_at")
+    assert row["status"] == "alert"
+    assert "small" in row["summary"]
+    assert len(night_watch.told) == 1
+    assert store.production("compress", "size").label == "small"
+    assert {figure.role for figure in store.nights("compress", datetime.now(UTC) + timedelta(1))[0].figures}

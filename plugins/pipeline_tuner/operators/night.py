@@ -59,6 +59,28 @@ def conclude_night(
     return summarized(sweep, results, recommendations, analysis) | {"alerts": [item.words for item in alerts]}
 
 
+def end_tuning_night(store: Store, sweep: SweepRecord, results: Sequence[TrialResult], context: Context) -> None:
+    """Record a night that was a whole sweep, and tell what it changed for production; nothing for other sweeps.
+
+    Its decisions are followed by themselves, as any sweep's, except where somebody promoted something.
+    """
+    if store.night(sweep.sweep_id) is None:
+        return
+    followed = store.followed_goals(sweep.sweep_id)
+    answers = [item for item in store.recommendations(sweep.sweep_id) if item.status.is_change]
+    alerts = [
+        Alert("better", f"{item.goal}: {item.reason}", item.goal, details={"label": item.label})
+        for item in answers
+        if item.goal in followed
+    ]
+    unnotified = store.record_alerts(sweep, alerts)
+    summary = " ".join(item.words for item in alerts) or "A whole sweep: nothing is to change."
+    figures = night_values(sweep.study_definition, sweep.options, results)
+    store.end_night(sweep, "alert" if alerts else "quiet", summary, figures)
+    if unnotified and notify(sweep.study_definition, unnotified, context):
+        store.mark_notified(sweep.sweep_id)
+
+
 @dataclass
 class Night:
     """One night's results, held against production and the nights before."""

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowSkipException
 from croniter import croniter
 
-from pipeline_tuner.nights import NIGHTLY, Champion
+from pipeline_tuner.nights import NIGHTLY, Champion, TuningReason, tuning_reason
 from pipeline_tuner.operators.configuration import RECOMMENDED, choose_configuration
 from pipeline_tuner.store import Store
 from pipeline_tuner.study import Study
-from pipeline_tuner.sweep import SweepOptions, night_options
+from pipeline_tuner.sweep import SweepOptions, night_options, tuning_night_options
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
 
 BY_SCHEDULE = ("scheduled", "backfill")
 MISSED = "missed"
@@ -52,7 +56,19 @@ def begin_night(store: Store, study: Study, night_id: str, context: Context) -> 
         context["ti"].xcom_push(key=MISSED, value=True)
         raise AirflowSkipException(f"This night is missed: {reason}")
     store.start_night(night_id, study.study, due_at, missed=missed_before(store, study, due_at))
-    return night_options(study, night_id, champions(store, study))
+    tuning = _tuning_reason(store, study, due_at) if _by_schedule(context) else None
+    if tuning is None:
+        return night_options(study, night_id, champions(store, study))
+    log.info("This night is a whole sweep (%s)", tuning)
+    return tuning_night_options(study, night_id, champions(store, study))
+
+
+def _tuning_reason(store: Store, study: Study, due_at: datetime) -> TuningReason | None:
+    past = store.nights_since_tuning(study.study, due_at)
+    followed = [store.production(study.study, goal) for goal in study.goals]
+    tomorrow = due_at + timedelta(days=1)
+    expires = any(found.has_expired(tomorrow) for found in followed if found is not None)
+    return tuning_reason(study.nights.tune, replace(past, expires=expires))
 
 
 def missed_before(store: Store, study: Study, due_at: datetime) -> list[datetime]:

@@ -221,7 +221,7 @@ class RecommendOperator(SweepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns counts and the recommendation of each goal. Raises AirflowFailException where there is none."""
-        from pipeline_tuner.operators.night import conclude_night
+        from pipeline_tuner.operators.night import conclude_night, end_tuning_night
         from pipeline_tuner.operators.outcome import conclude
 
         self.skip_where_left_out(context)
@@ -238,7 +238,11 @@ class RecommendOperator(SweepOperator):
             if not results:
                 raise AirflowFailException(f"Nothing was measured: {sweep.reason or 'nothing was planned'}")
             try:
-                return (conclude_night if sweep.options.is_night else conclude)(store, sweep, results, context)
+                if sweep.options.is_night:
+                    return conclude_night(store, sweep, results, context)
+                outcome = conclude(store, sweep, results, context)
+                end_tuning_night(store, sweep, results, context)
+                return outcome
             except NoRecommendationError as error:
                 store.end_sweep(sweep_id, "failed", str(error))
                 raise AirflowFailException(f"Nothing can be recommended: {error}") from None

@@ -11,12 +11,14 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
-from pipeline_tuner.nights import Alert, NightValue
+from pipeline_tuner.nights import NIGHTLY, Alert, NightValue, PastNights
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.store.records import NightRecord, SweepRecord
 from pipeline_tuner.store.rows import FOLLOWED, now, upsert
 from pipeline_tuner.store.schema import alert, night, night_value, production_run, promotion, recommendation, sweep
 
+CHANGES = ("change", "worse", "withdrawn", "rolled_back", "machine")
+"""Alerts after which the best configuration may be another."""
 ACTOR = "the nightly sweep"
 """Who promotes and rolls back where a study lets its nights do so."""
 
@@ -93,6 +95,24 @@ class Nights:
                 values = {name: found[name] for name in NightValue.__dataclass_fields__}
                 figures.setdefault(found["night_id"], []).append(NightValue(**values))
         return tuple(_night_of(row, tuple(figures.get(row["night_id"], ()))) for row in rows)
+
+    def nights_since_tuning(self, study: str, due_at: datetime) -> PastNights:
+        """What the results say on whether the night that is due at a time is a whole sweep."""
+        whole = (
+            sweep.c.study == study,
+            sweep.c.options["strategy"].as_string() != NIGHTLY,
+            sweep.c.status.in_(("recommended", "undecided")),
+            sweep.c.started_at < due_at,
+        )
+        with self.transaction() as connection:
+            last = connection.scalar(select(func.max(sweep.c.started_at)).where(*whole))
+            if last is None:
+                return PastNights(None)
+            since = (night.c.study == study, night.c.due_at > last, night.c.due_at < due_at)
+            nights = connection.scalar(select(func.count()).select_from(night).where(*since)) or 0
+            changed = (alert.c.study == study, alert.c.created_at > last, alert.c.kind.in_(CHANGES))
+            has_changed = connection.scalar(select(func.count()).select_from(alert).where(*changed))
+        return PastNights(nights + 1, bool(has_changed))
 
     def record_alerts(self, record: SweepRecord, found: Sequence[Alert]) -> list[str]:
         """Record what a night confirmed, each thing once however often it is said; returns the words not yet told.

@@ -82,6 +82,12 @@ class Reads:
         asked = sorted(rows, key=lambda row: (order.index(row.goal) if row.goal in order else len(order), row.goal))
         return tuple(Recommendation.from_dict(row.document) for row in asked)
 
+    def followed_goals(self, sweep_id: str) -> set[str]:
+        """The goals of a sweep whose decision production may follow."""
+        query = select(recommendation.c.goal).where(recommendation.c.sweep_id == sweep_id, *FOLLOWED)
+        with self.transaction() as connection:
+            return set(connection.execute(query).scalars())
+
     def latest_recommendation(self, study: str, goal: str, *, before_sweep: str | None = None) -> Recommendation | None:
         """The newest recommendation of a study for a goal that names a configuration with confidence."""
         row = self._latest_recommendation_row(study, goal, before_sweep)
