@@ -22,9 +22,18 @@ from benchmarks.quantizer_duckdb import DuckdbPeer
 from benchmarks.record import Figures
 
 from pipeline_jobs.quantizer import workload
+from pipeline_jobs.quantizer.columns import PointColumn, PointColumns
+from pipeline_jobs.quantizer.points_reader import SourceFile
 from pipeline_jobs.quantizer.rollup import ROWS_SCHEMA, warm_up
 from pipeline_jobs.quantizer.tasks import Output, RangeTask, Rules, roll_up_range
 
+COLUMNS = PointColumns(
+    PointColumn("org_id", "org_id", 1, "string"),
+    PointColumn("metric_name", "metric_name", 2, "string"),
+    PointColumn("wall_timestamp", "wall_timestamp", 3, "timestamptz"),
+    PointColumn("value", "value", 4, "double"),
+    ids_by_name=(("org_id", 1), ("metric_name", 2), ("wall_timestamp", 3), ("value", 4)),
+)
 RESOLUTIONS_MS = (60_000, 300_000, 3_600_000)
 
 
@@ -40,9 +49,10 @@ def write_points(folder: Path, generated: workload.Generated) -> list[str]:
 def roll_up(files: list[str], end_us: int, folder: Path) -> None:
     """The job's own two tasks over all of the time."""
     output = Output(ROWS_SCHEMA, f"{folder}/data", f"{folder}/staging", "bench", 1)
+    source = tuple(SourceFile(path) for path in files)
     middle = (workload.START_US + end_us) // 2
     for number, stretch in enumerate([(workload.START_US, middle), (middle, end_us)]):
-        roll_up_range(RangeTask(number, stretch, tuple(files)), Rules(RESOLUTIONS_MS, "compiled"), output)
+        roll_up_range(RangeTask(number, stretch, source), COLUMNS, Rules(RESOLUTIONS_MS, "compiled"), output)
 
 
 def cpu_s(work: Callable[[], object]) -> float:

@@ -58,6 +58,19 @@ def spark_settings(configuration: Mapping[str, Any]) -> dict[str, str]:
     return {key: _as_text(value) for key, value in settings.items() if value is not None}
 
 
+def effective_master(configuration: Mapping[str, Any]) -> str:
+    """The master that a session of this configuration runs on.
+
+    The configuration's, else the one that spark-submit (or Glue) was started with, else this module's default.
+    """
+    return _master(_with_defaults(spark_settings(configuration)))
+
+
+def is_local(master: str) -> bool:
+    """Whether everything runs in the driver's JVM. `local-cluster[...]` has executors of its own."""
+    return master == "local" or master.startswith("local[")
+
+
 def open_session(
     app_name: str,
     configuration: Mapping[str, Any],
@@ -77,14 +90,14 @@ def open_session(
     conf = SparkConf().setAppName(app_name)
     for key, value in settings.items():
         conf.set(key, value)
-    if settings.get("spark.master", "local").startswith("local"):
+    if is_local(_master(settings)):
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         context = SparkContext(conf=conf)
     except Exception as error:
         raise BadConfigurationError(f"Spark doesn't start with these settings: {_first_line(error)}") from error
     context.setLogLevel("ERROR")
-    if not str(context.master).startswith("local"):
+    if not is_local(str(context.master)):
         _ship_package(context)
     return SparkSession(context)
 
@@ -111,13 +124,11 @@ def stop_jvm() -> None:
 
 
 def _all_settings(own: dict[str, str], extra: Mapping[str, str], event_log_dir: str | Path | None) -> dict[str, str]:
-    under_submit = "PYSPARK_GATEWAY_PORT" in os.environ
-    settings = {key: value for key, value in DEFAULTS.items() if not (under_submit and key == "spark.master")}
-    settings |= dict(extra) | own
-    if _master(settings).startswith("local"):
+    settings = _with_defaults({**extra, **own})
+    if is_local(_master(settings)):
         settings = LOCAL_DEFAULTS | {"spark.executorEnv.PYTHONPATH": _python_path()} | settings
     jars = os.environ.get("PIPELINE_TUNER_JARS", "")
-    if jars and not under_submit:
+    if jars and not _is_under_submit():
         settings["spark.jars"] = ",".join(filter(None, [settings.get("spark.jars"), jars]))
     if event_log_dir is not None:
         settings |= {
@@ -127,6 +138,17 @@ def _all_settings(own: dict[str, str], extra: Mapping[str, str], event_log_dir: 
             "spark.eventLog.compress": "false",
         }
     return settings
+
+
+def _is_under_submit() -> bool:
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def _with_defaults(settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings on top of the defaults; spark-submit knows the master better than a default does."""
+    return {key: value for key, value in DEFAULTS.items() if not (_is_under_submit() and key == "spark.master")} | {
+        **settings
+    }
 
 
 def _master(settings: Mapping[str, str]) -> str:
@@ -143,7 +165,7 @@ def _python_path() -> str:
 def _ensure_jvm(wanted: dict[str, str]) -> None:
     """Start the JVM with only what its start must set: a later context must not inherit a trial's settings."""
     global _jvm_settings
-    if SparkContext._gateway is not None and _jvm_settings != wanted and "PYSPARK_GATEWAY_PORT" not in os.environ:
+    if SparkContext._gateway is not None and _jvm_settings != wanted and not _is_under_submit():
         stop_jvm()
     if SparkContext._gateway is None:
         conf = SparkConf(loadDefaults=False, _jvm=None)

@@ -9,8 +9,12 @@ from pipeline_jobs.migration.ledger import Counts
 from pipeline_jobs.migration.throughput import range_metrics
 
 
-def passed(number: int, started: float, ended: float, rows: int) -> RangeResult:
-    return RangeResult(number, state="PASS", started=started, ended=ended, counts=Counts(rows, rows))
+def passed(number: int, started: float, ended: float, rows: int, *, steady: bool = True) -> RangeResult:
+    """A range that passed; `steady`: its bytes were noted, one a row."""
+    result = RangeResult(number, state="PASS", started=started, ended=ended, counts=Counts(rows, rows))
+    if steady:
+        result.bytes, result.progress = rows, [(started, 0), (ended, rows)]
+    return result
 
 
 def test_the_peak_of_a_run_shorter_than_a_second_is_its_average():
@@ -25,6 +29,16 @@ def test_the_peak_is_the_best_second():
     assert metrics["peak_rows_per_s"] == pytest.approx(900, rel=0.05)
     assert metrics["slow_partitions"] == 0
     assert (metrics["first_partition_ratio"], metrics["last_partition_ratio"]) == (1.0, 1.0)
+
+
+def test_without_progress_inside_the_ranges_there_is_no_peak():
+    """A steady run of two cores, whose ranges' ends come in pairs: a peak of evenly spread rows would be a guess."""
+    ranges = [passed(number, number // 2 * 1.0, number // 2 + 1.0, 1000, steady=False) for number in range(6)]
+    metrics = range_metrics(ranges)
+    assert "peak_rows_per_s" not in metrics
+    assert metrics["slow_partitions"] == 0
+    assert "peak_rows_per_s" not in range_metrics([*ranges, passed(7, 3.0, 4.0, 10)])
+    assert "peak_rows_per_s" in range_metrics([passed(7, 3.0, 4.5, 10), passed(8, 3.0, 4.0, 0, steady=False)])
 
 
 def test_a_slow_range_and_a_slow_first_one_are_named():

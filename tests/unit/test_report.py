@@ -251,6 +251,8 @@ def facts(metrics=None, configuration=None, **parts):
         ({"other_cpu_fraction": 0.3}, {}, {}, "limits", "Other processes used 30%"),
         ({"task_skew": 5.0}, {}, {}, "limits", "Skewed tasks"),
         ({"rows_per_s": 10_000, "peak_rows_per_s": 12_000}, {}, {}, "works", "Throughput is steady"),
+        ({}, {"details": {"throughput": {"unknown": "nobody says"}}}, {}, "limits", "is not known: nobody says"),
+        ({"rows_per_s": 9_000}, {}, {"origin_rate_limit": 20_000}, "works", "20,000 rows/s, average 9,000 rows/s"),
         ({}, {"startup_s": 0.1, "teardown_s": 0.0}, {}, "works", "measured apart"),
         (
             {},

@@ -87,13 +87,14 @@ def _correctness(facts: Facts) -> Finding | None:
 
 
 def _rate_limits(facts: Facts) -> Finding | None:
-    peak = facts.median("peak_rows_per_s") or facts.median("rows_per_s")
+    peak = facts.median("peak_rows_per_s")
+    word, rate = ("average", facts.median("rows_per_s")) if peak is None else ("peak", peak)
     limits = {k: float(v) for k, v in facts.configuration.items() if "rate_limit" in k and _is_number(v) and v}
-    if not limits or peak is None:
+    if not limits or rate is None:
         return None
     name, limit = min(limits.items(), key=lambda item: item[1])
-    share = peak / limit
-    figures = f"{name} {number(limit)} rows/s, peak {number(peak)} rows/s ({percent(share)})"
+    share = rate / limit
+    figures = f"{name} {number(limit)} rows/s, {word} {number(rate)} rows/s ({percent(share)})"
     if share >= RATE_BINDS:
         return Finding("limits", f"A rate limit binds: {figures}. A faster configuration can't show.")
     return Finding("works", f"Rate limits don't bind: {figures}.")
@@ -255,11 +256,18 @@ def _executors(facts: Facts) -> Finding | None:
 def _peak(facts: Facts) -> Finding | None:
     peak, average = facts.median("peak_rows_per_s"), facts.median("rows_per_s")
     if not peak or not average:
-        return None
+        return _unknown_peak(facts)
     text = f"peak {number(peak)} rows/s (over windows of 1 s), average {number(average)} ({ratio(peak / average)})"
     if peak / average > 1.5:
         return Finding("limits", f"Throughput is uneven: {text}. Slow phases, not the peak rate, cost the time.")
     return Finding("works", f"Throughput is steady: {text}.")
+
+
+def _unknown_peak(facts: Facts) -> Finding | None:
+    """A job that can't say when its rows landed says why, as `details.throughput.unknown`."""
+    curves = [measurement.details.get("throughput") for measurement in facts.measurements]
+    reasons = {str(curve["unknown"]) for curve in curves if isinstance(curve, Mapping) and "unknown" in curve}
+    return Finding("limits", f"The peak of the throughput is not known: {min(reasons)}.") if reasons else None
 
 
 def _is_number(value: Any) -> bool:

@@ -55,6 +55,11 @@ class RangeResult:
     waited_s: float = 0.0
     """Time spent waiting for the rate limit."""
 
+    @property
+    def has_progress(self) -> bool:
+        """Whether it is known how its rows landed over its time."""
+        return not self.counts.written or (self.bytes > 0 and len(self.progress) >= 2)
+
 
 def range_query(plan: CopyPlan, task: RangeTask) -> str:
     """The range's rows that are to be written."""

@@ -12,11 +12,12 @@ from pipeline_jobs.migration.copy_plan import RangeResult
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.options import Settings
 from pipeline_jobs.migration.postgres import one_row
-from pipeline_jobs.migration.throughput import range_details, range_metrics, slow_ranges, throughput_curve
+from pipeline_jobs.migration.throughput import has_progress, range_details, range_metrics, slow_ranges, throughput_curve
 
 BINDING = 0.9
 """A rate limit binds when the average comes to this part of it."""
 
+UNKNOWN = "Spark's JDBC writer doesn't say when rows land inside a partition"
 CONNECTION_ERRORS = ("08", "57P")
 
 
@@ -85,10 +86,12 @@ def record_stages(writer: MeasurementWriter, logs: str, counted_from: float) -> 
     writer.metrics |= {"startup_fraction": writer.startup_s / whole_s, "teardown_fraction": writer.teardown_s / whole_s}
 
 
-def _curve(results: Sequence[RangeResult]) -> dict[str, list[float]]:
-    """Rows/s over each second, for a picture."""
+def _curve(results: Sequence[RangeResult]) -> dict[str, list[float] | str]:
+    """Rows landed over time, for a picture; `unknown` says why there is none."""
     if not results:
         return {}
+    if not has_progress(results):
+        return {"unknown": UNKNOWN}
     times, landed = throughput_curve(results)
     step = max(1, math.ceil(len(times) / 300))
     return {"time_s": times[::step].round(2).tolist(), "rows": landed[::step].round(0).tolist()}

@@ -26,6 +26,7 @@ from pipeline_jobs.migration.ledger import Counts, Ledger
 from pipeline_jobs.migration.pace import Meter
 from pipeline_jobs.migration.postgres import identifier, jdbc_connection, literal
 from pipeline_jobs.migration.tables import Column, Table
+from pipeline_jobs.migration.task_times import job_group, task_times
 
 NATIVE_TYPES = ("smallint", "integer", "bigint", "real", "double precision", "boolean", "text", "bytea")
 """Types that Spark carries exactly. The others travel as text: Spark would round, shift or refuse some values."""
@@ -128,22 +129,32 @@ class JdbcRun:
             result.state = "PASS"
         else:
             self._write(task, attempt, result)
-        result.ended = time.time()
+        result.ended = result.ended or time.time()
         return result
 
     def _write(self, task: RangeTask, attempt: int, result: RangeResult) -> None:
         observed = Observation()
         frame = self._frame(task).observe(observed, F.count(F.lit(1)).alias("rows"))
-        writer = _with_attempt(self._plan.writer, f"{self._plan.ledger.run_id}|{task.number}|{attempt}")
+        name = f"{self._plan.ledger.run_id}|{task.number}|{attempt}"
+        writer = _with_attempt(self._plan.writer, name)
         try:
-            frame.write.format("jdbc").mode("append").options(**writer).save()
+            with job_group(self._spark, name):
+                frame.write.format("jdbc").mode("append").options(**writer).save()
         except Py4JError as error:
             result.reason = _reason(error)
             return
+        self._time(result, name)
         rows = observed.get["rows"]
         result.state, result.counts = "PASS", Counts(rows, rows)
         with self._ledger_lock:
             self._plan.ledger.passed(self._target, task.number, result.counts)
+
+    def _time(self, result: RangeResult, name: str) -> None:
+        """The range took as long as its task ran: a thread that waits for a core does no work."""
+        times = task_times(self._spark, name)
+        if times:
+            result.started = min(each.launched for each in times)
+            result.ended = max(each.finished for each in times)
 
     def _frame(self, task: RangeTask) -> DataFrame:
         query = f"({self._plan.select}({task.predicate})) AS source_range"

@@ -19,7 +19,7 @@ SLOW = 1.5
 def throughput_curve(results: Sequence[RangeResult]) -> tuple[np.ndarray, np.ndarray]:
     """Rows landed so far (second array) at times STEP_S apart (first, s since the first range began).
 
-    Within a range, rows follow the bytes that were noted, or are spread evenly where none were (`jdbc`).
+    Within a range, rows follow the bytes that were noted; all ranges must have progress.
     """
     start, end = min(r.started for r in results), max(r.ended for r in results)
     times = np.arange(start, end + STEP_S, STEP_S)
@@ -30,11 +30,21 @@ def throughput_curve(results: Sequence[RangeResult]) -> tuple[np.ndarray, np.nda
     return times - start, landed
 
 
-def peak_rows_per_s(results: Sequence[RangeResult]) -> float:
-    """The most rows that landed within any second; the average for runs shorter than that."""
+def has_progress(results: Sequence[RangeResult]) -> bool:
+    """Whether it is known how rows landed over time, inside the ranges too."""
+    return all(result.has_progress for result in results)
+
+
+def peak_rows_per_s(results: Sequence[RangeResult]) -> float | None:
+    """The most rows that landed within any second; the average for runs shorter than that.
+
+    None where nobody knows when rows landed inside a range.
+    """
     span = max(r.ended for r in results) - min(r.started for r in results)
     if span <= WINDOW_S:
         return sum(result.counts.written for result in results) / max(span, 1e-6)
+    if not has_progress(results):
+        return None
     _, landed = throughput_curve(results)
     width = round(WINDOW_S / STEP_S)
     return float(np.max(landed[width:] - landed[:-width]) / WINDOW_S)
@@ -44,6 +54,7 @@ def range_metrics(results: Sequence[RangeResult]) -> dict[str, float]:
     """Times of the ranges (`latency_*`), how many passed, were slow, and how the first and last compare."""
     done = [result for result in results if result.state == "PASS" and result.counts.read]
     seconds = sorted(result.ended - result.started for result in done) or [0.0]
+    peak = peak_rows_per_s(results) if results else 0.0
     return {
         "latency_p50_s": float(np.percentile(seconds, 50)),
         "latency_p95_s": float(np.percentile(seconds, 95)),
@@ -52,7 +63,7 @@ def range_metrics(results: Sequence[RangeResult]) -> dict[str, float]:
         "partitions_passed": float(sum(result.state == "PASS" for result in results)),
         "partitions_failed": float(sum(result.state == "FAIL" for result in results)),
         "slow_partitions": float(len(slow_ranges(done))),
-        "peak_rows_per_s": peak_rows_per_s(results) if results else 0.0,
+        **({} if peak is None else {"peak_rows_per_s": peak}),
         **_edge_effect(done),
     }
 
@@ -84,7 +95,7 @@ def range_details(results: Sequence[RangeResult]) -> list[dict[str, Any]]:
 
 def _course(result: RangeResult) -> tuple[list[float], list[float]]:
     """Times, and the part of the range's rows that had landed by then."""
-    if not result.bytes or len(result.progress) < 2:
+    if not result.counts.written:
         return [result.started, max(result.ended, result.started + 1e-6)], [0.0, 1.0]
     times, sizes = zip(*result.progress, strict=True)
     return [*times, max(result.ended, times[-1])], [*(size / result.bytes for size in sizes), 1.0]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -16,20 +17,28 @@ from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import BadConfigurationError, JobError
 from pipeline_jobs.quantizer import lake, storage
-from pipeline_jobs.quantizer.coverage import Coverage, Stretch, common, cut, united, without
+from pipeline_jobs.quantizer.coverage import BEGINNING_US, Coverage, Stretch, common, cut, united, without
 from pipeline_jobs.quantizer.late import find_late_rows
-from pipeline_jobs.quantizer.position import PROPERTY, Position, read_position
+from pipeline_jobs.quantizer.points_reader import SourceFile, refuse_wrong_units
+from pipeline_jobs.quantizer.position import PROPERTY, Position, check_source, read_position
 from pipeline_jobs.quantizer.rollup import Counts, check_resolutions
+from pipeline_jobs.quantizer.source_table import SourceTable, open_source
+from pipeline_jobs.quantizer.spark_reader import roll_up_by_spark
 from pipeline_jobs.quantizer.steps import Steps
+from pipeline_jobs.quantizer.target_table import OldFile, replaced_files, written_schema
 from pipeline_jobs.quantizer.tasks import (
+    NeedsSpark,
     Output,
     RangeResult,
     RangeTask,
     Rules,
     Written,
+    attempt,
     merge_cut,
     rewrite_without,
     roll_up_range,
+    roll_up_rows,
+    settled,
 )
 
 
@@ -48,6 +57,8 @@ class Batch:
     start_us: int
     end_us: int
     resolutions_ms: tuple[int, ...] = (60_000, 300_000, 3_600_000)
+    is_from_beginning: bool = False
+    """No row is older than `start_us`: one that comes later, and is, is late."""
     lateness_ms: int = 3_600_000
     """A late row updates its windows until its largest window has been over for this long."""
     source_snapshot: int | None = None
@@ -76,6 +87,8 @@ class BatchResult:
     rows: int = 0
     partial_files: int = 0
     tasks: int = 0
+    read_by_spark: int = 0
+    """Tasks whose files only Spark's reader could read, which is slower."""
     steps: dict[str, float] = field(default_factory=dict)
 
 
@@ -105,34 +118,35 @@ def run_batch(spark: SparkSession, batch: Batch) -> BatchResult:
 
 def _run_steps(spark: SparkSession, batch: Batch, steps: Steps) -> BatchResult:
     steps.begin("plan")
-    source, target = lake.load(spark, batch.source), lake.load(spark, batch.target)
+    target = lake.load(spark, batch.target)
     base = lake.current_snapshot(target)
     position = read_position(target)
     check_batch(batch, position)
-    source_snapshot = batch.source_snapshot or lake.current_snapshot(source)
-    if source_snapshot is None:
-        raise BadConfigurationError(f"{batch.source} is empty: there is nothing to roll up")
+    schema = written_schema(spark, target)
+    source = open_source(spark, batch.source, batch.source_snapshot)
+    check_source(position, batch.target, batch.source, source.uuid, source.columns.ids)
     new = without((batch.start_us, batch.end_us), position.covered)
-    late = find_late_rows(spark, source, batch, position, source_snapshot)
+    late = find_late_rows(spark, source, batch, position, str(target.uuid()))
     if not new and not late.any:
-        return BatchResult(None, source_snapshot, steps=steps.seconds)
-    covered = united([*position.covered, *new])
-    tasks = plan_tasks(spark, source, batch, source_snapshot, new, common_all(position.covered, late.redone))
+        return BatchResult(None, source.snapshot, steps=steps.seconds)
+    before = [(BEGINNING_US, batch.start_us)] if batch.is_from_beginning else []
+    covered = united([*position.covered, *new, *before])
+    tasks = plan_tasks(spark, source, batch, new, common_all(position.covered, late.redone))
+    old = replaced_files(spark, target, late.redone)
     output = Output(
-        lake.arrow_schema(spark, target),
+        schema,
         data_folder=target.locationProvider().newDataLocation("x").rpartition("/")[0],
         staging_folder=f"{target.location()}/staging",
         name=f"batch-{position.batch + 1:06d}-{uuid4().hex[:8]}",
-        source_snapshot=source_snapshot,
+        source_snapshot=source.snapshot,
         compression=batch.compression,
         target_file_bytes=batch.target_file_bytes,
     )
     rules = Rules(batch.resolutions_ms, batch.engine, batch.drop_repeats)
     steps.begin("roll_up")
-    results = run_tasks(spark, tasks, lambda task: roll_up_range(task, rules, output))
+    results, by_spark = roll_up(spark, source, tasks, rules, output)
     steps.begin("merge")
     staged = [file.path for result in results for file in result.cut]
-    old = replaced_files(spark, target, late.redone)
     merged = merge_step(spark, staged, old, late.redone, covered, output)
     steps.begin("commit")
     files = [file for result in results for file in result.files] + merged
@@ -140,9 +154,11 @@ def _run_steps(spark: SparkSession, batch: Batch, steps: Steps) -> BatchResult:
     after = Position(
         position.batch + 1,
         covered,
-        source_snapshot,
+        source.snapshot,
         batch.resolutions_ms,
         asdict(Counts(**position.counts) + counts),
+        source.uuid,
+        source.columns.ids,
     )
     snapshot = commit(spark, target, base, old, files, after)
     for path in staged:
@@ -150,13 +166,14 @@ def _run_steps(spark: SparkSession, batch: Batch, steps: Steps) -> BatchResult:
     steps.end()
     return BatchResult(
         snapshot,
-        source_snapshot,
+        source.snapshot,
         counts,
         len(files),
         sum(file.size_bytes for file in files),
         sum(file.rows for file in files),
         sum("complete=false" in file.partition for file in files),
         len(tasks),
+        by_spark,
         steps.seconds,
     )
 
@@ -167,19 +184,22 @@ def common_all(covered: Coverage, stretches: Coverage) -> Coverage:
 
 
 def plan_tasks(
-    spark: SparkSession, source: Any, batch: Batch, snapshot: int, new: Coverage, redone: Coverage
+    spark: SparkSession, source: SourceTable, batch: Batch, new: Coverage, redone: Coverage
 ) -> list[RangeTask]:
     """The stretches that tasks own, with their files: of about `rows_per_task` rows, at borders of windows."""
     stretches = united([*new, *redone])
-    where = lake.within(spark, "wall_timestamp", stretches)
-    files = lake.files_at(spark, source, snapshot, where, "wall_timestamp")
+    files = source.files_within(spark, stretches)
     rows = sum(file.rows for file in files)
     tasks: list[RangeTask] = []
     for is_late, part in [*((False, each) for each in new), *((True, each) for each in redone)]:
         for piece in _pieces(part, batch, rows, sum(until - after for after, until in stretches)):
-            inside = tuple(file.path for file in files if _may_hold(file, piece))
-            tasks.append(RangeTask(len(tasks), piece, inside, is_late))
+            tasks.append(_task(len(tasks), piece, [file for file in files if _may_hold(file, piece)], is_late))
     return tasks
+
+
+def _task(number: int, piece: Stretch, files: Sequence[lake.DataFile], is_late: bool) -> RangeTask:
+    reason = next((file.needs_spark for file in files if file.needs_spark), "")
+    return RangeTask(number, piece, tuple(SourceFile(file.path, file.constants) for file in files), is_late, reason)
 
 
 def _pieces(stretch: Stretch, batch: Batch, rows: int, length_us: int) -> list[Stretch]:
@@ -198,35 +218,43 @@ def _may_hold(file: lake.DataFile, stretch: Stretch) -> bool:
     return (file.high_us is None or file.high_us > stretch[0]) and (file.low_us is None or file.low_us <= stretch[1])
 
 
-def run_tasks(spark: SparkSession, tasks: Sequence[Any], work: Callable[[Any], RangeResult]) -> list[RangeResult]:
-    """Run the work for each task as a Spark task of its own."""
+def roll_up(
+    spark: SparkSession, source: SourceTable, tasks: Sequence[RangeTask], rules: Rules, output: Output
+) -> tuple[list[RangeResult], int]:
+    """Do the tasks, each as a Spark task of its own, and count those whose rows only Spark's reader could read.
+
+    Raises JobError where a task's rows can't become rollups.
+    """
+    columns = source.columns
+    own = [task for task in tasks if not task.needs_spark]
+    outcomes = run_tasks(spark, own, lambda task: roll_up_range(task, columns, rules, output))
+    results = [each for each in outcomes if isinstance(each, RangeResult)]
+    left = [NeedsSpark(task, task.needs_spark) for task in tasks if task.needs_spark]
+    left += [each for each in outcomes if isinstance(each, NeedsSpark)]
+    if left:
+        run_tasks(spark, [each.task.files for each in left], lambda files: refuse_wrong_units(files, columns))
+        results += roll_up_by_spark(spark, source, left, lambda task, rows: roll_up_rows(task, rows, rules, output))
+    return results, len(left)
+
+
+def run_tasks(spark: SparkSession, tasks: Sequence[Any], work: Callable[[Any], Any]) -> list[Any]:
+    """Run the work for each task as a Spark task of its own. Raises JobError where one refuses its data."""
     if not tasks:
         return []
-    return spark.sparkContext.parallelize(tasks, len(tasks)).map(work).collect()
-
-
-def replaced_files(spark: SparkSession, target: Any, redone: Coverage) -> list[lake.DataFile]:
-    """The target's files that the commit replaces: all partials, and those with windows that are done anew."""
-    snapshot = lake.current_snapshot(target)
-    if snapshot is None:
-        return []
-    expressions = lake.iceberg(spark).expressions.Expressions
-    is_partial = expressions.equal("complete", False)
-    where = getattr(expressions, "or")(is_partial, lake.within(spark, "window_end", redone))
-    return lake.files_at(spark, target, snapshot, where, "window_end")
+    return settled(spark.sparkContext.parallelize(tasks, len(tasks)).map(partial(attempt, work)).collect())
 
 
 def merge_step(
     spark: SparkSession,
     staged: list[str],
-    old: Sequence[lake.DataFile],
+    old: Sequence[OldFile],
     redone: Coverage,
     covered: Coverage,
     output: Output,
 ) -> list[Written]:
     """Merge what borders cut, and carry over what stays of the replaced files, in tasks of their own."""
-    partials = [file.path for file in old if "complete=false" in file.path]
-    others = [(number, file.path) for number, file in enumerate(old) if "complete=false" not in file.path]
+    partials = [file.path for file in old if file.is_partial]
+    others = [(number, file.path) for number, file in enumerate(old) if not file.is_partial]
     jobs: list[tuple[int, str | None]] = [(-1, None)] if staged or partials else []
 
     def work(job: tuple[int, str | None]) -> tuple[Written, ...]:
@@ -236,17 +264,14 @@ def merge_step(
         return rewrite_without(path, redone, number, output)
 
     jobs += others
-    if not jobs:
-        return []
-    done = spark.sparkContext.parallelize(jobs, len(jobs)).map(work).collect()
-    return [file for files in done for file in files]
+    return [file for files in run_tasks(spark, jobs, work) for file in files]
 
 
 def commit(
     spark: SparkSession,
     target: Any,
     base: int | None,
-    old: Sequence[lake.DataFile],
+    old: Sequence[OldFile],
     files: Sequence[Written],
     position: Position,
 ) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 Stretch = tuple[int, int]
 """The times t with after < t <= until."""
 Coverage = tuple[Stretch, ...]
+BEGINNING_US = -62_135_596_800_000_000
+"""The year 1: before all times."""
 
 
 def united(stretches: Iterable[Stretch]) -> Coverage:

@@ -113,7 +113,7 @@ class Trial:
     def _new_tables(self) -> None:
         self.clean_up()
         if self.settings.shape == "seed":
-            seed_shape.create_tables(self.spark, self._batch(0, 1))
+            seed_shape.create_tables(self.spark, self._batch(0, 1), self.settings.table_properties)
         else:
             lake.create_rollups(self.spark, self.target, self.settings.table_properties)
 

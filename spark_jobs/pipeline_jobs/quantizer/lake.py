@@ -6,7 +6,6 @@ resolution, completeness and day. One table, so that one commit replaces partial
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+from py4j.java_gateway import is_instance_of
 from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.quantizer.coverage import Coverage
 from pipeline_jobs.quantizer.rollup import ROWS_SCHEMA
 
-FIELD_ID = b"PARQUET:field_id"
 SQL_TYPES = {
     pa.string(): "string",
     pa.int64(): "bigint",
@@ -29,6 +28,9 @@ SQL_TYPES = {
     pa.timestamp("us", tz="UTC"): "timestamp",
     ROWS_SCHEMA.field("sketch").type: "map<int, bigint>",
 }
+SPARK_TABLE = "org.apache.iceberg.spark.source.SparkTable"
+ICEBERG_TABLE = "org.apache.iceberg.BaseTable"
+MISSING = ("NoSuchTable", "NoSuchNamespace", "TABLE_OR_VIEW_NOT_FOUND")
 PARTITIONING = "resolution_ms, complete, days(window_end)"
 PROPERTIES = {
     "format-version": "2",
@@ -40,14 +42,19 @@ PROPERTIES = {
 
 @dataclass(frozen=True)
 class DataFile:
-    """A Parquet file of a table with the range of its times (us; None where unknown) and Iceberg's own object."""
+    """A file of a table with the range of its times (us; None where unknown) and Iceberg's own object."""
 
     path: str
     size_bytes: int
     rows: int
     low_us: int | None = None
     high_us: int | None = None
-    null_times: int = 0
+    null_times: int | None = None
+    """Rows without a time; None where Iceberg's metadata don't say."""
+    constants: tuple[tuple[int, str | int | float | None], ...] = ()
+    """Columns (field ids) whose value is the file's partition's, whatever the file says."""
+    needs_spark: str = ""
+    """Why only Iceberg's reader for Spark can read the file; empty where others can."""
     java: Any = None
 
 
@@ -61,18 +68,40 @@ def iceberg(spark: SparkSession) -> Any:
     return java(spark).org.apache.iceberg
 
 
-def load(spark: SparkSession, name: str) -> Any:
-    """A table as Iceberg's Java object. `name`: lake.db.table. Raises BadConfigurationError where there is none."""
+def spark_table(spark: SparkSession, name: str) -> Any:
+    """A table, or a branch of it, as Iceberg's object for Spark. `name`: lake.db.table, lake.db.table.branch_audit.
+
+    Raises BadConfigurationError where there is none, and for what holds no rows of its own (a table's metadata).
+    """
     try:
-        return iceberg(spark).spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
+        place = iceberg(spark).spark.Spark3Util.catalogAndIdentifier(spark._jsparkSession, name)
+        found = place.catalog().loadTable(place.identifier())
     except Exception as error:
-        if "NoSuchTable" in str(error) or "TABLE_OR_VIEW_NOT_FOUND" in str(error):
+        if any(each in str(error) for each in MISSING):
             raise BadConfigurationError(f"there is no Iceberg table {name}") from None
         raise
+    gateway = spark.sparkContext._gateway
+    if not is_instance_of(gateway, found, SPARK_TABLE) or not is_instance_of(gateway, found.table(), ICEBERG_TABLE):
+        raise BadConfigurationError(f"{name} is no table of Iceberg's that holds rows")
+    return found
+
+
+def load(spark: SparkSession, name: str) -> Any:
+    """A table as Iceberg's Java object. `name`: lake.db.table.
+
+    Raises BadConfigurationError where there is none, and for a branch.
+    """
+    found = spark_table(spark, name)
+    if found.branch() is not None:
+        raise BadConfigurationError(f"{name} is a branch: only a table's main branch is written to")
+    return found.table()
 
 
 def create_rollups(spark: SparkSession, name: str, properties: Mapping[str, str] | None = None) -> None:
-    """Make the rollups' table where it is not there yet; set the properties either way."""
+    """Make the rollups' table where it is not there yet; set the properties either way.
+
+    A table of a later format version stays at it: there is no way back.
+    """
     columns = ", ".join(f"{each.name} {SQL_TYPES[each.type]} NOT NULL" for each in ROWS_SCHEMA)
     spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {name.rpartition('.')[0]}")
     listed = ", ".join(f"'{key}'='{value}'" for key, value in (PROPERTIES | dict(properties or {})).items())
@@ -81,23 +110,10 @@ def create_rollups(spark: SparkSession, name: str, properties: Mapping[str, str]
         f"PARTITIONED BY ({PARTITIONING}) TBLPROPERTIES ({listed})"
     )
     if properties:
+        version = iceberg(spark).TableUtil.formatVersion(load(spark, name))
+        kept = {"format-version": str(max(version, int(properties.get("format-version", version))))}
+        listed = ", ".join(f"'{key}'='{value}'" for key, value in (dict(properties) | kept).items())
         spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ({listed})")
-
-
-def arrow_schema(spark: SparkSession, table: Any) -> pa.Schema:
-    """ROWS_SCHEMA with the table's field ids, as Iceberg wants them in its Parquet files."""
-    fields = {each["name"]: each for each in json.loads(iceberg(spark).SchemaParser.toJson(table.schema()))["fields"]}
-    return pa.schema([_with_id(each, fields[each.name]) for each in ROWS_SCHEMA])
-
-
-def _with_id(field: pa.Field, iceberg_field: Mapping[str, Any]) -> pa.Field:
-    kind = iceberg_field["type"]
-    if isinstance(kind, dict):
-        key, value = kind["key-id"], kind["value-id"]
-        key_field = pa.field("key", field.type.key_type, nullable=False, metadata={FIELD_ID: str(key)})
-        value_field = pa.field("value", field.type.item_type, nullable=False, metadata={FIELD_ID: str(value)})
-        field = field.with_type(pa.map_(key_field, value_field))
-    return field.with_metadata({FIELD_ID: str(iceberg_field["id"])})
 
 
 def current_snapshot(table: Any) -> int | None:
@@ -106,44 +122,77 @@ def current_snapshot(table: Any) -> int | None:
     return None if snapshot is None else snapshot.snapshotId()
 
 
-def files_at(spark: SparkSession, table: Any, snapshot: int, where: Any, time_column: str) -> list[DataFile]:
-    """The data files of a snapshot that may hold rows of a filter (an Iceberg expression)."""
+def files_at(spark: SparkSession, table: Any, snapshot: int, where: Any, ids: Sequence[int]) -> list[DataFile]:
+    """The data files of a snapshot that may hold rows of a filter (an Iceberg expression).
+
+    `ids`: the columns (field ids) that are wanted, the time first.
+    """
     scan = table.newScan().useSnapshot(snapshot).includeColumnStats().filter(where)
-    return list(_planned(spark, table, scan, time_column))
+    return list(_planned(spark, scan, ids))
 
 
-def files_added(spark: SparkSession, table: Any, after: int, until: int, time_column: str) -> list[DataFile]:
-    """The data files that were appended after one snapshot, up to another."""
+def files_added(spark: SparkSession, table: Any, after: int, until: int, ids: Sequence[int]) -> list[DataFile]:
+    """The data files that were appended after one snapshot, up to another; `ids` as for `files_at`."""
     scan = table.newIncrementalAppendScan().fromSnapshotExclusive(after).toSnapshot(until).includeColumnStats()
-    return list(_planned(spark, table, scan, time_column))
+    return list(_planned(spark, scan, ids))
 
 
-def _planned(spark: SparkSession, table: Any, scan: Any, time_column: str) -> Iterator[DataFile]:
-    conversions = iceberg(spark).types.Conversions
-    field = table.schema().findField(time_column)
+def _planned(spark: SparkSession, scan: Any, ids: Sequence[int]) -> Iterator[DataFile]:
     tasks = scan.planFiles()
+    identities: dict[int, list[tuple[int, int]]] = {}
     try:
         iterator = tasks.iterator()
         while iterator.hasNext():
             task = iterator.next()
-            if task.deletes().size():
-                raise BadConfigurationError(
-                    f"{table.name()} has delete files, which only Spark applies: run the "
-                    "maintenance task rewrite_data_files with remove-dangling-deletes first"
-                )
-            file = task.file()
-            low, high = _bound(file.lowerBounds(), field, conversions), _bound(file.upperBounds(), field, conversions)
-            nulls = (file.nullValueCounts() or {}).get(field.fieldId()) or 0
-            yield DataFile(
-                file.location(), file.fileSizeInBytes(), file.recordCount(), low, high, int(nulls), file.copy()
-            )
+            spec = task.spec()
+            if spec.specId() not in identities:
+                identities[spec.specId()] = _identities(spec, ids)
+            yield _data_file(spark, task, ids[0], identities[spec.specId()])
     finally:
         tasks.close()
 
 
-def _bound(bounds: Any, field: Any, conversions: Any) -> int | None:
-    buffer = bounds.get(field.fieldId()) if bounds is not None else None
-    value = conversions.fromByteBuffer(field.type(), buffer) if buffer is not None else None
+def _identities(spec: Any, ids: Sequence[int]) -> list[tuple[int, int]]:
+    """The columns (field ids) that a partition spec has as they are, with their places in a partition."""
+    return [
+        (field.sourceId(), place)
+        for place, field in enumerate(spec.fields())
+        if field.transform().isIdentity() and field.sourceId() in ids
+    ]
+
+
+def _data_file(spark: SparkSession, task: Any, time_id: int, identities: Sequence[tuple[int, int]]) -> DataFile:
+    file = task.file()
+    is_cut = task.deletes().size() > 0
+    reason = "it has delete files or a deletion vector" if is_cut else ""
+    if str(file.format()) != "PARQUET":
+        reason = f"it is a file of the format {file.format()}"
+    nulls = (file.nullValueCounts() or {}).get(time_id)
+    path = file.location()
+    return DataFile(
+        path,
+        file.fileSizeInBytes(),
+        file.recordCount(),
+        _bound(spark, file.lowerBounds(), time_id),
+        _bound(spark, file.upperBounds(), time_id),
+        None if is_cut or nulls is None else int(nulls),
+        tuple((field_id, _partition_value(spark, task, place)) for field_id, place in identities),
+        f"{path}: {reason}" if reason else "",
+        file.copy(),
+    )
+
+
+def _partition_value(spark: SparkSession, task: Any, place: int) -> str | int | float | None:
+    value = task.partition().get(place, java(spark).java.lang.Class.forName("java.lang.Object"))
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _bound(spark: SparkSession, bounds: Any, time_id: int) -> int | None:
+    buffer = bounds.get(time_id) if bounds is not None else None
+    if buffer is None:
+        return None
+    types = iceberg(spark).types
+    value = types.Conversions.fromByteBuffer(types.Types.TimestampType.withZone(), buffer)
     return value if isinstance(value, int) else None
 
 
@@ -188,8 +237,9 @@ def operations_between(table: Any, after: int, until: int) -> Sequence[str]:
         snapshot = current.parentId()
     if snapshot != after:
         raise BadConfigurationError(
-            f"{table.name()} no longer has the snapshot {after} that the last batch read (expired or rolled back), so "
-            "late rows can't be told: keep snapshots until they are rolled up, and roll up into a new table now"
+            f"{table.name()}: the snapshot {after} that the last batch read is no ancestor of {until} (expired, rolled "
+            "back, or of another branch), so late rows can't be told: keep snapshots until they are rolled up, and "
+            "roll up into a new table now"
         )
     return operations
 

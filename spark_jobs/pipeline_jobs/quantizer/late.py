@@ -7,20 +7,30 @@ row that is later than that is counted, and kept in the table `<target>_too_late
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.errors import AnalysisException, IllegalArgumentException
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer.columns import TIME_COLUMN
 from pipeline_jobs.quantizer.coverage import Coverage, common, united
 from pipeline_jobs.quantizer.position import Position
 from pipeline_jobs.quantizer.rollup import Counts
+from pipeline_jobs.quantizer.source_table import SourceTable, points_added, points_at
+from pipeline_jobs.quantizer.spark_reader import inside
 
 if TYPE_CHECKING:
     from pipeline_jobs.quantizer.batch import Batch
+
+
+LOG = logging.getLogger(__name__)
+WINDOW = "_window_us"
+OWNER = "quantizer.target-uuid"
 
 
 @dataclass(frozen=True)
@@ -37,72 +47,98 @@ class LateRows:
 
 
 def find_late_rows(
-    spark: SparkSession, source: Any, batch: Batch, position: Position, source_snapshot: int
+    spark: SparkSession, source: SourceTable, batch: Batch, position: Position, target_uuid: str
 ) -> LateRows:
     """The rows appended since the last batch whose time it had covered, and rows without a time.
 
     Raises BadConfigurationError where the source was changed otherwise than by appending rows.
     """
     last = position.source_snapshot
-    if last == source_snapshot:
+    if last == source.snapshot:
         return LateRows()
     if last is None:
-        always = lake.iceberg(spark).expressions.Expressions.alwaysTrue()
-        files = lake.files_at(spark, source, source_snapshot, always, "wall_timestamp")
-        return LateRows(_without_time(files))
-    changed = set(lake.operations_between(source, last, source_snapshot)) - {"append", "replace"}
+        return LateRows(_without_time(source.files(spark), points_at(spark, source)))
+    changed = set(lake.operations_between(source.table, last, source.snapshot)) - {"append", "replace"}
     if changed:
         raise BadConfigurationError(
             f"rows of {batch.source} were changed ({', '.join(sorted(changed))}) since the last batch, which can't be "
             "followed row by row: roll up into a new table"
         )
-    files = lake.files_added(spark, source, last, source_snapshot, "wall_timestamp")
-    counts = _without_time(files)
+    files = source.files_added(spark, last)
+    added = points_added(spark, source, last)
+    time = _quoted(source.columns.wall_timestamp.own_name)
+    counts = _without_time(files, added.select(F.col(time).alias(TIME_COLUMN)))
     if not any(_may_be_covered(file, position.covered) for file in files):
         return LateRows(counts)
-    return _sort_out(spark, batch, position, source_snapshot, counts)
+    rows = added.where(inside(time, position.covered)).withColumn(WINDOW, _window_us(time, batch))
+    return _sort_out(spark, batch, position, rows, counts, target_uuid)
 
 
-def _without_time(files: list[lake.DataFile]) -> Counts:
-    nulls = sum(file.null_times for file in files)
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _without_time(files: list[lake.DataFile], rows: DataFrame) -> Counts:
+    """Rows without a time, from the files' metadata; from the rows themselves where those don't say."""
+    known = [file.null_times for file in files if file.null_times is not None]
+    nulls = sum(known) if len(known) == len(files) else rows.where(F.col(TIME_COLUMN).isNull()).count()
     return Counts(rows=nulls, null_key=nulls)
 
 
 def _may_be_covered(file: lake.DataFile, covered: Coverage) -> bool:
     if file.low_us is None or file.high_us is None:
-        return file.rows > file.null_times
+        return file.null_times is None or file.rows > file.null_times
     return bool(common(covered, (file.low_us - 1, file.high_us)))
 
 
-def _sort_out(spark: SparkSession, batch: Batch, position: Position, source_snapshot: int, counts: Counts) -> LateRows:
-    size_us = batch.resolutions_ms[-1] * 1000
-    options = {"start-snapshot-id": str(position.source_snapshot), "end-snapshot-id": str(source_snapshot)}
-    time_us = F.unix_micros("wall_timestamp")
-    window_us = time_us + F.pmod(-time_us, F.lit(size_us))
-    rows = spark.read.options(**options).table(batch.source).where(_inside(position.covered))
-    rows = rows.withColumn("_window_us", window_us)
-    found = {row["_window_us"]: row["count"] for row in rows.groupBy("_window_us").count().collect()}
+def _window_us(time: str, batch: Batch) -> Column:
+    """The end (us) of a row's largest window."""
+    time_us = F.unix_micros(F.col(time))
+    return time_us + F.pmod(-time_us, F.lit(batch.resolutions_ms[-1] * 1000))
+
+
+def _sort_out(
+    spark: SparkSession, batch: Batch, position: Position, rows: DataFrame, counts: Counts, target_uuid: str
+) -> LateRows:
+    found = {row[WINDOW]: row["count"] for row in rows.groupBy(WINDOW).count().collect()}
     closed_us = position.watermark_us - batch.lateness_ms * 1000
     late = {end: count for end, count in found.items() if end > closed_us}
     too_late = sum(found.values()) - sum(late.values())
     if too_late:
-        _keep_aside(spark, rows.where(F.col("_window_us") <= closed_us), batch, position.batch + 1)
+        _keep_aside(spark, rows.where(F.col(WINDOW) <= closed_us), batch, position.batch + 1, target_uuid)
     counts += Counts(rows=sum(found.values()), late=sum(late.values()), too_late=too_late)
+    size_us = batch.resolutions_ms[-1] * 1000
     return LateRows(counts, united((end - size_us, end) for end in late))
 
 
-def _inside(covered: Coverage) -> Any:
-    time_us = F.unix_micros("wall_timestamp")
-    condition = F.lit(False)
-    for after, until in covered:
-        condition |= (time_us > after) & (time_us <= until)
-    return condition
-
-
-def _keep_aside(spark: SparkSession, rows: DataFrame, batch: Batch, number: int) -> None:
-    """Overwrites what a killed attempt at the same batch left, so rows are kept once."""
+def _keep_aside(spark: SparkSession, rows: DataFrame, batch: Batch, number: int, target_uuid: str) -> None:
+    """Overwrites what attempts at this batch left that were killed, or rolled back since, so rows are kept once."""
     name = f"{batch.target}_too_late"
-    rows = rows.drop("_window_us").withColumn("batch", F.lit(number))
-    if not spark.catalog.tableExists(name):
-        rows.limit(0).writeTo(name).using("iceberg").partitionedBy(F.col("batch")).createOrReplace()
-    rows.writeTo(name).overwrite(F.col("batch") == number)
+    rows = rows.drop(WINDOW).withColumn("batch", F.lit(number))
+    _make_table(spark, name, rows, target_uuid)
+    try:
+        rows.writeTo(name).option("mergeSchema", "true").overwrite(F.col("batch") >= number)
+    except (AnalysisException, IllegalArgumentException) as error:
+        raise BadConfigurationError(
+            f"rows of {batch.source} that come too late no longer fit the table {name} that keeps them "
+            f"({str(error).splitlines()[0]}): rename that table"
+        ) from None
+
+
+def _make_table(spark: SparkSession, name: str, rows: DataFrame, target_uuid: str) -> None:
+    """The table of this very target: a target that was dropped and made anew rolls those rows up again."""
+    if spark.catalog.tableExists(name):
+        owner = lake.load(spark, name).properties().get(OWNER)
+        if owner in (None, target_uuid):
+            listed = ", ".join(f"'{key}'='{value}'" for key, value in _properties(target_uuid).items())
+            spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ({listed})")
+            return
+        LOG.warning("%s held rows of a target that was dropped, which the new one rolls up: it begins anew", name)
+    writer = rows.limit(0).writeTo(name).using("iceberg").partitionedBy(F.col("batch"))
+    for key, value in _properties(target_uuid).items():
+        writer = writer.tableProperty(key, value)
+    writer.createOrReplace()
+
+
+def _properties(target_uuid: str) -> dict[str, str]:
+    return {OWNER: target_uuid, "write.spark.accept-any-schema": "true"}

@@ -14,11 +14,12 @@ DAY_S = 86_400
 
 
 def rewrite_data_files(spark: SparkSession, table: str, *, target_bytes: int = 536_870_912) -> dict[str, float]:
-    """Pack small files of a partition into files of about `target_bytes` (binpack); dangling deletes go too."""
+    """Pack small files of a partition into files of about `target_bytes` (binpack), and apply all deletes."""
     keep_position(spark, table)
     row = spark.sql(
         f"CALL lake.system.rewrite_data_files(table => '{table}', strategy => 'binpack', options => map("
-        f"'target-file-size-bytes', '{target_bytes}', 'min-input-files', '2', 'remove-dangling-deletes', 'true'))"
+        f"'target-file-size-bytes', '{target_bytes}', 'min-input-files', '2', 'delete-file-threshold', '1', "
+        "'remove-dangling-deletes', 'true'))"
     ).first()
     assert row is not None
     return {"rewritten_files": row["rewritten_data_files_count"], "added_files": row["added_data_files_count"]}

@@ -29,6 +29,10 @@ class Position:
     resolutions_ms: tuple[int, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     """The input rows of all batches so far, by what became of them."""
+    source_uuid: str = ""
+    """The source's identity, which its name outlives; empty in a position of an earlier version."""
+    source_columns: tuple[int, ...] = ()
+    """The field ids of the source's columns."""
 
     @property
     def watermark_us(self) -> int:
@@ -43,34 +47,62 @@ class Position:
     def from_json(cls, text: str) -> Position:
         """The inverse of `to_json`."""
         values = json.loads(text)
-        covered = tuple((after, until) for after, until in values.pop("covered"))
-        return cls(covered=covered, resolutions_ms=tuple(values.pop("resolutions_ms")), **values)
+        values["covered"] = tuple((after, until) for after, until in values["covered"])
+        for name in ("resolutions_ms", "source_columns"):
+            values[name] = tuple(values.get(name, ()))
+        return cls(**values)
 
 
 def read_position(table: Any) -> Position:
     """The position of a rollups' table. Raises BadConfigurationError where a table with rows has lost it."""
-    snapshot = table.currentSnapshot()
-    while snapshot is not None:
-        text = snapshot.summary().get(PROPERTY)
-        if text is not None:
-            return Position.from_json(text)
-        parent = snapshot.parentId()
-        snapshot = table.snapshot(parent) if parent is not None else None
-    tagged = table.snapshot(TAG)
-    if tagged is not None:
-        return Position.from_json(tagged.summary().get(PROPERTY))
-    if table.currentSnapshot() is not None:
+    if table.currentSnapshot() is None:
+        return Position()
+    holder = _holder(table)
+    if holder is None:
         raise BadConfigurationError(
-            f"{table.name()} has snapshots but no position (expired by other maintenance than this job's?): "
-            "a further batch could double windows. Roll up into a new table"
+            f"{table.name()} has snapshots but no position (replaced, or expired or rolled back by other maintenance "
+            "than this job's?): a further batch could double windows. Roll up into a new table"
         )
-    return Position()
+    return Position.from_json(holder.summary().get(PROPERTY))
 
 
 def position_snapshot(table: Any) -> int | None:
     """The newest snapshot that holds a position."""
+    holder = _holder(table)
+    return None if holder is None else holder.snapshotId()
+
+
+def _holder(table: Any) -> Any:
+    """The newest ancestor of the current snapshot with a position; the tagged one where ancestors have expired.
+
+    A tagged snapshot that is no older than the ancestors that are left is none of them: the table was rolled back.
+    """
     snapshot = table.currentSnapshot()
-    while snapshot is not None and snapshot.summary().get(PROPERTY) is None:
+    while snapshot is not None:
+        if snapshot.summary().get(PROPERTY) is not None:
+            return snapshot
         parent = snapshot.parentId()
-        snapshot = table.snapshot(parent) if parent is not None else None
-    return None if snapshot is None else snapshot.snapshotId()
+        if parent is None:
+            return None
+        oldest, snapshot = snapshot, table.snapshot(parent)
+    tagged = table.snapshot(TAG)
+    if tagged is None or table.currentSnapshot() is None or tagged.sequenceNumber() >= oldest.sequenceNumber():
+        return None
+    return tagged
+
+
+def check_source(position: Position, target: str, source: str, uuid: str, columns: tuple[int, ...]) -> None:
+    """Raises BadConfigurationError where the position doesn't speak about this source.
+
+    `uuid`: the source's identity, `columns`: its columns' field ids.
+    """
+    if position.source_uuid not in ("", uuid):
+        raise BadConfigurationError(
+            f"{source} is not the table that {target} was rolled up from so far: it was dropped and made anew, or "
+            "another one was named then. Roll up into a new table"
+        )
+    if position.source_columns not in ((), columns):
+        raise BadConfigurationError(
+            f"columns of {source} were dropped and added again since the last batch, so the rows that {target} holds "
+            "are no longer the source's: roll up into a new table"
+        )

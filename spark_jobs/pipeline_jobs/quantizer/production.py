@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter
 from pipeline_jobs.quantizer import lake
@@ -16,6 +17,8 @@ from pipeline_jobs.quantizer.maintenance import TASKS
 from pipeline_jobs.quantizer.position import read_position
 from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us
 from pipeline_jobs.quantizer.source import make_source, source_name
+from pipeline_jobs.quantizer.source_table import open_source, points_at
+from pipeline_jobs.quantizer.target_table import written_schema
 
 
 def run_production(spark: SparkSession, settings: Settings, work: Workload, writer: MeasurementWriter) -> None:
@@ -48,9 +51,11 @@ def maintain(spark: SparkSession, work: Workload) -> dict[str, float]:
 def next_batch(spark: SparkSession, settings: Settings, work: Workload) -> BatchResult:
     """The batch after the last one. Raises BadConfigurationError where there is no time to roll up."""
     source = work.source or _own_points(spark, work)
+    _check_tables(spark, source, work.target)
     lake.create_rollups(spark, work.target, settings.table_properties)
     position = read_position(lake.load(spark, work.target))
-    start = position.watermark_us if position.covered else _first_time(spark, source, work.start)
+    is_first = not position.covered
+    start = _first_time(spark, source, work.start) if is_first else position.watermark_us
     until = _us(work.until) if work.until else int(datetime.now(UTC).timestamp() * 1e6)
     if not work.source:
         until = min(until, borders_us(work)[-1])
@@ -59,7 +64,15 @@ def next_batch(spark: SparkSession, settings: Settings, work: Workload) -> Batch
     if until <= start:
         return BatchResult(None, position.source_snapshot)
     batch = settings.batch(source, work.target, start, until, work.resolutions_ms)
-    return run_batch(spark, replace(batch, lateness_ms=work.lateness_ms))
+    is_from_beginning = is_first and not work.start
+    return run_batch(spark, replace(batch, lateness_ms=work.lateness_ms, is_from_beginning=is_from_beginning))
+
+
+def _check_tables(spark: SparkSession, source: str, target: str) -> None:
+    """Refuse before anything is written: a source without points, a target that is somebody else's table."""
+    open_source(spark, source)
+    if spark.catalog.tableExists(target):
+        written_schema(spark, lake.load(spark, target))
 
 
 def _own_points(spark: SparkSession, work: Workload) -> str:
@@ -73,9 +86,9 @@ def _own_points(spark: SparkSession, work: Workload) -> str:
 def _first_time(spark: SparkSession, source: str, start: str) -> int:
     if start:
         return _us(start)
-    row = spark.sql(f"SELECT unix_micros(min(wall_timestamp)) FROM {source}").first()
+    row = points_at(spark, open_source(spark, source)).agg(F.unix_micros(F.min("wall_timestamp"))).first()
     if row is None or row[0] is None:
-        raise BadConfigurationError(f"{source} is empty: there is nothing to roll up")
+        raise BadConfigurationError(f"{source} has no row with a time: there is nothing to roll up")
     return int(row[0]) - 1
 
 

@@ -8,11 +8,12 @@ favour, the resolutions share one set of partial points and one shuffle; the doc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameWriterV2, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline_jobs.quantizer.batch import Batch, BatchResult
@@ -41,26 +42,34 @@ class Shape:
     storage_level: str = "MEMORY_AND_DISK"
     """Where the cached points are kept."""
     fanout: bool = True
+    """Iceberg's fan-out writer, which keeps a file open for each partition and needs no sorted input."""
+    split_bytes: int = 256 << 20
+    """What one task reads of the raw table's files."""
+    write_format: str = "parquet"
     target_file_bytes: int = 128 << 20
 
 
-def create_tables(spark: SparkSession, batch: Batch) -> None:
-    """Make the baseline's two tables: rollups, and the points of unfinished windows."""
+def create_tables(spark: SparkSession, batch: Batch, properties: Mapping[str, str] | None = None) -> None:
+    """Make the baseline's two tables, rollups and the points of unfinished windows, with Iceberg's `properties`."""
+    listed = ", ".join(
+        f"'{key}'='{value}'" for key, value in ({"format-version": "2"} | dict(properties or {})).items()
+    )
     spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {batch.target.rpartition('.')[0]}")
     spark.sql(
         f"CREATE TABLE IF NOT EXISTS {batch.target} (org_id STRING, metric_name STRING, resolution_ms BIGINT, "
         "window_end TIMESTAMP, count BIGINT, sum DOUBLE, sum_sq DOUBLE, min DOUBLE, max DOUBLE, first DOUBLE, "
         "first_ts TIMESTAMP, last DOUBLE, last_ts TIMESTAMP) USING iceberg "
-        "PARTITIONED BY (resolution_ms, days(window_end)) TBLPROPERTIES ('format-version'='2')"
+        f"PARTITIONED BY (resolution_ms, days(window_end)) TBLPROPERTIES ({listed})"
     )
-    spark.sql(f"CREATE TABLE IF NOT EXISTS {batch.target}_partials ({COLUMNS}) USING iceberg")
+    spark.sql(f"CREATE TABLE IF NOT EXISTS {batch.target}_partials ({COLUMNS}) USING iceberg TBLPROPERTIES ({listed})")
 
 
 def run_seed_shape(spark: SparkSession, batch: Batch, shape: Shape) -> BatchResult:
     """Roll up a batch as the document does. Not exactly once: its three writes can be cut between."""
     steps = Steps(spark)
     steps.begin("count")
-    data = spark.table(batch.source).where(_within(batch)).select("org_id", "metric_name", "wall_timestamp", "value")
+    table = spark.read.option("split-size", str(shape.split_bytes)).table(batch.source)
+    data = table.where(_within(batch)).select("org_id", "metric_name", "wall_timestamp", "value")
     if shape.read_partitions:
         data = data.repartition(shape.read_partitions, "org_id")
     if shape.cache_input:
@@ -132,12 +141,17 @@ def _write(rollups: DataFrame, batch: Batch, shape: Shape) -> None:
         rollups = rollups.repartition(shape.write_partitions, "org_id", "resolution_ms")
     if shape.sort_metrics:
         rollups = rollups.sortWithinPartitions("metric_name")
-    writer = rollups.writeTo(batch.target).option("fanout-enabled", str(shape.fanout).lower())
-    writer.option("target-file-size-bytes", str(shape.target_file_bytes)).append()
+    _writer(rollups, batch.target, shape).append()
 
 
 def _write_partials(points: DataFrame, batch: Batch, shape: Shape) -> None:
     finished_us = last_window_end(batch.end_us, batch.resolutions_ms[-1])
     left = points.where(F.unix_micros("wall_timestamp") > finished_us)
     left = left.repartition(shape.write_partitions) if shape.write_partitions else left.coalesce(1)
-    left.writeTo(f"{batch.target}_partials").overwrite(F.lit(True))
+    _writer(left, f"{batch.target}_partials", shape).overwrite(F.lit(True))
+
+
+def _writer(rows: DataFrame, table: str, shape: Shape) -> DataFrameWriterV2:
+    writer = rows.writeTo(table).option("fanout-enabled", str(shape.fanout).lower())
+    writer = writer.option("write-format", shape.write_format)
+    return writer.option("target-file-size-bytes", str(shape.target_file_bytes))

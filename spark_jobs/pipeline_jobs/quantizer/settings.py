@@ -19,6 +19,7 @@ from pipeline_jobs.quantizer.batch import Batch
 from pipeline_jobs.quantizer.engines import ENGINES
 from pipeline_jobs.quantizer.seed_shape import Shape
 from pipeline_jobs.quantizer.workload import START_US, Generated
+from pipeline_jobs.session import SETTINGS, effective_master, is_local
 
 SHAPES = ("tasks", "seed")
 FILE_FORMATS = ("parquet", "avro", "orc")
@@ -26,14 +27,14 @@ STORAGE_LEVELS = ("MEMORY_AND_DISK", "MEMORY_ONLY", "DISK_ONLY")
 DISTRIBUTIONS = ("none", "hash", "range")
 CODECS = ("zstd", "snappy", "gzip", "lz4", "uncompressed")
 TABLE_PROPERTIES = {
-    "split_bytes": "read.split.target-size",
-    "distribution": "write.distribution-mode",
     "delete_after_commit": "write.metadata.delete-after-commit.enabled",
     "previous_versions": "write.metadata.previous-versions-max",
     "format_version": "format-version",
     "target_file_bytes": "write.target-file-size-bytes",
     "compression": "write.parquet.compression-codec",
 }
+ONLY_TASKS = ("engine", "rows_per_task", "min_tasks", "chunk_ms", "chunk_above_ms")
+ONLY_SEED = (*(each.name for each in fields(Shape) if each.name != "target_file_bytes"), "distribution")
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,13 @@ class Settings:
     chunk_above_ms: int = 600_000
     compression: str = "zstd"
     target_file_bytes: int = 134_217_728
-    split_bytes: int = 268_435_456
-    distribution: str = "none"
     delete_after_commit: bool = True
     previous_versions: int = 10
     format_version: int = 2
-    write_format: str = "parquet"
     broadcast_partials: bool = False
+    split_bytes: int = 268_435_456
+    distribution: str = "none"
+    write_format: str = "parquet"
     cache_input: bool = True
     read_partitions: int = 200
     repartition_series: bool = True
@@ -77,8 +78,9 @@ class Settings:
 
     @property
     def table_properties(self) -> dict[str, str]:
-        """The settings that are properties of the rollups' table."""
-        return {name: str(getattr(self, key)).lower() for key, name in TABLE_PROPERTIES.items()}
+        """The settings that are properties of the rollups' table. Only the baseline writes by Iceberg's own writer."""
+        known = {name: str(getattr(self, key)).lower() for key, name in TABLE_PROPERTIES.items()}
+        return known | ({"write.distribution-mode": self.distribution} if self.shape == "seed" else {})
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,14 @@ def read_settings(config: TrialConfig) -> Settings:
     """The configuration's settings. Raises BadConfigurationError with the reason where they can't work here."""
     known = {each.name for each in fields(Settings)}
     settings = Settings(**{key: value for key, value in config.configuration.items() if key in known})
-    for problem in (*_problems(settings), *_spark_problems(config.configuration)):
+    warehouse = str(config.workload.get("warehouse", ""))
+    problems = (
+        *_problems(settings),
+        *_problems_of_shape(settings.shape, config.configuration),
+        *_spark_problems(config.configuration),
+        *_s3_problems(config.configuration, warehouse),
+    )
+    for problem in problems:
         raise BadConfigurationError(problem)
     return settings
 
@@ -149,23 +158,44 @@ def _problems(settings: Settings) -> list[str]:
     return [text for holds, text in checks if not holds]
 
 
+def _problems_of_shape(shape: str, configuration: Mapping[str, Any]) -> list[str]:
+    """A step that the shape doesn't take can't be set."""
+    foreign, other = (ONLY_SEED, "seed") if shape == "tasks" else (ONLY_TASKS, "tasks")
+    return [
+        f"{name} has no effect on the shape {shape}, only on {other}: leave it out"
+        for name in foreign
+        if name in configuration and configuration[name] != getattr(Settings, name)
+    ]
+
+
+def _s3_problems(configuration: Mapping[str, Any], warehouse: str) -> list[str]:
+    return [
+        f"{name} has no effect: Hadoop's S3 client only reads and writes a warehouse at s3a://"
+        for name in configuration
+        if name.startswith("spark.hadoop.fs.s3a.") and not warehouse.startswith("s3a://")
+    ]
+
+
 def _spark_problems(configuration: Mapping[str, Any]) -> list[str]:
-    master = str(configuration.get("master", "local"))
+    master = effective_master(configuration)
     found = []
     for key, value in configuration.items():
         if key.startswith("spark.") and key.endswith("extraJavaOptions"):
             found += _java_problem(key, str(value))
-        if key.startswith("spark.executor.") and master.startswith("local"):
+        if SETTINGS.get(key, key).startswith(ONLY_CLUSTER) and is_local(master):
             found.append(f"{key} has no effect with the master {master}: everything runs in the driver's JVM")
-        if key in REFUSED and not _has_shuffle_service(key, configuration):
+        if key in REFUSED:
             found += [text for text in [REFUSED[key](str(value))] if text]
+        if key in SHUFFLE_SERVICE and str(value) != SHUFFLE_SERVICE[key] and not _has_shuffle_service(configuration):
+            found.append(
+                f"{key} has no effect without the external shuffle service (spark.shuffle.service.enabled on a cluster)"
+            )
     found += _memory_problem(configuration)
     return found
 
 
-def _has_shuffle_service(key: str, configuration: Mapping[str, Any]) -> bool:
-    is_on = str(configuration.get("spark.shuffle.service.enabled", "false")).lower() == "true"
-    return key == "spark.shuffle.registration.timeout" and is_on
+def _has_shuffle_service(configuration: Mapping[str, Any]) -> bool:
+    return str(configuration.get("spark.shuffle.service.enabled", "false")).lower() == "true"
 
 
 @cache
@@ -206,16 +236,20 @@ def _unknown_name(name: str) -> Callable[[str], str | None]:
     return lambda value: f"{name} is no setting of Spark 4: a table's write option, give it as a parameter of the job"
 
 
-def _shuffle_service(name: str) -> Callable[[str], str | None]:
-    return lambda value: f"{name} has no effect without the external shuffle service (spark.shuffle.service.enabled)"
-
-
 REFUSED: dict[str, Callable[[str], str | None]] = {
     "spark.shuffle.service.index.cache.size": _index_cache,
     "spark.write-format": _unknown_name("spark.write-format"),
-    "spark.shuffle.registration.timeout": _shuffle_service("spark.shuffle.registration.timeout"),
 }
 """Settings of Spark that are accepted without a word and don't do what they seem to."""
+SHUFFLE_SERVICE = {"spark.shuffle.registration.timeout": "5000", "spark.shuffle.service.index.cache.size": "100m"}
+"""Settings of the external shuffle service with Spark's defaults, which are no claim."""
+ONLY_CLUSTER = (
+    "spark.executor.",
+    "spark.dynamicAllocation.",
+    "spark.driver.memoryOverhead",
+    "spark.shuffle.service.enabled",
+)
+"""What Spark reads on a cluster alone."""
 
 
 def read_workload(config: TrialConfig) -> Workload:

@@ -6,9 +6,10 @@ table; windows that its borders cut go to one staging file, which a second, smal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -16,11 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline_jobs.contract import JobError
 from pipeline_jobs.quantizer import storage
+from pipeline_jobs.quantizer.columns import PointColumns
 from pipeline_jobs.quantizer.coverage import Coverage, Stretch, holds
 from pipeline_jobs.quantizer.engines import finest_by
+from pipeline_jobs.quantizer.points_reader import FIELD_ID, NeedsSparkError, SourceFile, read_points
 from pipeline_jobs.quantizer.rollup import (
-    POINT_COLUMNS,
     ROWS_SCHEMA,
     Counts,
     cascade,
@@ -29,6 +32,8 @@ from pipeline_jobs.quantizer.rollup import (
     usable_points,
 )
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 DAY_US = 86_400_000_000
 REPETITIVE = (
     "org_id", "metric_name", "resolution_ms", "window_end", "complete", "source_snapshot", "count", "resets",
@@ -66,9 +71,11 @@ class RangeTask:
 
     number: int
     stretch: Stretch
-    files: tuple[str, ...]
+    files: tuple[SourceFile, ...]
     is_late: bool = False
     """The stretch was rolled up before and is done anew for late rows: its rows were counted already."""
+    needs_spark: str = ""
+    """Why only Iceberg's reader for Spark can read the files; empty where this task can."""
 
 
 @dataclass(frozen=True)
@@ -90,46 +97,65 @@ class RangeResult:
     cut: tuple[Written, ...]
 
 
-def roll_up_range(task: RangeTask, rules: Rules, output: Output) -> RangeResult:
-    """Read, roll up and write one stretch of time."""
-    points = usable_points(_read_points(task))
+@dataclass(frozen=True)
+class NeedsSpark:
+    """A task that did nothing, because only Spark's reader can read its files."""
+
+    task: RangeTask
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a task failed, where its data are to blame: the driver says it in this line, without a stack trace."""
+
+    reason: str
+
+
+def attempt(work: Callable[[Item], Result], item: Item) -> Result | Refused:
+    """The work's result, or what it refused (JobError)."""
+    try:
+        return work(item)
+    except JobError as error:
+        return Refused(str(error))
+
+
+def settled(outcomes: Iterable[Result | Refused]) -> list[Result]:
+    """The results of attempts. Raises JobError with the first reason where one was refused."""
+    results: list[Result] = []
+    for each in outcomes:
+        if isinstance(each, Refused):
+            raise JobError(each.reason)
+        results.append(each)
+    return results
+
+
+def roll_up_range(task: RangeTask, columns: PointColumns, rules: Rules, output: Output) -> RangeResult | NeedsSpark:
+    """Read, roll up and write one stretch of time. Raises JobError for rows that can't become rollups."""
+    try:
+        rows = read_points(task.files, task.stretch, columns)
+    except NeedsSparkError as error:
+        return NeedsSpark(task, str(error))
+    return roll_up_rows(task, rows, rules, output)
+
+
+def roll_up_rows(task: RangeTask, rows: pa.Table, rules: Rules, output: Output) -> RangeResult:
+    """Roll up and write the rows of a task's stretch of time."""
+    points = usable_points(rows)
     finest, repeated = finest_by(rules.engine, points, rules.resolutions_ms[0] * 1000, rules.drop_repeats)
     counts = replace(points.counts, points=points.counts.points - repeated, repeated=repeated)
     files: list[Written] = []
     cut: list[pa.Table] = []
     for states, resolution_ms in zip(cascade(finest, rules.resolutions_ms), rules.resolutions_ms, strict=True):
-        rows = rows_of(states, points.series, resolution_ms)
+        windows = rows_of(states, points.series, resolution_ms)
         inside = _is_inside(states.window_end, resolution_ms * 1000, task.stretch)
         if inside.all():
-            files += write_rows(rows, output, complete=True, label=f"range-{task.number:05d}")
+            files += write_rows(windows, output, complete=True, label=f"range-{task.number:05d}")
         else:
-            files += write_rows(rows.filter(inside), output, complete=True, label=f"range-{task.number:05d}")
-            cut.append(rows.filter(~inside))
+            files += write_rows(windows.filter(inside), output, complete=True, label=f"range-{task.number:05d}")
+            cut.append(windows.filter(~inside))
     staged = _stage(pa.concat_tables(cut), output, f"cut-{task.number:05d}") if cut else ()
     return RangeResult(Counts() if task.is_late else counts, tuple(files), staged)
-
-
-def _read_points(task: RangeTask) -> pa.Table:
-    after, until = (pa.scalar(each, pa.timestamp("us", tz="UTC")) for each in task.stretch)
-    tables = []
-    for location in task.files:
-        system, path = storage.open_path(location)
-        filters = (pc.field("wall_timestamp") > after) & (pc.field("wall_timestamp") <= until)
-        table = pq.read_table(
-            path,
-            filesystem=system,
-            columns=list(POINT_COLUMNS),
-            filters=filters,
-            read_dictionary=["org_id", "metric_name"],
-            partitioning=None,
-        )
-        tables.append(table.select(POINT_COLUMNS))
-    return pa.concat_tables(tables) if tables else _no_points()
-
-
-def _no_points() -> pa.Table:
-    types = (pa.string(), pa.string(), pa.timestamp("us", tz="UTC"), pa.float64())
-    return pa.table({name: pa.array([], kind) for name, kind in zip(POINT_COLUMNS, types, strict=True)})
 
 
 def _is_inside(window_end: np.ndarray, resolution_us: int, stretch: Stretch) -> np.ndarray:
@@ -144,8 +170,9 @@ def merge_cut(
     `redone`: stretches that were rolled up anew, whose old partials no longer hold. `covered`: all that is rolled
     up after this batch; a window inside it is complete.
     """
-    old = [_open_partials(_read_rows(path), redone) for path in partials]
-    parts = pa.concat_tables([ROWS_SCHEMA.empty_table(), *map(_read_rows, staged), *old])
+    old = [_open_partials(_read_rows(path, output.schema), redone) for path in partials]
+    new = [_read_rows(path, output.schema) for path in staged]
+    parts = pa.concat_tables([ROWS_SCHEMA.empty_table(), *new, *old])
     rows = pa.concat_tables([merge_rows(part) for part in _by_stretch(parts, covered)])
     complete = pa.array(
         [
@@ -178,16 +205,25 @@ def _open_partials(rows: pa.Table, redone: Coverage) -> pa.Table:
 
 def rewrite_without(path: str, redone: Coverage, number: int, output: Output) -> tuple[Written, ...]:
     """Write the complete windows of a data file anew, without those that end in redone stretches."""
-    rows = _read_rows(path)
+    rows = _read_rows(path, output.schema)
     rows = rows.filter(rows["complete"])
     keep = pa.array([not any(after < end <= until for after, until in redone) for end in _ends(rows)], pa.bool_())
     return write_rows(rows.filter(keep), output, complete=True, label=f"kept-{number:05d}", keeps_snapshot=True)
 
 
-def _read_rows(path: str) -> pa.Table:
-    system, path = storage.open_path(path)
+def _read_rows(location: str, schema: pa.Schema) -> pa.Table:
+    """A file's rollups, with columns by the table's field ids. Raises JobError for a file from before a column."""
+    system, path = storage.open_path(location)
     table = pq.read_table(path, filesystem=system, partitioning=None)
-    return pa.table([table[name] for name in ROWS_SCHEMA.names], schema=ROWS_SCHEMA)
+    names = {(field.metadata or {}).get(FIELD_ID): field.name for field in table.schema}
+    missing = [field.name for field in schema if field.metadata and field.metadata[FIELD_ID] not in names]
+    if missing:
+        raise JobError(
+            f"{location} is from before the rollups' columns {', '.join(missing)} were dropped and added again: roll "
+            "up into a new table"
+        )
+    columns = [table[names[field.metadata[FIELD_ID]] if field.metadata else field.name] for field in schema]
+    return pa.table(columns, schema=ROWS_SCHEMA)
 
 
 def write_rows(
@@ -235,6 +271,7 @@ def _write(rows: pa.Table, location: str, output: Output, partition: str) -> Wri
     system, path = storage.open_path(location)
     columns = [column.cast(field.type) for column, field in zip(rows.columns, output.schema, strict=True)]
     table = pa.table(columns, schema=output.schema)
-    options = {"compression": output.compression, "use_dictionary": list(REPETITIVE)}
+    codec = "none" if output.compression == "uncompressed" else output.compression
+    options = {"compression": codec, "use_dictionary": list(REPETITIVE)}
     pq.write_table(table, path, filesystem=system, **options)
     return Written(location, partition, len(rows), system.get_file_info(path).size)

@@ -1,0 +1,233 @@
+# ruff: noqa: F811 (the fixture `spark` is imported, and a parameter)
+"""Each parameter of the quantizer's study acts: another value shows in files, tables or plans, or is refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+from tests.jobs.test_quantizer_batch import HOUR, START_US, add, some_points, spark  # noqa: F401
+from tests.jobs.test_quantizer_spark_settings import SPARK_SETTINGS
+
+from pipeline_jobs.contract import BadConfigurationError, JobError, TrialConfig
+from pipeline_jobs.quantizer import lake, seed_shape, workload
+from pipeline_jobs.quantizer.batch import Batch, BatchResult, run_batch
+from pipeline_jobs.quantizer.rollup import TIME
+from pipeline_jobs.quantizer.settings import Settings, read_settings
+from pipeline_tuner.study import load_study
+
+STUDY = load_study(Path(__file__).parents[2] / "include" / "configs" / "quantizer.yaml")
+BASE = {
+    "tasks": {"shape": "tasks"},
+    "seed": {"shape": "seed", "read_partitions": 2, "write_partitions": 2},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one small roll-up left."""
+
+    spark: SparkSession
+    target: str
+    result: BatchResult
+    plans: tuple[str, ...]
+    stages: tuple[int, ...]
+    """The number of tasks of each stage."""
+
+    @property
+    def files(self) -> list[str]:
+        """The data files of the rollups."""
+        rows = self.spark.sql(f"SELECT file_path FROM {self.target}.files").collect()
+        return [row[0].removeprefix("file:") for row in rows]
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """The properties of the rollups' table."""
+        return {row["key"]: row["value"] for row in self.spark.sql(f"SHOW TBLPROPERTIES {self.target}").collect()}
+
+    def found(self, pattern: str) -> list[str]:
+        """What of the plans a pattern matches."""
+        return sorted(each for plan in self.plans for each in re.findall(pattern, plan))
+
+
+class Runner:
+    """Rolls up the same points by any configuration, each once."""
+
+    def __init__(self, spark: SparkSession, source: str) -> None:
+        self.spark, self.source = spark, source
+        self._known: dict[str, Run] = {}
+
+    def __call__(self, configuration: dict[str, Any]) -> Run:
+        """The run of a configuration; the same one for the same configuration."""
+        key = repr(sorted(configuration.items()))
+        if key not in self._known:
+            self._known[key] = self._run(configuration, f"{self.source}_rollups_{len(self._known)}")
+        return self._known[key]
+
+    def _run(self, configuration: dict[str, Any], target: str) -> Run:
+        settings = read_settings(TrialConfig("quantizer", "t", configuration))
+        batch = settings.batch(self.source, target, START_US, START_US + 3 * HOUR, (60_000, 300_000, 3_600_000))
+        group, first = f"knobs {target}", len(self._executions())
+        self.spark.sparkContext.setJobGroup(group, "knobs")
+        result = self._roll_up(settings, batch)
+        self.spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()
+        return Run(self.spark, target, result, tuple(self._executions()[first:]), self._stages(group))
+
+    def _roll_up(self, settings: Settings, batch: Batch) -> BatchResult:
+        if settings.shape == "seed":
+            seed_shape.create_tables(self.spark, batch, settings.table_properties)
+            return seed_shape.run_seed_shape(self.spark, batch, settings.seed_shape)
+        lake.create_rollups(self.spark, batch.target, settings.table_properties)
+        return run_batch(self.spark, batch)
+
+    def _executions(self) -> list[str]:
+        listed = self.spark._jsparkSession.sharedState().statusStore().executionsList()
+        return [listed.apply(place).physicalPlanDescription() for place in range(listed.size())]
+
+    def _stages(self, group: str) -> tuple[int, ...]:
+        tracker = self.spark.sparkContext.statusTracker()
+        jobs = [tracker.getJobInfo(job) for job in sorted(tracker.getJobIdsForGroup(group))]
+        stages = [tracker.getStageInfo(stage) for job in jobs if job is not None for stage in job.stageIds]
+        return tuple(stage.numTasks for stage in stages if stage is not None)
+
+
+@pytest.fixture(scope="module")
+def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """Runs over some points and one whose value only one engine rolls up."""
+    workload.create_source(spark, "lake.knobs.raw")
+    folder = tmp_path_factory.mktemp("knobs")
+    add(spark, "lake.knobs.raw", some_points(50, 1200), folder)
+    return Runner(spark, "lake.knobs.raw")
+
+
+@pytest.fixture(scope="module")
+def run_huge(spark: SparkSession, run: Runner, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """The same over one point of a value above 2^63."""
+    workload.create_source(spark, "lake.knobs.huge")
+    names = {"org_id": ["a"], "metric_name": ["m"]}
+    point = pa.table(names | {"wall_timestamp": pa.array([START_US + 5]).cast(TIME), "value": [1e30]})
+    add(spark, "lake.knobs.huge", point, tmp_path_factory.mktemp("huge"))
+    return Runner(spark, "lake.knobs.huge")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A value beside the base's, and where the difference shows."""
+
+    value: Any
+    seen: Callable[[Run], object]
+    shapes: tuple[str, ...] = ("tasks", "seed")
+
+
+def codecs(run: Run) -> set[str]:
+    return {pq.read_metadata(path).row_group(0).column(0).compression for path in run.files}
+
+
+def property_of(name: str) -> Callable[[Run], object]:
+    return lambda run: run.properties.get(name)
+
+
+def plan(pattern: str) -> Callable[[Run], object]:
+    return lambda run: run.found(pattern)
+
+
+def sorts(run: Run) -> list[str]:
+    """The orders that the plans sort by."""
+    return [re.sub(r"#\d+L?", "", each) for each in run.found(r"\) Sort[^\n]*\n[^\n]*\nArguments: (\[[^\]]*\])")]
+
+
+TASKS, SEED = ("tasks",), ("seed",)
+KNOBS = {
+    "rows_per_task": Knob(100, lambda run: run.result.tasks, TASKS),
+    "min_tasks": Knob(4, lambda run: run.result.tasks, TASKS),
+    "chunk_ms": Knob(600_000, lambda run: run.result.tasks, TASKS),
+    "compression": Knob("gzip", codecs),
+    "target_file_bytes": Knob(3000, lambda run: len(run.files), TASKS),
+    "delete_after_commit": Knob(False, property_of("write.metadata.delete-after-commit.enabled")),
+    "previous_versions": Knob(7, property_of("write.metadata.previous-versions-max")),
+    "format_version": Knob(
+        3, lambda run: lake.iceberg(run.spark).TableUtil.formatVersion(lake.load(run.spark, run.target))
+    ),
+    "cache_input": Knob(False, plan("InMemoryTableScan"), SEED),
+    "read_partitions": Knob(3, plan(r"hashpartitioning\(org_id#\d+, (\d)\), REPARTITION"), SEED),
+    "repartition_series": Knob(False, plan("REPARTITION_BY_COL"), SEED),
+    "count_partials": Knob(False, lambda run: len(run.plans), SEED),
+    "write_partitions": Knob(3, plan(r"resolution_ms#\d+L?, (\d)\), REPARTITION"), SEED),
+    "sort_metrics": Knob(False, sorts, SEED),
+    "storage_level": Knob("DISK_ONLY", plan(r"StorageLevel\([^)]*\)"), SEED),
+    "fanout": Knob(False, sorts, SEED),
+    "distribution": Knob("range", plan(r"rangepartitioning\("), SEED),
+    "split_bytes": Knob(1 << 20, lambda run: sum(run.stages), SEED),
+    "write_format": Knob("orc", lambda run: {path.rpartition(".")[2] for path in run.files}, SEED),
+}
+REFUSED = {
+    "broadcast_partials": True,
+    "storage_level": "MEMORY_AND_DISK_SER",
+    "write_format": "data",
+    "spark.shuffle.service.index.cache.size": "2048",
+    "spark.shuffle.registration.timeout": "120000",
+    "spark.driver.extraJavaOptions": "-XX:+UseG1GC -XX:+UnlockDiagnosticVMOptions -XX:+G1SummarizeConcMark",
+}
+ELSEWHERE: dict[str, set[str]] = {"target_file_bytes": set()}
+"""Where a parameter doesn't act; it acts on the baseline, too, but in steps of a thousand rows."""
+OF_THEIR_OWN = ("shape", "engine")
+
+
+def test_every_parameter_of_the_study_is_among_these_tests() -> None:
+    assert set(STUDY.space.parameters) == {*KNOBS, *REFUSED, *SPARK_SETTINGS, *OF_THEIR_OWN}
+
+
+@pytest.mark.parametrize(("name", "shape"), [(name, shape) for name, knob in KNOBS.items() for shape in knob.shapes])
+def test_another_value_shows(run: Runner, name: str, shape: str) -> None:
+    knob = KNOBS[name]
+    base, other = run(BASE[shape]), run(BASE[shape] | {name: knob.value})
+    assert knob.seen(base) != knob.seen(other), knob.seen(base)
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_a_parameter_is_asked_for_only_where_it_acts_and_refused_elsewhere(name: str) -> None:
+    when = STUDY.space.parameters[name].when or " ".join(BASE)
+    elsewhere = ELSEWHERE.get(name, set(BASE) - set(KNOBS[name].shapes))
+    for shape in elsewhere:
+        assert shape not in when
+        with pytest.raises(BadConfigurationError, match=f"{name} has no effect on the shape {shape}"):
+            read_settings(TrialConfig("quantizer", "t", {"shape": shape, name: KNOBS[name].value}))
+
+
+@pytest.mark.parametrize(("name", "value"), REFUSED.items())
+def test_what_cannot_act_is_refused(spark_env: dict[str, str], name: str, value: Any) -> None:
+    parameter = STUDY.space.parameters[name]
+    assert value in (parameter.values or (True, False))
+    read_settings(TrialConfig("quantizer", "t", {"shape": "seed", name: parameter.default}))
+    with pytest.raises(BadConfigurationError):
+        read_settings(TrialConfig("quantizer", "t", {"shape": "seed", name: value}))
+
+
+def test_engines_and_shapes_differ(run: Runner, run_huge: Runner) -> None:
+    assert run_huge({"shape": "tasks"}).result.counts.points == 1
+    for engine in ("duckdb", "polars"):
+        with pytest.raises(JobError, match=engine) as caught:
+            run_huge({"shape": "tasks", "engine": engine})
+        assert "\n" not in str(caught.value)
+    assert "sketch" not in run.spark.table(run(BASE["seed"]).target).columns
+    assert "sketch" in run.spark.table(run(BASE["tasks"]).target).columns
+
+
+@pytest.mark.parametrize("codec", ["zstd", "snappy", "gzip", "lz4", "uncompressed"])
+def test_every_codec_is_written_and_read(run: Runner, codec: str) -> None:
+    other = run({"shape": "tasks", "compression": codec})
+    assert run.spark.table(other.target).agg({"sum": "max"}).first() is not None
+
+
+def test_a_table_of_a_later_format_version_stays_at_it(spark: SparkSession) -> None:
+    spark.sql("CREATE NAMESPACE IF NOT EXISTS lake.knobs")
+    lake.create_rollups(spark, "lake.knobs.later", {"format-version": "3"})
+    lake.create_rollups(spark, "lake.knobs.later", {"format-version": "2"})
+    assert lake.iceberg(spark).TableUtil.formatVersion(lake.load(spark, "lake.knobs.later")) == 3
