@@ -173,7 +173,22 @@ def test_settings_stay_as_they_are_whatever_is_in_them(tmp_path):
     conf = parse_study(written(tmp_path, shuffling(100 * MB, "a1", "day", **odd))).runner.options["conf"]
     assert (conf["spark.sql.a"], conf["spark.sql.c"]) == ("on", "007")
     assert conf["spark.sql.b"] == 'quote " and {{brace}} # no'
-    assert "spark.yarn.queue" not in conf
+    assert "spark.yarn.am.x" not in conf
+
+
+def test_a_managed_platforms_own_settings_are_left_to_it(tmp_path):
+    given = {"spark.hadoop.fs.x": "1", "spark.executor.extraJavaOptions": "-XX:+UseG1GC"}
+    conf = parse_study(written(tmp_path, shuffling(100 * MB, "a1", "day", **given))).runner.options["conf"]
+    assert given.items() <= conf.items()
+    (tmp_path / "emr").mkdir()
+    on_emr = shuffling(100 * MB, "a1", "day", **given)
+    on_emr.version = "3.5.1-amzn-0"
+    assert not given.keys() & parse_study(written(tmp_path / "emr", on_emr)).runner.options["conf"].keys()
+    (tmp_path / "bricks").mkdir()
+    on_databricks = shuffling(100 * MB, "a1", "day", **{"spark.databricks.clusterUsageTags.clusterId": "1"})
+    text = written(tmp_path / "bricks", on_databricks)
+    assert "The log is of Databricks, which has no master for spark-submit" in text
+    assert "executor_memory_mb" not in parse_study(text).space.parameters
 
 
 def test_a_run_without_anything_to_vary_gets_no_study(tmp_path):

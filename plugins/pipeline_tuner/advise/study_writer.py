@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline_tuner.advise.advice import JobAdvice, RunAdvice
 from pipeline_tuner.advise.costs import Prices, cost_of
+from pipeline_tuner.advise.platforms import Platform
 from pipeline_tuner.advise.study_parameters import Knob, Knobs
 from pipeline_tuner.advise.submission import Submission, submission_of
 from pipeline_tuner.exceptions import PipelineTunerError
@@ -22,14 +23,24 @@ from pipeline_tuner.wording import counted, percent, second_words
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 STUDIES = Path("include") / "configs"
 KEPT = (
-    "spark.sql.", "spark.shuffle.", "spark.memory.", "spark.serializer", "spark.kryo", "spark.default.parallelism",
-    "spark.dynamicAllocation.", "spark.executor.memory", "spark.executor.cores", "spark.executor.instances",
-    "spark.executor.pyspark.memory", "spark.driver.memory", "spark.driver.cores", "spark.driver.maxResultSize",
-    "spark.speculation", "spark.locality.", "spark.network.timeout", "spark.task.", "spark.io.", "spark.rdd.",
-    "spark.reducer.", "spark.broadcast.", "spark.cores.max", "spark.python.",
-)  # fmt: skip
+    *("spark.sql.", "spark.shuffle.", "spark.memory.", "spark.serializer", "spark.kryo", "spark.default.parallelism"),
+    *("spark.dynamicAllocation.", "spark.executor.memory", "spark.executor.cores", "spark.executor.instances"),
+    *("spark.executor.pyspark.memory", "spark.driver.memory", "spark.driver.cores", "spark.driver.maxResultSize"),
+    *("spark.speculation", "spark.locality.", "spark.network.timeout", "spark.task.", "spark.io.", "spark.rdd."),
+    *("spark.reducer.", "spark.broadcast.", "spark.cores.max", "spark.python.", "spark.yarn.queue"),
+    *("spark.yarn.executor.memoryOverhead", "spark.kubernetes.container.image", "spark.kubernetes.namespace"),
+    "spark.kubernetes.authenticate.driver.serviceAccountName",
+)
 """Beginnings of settings that say how the work is done. All others are about where it is done, or set by Spark."""
-DROPPED = ("spark.sql.warehouse.dir", "spark.sql.catalogImplementation", "spark.sql.emr.", "spark.sql.hive.metastore.")
+KEPT_OF_OWN_CLUSTERS = ("spark.hadoop.", "spark.executor.extraJavaOptions", "spark.executorEnv.")
+"""Managed platforms fill these with values of their own, and do so again for a trial."""
+MANAGED = (Platform.EMR, Platform.EMR_SERVERLESS, Platform.DATABRICKS, Platform.GLUE, Platform.DATAPROC)
+NO_SUBMIT = (Platform.DATABRICKS, Platform.GLUE, Platform.EMR_SERVERLESS)
+"""Platforms that give no master to spark-submit."""
+DROPPED = (
+    *("spark.sql.warehouse.dir", "spark.sql.catalogImplementation", "spark.sql.emr.", "spark.sql.hive.metastore."),
+    *("spark.executorEnv.PYTHONPATH", "spark.sql.artifact."),
+)
 MOST_HOURS = 8.0
 """A sweep of the study takes about so long at most."""
 SMALLER = 0.5
@@ -116,6 +127,10 @@ class StudyText:
         submission = self._submission
         yield "runner:"
         yield "  kind: spark_submit"
+        if self._run.rules.platform in NO_SUBMIT:
+            platform = self._run.rules.platform.value
+            yield f"  # The log is of {platform}, which has no master for spark-submit: trials run on the"
+            yield "  # connection's master instead, and hold for that one only."
         yield "  conn_id: spark_default   # the Airflow connection that names the master; deploy mode client"
         yield "  options:"
         yield f"    application: {_quoted(submission.application)}"
@@ -149,7 +164,7 @@ class StudyText:
         """The run's settings, those with a parameter filled by it; cluster's, Spark's own and secrets left out."""
         settings = self._app.settings
         filled = {knob.setting: knob.form for knob in self._parameters if knob.setting}
-        kept = {name: value for name, value in sorted(settings.spark.items()) if _is_kept(name)}
+        kept = {name: value for name, value in sorted(settings.spark.items()) if self._is_kept(name)}
         yield "    conf:"
         for name, form in filled.items():
             yield f"      {name}: {_quoted(form)}"
@@ -159,6 +174,10 @@ class StudyText:
         if settings.hidden:
             yield "    # Left out, as they look like secrets (their place is the connection or the cluster's defaults):"
             yield from _comment(", ".join(settings.hidden), indent="    ")
+
+    def _is_kept(self, name: str) -> bool:
+        kept = KEPT if self._run.rules.platform in MANAGED else (*KEPT, *KEPT_OF_OWN_CLUSTERS)
+        return name.startswith(kept) and not name.startswith(DROPPED)
 
     def _workload(self) -> Iterator[str]:
         app = self._app
@@ -333,10 +352,6 @@ def _parameter(knob: Knob) -> Iterator[str]:
     if knob.unit:
         yield f"      unit: {knob.unit}"
     yield f"      help: {_quoted(knob.help)}"
-
-
-def _is_kept(name: str) -> bool:
-    return name.startswith(KEPT) and not name.startswith(DROPPED)
 
 
 def _as_text(value: str) -> str:
