@@ -293,6 +293,21 @@ def test_several_runs_say_how_often(tmp_path, capsys):
     assert "3 runs; the advice is about the one marked *" in said
 
 
+def test_stages_from_before_the_application_end_the_walk(tmp_path):
+    """Clocks are set back, logs are edited: a stage that began before its application must not be walked for ever."""
+    app = FakeApplication([even_stage(0, -5000, 1000), even_stage(1, 500, 3000, parents=(0,))], end=4000)
+    advice = advised(app, tmp_path)
+    assert sum(step.wall_ms for step in advice.breakdown.steps) <= advice.breakdown.wall_ms
+
+
+def test_absurd_figures_are_no_event_and_no_share_is_above_one(tmp_path):
+    huge = FakeApplication([even_stage(0, 0, 9000, bytes=1 << 63)], end=9100)
+    assert advised(huge, tmp_path).read.not_events == 4
+    negative = FakeApplication([even_stage(0, 0, 9000, waves=2, run_ms=1, wait_ms=10**9)], end=9100)
+    advice = advised(negative, tmp_path)
+    assert all(0 <= advice.wall_share(finding) <= 1 for finding in advice.findings)
+
+
 def test_platforms_by_what_only_they_have(tmp_path):
     def platform(system: dict[str, str] | None = None, version: str = "3.5.1", **spark: str) -> Platform:
         app = FakeApplication([even_stage(0, 0, 1000)], end=1000, version=version, settings=spark, system=system or {})

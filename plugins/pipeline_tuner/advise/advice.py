@@ -33,13 +33,14 @@ class RunAdvice:
 
     def wall_share(self, finding: Finding) -> float:
         """How much of the run's time a finding explains, at most."""
-        return finding.wall_ms / max(1, self.breakdown.wall_ms)
+        return min(1.0, max(0.0, finding.wall_ms / max(1, self.breakdown.wall_ms)))
 
     def money_share(self, finding: Finding) -> float:
         """How much of the cores that were paid for (or of the memory) a finding explains."""
         if finding.memory_share:
             return finding.memory_share
-        return finding.core_ms / self.breakdown.core_ms if self.breakdown.core_ms else 0.0
+        core_ms = self.breakdown.core_ms
+        return min(1.0, max(0.0, finding.core_ms / core_ms)) if core_ms else 0.0
 
     @property
     def unlimited_gain(self) -> float:

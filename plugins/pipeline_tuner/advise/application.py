@@ -179,6 +179,10 @@ class Executor:
     peak_heap_bytes: int
     """0 where the log doesn't say."""
 
+    def removed_by(self, end: int) -> int:
+        """When it was gone, at the latest at a run's end."""
+        return end if self.removed is None else min(self.removed, end)
+
 
 @dataclass(frozen=True)
 class Files:
@@ -266,7 +270,7 @@ class Application:
     @cached_property
     def cores(self) -> Cores:
         """Cores that were there, over time."""
-        return Cores.of((each.added, each.removed or self.ended, each.cores) for each in self.executors)
+        return Cores.of((each.added, each.removed_by(self.ended), each.cores) for each in self.executors)
 
     @property
     def task_ms(self) -> int:

@@ -146,11 +146,11 @@ def _steps(application: Application) -> tuple[Step, ...]:
     steps: list[Step] = []
     at = application.ended
     stage: Stage | None = _last_before(waiting, at)
-    while stage is not None and stage.begin is not None and stage.end is not None:
+    while stage is not None and stage.begin is not None and stage.end is not None and at > application.started:
         begin, end = max(stage.begin, application.started), min(stage.end, at)
         if end > begin:
             steps.append(Step(stage, begin, end))
-        at = min(at, begin)
+        at = stage.begin  # before `at`, as all that are chosen, so that the walk ends
         stage = _parent(stage, by_id, at) or _last_before(waiting, at)
     return tuple(reversed(steps))
 

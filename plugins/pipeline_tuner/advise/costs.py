@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline_tuner.advise.advice import RunAdvice
+from pipeline_tuner.advise.application import Application
 
 HOUR_MS = 3_600_000
 GB = 1e9
@@ -31,14 +32,19 @@ class Cost:
     idle_price: float
 
 
+def executor_ms(app: Application) -> int:
+    """The time that executors were there within a run, over all of them (ms)."""
+    lives = ((max(each.added, app.started), each.removed_by(app.ended)) for each in app.executors if each.cores)
+    return sum(max(0, end - begin) for begin, end in lives)
+
+
 def cost_of(advice: RunAdvice, prices: Prices) -> Cost | None:
     """The cost of a run's executors (in local mode: of its driver); None where its cores aren't known."""
     breakdown = advice.breakdown
     if breakdown.core_ms is None or breakdown.idle_core_ms is None:
         return None
     app = advice.read.application
-    lives = ((max(each.added, app.started), each.removed or app.ended) for each in app.executors if each.cores)
-    memory_ms = sum(max(0, end - begin) for begin, end in lives) * advice.rules.heap_bytes
+    memory_ms = executor_ms(app) * advice.rules.heap_bytes
     core_hours, idle = breakdown.core_ms / HOUR_MS, breakdown.idle_core_ms / HOUR_MS
     gigabyte_hours = memory_ms / HOUR_MS / GB
     price = core_hours * prices.core_hour + gigabyte_hours * prices.gigabyte_hour

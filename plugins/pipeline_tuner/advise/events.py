@@ -6,10 +6,13 @@ Field names in a log are Spark's own (JsonProtocol). A field that a version of S
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+
+Whole = Annotated[int, Meta(ge=-(1 << 60), le=1 << 60)]
+"""A count, a size in bytes or a time. What is larger is damage, and its event none."""
 
 
 class LogStart(Struct):
@@ -31,28 +34,28 @@ class ApplicationStart(Struct):
 
     name: str = field(name="App Name", default="")
     app_id: str | None = field(name="App ID", default=None)
-    time: int = field(name="Timestamp", default=0)
+    time: Whole = field(name="Timestamp", default=0)
     attempt: str | None = field(name="App Attempt ID", default=None)
 
 
 class ApplicationEnd(Struct):
     """Orderly end of the application."""
 
-    time: int = field(name="Timestamp", default=0)
+    time: Whole = field(name="Timestamp", default=0)
 
 
 class ExecutorInfo(Struct):
     """Size and place of an executor."""
 
     host: str = field(name="Host", default="")
-    cores: int = field(name="Total Cores", default=0)
+    cores: Whole = field(name="Total Cores", default=0)
 
 
 class ExecutorAdded(Struct):
     """An executor that registered with the driver."""
 
     executor: str = field(name="Executor ID")
-    time: int = field(name="Timestamp", default=0)
+    time: Whole = field(name="Timestamp", default=0)
     info: ExecutorInfo = field(name="Executor Info", default_factory=ExecutorInfo)
 
 
@@ -60,30 +63,30 @@ class ExecutorRemoved(Struct):
     """An executor that is gone, with the cluster manager's words on why."""
 
     executor: str = field(name="Executor ID")
-    time: int = field(name="Timestamp", default=0)
+    time: Whole = field(name="Timestamp", default=0)
     reason: str = field(name="Removed Reason", default="")
 
 
 class Rdd(Struct):
     """One RDD of a stage."""
 
-    rdd_id: int = field(name="RDD ID")
+    rdd_id: Whole = field(name="RDD ID")
     name: str = field(name="Name", default="")
     parents: list[int] = field(name="Parent IDs", default_factory=list)
-    cached_partitions: int = field(name="Number of Cached Partitions", default=0)
+    cached_partitions: Whole = field(name="Number of Cached Partitions", default=0)
 
 
 class StageInfo(Struct):
     """A stage's attempt, as planned or as it ended."""
 
-    stage_id: int = field(name="Stage ID")
-    attempt: int = field(name="Stage Attempt ID", default=0)
+    stage_id: Whole = field(name="Stage ID")
+    attempt: Whole = field(name="Stage Attempt ID", default=0)
     name: str = field(name="Stage Name", default="")
-    tasks: int = field(name="Number of Tasks", default=0)
+    tasks: Whole = field(name="Number of Tasks", default=0)
     parents: list[int] = field(name="Parent IDs", default_factory=list)
     rdds: list[Rdd] = field(name="RDD Info", default_factory=list)
-    submitted: int | None = field(name="Submission Time", default=None)
-    completed: int | None = field(name="Completion Time", default=None)
+    submitted: Whole | None = field(name="Submission Time", default=None)
+    completed: Whole | None = field(name="Completion Time", default=None)
     failure: str | None = field(name="Failure Reason", default=None)
 
 
@@ -99,8 +102,8 @@ class Properties(Struct):
 class JobStart(Struct):
     """A job and its stages, those that will be skipped among them."""
 
-    job_id: int = field(name="Job ID")
-    time: int = field(name="Submission Time", default=0)
+    job_id: Whole = field(name="Job ID")
+    time: Whole = field(name="Submission Time", default=0)
     stages: list[StageInfo] = field(name="Stage Infos", default_factory=list)
     properties: Properties | None = field(name="Properties", default=None)
 
@@ -114,8 +117,8 @@ class JobResult(Struct):
 class JobEnd(Struct):
     """End of a job."""
 
-    job_id: int = field(name="Job ID")
-    time: int = field(name="Completion Time", default=0)
+    job_id: Whole = field(name="Job ID")
+    time: Whole = field(name="Completion Time", default=0)
     result: JobResult = field(name="Job Result", default_factory=JobResult)
 
 
@@ -128,9 +131,9 @@ class StageEvent(Struct):
 class TaskInfo(Struct):
     """When and where a task ran. Times are ms since 1970."""
 
-    index: int = field(name="Index", default=0)
-    launched: int = field(name="Launch Time", default=0)
-    finished: int = field(name="Finish Time", default=0)
+    index: Whole = field(name="Index", default=0)
+    launched: Whole = field(name="Launch Time", default=0)
+    finished: Whole = field(name="Finish Time", default=0)
     executor: str = field(name="Executor ID", default="")
     host: str = field(name="Host", default="")
     speculative: bool = field(name="Speculative", default=False)
@@ -141,45 +144,45 @@ class TaskInfo(Struct):
 class ShuffleRead(Struct):
     """What a task fetched of shuffles."""
 
-    remote_bytes: int = field(name="Remote Bytes Read", default=0)
-    local_bytes: int = field(name="Local Bytes Read", default=0)
-    records: int = field(name="Total Records Read", default=0)
-    wait_ms: int = field(name="Fetch Wait Time", default=0)
+    remote_bytes: Whole = field(name="Remote Bytes Read", default=0)
+    local_bytes: Whole = field(name="Local Bytes Read", default=0)
+    records: Whole = field(name="Total Records Read", default=0)
+    wait_ms: Whole = field(name="Fetch Wait Time", default=0)
 
 
 class ShuffleWrite(Struct):
     """What a task wrote for shuffles."""
 
-    bytes: int = field(name="Shuffle Bytes Written", default=0)
-    records: int = field(name="Shuffle Records Written", default=0)
-    time_ns: int = field(name="Shuffle Write Time", default=0)
+    bytes: Whole = field(name="Shuffle Bytes Written", default=0)
+    records: Whole = field(name="Shuffle Records Written", default=0)
+    time_ns: Whole = field(name="Shuffle Write Time", default=0)
 
 
 class Input(Struct):
     """What a task read of files or of the cache."""
 
-    bytes: int = field(name="Bytes Read", default=0)
-    records: int = field(name="Records Read", default=0)
+    bytes: Whole = field(name="Bytes Read", default=0)
+    records: Whole = field(name="Records Read", default=0)
 
 
 class Output(Struct):
     """What a task wrote to files."""
 
-    bytes: int = field(name="Bytes Written", default=0)
-    records: int = field(name="Records Written", default=0)
+    bytes: Whole = field(name="Bytes Written", default=0)
+    records: Whole = field(name="Records Written", default=0)
 
 
 class TaskMetrics(Struct):
     """What a task used."""
 
-    run_ms: int = field(name="Executor Run Time", default=0)
-    cpu_ns: int = field(name="Executor CPU Time", default=0)
-    deserialize_ms: int = field(name="Executor Deserialize Time", default=0)
-    result_ms: int = field(name="Result Serialization Time", default=0)
-    gc_ms: int = field(name="JVM GC Time", default=0)
-    memory_spilled: int = field(name="Memory Bytes Spilled", default=0)
-    disk_spilled: int = field(name="Disk Bytes Spilled", default=0)
-    peak_execution: int = field(name="Peak Execution Memory", default=0)
+    run_ms: Whole = field(name="Executor Run Time", default=0)
+    cpu_ns: Whole = field(name="Executor CPU Time", default=0)
+    deserialize_ms: Whole = field(name="Executor Deserialize Time", default=0)
+    result_ms: Whole = field(name="Result Serialization Time", default=0)
+    gc_ms: Whole = field(name="JVM GC Time", default=0)
+    memory_spilled: Whole = field(name="Memory Bytes Spilled", default=0)
+    disk_spilled: Whole = field(name="Disk Bytes Spilled", default=0)
+    peak_execution: Whole = field(name="Peak Execution Memory", default=0)
     shuffle_read: ShuffleRead = field(name="Shuffle Read Metrics", default_factory=ShuffleRead)
     shuffle_write: ShuffleWrite = field(name="Shuffle Write Metrics", default_factory=ShuffleWrite)
     input: Input = field(name="Input Metrics", default_factory=Input)
@@ -189,8 +192,8 @@ class TaskMetrics(Struct):
 class ExecutorPeaks(Struct):
     """The most that the task's executor used while it ran; from Spark 3.0 on. Bytes."""
 
-    heap: int = field(name="JVMHeapMemory", default=0)
-    storage: int = field(name="OnHeapStorageMemory", default=0)
+    heap: Whole = field(name="JVMHeapMemory", default=0)
+    storage: Whole = field(name="OnHeapStorageMemory", default=0)
 
 
 class EndReason(Struct):
@@ -203,16 +206,16 @@ class EndReason(Struct):
 class TaskStart(Struct):
     """A task that began."""
 
-    stage_id: int = field(name="Stage ID")
-    attempt: int = field(name="Stage Attempt ID", default=0)
+    stage_id: Whole = field(name="Stage ID")
+    attempt: Whole = field(name="Stage Attempt ID", default=0)
 
 
 class TaskEnd(Struct):
     """A task that ended, well or not."""
 
-    stage_id: int = field(name="Stage ID")
+    stage_id: Whole = field(name="Stage ID")
     info: TaskInfo = field(name="Task Info")
-    attempt: int = field(name="Stage Attempt ID", default=0)
+    attempt: Whole = field(name="Stage Attempt ID", default=0)
     reason: EndReason = field(name="Task End Reason", default_factory=EndReason)
     peaks: ExecutorPeaks | None = field(name="Task Executor Metrics", default=None)
     metrics: TaskMetrics | None = field(name="Task Metrics", default=None)
@@ -222,7 +225,7 @@ class PlanMetric(Struct):
     """A figure that a node of a plan counts."""
 
     name: str = ""
-    accumulator: int = field(name="accumulatorId", default=-1)
+    accumulator: Whole = field(name="accumulatorId", default=-1)
 
 
 class PlanNode(Struct):
@@ -236,24 +239,24 @@ class PlanNode(Struct):
 class SqlStart(Struct):
     """A query or write that began, or (without a time) a new plan of one by adaptive execution."""
 
-    execution: int = field(name="executionId")
+    execution: Whole = field(name="executionId")
     description: str | None = None
-    time: int = 0
+    time: Whole = 0
     plan: PlanNode | None = field(name="sparkPlanInfo", default=None)
 
 
 class SqlEnd(Struct):
     """End of a query or write."""
 
-    execution: int = field(name="executionId")
-    time: int = 0
+    execution: Whole = field(name="executionId")
+    time: Whole = 0
 
 
 class DriverUpdates(Struct):
     """Figures of a plan that the driver counts: files read and written."""
 
-    execution: int = field(name="executionId")
-    updates: list[tuple[int, int]] = field(name="accumUpdates", default_factory=list)
+    execution: Whole = field(name="executionId")
+    updates: list[tuple[Whole, Whole]] = field(name="accumUpdates", default_factory=list)
 
 
 class StreamingProgress(Struct):

@@ -289,10 +289,14 @@ class RunRules:
         return ((Figure.PEAK_HEAP_BYTES, self._peak_heap()), (Figure.HEAP_BYTES, self._rules.heap_bytes))
 
     def _real_executors(self) -> list[Executor]:
-        return [each for each in self._app.executors if each.cores and each.executor_id != "driver"]
+        return [
+            each
+            for each in self._app.executors
+            if each.cores and each.executor_id != "driver" and each.added < self._app.ended
+        ]
 
     def _life_ms(self, executor: Executor) -> int:
-        return max(1, (executor.removed or self._app.ended) - executor.added)
+        return max(1, executor.removed_by(self._app.ended) - max(executor.added, self._app.started))
 
     def _use(self, executor: Executor) -> float:
         return executor.task_ms * self._rules.task_cpus / (self._life_ms(executor) * executor.cores)

@@ -121,7 +121,7 @@ class Knobs:
     def _executors(self) -> Knob:
         count = whole(self._settings, "spark.executor.instances", self.executors)
         if self._rules.platform is Platform.STANDALONE and not self._rules.dynamic:
-            cores = whole(self._settings, "spark.cores.max", self.cores)
+            cores = max(whole(self._settings, "spark.cores.max", self.cores), self._rules.executor_cores)
             return Knob(
                 "total_cores", "spark.cores.max", "{total_cores}", cores, max(1, cores // 4), max(2, 2 * cores),
                 help="cores of all executors together", why=f"the run had {self.cores} while tasks ran",

@@ -11,6 +11,7 @@ from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
 from pipeline_tuner.advise.advice import RunAdvice, advise
 from pipeline_tuner.advise.application import Outcome, Stage
+from pipeline_tuner.advise.costs import executor_ms
 from pipeline_tuner.advise.files import LogError, find_logs
 from pipeline_tuner.advise.reading import read_log
 from pipeline_tuner.command import Command
@@ -196,11 +197,8 @@ def _paid(found: RunAdvice) -> dict[str, float]:
     app, core_ms = found.read.application, found.breakdown.core_ms
     if core_ms is None:
         raise MeasurementError("the event log doesn't say which executors there were, so the run has no cost")
-    lives = sum((each.removed or app.ended) - max(each.added, app.started) for each in app.executors if each.cores)
-    return {
-        "allocated_core_seconds": core_ms / 1000,
-        "allocated_gb_seconds": lives / 1000 * found.rules.heap_bytes / GB,
-    }
+    memory = executor_ms(app) / 1000 * found.rules.heap_bytes / GB
+    return {"allocated_core_seconds": core_ms / 1000, "allocated_gb_seconds": memory}
 
 
 def _stage(stage: Stage) -> dict[str, Any]:
