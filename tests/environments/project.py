@@ -35,12 +35,8 @@ class Project:
     @classmethod
     def make(cls, folder: Path, company: Company, environment: Path | None) -> Project:
         """A copy of the project in a folder; `environment` is an empty one, which saves making it."""
-        (folder / "plugins" / "pipeline_tuner").mkdir(parents=True)
-        package = ROOT / "plugins" / "pipeline_tuner"
-        for name in ("__init__.py", "exceptions.py"):
-            shutil.copy(package / name, folder / "plugins" / "pipeline_tuner")
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(package / "local", folder / "plugins" / "pipeline_tuner" / "local", ignore=ignored)
+        # Copied and not linked: the installation finds its folder by where its own file lies.
+        shutil.copytree(ROOT / "plugins", folder / "plugins", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "Makefile", folder)
         (folder / "requirements.lock").write_text(company.lock, encoding="utf-8")
         if environment:
