@@ -317,3 +317,14 @@ def test_a_job_that_says_nothing_of_its_inside_has_no_such_part(report):
 def test_table_cells_cannot_leave_their_cell():
     assert table(("a",), [("x|y\nz",)]).splitlines()[2] == "| x\\|y z |"
     assert escaped("<b>") == "\\<b\\>"
+
+
+def test_the_decision_table_shows_labels_as_they_are(tmp_path, undrawn):
+    """A label with an underscore was escaped twice in the table that people read first."""
+    configurations = {**CONFIGURATIONS, "copy_of_8": CONFIGURATIONS["copy"]}
+    results = planted_sweep(
+        {"balanced": 10.0, "copy_of_8": 5.0}, configurations, control="balanced", confirmed=("balanced", "copy_of_8")
+    )
+    text = written(tmp_path, results).read_text(encoding="utf-8")
+    assert "| use copy\\_of\\_8 |" in text
+    assert "\\\\" not in text

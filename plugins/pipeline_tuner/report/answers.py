@@ -24,7 +24,7 @@ MAX_ROWS = 40
 
 def recommended(story: Story) -> str:
     """The decision per goal, the configuration of the primary goal, and the chart of the intervals."""
-    rows = [tuple(map(escaped, decision_cells(answer))) for answer in story.recommendations]
+    rows = [decision_cells(answer) for answer in story.recommendations]
     lines = [_goal_line(answer) for answer in story.recommendations]
     parts = [table(DECISION_HEADER, rows), "\n".join(lines), _settings(story), *_charts(story)]
     return "\n\n".join(part for part in parts if part)
@@ -90,13 +90,15 @@ def results(story: Story) -> str:
     status += f" Figures are medians over {counted(len(trials), 'trial')} of {phase}."
     if control is None or control.label == mine.label:
         return f"{status}\n\n{_own_figures(story, mine)}"
-    compared = [compare(trials, story.deciding(control), name) for name in _metric_names([*trials])]
-    rows = [_compared(line) for line in compared if line is not None]
-    if not rows:
+    found = [compare(trials, story.deciding(control), name) for name in _metric_names([*trials])]
+    compared = [line for line in found if line is not None]
+    rows = [_compared(line) for line in compared if line.differs or line.metric in COLUMNS]
+    if not compared:
         nothing = f"The control {escaped(control.label)} has no figures to compare with."
         return f"{status} {nothing}\n\n{_own_figures(story, mine)}"
     header = ("metric", f"control ({control.label})", mine.label, "ratio in the same block")
-    return f"{status}\n\n{table(header, rows)}\n\n{_exact_words([c for c in compared if c])}".strip()
+    parts = [status, table(header, rows), _exact_words(compared), _same_words(compared)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _own_figures(story: Story, row: Row) -> str:
@@ -127,6 +129,12 @@ def _ratio_words(line: MetricComparison) -> str:
         return ""
     words = f"{line.ratio.value:.2f}x ({line.ratio.low:.2f} to {line.ratio.high:.2f})"
     return words if line.differs else f"{words}, no difference shown"
+
+
+def _same_words(lines: Sequence[MetricComparison]) -> str:
+    """What need not be read one by one: metrics that do not tell the two apart."""
+    same = [metric_name(line.metric).title for line in lines if not line.differs and line.metric not in COLUMNS]
+    return f"No difference is shown in: {escaped(', '.join(same))}." if same else ""
 
 
 def _exact_words(lines: Sequence[MetricComparison]) -> str:
