@@ -22,6 +22,8 @@ class Source(StrEnum):
     PROMOTED = "promoted"
     RECOMMENDED = "recommended"
     FALLBACK = "fallback"
+    EXPLORED = "explored"
+    """Tried in production beside the reference (`tuned(..., explore=...)`)."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,11 @@ def valid_days() -> float | None:
     return days or None
 
 
+def is_frozen() -> bool:
+    """Whether nothing is tried in production at present (closing of books, a holiday): option `freeze`."""
+    return conf.getboolean(SECTION, "freeze", fallback=False)
+
+
 def notify() -> str | None:
     """What nights of studies without a notifier of their own call: option `notify`, `package.module.function`."""
     return _option("notify") or None

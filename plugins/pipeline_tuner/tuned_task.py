@@ -12,6 +12,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
+MOST_EXPLORED = 0.5
 Hook = Callable[..., None]
 
 
@@ -24,6 +25,7 @@ class TunedTask:
     sets: Mapping[str, str] | None = None
     fallback: str | None = None
     results_conn_id: str | None = None
+    explore: float = 0.0
     own_before: Hook | None = None
     own_after: Hook | None = None
 
@@ -56,6 +58,7 @@ def tuned(
     goal: str | None = None,
     sets: Mapping[str, str] | None = None,
     fallback: str | None = None,
+    explore: float = 0.0,
     results_conn_id: str | None = None,
     pre_execute: Hook | None = None,
     post_execute: Hook | None = None,
@@ -69,12 +72,19 @@ def tuned(
     :param sets: Parameter to the argument that it sets (`{"memory": "conf.spark.executor.memory"}`); goes before what
         the study's parameters say in their own `sets`.
     :param fallback: Preset to run with where nothing valid is recommended; the arguments as written by default.
+    :param explore: Part of the runs, up to 0.5, that may try something else than what production runs with: one
+        change at a time within the study's space, beside a run of the reference. What is confirmed better is promoted.
+        Only in scheduled runs of tasks that have retries. Nothing is tried by default.
     :param results_conn_id: Airflow connection to the results database; `pipeline_tuner_default` by default.
     :param pre_execute: A hook of your own, called before the configuration is put in.
     :param post_execute: A hook of your own, called after the run is noted.
     """
+    if not 0 <= explore <= MOST_EXPLORED:
+        raise ValueError(
+            f"explore is {explore}, must be from 0 to {MOST_EXPLORED}: beside what is tried, the usual runs"
+        )
     places = dict(sets) if sets is not None else None
-    task = TunedTask(study, goal, places, fallback, results_conn_id, pre_execute, post_execute)
+    task = TunedTask(study, goal, places, fallback, results_conn_id, explore, pre_execute, post_execute)
     return {"pre_execute": task.before, "post_execute": task.after}
 
 

@@ -78,7 +78,7 @@ def begin_run(tuned: TunedTask, context: Mapping[str, Any]) -> None:
         _begun[row_id(ti)] = kept
         lay_over(operator, kept.places, kept.choice.configuration if kept.places else {})
         return
-    run, store = _chosen_run(tuned, operator, ti)
+    run, store = _chosen_run(tuned, operator, context)
     _begun[row_id(ti)] = run
     if run.places:
         log.info("Running with %s (%s: %s): %s", run.choice.label, run.choice.source, run.choice.reason, _settings(run))
@@ -116,7 +116,7 @@ def row_id(ti: Any) -> str:
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{_map_index(ti)}/{ti.try_number}"
 
 
-def _chosen_run(tuned: TunedTask, operator: object, ti: Any) -> tuple[BegunRun, Store | None]:
+def _chosen_run(tuned: TunedTask, operator: object, context: Mapping[str, Any]) -> tuple[BegunRun, Store | None]:
     """The run as it begins, its configuration put in, and the results database unless that is away."""
     started_at = datetime.now(UTC)
     study, places, store = None, dict(tuned.sets or {}), None
@@ -126,6 +126,11 @@ def _chosen_run(tuned: TunedTask, operator: object, ti: Any) -> tuple[BegunRun, 
         places = _places(tuned, study)
         check_places(operator, places, study.space.parameters if study else places)
         choice = _choice(tuned, study, operator, places, store)
+        if tuned.explore and study is not None:
+            # Imported here: it brings numpy and scipy, which no other task should pay for.
+            from pipeline_tuner.operators.tuned_exploration import Exploration, explored
+
+            choice = explored(Exploration(tuned.explore), study, choice, store, context, operator)
         laid = choice.label != AS_WRITTEN
         lay_over(operator, places, choice.configuration if laid else {})
     except (StudyError, ConfigurationError, InfrastructureError) as error:
@@ -135,7 +140,7 @@ def _chosen_run(tuned: TunedTask, operator: object, ti: Any) -> tuple[BegunRun, 
     name = study.study if study else _plain_name(tuned.study)
     if not laid:
         choice = _named(choice, study)
-    return BegunRun(name, choice, places if laid else {}, started_at, ti.try_number), store
+    return BegunRun(name, choice, places if laid else {}, started_at, context["ti"].try_number), store
 
 
 def _study(tuned: TunedTask) -> Study | None:

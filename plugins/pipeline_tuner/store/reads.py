@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.store.records import LastSeen, ProductionConfiguration, SweepRecord
+from pipeline_tuner.store.records import LastSeen, ProductionConfiguration, SweepRecord, TunedRun
 from pipeline_tuner.store.rows import FOLLOWED
 from pipeline_tuner.store.schema import production_run, promotion, recommendation, sweep, trial
 from pipeline_tuner.study import stored_study
@@ -142,6 +142,18 @@ class Reads:
                 return LastSeen(record.get("workload") or {}, record.get("environment") or {})
             row = connection.execute(sweeps).first()
         return LastSeen(row.workload or {}, row.environment or {}) if row else LastSeen()
+
+    def tuned_runs(self, study: str, dag_id: str, task_id: str) -> tuple[TunedRun, ...]:
+        """First tries of a tuned task that is not mapped, in the order of their starts, without skipped ones."""
+        run = production_run.c
+        query = (
+            select(*(run[name] for name in TunedRun.__dataclass_fields__))
+            .where(run.study == study, run.dag_id == dag_id, run.task_id == task_id)
+            .where(run.map_index == -1, run.try_number == 1, run.status != "skipped")
+            .order_by(run.started_at)
+        )
+        with self.transaction() as connection:
+            return tuple(TunedRun(**row._mapping) for row in connection.execute(query))
 
     def _latest_recommendation_row(self, study: str, goal: str, before_sweep: str | None) -> Row[Any] | None:
         query = (

@@ -69,6 +69,20 @@ class LastSeen:
 
 
 @dataclass(frozen=True)
+class TunedRun:
+    """The first try of a run of a tuned task, from table `production_run`."""
+
+    production_run_id: str
+    source: str
+    label: str
+    configuration_id: str
+    configuration: Mapping[str, Scalar]
+    status: Literal["running", "measured", "failed"]
+    failure: str | None
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class NightRecord:
     """One row of table `night` with its figures."""
 

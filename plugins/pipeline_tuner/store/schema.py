@@ -163,7 +163,7 @@ production_run = Table(
     ),
     Column("study", Text, nullable=False, comment="Name of the study"),
     Column("goal", Text, comment="Goal that production asked for, if any"),
-    Column("source", Text, nullable=False, comment="given, preset, recommended, promoted or fallback"),
+    Column("source", Text, nullable=False, comment="given, preset, recommended, promoted, fallback or explored"),
     Column("source_reason", Text, nullable=False, server_default="", comment="Why this configuration was used"),
     Column("label", Text, nullable=False, comment="Name of the configuration"),
     Column("configuration_id", Text, nullable=False, comment="Equal for equal configurations"),

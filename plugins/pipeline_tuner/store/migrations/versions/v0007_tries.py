@@ -21,6 +21,11 @@ COMMENTS = (
         "DAG, run, task, map index: equal for every attempt",
         "DAG, run, task, map index; for a tuned task its try, too",
     ),
+    (
+        "source",
+        "given, preset, recommended, promoted or fallback",
+        "given, preset, recommended, promoted, fallback or explored",
+    ),
     ("status", "measured or failed", "running, measured, failed or skipped"),
     ("ended_at", "When its result was written", "When its result was written; empty while there is none"),
 )

@@ -1,0 +1,175 @@
+"""Whether a run of a tuned task tries something: `tuned(..., explore=0.2)`. What is confirmed better is promoted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from statistics import median
+from typing import Any
+
+from pipeline_tuner import settings
+from pipeline_tuner.analysis.exploration import ExplorationPolicy, PastRun, Step, next_step
+from pipeline_tuner.analysis.goals import GoalError, goal_score
+from pipeline_tuner.analysis.reference import admits
+from pipeline_tuner.exceptions import ConfigurationError
+from pipeline_tuner.production import Choice, Source
+from pipeline_tuner.search.one_at_a_time import variations
+from pipeline_tuner.store import Store
+from pipeline_tuner.store.records import TunedRun
+from pipeline_tuner.study import Study
+from pipeline_tuner.trial import Candidate, TrialPlan, TrialResult
+
+log = logging.getLogger(__name__)
+
+LEVELS = 5
+"""Levels of a parameter with a range that are tried."""
+LEAST_EXTRA_S = 60.0
+"""A short task is not ended for being slow by less than this."""
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What a tuned task may try in production."""
+
+    share: float = 0.0
+    tolerated_loss: float = 0.1
+    most_times: float = 2.0
+    """A challenger's run that takes so many times the usual duration is ended, and tried again with the reference."""
+
+    def __post_init__(self) -> None:
+        if self.most_times <= 1:
+            raise ValueError(f"most_times is {self.most_times}, must be above 1")
+
+    @property
+    def policy(self) -> ExplorationPolicy:
+        """The part of it that decides. Raises ValueError for a share above a half."""
+        return ExplorationPolicy(self.share, self.tolerated_loss)
+
+
+def explored(
+    exploration: Exploration, study: Study, choice: Choice, store: Store, context: Mapping[str, Any], operator: Any
+) -> Choice:
+    """What this run uses: the reference, which is the choice, or a challenger in its place.
+
+    A challenger that is confirmed better is promoted first, and is the choice then.
+    """
+    ti = context["ti"]
+    why_not = _why_not(context, study, choice)
+    if why_not is not None:
+        log.info("Nothing is tried in this run: %s", why_not)
+        return choice
+    runs = store.tuned_runs(study.study, ti.dag_id, ti.task_id)
+    reference = Candidate(choice.label, choice.configuration)
+    step = _step(exploration, study, choice, reference, runs, f"{ti.dag_id}/{ti.task_id}")
+    if step.better is not None:
+        return _promoted(store, study, choice, step, f"{ti.dag_id}.{ti.task_id}")
+    if step.challenger is None:
+        return choice
+    _limit(exploration, operator, runs, reference)
+    return replace(
+        choice,
+        label=step.challenger.label,
+        configuration=step.challenger.configuration,
+        source=Source.EXPLORED,
+        reason=step.reason,
+        problems="",
+    )
+
+
+def _why_not(context: Mapping[str, Any], study: Study, choice: Choice) -> str | None:
+    """Why a run has to be an ordinary one; None where it may try something."""
+    ti, run = context["ti"], context.get("dag_run")
+    if settings.is_frozen():
+        return "[pipeline_tuner] freeze is on"
+    if ti.try_number != 1:
+        return "it is a retry"
+    if getattr(ti, "max_tries", 0) < 1:
+        return "the task has no retries, which a failed attempt would need"
+    if (ti.map_index if ti.map_index is not None else -1) >= 0:
+        return "mapped instances differ from each other"
+    if str(getattr(run, "run_type", "")).rpartition(".")[2].lower() != "scheduled":
+        return "it is no scheduled run"
+    try:
+        whole = study.space.checked(choice.configuration)
+    except ConfigurationError as error:
+        return f"what runs is not in the study's space: {error}"
+    return None if whole == dict(choice.configuration) else "what runs says nothing of some parameters"
+
+
+def _step(
+    exploration: Exploration, study: Study, choice: Choice, reference: Candidate, runs: tuple[TunedRun, ...], seed: str
+) -> Step:
+    goal = choice.goal or next(iter(study.goals))
+    candidates = tuple(_candidates(study, goal, reference, runs))
+    history = [_past(study, goal, run) for run in runs]
+    step = next_step(exploration.policy, reference, candidates, history, seed)
+    for one in step.evidence:
+        if one.runs:
+            log.info("%s in %d runs: %s", one.challenger.label, one.runs, one.reason)
+    return step
+
+
+def _candidates(study: Study, goal: str, reference: Candidate, runs: tuple[TunedRun, ...]) -> Iterator[Candidate]:
+    """What may be tried: the presets, then one parameter changed at a time; all within the declared space."""
+    seen = {reference.configuration_id}
+    changed = (
+        Candidate(_label(reference, one), one)
+        for one in variations(study.space.searched, LEVELS, reference.configuration)
+    )
+    for candidate in (*study.preset_candidates, *changed):
+        if candidate.configuration_id not in seen and admits(study, goal, candidate.configuration):
+            seen.add(candidate.configuration_id)
+            yield candidate
+
+
+def _label(reference: Candidate, configuration: Mapping[str, Any]) -> str:
+    known = reference.configuration
+    return " ".join(f"{name}={value}" for name, value in configuration.items() if known.get(name) != value)
+
+
+def _past(study: Study, goal: str, run: TunedRun) -> PastRun:
+    is_challenge = run.source == Source.EXPLORED
+    failed = run.status == "failed" and run.failure not in ("lost", "infrastructure")
+    return PastRun(run.configuration_id, _score(study, goal, run), is_challenge, failed)
+
+
+def _score(study: Study, goal: str, run: TunedRun) -> float | None:
+    if run.status != "measured":
+        return None
+    plan = TrialPlan(run.production_run_id, "", "search", 0, 0, 0, run.label, run.configuration)
+    try:
+        return goal_score(study, goal, TrialResult(plan, "measured", metrics=run.metrics))
+    except GoalError as error:
+        log.warning("This run can't be compared: %s", error)
+        return None
+
+
+def _promoted(store: Store, study: Study, choice: Choice, step: Step, actor: str) -> Choice:
+    found = step.better
+    if found is None:
+        return choice
+    goal = choice.goal or next(iter(study.goals))
+    new = found.challenger
+    note = f"tried in production against {choice.label}: {found.reason}"
+    store.promote(study.study, goal, new.label, new.configuration, actor=f"exploration of {actor}", note=note)
+    log.info("Promoted %s: %s", new.label, note)
+    return replace(
+        choice, label=new.label, configuration=new.configuration, source=Source.PROMOTED, reason=note, problems=""
+    )
+
+
+def _limit(exploration: Exploration, operator: Any, runs: tuple[TunedRun, ...], reference: Candidate) -> None:
+    """End the run where it takes far longer than the reference does; its retry has the reference."""
+    usual = [
+        run.metrics["duration_s"]
+        for run in runs
+        if run.configuration_id == reference.configuration_id and "duration_s" in run.metrics
+    ]
+    if not usual:
+        return
+    expected_s = median(usual)
+    limit = timedelta(seconds=max(expected_s * exploration.most_times, expected_s + LEAST_EXTRA_S))
+    if operator.execution_timeout is None or operator.execution_timeout > limit:
+        operator.execution_timeout = limit

@@ -1,0 +1,130 @@
+"""Tuned tasks that try something in production, night after night: what they run with, and what comes of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from types import SimpleNamespace
+
+import pytest
+from airflow.providers.standard.operators.python import PythonOperator
+
+from pipeline_tuner import tuned
+from pipeline_tuner.store import Store
+
+PARAMETERS = {
+    "level": {"type": "integer", "low": 1, "high": 9, "default": 1, "sets": "op_kwargs.level"},
+    "mode": {"type": "categorical", "values": ["good", "wrong"], "default": "good", "tried": ["good"],
+             "sets": "op_kwargs.mode"},
+}  # fmt: skip
+USUAL = (2, "good")
+
+
+class TaskInstance:
+    """What the hooks need of Airflow's."""
+
+    dag_id, task_id = "nightly", "load"
+
+    def __init__(self, night, try_number=1, map_index=-1, max_tries=1):
+        self.run_id, self.try_number, self.map_index, self.max_tries = (
+            f"night {night}",
+            try_number,
+            map_index,
+            max_tries,
+        )
+        self.kept = {}
+
+    def xcom_push(self, key, value):
+        self.kept[key] = value
+
+    def xcom_pull(self, task_ids, key, map_indexes):
+        return self.kept.get(key)
+
+
+@pytest.fixture
+def study(compress, results):
+    """A study whose goal is the cost of a row."""
+    return compress(space={"parameters": PARAMETERS}, goals={"cost": {"minimize": "cost / rows"}})
+
+
+@pytest.fixture
+def noted(results):
+    """A function that returns the rows of production runs in their order."""
+
+    def read():
+        with Store(results) as store, store.transaction() as connection:
+            query = "SELECT * FROM pipeline_tuner.production_run ORDER BY started_at"
+            return connection.exec_driver_sql(query).all()
+
+    return read
+
+
+def begun(keyword, ti, run_type="scheduled"):
+    """A task that is about to run."""
+    kwargs = {"level": USUAL[0], "mode": USUAL[1]}
+    load = PythonOperator(task_id="load", python_callable=lambda level, mode: None, op_kwargs=kwargs, **keyword)
+    load._pre_execute_hook({"ti": ti, "task": load, "dag_run": SimpleNamespace(run_type=run_type)})
+    return load
+
+
+def night(keyword, number, costs, rng, **changes):
+    """One run with a workload of its own size; returns what it ran with and the limit of its time."""
+    ti = TaskInstance(number, **{k: v for k, v in changes.items() if k != "run_type"})
+    operator = begun(keyword, ti, changes.get("run_type", "scheduled"))
+    used = operator.op_kwargs["level"], operator.op_kwargs["mode"]
+    rows = rng.randrange(1000, 9000)
+    cost = rows * costs(*used) * rng.lognormvariate(0, 0.03)
+    operator._post_execute_hook({"ti": ti, "task": operator}, {"rows": rows, "cost": cost})
+    return used, operator.execution_timeout
+
+
+def test_within_thirty_nights_a_cheaper_setting_is_found_and_promoted(study, results, noted):
+    rng = random.Random(1)
+    used = [
+        night(tuned(study, explore=0.5), n, lambda level, mode: 1.4 if level == 1 else 0.75 if level == 9 else 1.0, rng)
+        for n in range(30)
+    ]
+    with Store(results) as store:
+        promoted = store.production(study, "cost")
+    assert (promoted.label, promoted.configuration) == ("small", {"level": 9, "mode": "good"})
+    assert [one for one, _ in used].count((1, "good")) <= 2
+    rows = noted()
+    assert {row.source for row in rows} >= {"fallback", "explored", "promoted"}
+    challenges = [row for row in rows if row.source == "explored"]
+    assert len(challenges) <= 15
+    assert all(row.source_reason.startswith("tried against") for row in challenges)
+    assert rows[-1].source in ("promoted", "explored")
+
+
+def test_a_challenge_is_limited_in_time_and_its_retry_has_the_reference(study, noted):
+    rng, keyword = random.Random(2), tuned(study, explore=0.5)
+    number, limit = 0, None
+    while limit is None:
+        used, limit = night(keyword, number, lambda *_: 1.0, rng)
+        number += 1
+    assert used != USUAL
+    assert limit >= dt.timedelta(seconds=60)
+    ti = TaskInstance(number - 1, try_number=2)
+    assert begun(keyword, ti).op_kwargs["level"] == USUAL[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"max_tries": 0}, {"map_index": 0}, {"run_type": "backfill"}, {"run_type": "manual"}, {"try_number": 2}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_only_scheduled_first_tries_that_can_be_retried_try_anything(study, changes):
+    rng = random.Random(3)
+    assert {night(tuned(study, explore=0.5), n, lambda *_: 1.0, rng, **changes)[0] for n in range(12)} == {USUAL}
+
+
+def test_a_freeze_and_a_share_of_nothing_try_nothing(study, monkeypatch):
+    rng = random.Random(4)
+    assert {night(tuned(study), n, lambda *_: 1.0, rng)[0] for n in range(12)} == {USUAL}
+    monkeypatch.setenv("AIRFLOW__PIPELINE_TUNER__FREEZE", "true")
+    assert {night(tuned(study, explore=0.5), n, lambda *_: 1.0, rng)[0] for n in range(12, 24)} == {USUAL}
+
+
+def test_more_than_a_half_is_refused_where_the_dag_is_parsed():
+    with pytest.raises(ValueError, match=r"explore is 0\.6, must be from 0 to 0\.5"):
+        tuned("any", explore=0.6)
