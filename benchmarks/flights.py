@@ -26,7 +26,7 @@ from pipeline_tuner.analysis.intervals import log_interval
 from pipeline_tuner.measurement import Measurement, Sample
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.report import write_report
+from pipeline_tuner.report.written import write_report
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.study import Study

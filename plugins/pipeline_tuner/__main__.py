@@ -18,8 +18,8 @@ from pipeline_tuner.analysis.glue_prices import Prices, load_prices
 from pipeline_tuner.exceptions import PipelineTunerError, StudyError
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.report import summary, write_report
 from pipeline_tuner.report.tables import text_table
+from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.search.rounds import plan_round
 from pipeline_tuner.space import difference
 from pipeline_tuner.study import Study, load_study, stored_study
@@ -136,6 +136,9 @@ class StoredSweep:
 
 
 def _report(chosen: argparse.Namespace) -> None:
+    # What draws charts takes a while to import: other commands do without.
+    from pipeline_tuner.report.written import write_report
+
     path = Path(chosen.sweep)
     sweep = _sweep_of_file(path) if path.suffix == ".json" else _sweep_of_database(chosen.sweep)
     recommendations = recommend(sweep.study, sweep.options, sweep.results, sweep.history)

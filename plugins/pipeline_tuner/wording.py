@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from pipeline_tuner.recommendation import Interval
 
 _PATH = re.compile(r"file:/+[^\s'\"<>|,;()\[\]]+|(?<![\w:/.~])~?/(?:[\w.@+~=-]+/)+[\w.@+~=-]*")
+BARS = "▁▂▃▄▅▆▇█"
 BYTE_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
@@ -85,6 +87,15 @@ def ratio(value: float) -> str:
 def percent(fraction: float) -> str:
     """A fraction as a percentage: 5%, 0.3%."""
     return f"{number(fraction * 100)}%"
+
+
+def spark(values: Sequence[float]) -> str:
+    """Figures as a line of small bars, the lowest the lowest bar: ▁▃▆█. Empty for fewer than two."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    if len(values) < 2:
+        return ""
+    scale = (len(BARS) - 1) / ((high - low) or 1.0)
+    return "".join(BARS[round((value - low) * scale)] for value in values)
 
 
 def listed(names: list[str] | tuple[str, ...], last: str = "and") -> str:

@@ -149,7 +149,7 @@ def test_importing_the_factory_brings_no_spark_and_no_statistics(airflow_env):
 
     program = (
         "import sys; import pipeline_tuner.dag_factory\n"
-        "print([name for name in ('pyspark', 'scipy', 'matplotlib', 'pandas') if name in sys.modules])"
+        "print([name for name in ('pyspark', 'scipy', 'altair', 'pandas') if name in sys.modules])"
     )
     import os
 

@@ -121,9 +121,10 @@ def api_server(airflow_env, url):
         patch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", url)
         from airflow.api_fastapi.app import create_app, purge_cached_app
 
-        from pipeline_tuner.web.rendering import page_reads
+        from pipeline_tuner.web import overview, rendering
 
-        page_reads.cache_clear()
+        for kept in (rendering.results_store, rendering.page_reads, overview._lists):
+            kept.cache_clear()
         purge_cached_app()
         _add_dag("tune_migration")
         yield create_app()

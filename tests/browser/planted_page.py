@@ -16,7 +16,7 @@ from tests.unit.planted import measured, planted_options, planted_study, planted
 
 from pipeline_tuner.nights import Alert, Champion, NightValue
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.report import write_report
+from pipeline_tuner.report.written import write_report
 from pipeline_tuner.store import Store
 from pipeline_tuner.sweep import night_options, sweep_options
 from pipeline_tuner.trial import TrialPlan
@@ -177,17 +177,25 @@ def page_app(store: Store) -> Iterator:
     """The page's app, mounted where Airflow mounts it."""
     from fastapi import FastAPI
 
-    from pipeline_tuner.web import rendering, security
+    from pipeline_tuner.web import security
     from pipeline_tuner.web.app import create_app
 
-    rendering.page_reads.cache_clear()
+    _forget()
     app, outer = create_app(), FastAPI()
     # Routes that are included carry the app's own dependency: it is overridden where Airflow's login would answer.
     app.dependency_overrides = dict.fromkeys([security.get_user, security.page_access.dependency], Somebody)
     outer.mount(PREFIX, app)
     with patch.object(security, "get_auth_manager", lambda: EverybodyMay(store)):
         yield outer
-    rendering.page_reads.cache_clear()
+    _forget()
+
+
+def _forget():
+    """The page keeps its engine for the life of its process: here it changes."""
+    from pipeline_tuner.web import overview, rendering
+
+    for kept in (rendering.results_store, rendering.page_reads, overview._lists):
+        kept.cache_clear()
 
 
 @contextmanager

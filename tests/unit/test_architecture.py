@@ -40,7 +40,8 @@ ALLOWED = {
     "recommend": {*NOUNS, "analysis", "recommend", "reasons"},
     "reasons": {*NOUNS, "analysis", "recommend", "reasons"},
     "store": {*NOUNS, "store"},
-    "report": {*NOUNS, "report", "analysis", "recommend", "plots", "plots_of_runs"},
+    "report": {*NOUNS, "report", "analysis", "recommend", "charts"},
+    "charts": {*NOUNS, "analysis", "charts"},
     "production": {*NOUNS, "analysis", "store", "production"},
     "web": {
         *NOUNS,
@@ -51,7 +52,7 @@ ALLOWED = {
         "report",
         "analysis",
         "recommend",
-        "plots",
+        "charts",
         "settings",
     },
     "runners": {*NOUNS, "runners", "settings", "analysis", "advise"},

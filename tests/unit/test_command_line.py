@@ -93,7 +93,7 @@ def test_it_runs_as_a_module_without_airflow(study_file):
     program = (
         "import runpy, sys; sys.argv = ['pipeline_tuner', 'study', 'validate', sys.argv[1]]\n"
         "try: runpy.run_module('pipeline_tuner', run_name='__main__')\n"
-        "finally: print(sorted(n for n in ('airflow', 'pyspark', 'sqlalchemy', 'matplotlib') if n in sys.modules))"
+        "finally: print(sorted(n for n in ('airflow', 'pyspark', 'sqlalchemy', 'altair') if n in sys.modules))"
     )
     environment = {"PYTHONPATH": str(PLUGINS)}
     done = subprocess.run([sys.executable, "-c", program, study_file], env=environment, capture_output=True, text=True)

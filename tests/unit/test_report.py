@@ -8,11 +8,12 @@ import pytest
 from markdown_it import MarkdownIt
 from tests.unit.planted import planted_options, planted_study, planted_sweep
 
-from pipeline_tuner import plots
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.report import summary, write_report
+from pipeline_tuner.report import answers, growth, inside, meaning, nights, stages, streaming
 from pipeline_tuner.report.findings import Facts, findings
 from pipeline_tuner.report.markdown import escaped, table
+from pipeline_tuner.report.terminal import summary
+from pipeline_tuner.report.written import write_report
 
 CLAIMS = (
     {"source": "seed", "text": "fewer partitions are faster", "better": {"partitions": 8}, "worse": {"partitions": 32}},
@@ -45,7 +46,8 @@ def report(tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the charts out where only the text is looked at: they take most of the time."""
-    monkeypatch.setattr(plots, "save", lambda folder, name, draw, size=None: folder / f"{name}.svg")
+    for section in (answers, growth, inside, meaning, nights, stages, streaming):
+        monkeypatch.setattr(section, "save", lambda folder, name, chart: folder / f"{name}.svg")
 
 
 def section(text, title):

@@ -12,7 +12,7 @@ import pytest
 from pipeline_tuner.analysis.fidelity import agreement
 from pipeline_tuner.measurement import Measurement, Sample
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.report import write_report
+from pipeline_tuner.report.written import write_report
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.study import StudyError, parse_study
 from pipeline_tuner.sweep import sweep_options

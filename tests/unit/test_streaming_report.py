@@ -14,9 +14,9 @@ from tests.unit.planted import measured
 
 from pipeline_tuner.analysis.series import oversized, series_of
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.report import summary
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.streaming import RESOURCES, where_the_time_goes, workers_volume_batches
+from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.study import load_study
 from pipeline_tuner.sweep import sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult

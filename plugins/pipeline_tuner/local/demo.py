@@ -25,7 +25,7 @@ from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.airflow import Airflow
 from pipeline_tuner.local.postgres import PostgresServer
 from pipeline_tuner.local.services import needs_of
-from pipeline_tuner.report import summary
+from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.store import Store
 from pipeline_tuner.trial import TrialResult
 

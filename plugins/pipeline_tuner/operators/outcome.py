@@ -115,7 +115,7 @@ def write_analysis(
 ) -> Path | None:
     """Write and store the analysis; a fault in it is logged and returns None."""
     try:
-        from pipeline_tuner.report import write_report
+        from pipeline_tuner.report.written import write_report
 
         path = write_report(
             settings.reports_folder() / sweep.sweep_id,

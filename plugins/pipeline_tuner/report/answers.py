@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from pipeline_tuner import plots
 from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
 from pipeline_tuner.analysis.history import earlier_gains
+from pipeline_tuner.charts.intervals import bars_of, intervals
+from pipeline_tuner.charts.look import save
 from pipeline_tuner.metric_names import metric_name, metric_order, metric_words
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.decisions import DECISION_HEADER, action_words, decision_cells
@@ -60,12 +61,10 @@ def _change(mine: Configuration, control: Configuration, name: str) -> str:
 def _charts(story: Story) -> list[str]:
     charts = []
     for answer in story.recommendations:
-        bars = plots.bars_of(answer.evidence)
+        bars = bars_of(answer.evidence, reference=answer.reference)
         if len(bars) > 1:
-            name = f"intervals-{answer.goal}"
-            height = 1.6 + 0.42 * min(len(bars), 24)
-            draw = plots.intervals(bars, title=_chart_title(answer), zone=story.options.budget.indifference)
-            path = plots.save(story.folder, name, draw, size=(8.0, height))
+            chart = intervals(bars, title=_chart_title(answer), zone=story.options.budget.indifference)
+            path = save(story.folder, f"intervals-{answer.goal}", chart)
             charts.append(f"![Gain over the control by configuration, for {escaped(answer.goal)}]({path.name})")
     return charts
 

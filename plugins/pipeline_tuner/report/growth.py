@@ -6,11 +6,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+import altair as alt
 import numpy as np
 
-from pipeline_tuner import plots
 from pipeline_tuner.analysis.goals import goal_scores
 from pipeline_tuner.analysis.scaling import MIN_LEVELS, Prediction, ScalePoint, Scaling, fit_scaling
+from pipeline_tuner.charts.look import gain_words, save
+from pipeline_tuner.charts.scaling import Level
+from pipeline_tuner.charts.scaling import scaling as draw
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
@@ -23,33 +26,28 @@ PARALLEL = ("worker", "core", "partition", "parallel", "pipeline", "executor", "
 
 def scaling(story: Story) -> str:
     """One part for each parallelism parameter that was measured at three levels or more, all else equal."""
-    goal = next((a.goal for a in story.recommendations if story.study.goals[a.goal].maximize), None)
-    if goal is None:
-        return ""
-    parts = [_of_parameter(story, goal, name) for name in story.study.space.parameters if _is_parallel(story, name)]
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(_described(story, goal, name, fitted) for name, goal, fitted in _fits(story))
 
 
-def levels_of(story: Story) -> Iterator[tuple[str, str, dict[float, list[float]]]]:
-    """Parameter, goal and its figures by level, for what was measured at three levels or more, all else equal."""
+def scaling_charts(story: Story) -> Iterator[tuple[str, alt.LayerChart]]:
+    """Each parallelism parameter with the chart of its levels and the law that fits them."""
+    for name, goal, fitted in _fits(story):
+        yield name, _chart(goal, name, fitted)
+
+
+def _fits(story: Story) -> Iterator[tuple[str, str, Scaling]]:
+    """Parameter, goal and law, for what was measured at three levels or more, all else equal."""
     goal = next((a.goal for a in story.recommendations if story.study.goals[a.goal].maximize), None)
     for name in story.study.space.parameters if goal else ():
         if goal and _is_parallel(story, name):
-            levels: dict[float, list[float]] = defaultdict(list)
-            for point in _largest_series(story, goal, name):
-                levels[point.level].append(point.rate)
-            if levels:
-                yield name, goal, levels
+            points = _largest_series(story, goal, name)
+            fitted = fit_scaling(points, confidence=story.options.budget.confidence) if points else None
+            if fitted:
+                yield name, goal, fitted
 
 
 def _is_parallel(story: Story, name: str) -> bool:
     return story.study.space.parameters[name].is_ordered and any(word in name for word in PARALLEL)
-
-
-def _of_parameter(story: Story, goal: str, name: str) -> str:
-    points = _largest_series(story, goal, name)
-    fitted = fit_scaling(points, confidence=story.options.budget.confidence) if points else None
-    return _described(story, goal, name, fitted) if fitted else ""
 
 
 def _largest_series(story: Story, goal: str, name: str) -> list[ScalePoint]:
@@ -95,7 +93,7 @@ def _described(story: Story, goal: str, name: str, fitted: Scaling) -> str:
             f"Extrapolated, not measured: {number(further.level)} would give {value:.2f}x ({low:.2f} to {high:.2f}) of "
             f"what {number(fitted.largest)} gives."
         )
-    return "\n\n".join([*words, _chart(story, goal, name, fitted)])
+    return "\n\n".join([*words, _picture(story, goal, name, fitted)])
 
 
 def _bounds(speedup: Interval) -> str:
@@ -131,14 +129,22 @@ def _end_words(name: str, fitted: Scaling) -> str:
     return f"Past {number(end.value)} ({number(end.low)} to {high}), doubling {escaped(name)} adds less than 10%."
 
 
-def _chart(story: Story, goal: str, name: str, fitted: Scaling) -> str:
-    base = fitted.speedup(fitted.levels[0])
-    points = [(p.level, p.speedup.value * base, p.speedup.low * base, p.speedup.high * base) for p in fitted.measured]
-    predictions = [fitted.predict(float(level)) for level in np.linspace(fitted.levels[0], 2 * fitted.largest, 80)]
-    curve = [(p.level, p.speedup.value, p.speedup.low, p.speedup.high) for p in predictions if p]
-    knee = fitted.worthwhile.value if fitted.worthwhile.value <= 2 * fitted.largest else None
-    draw = plots.scaling(points, curve, title=f"{goal} by {name}", x=name, measured_to=fitted.largest, knee=knee)
-    path = plots.save(story.folder, f"scaling-{name}", draw)
+def _picture(story: Story, goal: str, name: str, fitted: Scaling) -> str:
+    path = save(story.folder, f"scaling-{name}", _chart(goal, name, fitted))
     return (
         f"![{escaped(goal)} by {escaped(name)}, {escaped(ratio(fitted.speedup(fitted.largest)))} at most]({path.name})"
     )
+
+
+def _chart(goal: str, name: str, fitted: Scaling) -> alt.LayerChart:
+    base = fitted.speedup(fitted.levels[0])
+    predictions = [fitted.predict(float(level)) for level in np.linspace(fitted.levels[0], 2 * fitted.largest, 40)]
+    points, law = [_level(point, base) for point in fitted.measured], [_level(point) for point in predictions if point]
+    knee = fitted.worthwhile.value if fitted.worthwhile.value <= 2 * fitted.largest else None
+    return draw(points, law, title=f"{goal} by {name}", x=name, y=f"speed-up of {goal}", knee=knee)
+
+
+def _level(point: Prediction, base: float = 1.0) -> Level:
+    speedup = point.speedup
+    value, low, high = speedup.value * base, speedup.low * base, speedup.high * base
+    return Level(point.level, value, low, high, f"{number(point.level)}: {gain_words(value, low, high)}")

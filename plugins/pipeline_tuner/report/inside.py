@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline_tuner import plots
-from pipeline_tuner.plots_of_runs import rollups
+from pipeline_tuner.charts.look import save
+from pipeline_tuner.charts.rollups import rollups
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
@@ -149,8 +149,9 @@ def _figure(name: str, value: Any) -> str:
 
 def _sample(story: Story, row: Row, sample: Mapping[str, Any]) -> str:
     title = f"{sample['metric']} of {sample['org']}: raw points and rollups"
-    draw = rollups(sample["points"], sample["windows"], title=title, start=sample["start"])
-    path = plots.save(story.folder, "output", draw)
+    path = save(
+        story.folder, "output", rollups(sample["points"], sample["windows"], title=title, start=sample["start"])
+    )
     listed = ", ".join(f"{len(windows)} of {second_words(int(ms) / 1000)}" for ms, windows in sample["windows"].items())
     return (
         f"One series out of a trial of {escaped(row.label)}: {counted(len(sample['points']), 'raw point')} and the "

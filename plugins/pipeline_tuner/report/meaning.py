@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pipeline_tuner import plots
 from pipeline_tuner.analysis.claims import check_claims
-from pipeline_tuner.analysis.effects import Effect, Effects
+from pipeline_tuner.analysis.effects import Effects
 from pipeline_tuner.analysis.goals import larger_is_better
 from pipeline_tuner.analysis.pareto import front, knee
 from pipeline_tuner.analysis.suggestions import Suggestion, suggestions
+from pipeline_tuner.charts.effects import EffectBar, effect_bar
+from pipeline_tuner.charts.effects import effects as effects_chart
+from pipeline_tuner.charts.look import save
+from pipeline_tuner.charts.pareto import gain_pairs, pareto
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.findings import findings
 from pipeline_tuner.report.markdown import escaped, table
@@ -158,15 +161,14 @@ def _effects_table(found: Effects) -> str:
 def _effects_chart(story: Story, found: Effects) -> str:
     if not found.effects:
         return ""
-    rows = [_effect_row(effect) for effect in found.effects[:12]]
-    draw = plots.effects(rows, title=f"What matters for {story.main.goal}")
-    path = plots.save(story.folder, f"effects-{story.main.goal}", draw, size=(8.0, 1.7 + 0.4 * len(rows)))
+    chart = effects_chart(effect_bars(found), title=f"What matters for {story.main.goal}")
+    path = save(story.folder, f"effects-{story.main.goal}", chart)
     return f"![How much each parameter changes {escaped(story.main.goal)}]({path.name})"
 
 
-def _effect_row(effect: Effect) -> tuple[str, float, float, float, bool]:
-    name = f"{effect.parameter}: {effect.worst} to {effect.best}"
-    return name, effect.gain.value, effect.gain.low, min(effect.gain.high, 100.0), effect.is_shown
+def effect_bars(found: Effects) -> list[EffectBar]:
+    """The effects as the chart takes them."""
+    return [effect_bar(e.parameter, f"{e.worst} to {e.best}", e.gain, is_shown=e.is_shown) for e in found.effects]
 
 
 def trade_offs(story: Story) -> str:
@@ -206,10 +208,9 @@ def _pareto_chart(
     story: Story, answers: list[Recommendation], points: dict[str, tuple[float, ...]], best: list[str]
 ) -> str:
     first, second = answers[0], answers[1]
-    flat = {label: (g[0], g[1], str(first.evidence[label].standing)) for label, g in points.items()}
-    edge = front({label: [math.log(g[0]), math.log(g[1])] for label, g in points.items()})
-    draw = plots.pareto(flat, edge, x=first.goal, y=second.goal, title=f"{first.goal} against {second.goal}")
-    path = plots.save(story.folder, f"pareto-{first.goal}-{second.goal}", draw, size=(8.0, 5.0))
+    pairs = gain_pairs({label: (gains[0], gains[1]) for label, gains in points.items()})
+    chart = pareto(pairs, x=first.goal, y=second.goal, title=f"{first.goal} against {second.goal}")
+    path = save(story.folder, f"pareto-{first.goal}-{second.goal}", chart)
     return f"![{escaped(first.goal)} against {escaped(second.goal)}]({path.name})"
 
 

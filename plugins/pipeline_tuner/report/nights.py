@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline_tuner import plots
 from pipeline_tuner.analysis.drift import QUIET_NIGHTS, Change, changes
 from pipeline_tuner.analysis.goals import GoalError, goal_scores, goal_value, larger_is_better
+from pipeline_tuner.charts.convergence import Seen, convergence
+from pipeline_tuner.charts.history import HELD_AGAINST, Event, Figure, history
+from pipeline_tuner.charts.look import save
 from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.space import configuration_id
@@ -49,16 +51,14 @@ def over_the_nights(story: Story) -> str:
         quiet = counted(len(nights), "night")
         early = f" A change can be told from {QUIET_NIGHTS + 2} nights on." if len(nights) <= QUIET_NIGHTS + 1 else ""
         words = [f"No change of level in {quiet}.{early}"]
-    draw = plots.history(
-        [f"{night.began:%m-%d}" for night in nights],
-        [math.nan if v is None else v for v in subject],
-        [math.nan if v is None else v for v in control],
-        [(change.night, _short_words(change)) for change in found],
-        title=f"{story.main.goal} over the nights",
-        name=story.subject.label,
-        y=story.main.unit or story.main.goal,
-    )
-    path = plots.save(story.folder, "history", draw)
+    figures = [
+        Figure(night.began.isoformat(), name, value)
+        for night in nights
+        for name, value in ((story.subject.label, night.subject), (HELD_AGAINST, night.control))
+    ]
+    events = [Event(nights[change.night].began.isoformat(), _short_words(change), "") for change in found]
+    title, unit = f"{story.main.goal} over the nights", story.main.unit or story.main.goal
+    path = save(story.folder, "history", history(figures, events, main=story.subject.label, y=unit, title=title))
     return "\n\n".join([*words, f"![{escaped(story.main.goal)} over the nights]({path.name})"])
 
 
@@ -116,14 +116,14 @@ def how_the_search_went(story: Story) -> str:
     if len(steps) < 2:
         return ""
     gain = story.main.gain
-    final = (steps[-1][0] + 1, gain.value) if gain else None
-    draw = plots.convergence(steps, title=f"How the search for {story.main.goal} went", final=final)
-    path = plots.save(story.folder, f"convergence-{story.main.goal}", draw)
+    final = Seen(steps[-1].trials + 1, gain.value, "second", "confirmed") if gain else None
+    chart = convergence(steps, title=f"How the search for {story.main.goal} went", confirmed=final)
+    path = save(story.folder, f"convergence-{story.main.goal}", chart)
     return f"![Best gain seen after each trial]({path.name})"
 
 
-def convergence_steps(story: Story) -> list[tuple[int, float]]:
-    """(trials so far, best gain over the control of the same block seen so far)."""
+def convergence_steps(story: Story) -> list[Seen]:
+    """The best gain over the control of the same block after each trial of the search."""
     search = [r for r in story.results if r.plan.phase == "search" and r.plan.fraction == 1.0]
     search.sort(key=lambda r: (r.plan.round, r.plan.block, r.plan.position))
     scores = goal_scores(story.study, story.main.goal, search).by_trial
@@ -133,10 +133,10 @@ def convergence_steps(story: Story) -> list[tuple[int, float]]:
             controls.setdefault((result.plan.round, result.plan.block), []).append(scores[result.plan.trial_id])
     if not controls:
         return []
-    best, steps = 1.0, []
+    best, steps = 1.0, list[Seen]()
     for count, result in enumerate(search, start=1):
         base = controls.get((result.plan.round, result.plan.block))
         if base and result.plan.trial_id in scores:
             best = max(best, math.exp(scores[result.plan.trial_id] - statistics.fmean(base)))
-        steps.append((count, best))
+        steps.append(Seen(count, best))
     return steps

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from pipeline_tuner import plots
 from pipeline_tuner.analysis.steps import Step, steps
-from pipeline_tuner.plots_of_runs import waterfall
+from pipeline_tuner.charts.look import save
+from pipeline_tuner.charts.waterfall import TOTAL, StageGain, waterfall
 from pipeline_tuner.report.markdown import table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.space import difference
@@ -41,9 +41,8 @@ def _chart(story: Story, found: tuple[Step, ...]) -> str:
     bars = []
     for step in found:
         gain = step.gain if step.paid and step.gain and math.isfinite(step.gain.high) else None
-        bars.append((step.stage, gain.value, gain.low, gain.high) if gain else (step.stage, 1.0, 1.0, 1.0))
+        bars.append(StageGain(step.stage, *((gain.value, gain.low, gain.high) if gain else (1.0, 1.0, 1.0))))
     fresh = story.subject.evidence.confirmed if story.subject and story.subject.label != story.control_label else None
-    total = (fresh.value, fresh.low, fresh.high) if fresh and math.isfinite(fresh.high) else None
-    draw = waterfall(bars, title="What each stage is worth", total=total)
-    path = plots.save(story.folder, "stages", draw)
+    total = StageGain(TOTAL, fresh.value, fresh.low, fresh.high) if fresh and math.isfinite(fresh.high) else None
+    path = save(story.folder, "stages", waterfall(bars, title="What each stage is worth", total=total))
     return f"![What each stage is worth]({path.name})"

@@ -6,9 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from pipeline_tuner import plots
 from pipeline_tuner.analysis.scaling import fit_growth
 from pipeline_tuner.analysis.series import Series, median_of, oversized, paired_ratio, series_of
+from pipeline_tuner.charts.busy import Threads, busy
+from pipeline_tuner.charts.look import save
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
@@ -47,9 +48,8 @@ def _busy_chart(story: Story, rows: Sequence[Row]) -> str:
     for row in rows[:MAX_CRITICAL_VALUES]:
         extract, workers = _seconds(row.results)
         parts = [value / max(sum(workers), 1e-9) for value in workers]
-        bars.append((row.label, extract[0] / max(sum(extract), 1e-9), parts[0], parts[1], parts[2]))
-    draw = plots.busy(bars, title="Where the time goes")
-    path = plots.save(story.folder, "busy", draw, size=(8.0, 1.9 + 0.34 * len(bars)))
+        bars.append(Threads(row.label, extract[0] / max(sum(extract), 1e-9), *parts))
+    path = save(story.folder, "busy", busy(bars, title="Where the time goes"))
     return f"![Busy and waiting threads by configuration]({path.name})"
 
 

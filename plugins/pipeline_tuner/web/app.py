@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.web import actions, downloads, pages, sweep_page
+from pipeline_tuner.web import actions, charts_script, downloads, pages, sweep_page
 from pipeline_tuner.web.rendering import render, root_of
 from pipeline_tuner.web.security import page_access
 
@@ -26,7 +26,7 @@ def create_app() -> FastAPI:
     """The page as an app: every route asks who is there; nothing is loaded from another server."""
     app = FastAPI(title="Pipeline Tuner", dependencies=[page_access], docs_url=None, redoc_url=None, openapi_url=None)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
-    for part in (pages, sweep_page, actions, downloads):
+    for part in (pages, sweep_page, actions, downloads, charts_script):
         app.include_router(part.router)
     app.add_exception_handler(InfrastructureError, _database_away)
     app.add_exception_handler(HTTPException, _refused)
@@ -41,7 +41,7 @@ async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Resp
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
     if not request.url.path.startswith(f"{root_of(request)}/static"):
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
     return response
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from pipeline_tuner.analysis.evidence import settled
-from pipeline_tuner.analysis.goals import GoalError, goal_unit
-from pipeline_tuner.analysis.pareto import front
+from pipeline_tuner.charts.effects import effects
+from pipeline_tuner.charts.look import page_specification
+from pipeline_tuner.charts.pareto import gain_pairs, pareto
 from pipeline_tuner.exceptions import PipelineTunerError
+from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.report.growth import levels_of
-from pipeline_tuner.report.meaning import claims
+from pipeline_tuner.report.growth import scaling_charts
+from pipeline_tuner.report.meaning import claims, effect_bars
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row as TableRow
 from pipeline_tuner.report.tables import rows_of
@@ -25,9 +26,10 @@ from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
-from pipeline_tuner.web.charts import EffectChart, PointChart, effect_chart, point_chart
 from pipeline_tuner.web.rendering import page_reads
 
+Specification = dict[str, Any]
+"""A chart as the page's script draws it."""
 MAX_TRIALS = 2000
 """Sweeps with more trials show what their last task stored; reading all of them would make the page slow."""
 
@@ -41,9 +43,9 @@ class Insights:
     """The configurations by goal, the best first."""
     claims: str = ""
     """The study's claims with their verdicts, a Markdown table."""
-    trade_off: PointChart | None = None
-    effects: EffectChart | None = None
-    scaling: tuple[tuple[str, PointChart], ...] = ()
+    trade_off: Specification | None = None
+    effects: Specification | None = None
+    scaling: tuple[tuple[str, Specification], ...] = ()
     checks: tuple[tuple[str, int, int], ...] = ()
     """Each check with the trials that passed it and those that had it."""
 
@@ -106,9 +108,9 @@ def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
         answers,
         {answer.goal: tuple(rows_of(answer, results)) for answer in answers},
         claims(story) if study.claims else "",
-        _trade_off(study, answers),
+        _trade_off(story),
         _effects(story),
-        tuple(_scaling(story)),
+        tuple((name, page_specification(chart)) for name, chart in scaling_charts(story)),
         checks,
     )
 
@@ -130,54 +132,32 @@ def _answers(study: Study, options: SweepOptions, results: Sequence[TrialResult]
         return ()
 
 
-def _trade_off(study: Study, answers: Sequence[Recommendation]) -> PointChart | None:
+def _trade_off(story: Story) -> Specification | None:
     """The first two goals with a figure of their own against each other, the control at (1, 1)."""
-    own = [answer for answer in answers if not study.goals[answer.goal].balance]
+    own = [answer for answer in story.recommendations if not story.study.goals[answer.goal].balance]
     if len(own) < 2:
         return None
     first, second = own[:2]
-    points = {}
+    gains = {}
     for label, entry in first.evidence.items():
         other = second.evidence.get(label)
         if entry.ratio and other and other.ratio and not entry.exclusion:
-            points[label] = (entry.ratio.value, other.ratio.value)
-    if len(points) < 3:
+            gains[label] = (entry.ratio.value, other.ratio.value)
+    if len(gains) < 3 or not all(is_usable(value) for pair in gains.values() for value in pair):
         return None
-    edge = front({label: [math.log(x), math.log(y)] for label, (x, y) in points.items()})
-    return point_chart(
-        [(label, x, y, "pick" if label in edge else "") for label, (x, y) in points.items()],
-        x_name=f"{first.goal}, gain over the control",
-        y_name=f"{second.goal}, gain over the control",
-        line=sorted(points[label] for label in edge),
-        suffix=" x",
-    )
+    pairs = gain_pairs(gains, comparison_address(story.options.sweep_id, story.control_label))
+    return page_specification(pareto(pairs, x=first.goal, y=second.goal))
 
 
-def _effects(story: Story) -> EffectChart | None:
+def comparison_address(sweep_id: str, base: str) -> Callable[[str], str]:
+    """Where a configuration's dot leads to: its comparison with the control, from the sweep's page."""
+    return lambda label: f"{quote(sweep_id)}/compare?{urlencode([('c', base), ('c', label)])}"
+
+
+def _effects(story: Story) -> Specification | None:
     try:
-        found = story.effects.effects
+        bars = effect_bars(story.effects)
     except (ValueError, ArithmeticError):
         return None
-    rows = [(f"{e.parameter}: {e.worst} to {e.best}", e.gain, e.is_shown) for e in found]
-    return effect_chart(rows)
-
-
-def _scaling(story: Story) -> list[tuple[str, PointChart]]:
-    """The goal's median figure by level of each parallelism parameter that was measured at three levels or more."""
-    charts = []
-    for name, goal, levels in levels_of(story):
-        try:
-            unit = goal_unit(story.study, goal)
-        except GoalError:
-            continue
-        points = [(str(level), level, statistics.median(rates), "") for level, rates in sorted(levels.items())]
-        chart = point_chart(
-            [(f"{label}: ", x, y, kind) for label, x, y, kind in points],
-            x_name=name,
-            y_name=f"{goal} ({unit})" if unit else goal,
-            line=[(x, y) for _, x, y, _ in points],
-            from_zero=True,
-        )
-        if chart is not None:
-            charts.append((name, chart))
-    return charts
+    known = [bar for bar in bars if is_usable(bar.value)]
+    return page_specification(effects(known)) if known else None

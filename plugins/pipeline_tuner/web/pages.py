@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from pipeline_tuner.production import Choice
-from pipeline_tuner.store.page_reads import Row
+from pipeline_tuner.charts.look import page_specification
+from pipeline_tuner.charts.partitions import partitions, spans_of
+from pipeline_tuner.charts.throughput import rates_of, throughput
 from pipeline_tuner.study import StrategyName
-from pipeline_tuner.web.charts import polyline
-from pipeline_tuner.web.night_chart import NightChart, night_chart
+from pipeline_tuner.web.histories import histories
+from pipeline_tuner.web.overview import study_lines
 from pipeline_tuner.web.production import in_production
 from pipeline_tuner.web.rendering import page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
 from pipeline_tuner.web.sweeps import held, page_count, progress_of
-from pipeline_tuner.web.trial_charts import span_chart, throughput_chart
 
 router = APIRouter()
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
@@ -25,23 +25,9 @@ Page = Annotated[int, Query(ge=1, le=1_000_000)]
 
 @router.get("/", response_class=HTMLResponse)
 def studies(request: Request, user: User) -> HTMLResponse:
-    """All studies at a glance."""
-    sweeps = page_reads().studies(readable_dags(user))
-    names = [row["study"] for row in sweeps]
-    recommendations = _by_study(held(page_reads().newest_recommendations(names)))
-    running: dict[tuple[str, str], Choice] = {}
-    for name, rows in recommendations.items():
-        running |= in_production(name, [row["goal"] for row in rows])
-    return render(
-        request,
-        "studies.html",
-        sweeps=sweeps,
-        recommendations=recommendations,
-        running=running,
-        promotions=_by_study_and_goal(page_reads().newest_promotions(names)),
-        nights={row["study"]: row for row in page_reads().newest_nights(names)},
-        progress={row["sweep_id"]: progress_of(row) for row in sweeps if row["status"] == "running"},
-    )
+    """All studies at a glance, those that ask for somebody named first."""
+    lines = study_lines(sorted(readable_dags(user)), datetime.now(UTC))
+    return render(request, "studies.html", lines=lines, asking=[line for line in lines if line.asks])
 
 
 @router.get("/studies/{study}", response_class=HTMLResponse)
@@ -62,14 +48,13 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         pages=page_count(count),
         page=page,
         recommendations=recommendations,
-        histories={row["goal"]: _history(study, row["goal"]) for row in recommendations},
         promotions=page_reads().promotions(study),
         in_production=_by_study_and_goal(page_reads().newest_promotions([study])),
         running=in_production(study, [row["goal"] for row in recommendations]),
         production_runs=production_runs,
         nights=nights,
         alerts=alerts,
-        night_charts=_night_charts(nights, alerts, {row["goal"]: row["unit"] for row in recommendations}),
+        histories=histories(study, {row["goal"]: row["unit"] for row in recommendations}, nights, alerts),
         progress={row["sweep_id"]: progress_of(row) for row in sweeps if row["status"] == "running"},
         can_act=bool(sweeps) and may_trigger(user, sweeps[0]["dag_id"]),
         form=_start_form(study),
@@ -92,8 +77,8 @@ def trial(request: Request, user: User, trial_id: str) -> HTMLResponse:
         trial=row,
         measurement=measurement,
         details=details,
-        throughput=throughput_chart(details),
-        spans=span_chart(details),
+        throughput=page_specification(throughput(rates)) if len(rates := rates_of(details)) > 2 else None,
+        spans=page_specification(partitions(spans)) if len(spans := spans_of(details)) > 1 else None,
     )
 
 
@@ -123,11 +108,6 @@ def trial_of_task(request: Request, user: User, dag_id: str, task_id: str, map_i
     return RedirectResponse(f"{root_of(request)}/trials/{trial_id}", status_code=303)
 
 
-def _history(study: str, goal: str) -> dict[str, Any]:
-    rows = [row for row in page_reads().history(study, goal) if row["estimate"]]
-    return {"rows": rows, "line": polyline([row["estimate"] for row in rows])}
-
-
 def _start_form(study: str) -> dict[str, Any]:
     """The choices of the form that starts a sweep, with those of the study's newest sweep picked."""
     row = page_reads().newest_sweep(study) or {}
@@ -142,14 +122,6 @@ def _start_form(study: str) -> dict[str, Any]:
         "size": options.get("size", ""),
         "trials": (definition.get("budget") or {}).get("trials", ""),
     }
-
-
-def _night_charts(nights: Sequence[Row], alerts: Sequence[Row], units: Mapping[str, str]) -> dict[str, NightChart]:
-    """A chart for each goal that the nights have figures of."""
-    figures = page_reads().night_values([night["night_id"] for night in nights])
-    goals = dict.fromkeys(figure["goal"] for figure in figures)
-    charts = {goal: night_chart(goal, units.get(goal, ""), nights, figures, alerts) for goal in sorted(goals)}
-    return {goal: chart for goal, chart in charts.items() if chart is not None}
 
 
 def _by_study(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

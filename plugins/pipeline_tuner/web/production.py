@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.production import Choice, production_choice
+from pipeline_tuner.store.page_lists import PageLists
+from pipeline_tuner.store.page_reads import Row
+from pipeline_tuner.store.records import LastSeen
 from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.web.rendering import page_reads
+
+MOST_KEPT = 1000
+_STORED: dict[str, Study | None] = {}
+"""Definitions by the sweep that stored them; they never change."""
 
 
 def in_production(study: str, goals: Iterable[str]) -> dict[tuple[str, str], Choice]:
@@ -22,10 +30,64 @@ def in_production(study: str, goals: Iterable[str]) -> dict[tuple[str, str], Cho
     return {(study, goal): production_choice(definition, goal, found, seen, now) for goal, found in known.items()}
 
 
-def _definition(study: str) -> Study | None:
-    """The study as production reads it; as its newest sweep had it where this server has no such file."""
+def choices_of(
+    sweeps: Sequence[Row],
+    goals: Collection[tuple[str, str]],
+    lists: PageLists,
+    seen: Mapping[str, LastSeen],
+    now: datetime,
+) -> dict[tuple[str, str], Choice]:
+    """`in_production` for the studies and goals of many studies; `sweeps` are their newest."""
+    definitions = _definitions(sweeps, lists)
+    known = lists.production([row["study"] for row in sweeps])
+    return {
+        (study, goal): production_choice(definitions[study], goal, known.get((study, goal)), seen[study], now)
+        for study, goal in goals
+        if study in definitions
+    }
+
+
+def _definitions(sweeps: Sequence[Row], lists: PageLists) -> dict[str, Study]:
+    """Each study as production reads it; what was read once is kept until its file, or its newest sweep, changes."""
+    found = {row["study"]: study for row in sweeps if (study := _of_file(row["study"])) is not None}
+    missing = {row["sweep_id"]: row["study"] for row in sweeps if row["study"] not in found}
+    stored = lists.definitions([sweep_id for sweep_id in missing if sweep_id not in _STORED])
+    for sweep_id, definition in stored.items():
+        _STORED[sweep_id] = _stored(definition)
+        if len(_STORED) > MOST_KEPT:
+            _STORED.pop(next(iter(_STORED)))
+    known = {study: _STORED.get(sweep_id) for sweep_id, study in missing.items()}
+    return found | {study: definition for study, definition in known.items() if definition is not None}
+
+
+def _of_file(study: str) -> Study | None:
+    try:
+        changed = (settings.studies_folder() / f"{study}.yaml").stat().st_mtime_ns
+    except (OSError, ValueError):
+        return None
+    return _read(study, changed)
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _read(study: str, changed: int) -> Study | None:
     try:
         return settings.load_named_study(study)
     except StudyError:
+        return None
+
+
+def _stored(definition: Mapping[str, object]) -> Study | None:
+    try:
+        return stored_study(definition)
+    except ValueError:
+        # A study of an older version of the plugin: nobody can say what its production runs.
+        return None
+
+
+def _definition(study: str) -> Study | None:
+    """The study as production reads it; as its newest sweep had it where this server has no such file."""
+    known = _of_file(study)
+    if known is None:
         stored = (page_reads().newest_sweep(study) or {}).get("study_definition")
-        return stored_study(stored) if stored else None
+        known = _stored(stored) if stored else None
+    return known

@@ -18,14 +18,22 @@ from markupsafe import Markup, escape
 
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.metric_names import column_title, grouped_metrics, metric_name, metric_words
+from pipeline_tuner.store import Store
 from pipeline_tuner.store.page_reads import PageReads
+from pipeline_tuner.web.charts_script import script_name
 from pipeline_tuner.wording import interval_words, number, second_words, without_paths
 
 
 @cache
+def results_store() -> Store:
+    """The results database, on one engine for the life of the API server."""
+    return open_store()
+
+
+@cache
 def page_reads() -> PageReads:
-    """The page's queries, on one engine for the life of the API server."""
-    return PageReads(open_store())
+    """The page's queries."""
+    return PageReads(results_store())
 
 
 def root_of(request: Request) -> str:
@@ -35,7 +43,11 @@ def root_of(request: Request) -> str:
 
 def render(request: Request, template: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
     """A page from a template. Every value is escaped; nothing in a template says otherwise."""
-    text = _environment().get_template(template).render(root=root_of(request), now=datetime.now(UTC), **values)
+    text = (
+        _environment()
+        .get_template(template)
+        .render(root=root_of(request), now=datetime.now(UTC), charts_script=script_name(), **values)
+    )
     return HTMLResponse(text, status_code=status_code)
 
 
@@ -55,11 +67,13 @@ def _environment() -> Environment:
         metric_groups=grouped_metrics,
         column=column_title,
         when=_when,
+        day=_day,
         seconds=second_words,
         settings=_settings,
         json=_json,
         plain=_plain,
         interval=interval_words,
+        compact=_compact,
     )
     return environment
 
@@ -77,12 +91,20 @@ def _when(moment: datetime | None) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else ""
 
 
+def _day(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d}"
+
+
 def _settings(configuration: dict[str, Any] | None) -> str:
     return ", ".join(f"{name}={value}" for name, value in (configuration or {}).items())
 
 
 def _json(value: Any) -> str:
     return without_paths(json.dumps(value, indent=1, sort_keys=True, default=str))
+
+
+def _compact(specification: Any) -> str:
+    return json.dumps(specification, separators=(",", ":"))
 
 
 def analysis_html(markdown: str, charts: Collection[str], address: str) -> Markup:

@@ -16,14 +16,15 @@ from fastapi.responses import HTMLResponse
 
 from pipeline_tuner.analysis.comparison import MetricComparison
 from pipeline_tuner.analysis.comparison import compare as compare_metric
+from pipeline_tuner.charts.intervals import bars_of, intervals
+from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.metric_names import metric_order
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report.decisions import DECISION_HEADER, decision_cells
 from pipeline_tuner.report.tables import Row as TableRow
 from pipeline_tuner.store.page_reads import SORTABLE, Row
 from pipeline_tuner.trial import TrialResult
-from pipeline_tuner.web.charts import IntervalChart, interval_chart
-from pipeline_tuner.web.insights import MAX_TRIALS, Insights, answers_of, insights_of
+from pipeline_tuner.web.insights import MAX_TRIALS, Insights, Specification, answers_of, comparison_address, insights_of
 from pipeline_tuner.web.production import in_production
 from pipeline_tuner.web.rendering import analysis_html, page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger
@@ -133,7 +134,7 @@ def _decision(opened: Opened) -> dict[str, Any]:
         "decisions": [(answer, decision_cells(answer)) for answer in answers],
         "stored": stored,
         "focus": focus,
-        "chart": _intervals(focus) if focus else None,
+        "chart": _intervals(opened, focus) if focus else None,
         "running": in_production(study, goals),
         "labels": page_reads().labels(opened.sweep_id),
         "can_act": bool(opened.stored) and may_trigger(opened.user, opened.row["dag_id"]),
@@ -141,8 +142,12 @@ def _decision(opened: Opened) -> dict[str, Any]:
     }
 
 
-def _intervals(answer: Recommendation) -> IntervalChart | None:
-    return interval_chart((label, known.ratio, known.standing) for label, known in answer.evidence.items())
+def _intervals(opened: Opened, answer: Recommendation) -> Specification | None:
+    control = (opened.row["study_definition"] or {}).get("control", "")
+    address = comparison_address(opened.sweep_id, control) if control in answer.evidence else None
+    bars = bars_of(answer.evidence, reference=answer.reference, address=address)
+    budget = (opened.row["options"] or {}).get("budget") or {}
+    return page_specification(intervals(bars, zone=float(budget.get("indifference") or 0))) if bars else None
 
 
 def _configurations(opened: Opened) -> dict[str, Any]:

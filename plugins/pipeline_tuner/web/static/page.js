@@ -5,23 +5,36 @@
     try { chosen = localStorage.getItem("theme"); } catch { /* storage may be closed in a sandbox */ }
     const dark = chosen ? chosen.includes("dark") : matchMedia("(prefers-color-scheme: dark)").matches;
     document.documentElement.dataset.theme = dark ? "dark" : "light";
+    dispatchEvent(new Event("page-changed"));
   }
   follow();
   addEventListener("storage", follow);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", follow);
 
+  // The script that draws charts comes with the first chart; from then on it is told when there may be new ones.
+  let charts = null;
+  function showCharts() {
+    if (!charts && document.querySelector("[data-spec]")) {
+      charts = document.createElement("script");
+      charts.src = document.documentElement.dataset.charts;
+      document.head.append(charts);
+    }
+    dispatchEvent(new Event("page-changed"));
+  }
+
   // Live updates. A part of the page is an element with an id and `data-part`; while one says `data-live`, the page is
   // fetched again and the parts that differ are swapped. A part with a form in it stays, whatever was filled in.
   const LOOK_AGAIN_MS = 3000;
   let served = new Map();
-  const partsOf = (page) => new Map([...page.querySelectorAll("[data-part][id]")].map((part) => [part.id, part.outerHTML]));
+  const partsOf = (page) => [...page.querySelectorAll("[data-part][id]")];
+  const textsOf = (page) => new Map(partsOf(page).map((part) => [part.id, part.outerHTML]));
 
-  function swap(part, markup) {
-    const open = [...part.querySelectorAll("details[open]")].map((one) => [...part.querySelectorAll("details")].indexOf(one));
+  function swap(part, fresh) {
+    const details = [...part.querySelectorAll("details")].map((one) => one.open);
     const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    const fresh = new DOMParser().parseFromString(markup, "text/html").body.firstElementChild;
+    fresh.hidden = part.hidden;
     part.replaceWith(fresh);
-    open.forEach((place) => fresh.querySelectorAll("details")[place]?.setAttribute("open", ""));
+    fresh.querySelectorAll("details").forEach((one, place) => { one.open = details[place] ?? one.open; });
     if (focused) [...fresh.querySelectorAll("a")].find((link) => link.getAttribute("href") === focused)?.focus();
   }
 
@@ -35,19 +48,23 @@
         return;
       }
       if (!answer.ok) return;
-      const fresh = partsOf(new DOMParser().parseFromString(await answer.text(), "text/html"));
-      for (const [id, markup] of fresh) {
-        const part = document.getElementById(id);
-        if (part && served.get(id) !== markup && !part.querySelector("form")) swap(part, markup);
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const texts = textsOf(fresh);
+      for (const next of partsOf(fresh)) {
+        const part = document.getElementById(next.id);
+        const isSame = served.get(next.id) === texts.get(next.id);
+        if (part && !isSame && !part.querySelector("form")) swap(part, document.adoptNode(next));
       }
-      served = fresh;
+      served = texts;
+      showCharts();
     } catch { /* the server is away for a moment: the next look finds it */
     } finally {
       if (document.querySelector("[data-live]")) setTimeout(refresh, LOOK_AGAIN_MS);
     }
   }
   addEventListener("DOMContentLoaded", () => {
-    served = partsOf(document);
+    served = textsOf(document);
+    showCharts();
     setTimeout(refresh, LOOK_AGAIN_MS);
   });
 

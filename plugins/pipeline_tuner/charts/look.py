@@ -1,0 +1,154 @@
+"""What all charts share: colours for light and dark pages, and how a chart becomes a file or a part of a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from pipeline_tuner.wording import number
+
+Chart = alt.TopLevelMixin
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+"""The version that the specifications are written in; whatever draws them must be told."""
+WIDTH = 640
+STEP = 24
+"""Width of a chart in a file, and height of a row, in pixels."""
+KINDS = ("pick", "tied", "other", "bad", "second")
+"""What a colour can mean, in the order of the themes' colours."""
+LETTERS = 40
+GAIN_TICKS = (0.05, 0.1, 0.2, 0.33, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
+MOST_TICKS = 8
+
+
+@dataclass(frozen=True)
+class Theme:
+    """The colours of one variant."""
+
+    name: str
+    background: str
+    text: str
+    faint: str
+    grid: str
+    kinds: tuple[str, str, str, str, str]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The theme as Vega-Lite's `config`."""
+        text = {"labelColor": self.text, "titleColor": self.faint, "labelFontSize": 12, "titleFontSize": 12}
+        return {
+            "background": self.background,
+            "font": "system-ui, DejaVu Sans, Noto Sans, sans-serif",
+            "view": {"stroke": None},
+            "axis": {**text, "domain": False, "ticks": False, "gridColor": self.grid, "titleFontWeight": "normal",
+                     "labelPadding": 6, "titlePadding": 8, "labelLimit": 260},
+            "legend": {**text, "title": None, "orient": "bottom", "symbolStrokeWidth": 3},
+            "title": {"color": self.text, "subtitleColor": self.faint, "anchor": "start", "fontSize": 14,
+                      "subtitleFontSize": 12, "offset": 12, "frame": "group"},
+            "text": {"color": self.text, "fontSize": 11},
+            "range": {"category": list(self.kinds)},
+            "style": {
+                "faint": {"color": self.faint},
+                "band": {"color": self.grid, "opacity": 0.7},
+                "note": {"color": self.kinds[4]},
+                "marker": {"color": self.kinds[4]},
+                "words": {"color": self.text},
+            },
+        }  # fmt: skip
+
+
+LIGHT = Theme(
+    "light", "#ffffff", "#1f2933", "#5b6675", "#e4e7eb", ("#0b6e4f", "#2f6fb3", "#7b8794", "#b3261e", "#b7791f")
+)
+DARK = Theme(
+    "dark", "#16191d", "#e6e9ec", "#9aa5b1", "#2c3238", ("#4cc38a", "#6cb2ff", "#8a95a3", "#ff7b72", "#e3b341")
+)
+THEMES = (LIGHT, DARK)
+
+
+def specification(chart: Chart) -> dict[str, Any]:
+    """The chart as Vega-Lite, in no theme."""
+    document: dict[str, Any] = chart.to_dict()
+    document.pop("config", None)
+    return document
+
+
+def page_specification(chart: Chart) -> dict[str, Any]:
+    """The chart as Vega-Lite, as wide as its place on a page, which has its title."""
+    document = specification(chart) | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
+    document.pop("title", None)
+    return document
+
+
+def save(folder: Path, name: str, chart: Chart) -> Path:
+    """Write `NAME.svg`, `NAME.png`, `NAME-dark.svg` and `NAME-dark.png`; the path of the light SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {"width": WIDTH, "padding": 12} | specification(chart)
+    for theme, suffix in ((LIGHT, ""), (DARK, "-dark")):
+        svg = vl_convert.vegalite_to_svg(drawn | {"config": theme.config}, vl_version=VEGA_LITE)
+        (folder / f"{name}{suffix}.svg").write_text(svg, encoding="utf-8")
+        (folder / f"{name}{suffix}.png").write_bytes(vl_convert.svg_to_png(svg, scale=1.5))
+    return folder / f"{name}.svg"
+
+
+def data(records: Sequence[Any]) -> alt.Data:
+    """Records (dataclasses) as a chart's data; what is no finite number is left open."""
+    return alt.Data(values=[{key: _open(value) for key, value in asdict(one).items()} for one in records])
+
+
+def _open(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def plain(text: str, letters: int = LETTERS) -> str:
+    """Text in one line, shortened in the middle: configurations often differ in their last words."""
+    line = " ".join(str(text).split())
+    half = (letters - 1) // 2
+    return line if len(line) <= letters else f"{line[: letters - 1 - half]}…{line[-half:]}"
+
+
+def titled(chart: Any, title: str, subtitle: str = "") -> Any:
+    """The chart with a title and how to read it; a chart on a page has its heading there and needs none."""
+    if not title:
+        return chart
+    return chart.properties(title=alt.TitleParams(plain(title, 90), subtitle=plain(subtitle, 110)))
+
+
+def kind_color(field: str = "kind") -> alt.Color:
+    """The colour of a record's kind, one of KINDS."""
+    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(KINDS)), legend=None)
+
+
+def series_color(first: str, second: str, field: str = "series") -> alt.Color:
+    """Colours of two series: what is looked at, and what it is held against."""
+    scale = alt.Scale(domain=[first, f"{first} ", second])
+    return alt.Color(f"{field}:N", scale=scale, legend=alt.Legend(values=[first, second]))
+
+
+def rows_axis(field: str = "label") -> alt.Y:
+    """Names one under the other, in the order of the records."""
+    return alt.Y(f"{field}:N", sort=None, title=None, axis=alt.Axis(grid=False))
+
+
+def gain_scale(values: Sequence[float]) -> tuple[alt.Scale, alt.Axis]:
+    """A log axis for ratios that shows all of these values and 1."""
+    known = [value for value in values if math.isfinite(value) and value > 0]
+    low, high = max(min([*known, 0.97]), 0.05), min(max([*known, 1.03]), 100.0)
+    edge = (high / low) ** 0.04
+    ticks = [tick for tick in GAIN_TICKS if low / edge <= tick <= high * edge]
+    while len(ticks) > MOST_TICKS:
+        ticks = [tick for place, tick in enumerate(ticks) if (place - ticks.index(1)) % 2 == 0]
+    scale = alt.Scale(type="log", domain=[low / edge, high * edge], nice=False)
+    return scale, alt.Axis(values=ticks, labelExpr="format(datum.value, '~g') + 'x'")
+
+
+def gain_words(value: float, low: float, high: float) -> str:
+    """A ratio with its interval for a tooltip."""
+    return f"{value:.2f}x ({low:.2f} to {number(high) if math.isfinite(high) and high >= 10 else f'{high:.2f}'})"

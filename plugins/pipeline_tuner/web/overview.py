@@ -1,0 +1,193 @@
+"""All studies, a line each: what production runs, what was decided, whether that holds, and what asks for somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from airflow.models.dag import DagModel
+from airflow.utils.session import create_session
+from sqlalchemy import select
+
+from pipeline_tuner.analysis.validity import Envelope
+from pipeline_tuner.production import Choice, Source
+from pipeline_tuner.recommendation import FORMER_STATUSES, DecisionStatus
+from pipeline_tuner.store.page_lists import PageLists
+from pipeline_tuner.store.page_reads import Row
+from pipeline_tuner.store.records import LastSeen
+from pipeline_tuner.web.production import choices_of
+from pipeline_tuner.web.rendering import page_reads, results_store
+from pipeline_tuner.web.sweeps import progress_of
+from pipeline_tuner.wording import percent, ratio, spark
+
+SOURCES = {
+    Source.PROMOTED: "promoted",
+    Source.RECOMMENDED: "as recommended",
+    Source.FALLBACK: "the fallback",
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A configuration that production runs with, for the goals that it serves."""
+
+    label: str
+    source: str
+    goals: tuple[str, ...]
+    problems: str
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a sweep decided, with the goals that it holds for and the figures of each."""
+
+    action: str
+    status: DecisionStatus
+    goals: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class StudyLine:
+    """One study. `asks` is what somebody should look at, empty where nothing is."""
+
+    study: str
+    job: str
+    sweep: Row
+    running: tuple[Running, ...]
+    decided: tuple[Decided, ...]
+    asks: tuple[str, ...]
+    valid_until: datetime | None
+    next_run: datetime | None
+    nights: str
+    night: Row | None
+    progress: Mapping[str, Any] | None
+
+
+@cache
+def _lists() -> PageLists:
+    return PageLists(results_store())
+
+
+def study_lines(dag_ids: Sequence[str], now: datetime) -> list[StudyLine]:
+    """The lines of the studies that somebody may read, by name."""
+    sweeps = page_reads().studies(dag_ids)
+    names = [row["study"] for row in sweeps]
+    seen = _lists().last_seen(names)
+    rows = _with_problems(_lists().recommendations(names), seen)
+    choices = choices_of(sweeps, {(row["study"], row["goal"]) for row in rows}, _lists(), seen, now)
+    figures, nights = _lists().night_figures(names), {row["study"]: row for row in page_reads().newest_nights(names)}
+    due = next_runs([row["dag_id"] for row in sweeps])
+    return [
+        _line(row, [r for r in rows if r["study"] == row["study"]], choices, figures, nights, due, now)
+        for row in sweeps
+    ]
+
+
+def next_runs(dag_ids: Sequence[str]) -> dict[str, datetime | None]:
+    """When Airflow starts the next scheduled run of each DAG; None for those without a schedule, and paused ones."""
+    query = select(DagModel.dag_id, DagModel.next_dagrun_create_after).where(
+        DagModel.dag_id.in_(dag_ids), ~DagModel.is_paused
+    )
+    with create_session() as session:
+        return {row[0]: row[1] for row in session.execute(query)}
+
+
+def _with_problems(rows: Sequence[Row], seen: Mapping[str, LastSeen]) -> list[Row]:
+    return [row | {"problems": _problems(row, seen[row["study"]])} for row in rows]
+
+
+def _problems(row: Row, seen: LastSeen) -> tuple[str, ...]:
+    return Envelope.from_dict(row["validity"] or {}).problems(seen.workload, seen.environment)
+
+
+def _line(
+    sweep: Row, rows: Sequence[Row], choices: Mapping[tuple[str, str], Choice],
+    figures: Mapping[tuple[str, str], Sequence[float]], nights: Mapping[str, Row],
+    due: Mapping[str, datetime | None], now: datetime,
+) -> StudyLine:  # fmt: skip
+    study, goals = sweep["study"], [row["goal"] for row in rows]
+    own = {goal: choices[study, goal] for goal in goals if (study, goal) in choices}
+    watched = next((figures[study, goal] for goal in goals if (study, goal) in figures), ())
+    ends = [row["valid_until"] for row in rows if row["valid_until"]]
+    return StudyLine(
+        study,
+        sweep["job"],
+        sweep,
+        tuple(_running(own)),
+        tuple(_decided(rows)),
+        tuple(_asks(sweep, rows, own, nights.get(study), now)),
+        min(ends, default=None),
+        due.get(sweep["dag_id"]),
+        spark(watched),
+        nights.get(study),
+        progress_of(sweep) if sweep["status"] == "running" else None,
+    )
+
+
+def _running(choices: Mapping[str, Choice]) -> Iterator[Running]:
+    """The configurations that production runs with, each with its goals."""
+    groups: dict[tuple[str, Source], list[str]] = {}
+    for goal, choice in choices.items():
+        groups.setdefault((choice.label, choice.source), []).append(goal)
+    for (label, source), goals in groups.items():
+        yield Running(label, SOURCES.get(source, str(source)), tuple(goals), choices[goals[0]].problems)
+
+
+def _decided(rows: Sequence[Row]) -> Iterator[Decided]:
+    """The decisions, those that say the same of several goals together."""
+    groups: dict[tuple[str, DecisionStatus], list[tuple[str, str]]] = {}
+    for row in rows:
+        status = status_of(row)
+        groups.setdefault((_action(row, status), status), []).append((row["goal"], _figures(row, status)))
+    for (action, status), goals in groups.items():
+        yield Decided(action, status, tuple(goals))
+
+
+def status_of(row: Row) -> DecisionStatus:
+    """The status in a recommendation's row."""
+    return FORMER_STATUSES.get(row["status"]) or DecisionStatus(row["status"])
+
+
+def _action(row: Row, status: DecisionStatus) -> str:
+    if status is DecisionStatus.UNDECIDED or not row["label"]:
+        return "undecided"
+    return f"keep {row['label']}" if row["label"] == row["reference"] else f"use {row['label']}"
+
+
+def _figures(row: Row, status: DecisionStatus) -> str:
+    """The gain over what production ran with, and how far it can be from the best."""
+    gain = row["reference_gain"] if row["label"] != row["reference"] else None
+    said = [ratio(gain)] if gain and status.is_answer else []
+    said += [f"at most {percent(row['regret_bound'])} short"] if row["regret_bound"] is not None else []
+    return ", ".join(said)
+
+
+def _asks(
+    sweep: Row, rows: Sequence[Row], choices: Mapping[str, Choice], night: Row | None, now: datetime
+) -> Iterator[str]:
+    """What somebody should look at, the most urgent first."""
+    if sweep["status"] == "failed":
+        yield "the newest sweep failed"
+    if night and night["status"] in ("alert", "failed"):
+        yield (
+            f"look at the night of {night['due_at']:%Y-%m-%d}"
+            if night["status"] == "alert"
+            else "the last night failed"
+        )
+    gone = [row["goal"] for row in rows if row["problems"] or (row["valid_until"] and row["valid_until"] <= now)]
+    if gone:
+        yield f"measure again: what was decided for {', '.join(gone)} does not hold any more"
+    better = [row for row in rows if row["goal"] not in gone and _is_passed_over(row, choices.get(row["goal"]))]
+    for label in dict.fromkeys(row["label"] for row in better):
+        yield f"promote {label} for {', '.join(row['goal'] for row in better if row['label'] == label)}?"
+    undecided = [row["goal"] for row in rows if status_of(row) is DecisionStatus.UNDECIDED]
+    if undecided and sweep["status"] != "running":
+        yield f"{', '.join(undecided)} undecided: more trials"
+
+
+def _is_passed_over(row: Row, choice: Choice | None) -> bool:
+    """Whether production runs something else than a decision says, because somebody promoted it."""
+    return status_of(row).is_change and choice is not None and choice.label != row["label"]
