@@ -79,6 +79,7 @@ CHARTS = every_chart()
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_a_chart_is_drawn_without_a_complaint_in_both_themes(name, capfd):
+    assert CHARTS[name].to_dict(validate=True)["layer" if name != "partitions" else "mark"]
     drawn = {"width": 600} | specification(CHARTS[name])
     themes = [drawn | {"config": theme.config} for theme in (LIGHT, DARK)]
     pictures = [vl_convert.vegalite_to_svg(one, vl_version=VEGA_LITE) for one in themes]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import vl_convert
+from altair.utils.schemapi import debug_mode
 
 from pipeline_tuner.wording import number
 
@@ -72,8 +73,9 @@ THEMES = (LIGHT, DARK)
 
 
 def specification(chart: Chart) -> dict[str, Any]:
-    """The chart as Vega-Lite, in no theme."""
-    document: dict[str, Any] = chart.to_dict()
+    """The chart as Vega-Lite, in no theme. Tests check every chart against the schema; here that would take longer
+    than all the rest."""
+    document: dict[str, Any] = chart.to_dict(validate=False)
     document.pop("config", None)
     return document
 
@@ -98,7 +100,10 @@ def save(folder: Path, name: str, chart: Chart) -> Path:
 
 def data(records: Sequence[Any]) -> alt.Data:
     """Records (dataclasses) as a chart's data; what is no finite number is left open."""
-    return alt.Data(values=[{key: _open(value) for key, value in asdict(one).items()} for one in records])
+    # A tuple, as Altair copies lists at every step; unchecked, as a record may be anything.
+    values = tuple({field.name: _open(getattr(one, field.name)) for field in fields(one)} for one in records)
+    with debug_mode(False):
+        return alt.Data(values=values)
 
 
 def _open(value: Any) -> Any:

@@ -30,27 +30,14 @@ class PageLists:
     def recommendations(self, studies: Collection[str]) -> list[Row]:
         """The newest recommendation of each study and goal without its evidence, with `validity`."""
         columns = [one for one in recommendation.columns if one.name != "document"]
-        query = (
-            select(*columns, recommendation.c.document["validity"].label("validity"))
-            .distinct(recommendation.c.study, recommendation.c.goal)
-            .where(recommendation.c.study.in_(studies), recommendation.c.is_followed)
-            .order_by(recommendation.c.study, recommendation.c.goal, recommendation.c.created_at.desc())
-        )
-        return self._rows(query)
+        return self._rows(_newest_of_goals(studies, recommendation.c.is_followed).add_columns(*columns))
 
     def production(self, studies: Collection[str]) -> dict[Goal, ProductionConfiguration]:
         """What production is told to run with: as `Store.production` says it for one study and goal."""
         return self._recommended(studies) | self._promoted(studies)
 
     def _recommended(self, studies: Collection[str]) -> dict[Goal, ProductionConfiguration]:
-        validity = recommendation.c.document["validity"].label("validity")
-        query = (
-            select(recommendation.c.goal, *_CONFIGURATION, recommendation.c.valid_until, validity)
-            .add_columns(recommendation.c.workload_fingerprint, recommendation.c.environment_fingerprint)
-            .distinct(recommendation.c.study, recommendation.c.goal)
-            .where(recommendation.c.study.in_(studies), *FOLLOWED)
-            .order_by(recommendation.c.study, recommendation.c.goal, recommendation.c.created_at.desc())
-        )
+        query = _newest_of_goals(studies, *FOLLOWED).add_columns(*_CONFIGURATION)
         return {
             (row["study"], row["goal"]): ProductionConfiguration(
                 "recommended", row["label"], row["configuration"], row["created_at"], row["valid_until"],
@@ -121,15 +108,37 @@ class PageLists:
 
 _CONFIGURATION = (
     recommendation.c.study,
+    recommendation.c.goal,
     recommendation.c.label,
     recommendation.c.configuration,
     recommendation.c.created_at,
+    recommendation.c.valid_until,
     recommendation.c.sweep_id,
+    recommendation.c.workload_fingerprint,
+    recommendation.c.environment_fingerprint,
 )
+
+
+def _newest_of_goals(studies: Collection[str], *conditions: Any) -> Select[Any]:
+    """The `validity` of the newest recommendation of each study and goal: no other document is opened."""
+    newest = (
+        select(recommendation.c.sweep_id, recommendation.c.goal)
+        .distinct(recommendation.c.study, recommendation.c.goal)
+        .where(recommendation.c.study.in_(studies), *conditions)
+        .order_by(recommendation.c.study, recommendation.c.goal, recommendation.c.created_at.desc())
+        .subquery()
+    )
+    same = and_(recommendation.c.sweep_id == newest.c.sweep_id, recommendation.c.goal == newest.c.goal)
+    validity = recommendation.c.document["validity"].label("validity")
+    return select(validity).join(newest, same).order_by(recommendation.c.study, recommendation.c.created_at)
 
 
 def _newest(studies: Sequence[str], query: Select[Any], study: Any, moment: Any, count: int = 1) -> Select[Any]:
     """The newest rows of a query for each of the studies: the index is entered once a study."""
-    names = func.unnest(cast(list(studies), ARRAY(Text))).table_valued(column("study", Text), name="wanted").render_derived()
+    names = (
+        func.unnest(cast(list(studies), ARRAY(Text)))
+        .table_valued(column("study", Text), name="wanted")
+        .render_derived()
+    )
     newest = query.where(study == names.c.study).order_by(moment.desc()).limit(count).lateral()
     return select(names.c.study, *newest.c).join(newest, true())
