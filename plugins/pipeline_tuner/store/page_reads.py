@@ -240,6 +240,12 @@ class PageReads:
         query = select(trial, sweep.c.dag_id, sweep.c.run_id).join(sweep, sweep.c.sweep_id == trial.c.sweep_id)
         return self._first(query.where(trial.c.trial_id == trial_id))
 
+    def control_beside(self, row: Row) -> Row | None:
+        """The control's trial in the block of a trial, where it was measured and is another one."""
+        block = (trial.c[name] == row[name] for name in ("sweep_id", "phase", "round", "block"))
+        wanted = (trial.c.is_control, trial.c.status == "measured", trial.c.trial_id != row["trial_id"])
+        return self._first(select(*TRIAL_COLUMNS).where(*block, *wanted))
+
     def _rows(self, query: Select[Any]) -> list[Row]:
         with self._store.transaction() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, get_args
 
 from airflow.api.common.trigger_dag import trigger_dag
@@ -52,7 +53,7 @@ def roll_back(
     """Return to the configuration that production ran with before the newest promotion of a goal."""
     require_act(user, _newest_sweep(study)["dag_id"], token)
     decisions = page_reads().promotions(study, goal, limit=200)
-    earlier = _before(decisions)
+    earlier = decision_before(decisions)
     if earlier is None:
         raise HTTPException(409, "There is no earlier promotion of this goal to return to")
     with open_store() as store:
@@ -106,8 +107,11 @@ def start(
     return _to_study(request, study)
 
 
-def _before(decisions: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The decision before the one in force. A roll-back steps past what it undid, so a second one goes further back."""
+def decision_before(decisions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What a roll-back returns to: the decision before the one in force. `decisions` are one goal's, newest first.
+
+    A roll-back steps past what it undid, so a second one goes further back.
+    """
     undone = 0
     for index, decision in enumerate(decisions):
         if decision["action"] == "roll_back":

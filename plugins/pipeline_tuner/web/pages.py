@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, get_args
 
@@ -11,7 +12,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.charts.partitions import partitions, spans_of
 from pipeline_tuner.charts.throughput import rates_of, throughput
+from pipeline_tuner.store.page_reads import PAGE_SIZE, Row
 from pipeline_tuner.study import StrategyName
+from pipeline_tuner.web.actions import decision_before
 from pipeline_tuner.web.histories import histories
 from pipeline_tuner.web.overview import study_lines
 from pipeline_tuner.web.production import in_production
@@ -40,6 +43,7 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         raise HTTPException(404, "No sweep and no production run of this study that you may see")
     recommendations = held(page_reads().newest_recommendations([study]))
     nights, alerts = page_reads().nights(study), page_reads().alerts(study)
+    promotions = page_reads().promotions(study, limit=200)
     return render(
         request,
         "study.html",
@@ -48,7 +52,8 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         pages=page_count(count),
         page=page,
         recommendations=recommendations,
-        promotions=page_reads().promotions(study),
+        promotions=promotions[:PAGE_SIZE],
+        earlier=_earlier(promotions),
         in_production=_by_study_and_goal(page_reads().newest_promotions([study])),
         running=in_production(study, [row["goal"] for row in recommendations]),
         production_runs=production_runs,
@@ -75,6 +80,7 @@ def trial(request: Request, user: User, trial_id: str) -> HTMLResponse:
         request,
         "trial.html",
         trial=row,
+        control=page_reads().control_beside(row),
         measurement=measurement,
         details=details,
         throughput=page_specification(throughput(rates)) if len(rates := rates_of(details)) > 2 else None,
@@ -106,6 +112,13 @@ def trial_of_task(request: Request, user: User, dag_id: str, task_id: str, map_i
             return RedirectResponse(f"{root_of(request)}/studies/{study}", status_code=303)
         return sweep_of_run(request, user, dag_id, run_id)
     return RedirectResponse(f"{root_of(request)}/trials/{trial_id}", status_code=303)
+
+
+def _earlier(promotions: Sequence[Row]) -> dict[str, str]:
+    """What a roll-back of each goal returns to; goals without an earlier promotion are left out."""
+    goals = dict.fromkeys(row["goal"] for row in promotions)
+    found = {goal: decision_before([row for row in promotions if row["goal"] == goal]) for goal in goals}
+    return {goal: before["label"] for goal, before in found.items() if before is not None}
 
 
 def _start_form(study: str) -> dict[str, Any]:

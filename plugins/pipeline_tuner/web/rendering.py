@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -107,26 +107,32 @@ def _compact(specification: Any) -> str:
     return json.dumps(specification, separators=(",", ":"))
 
 
-def analysis_html(markdown: str, charts: Collection[str], address: str) -> Markup:
+def analysis_html(
+    markdown: str, charts: Collection[str], address: str, elsewhere: Mapping[str, str] | None = None
+) -> Markup:
     """The written analysis as HTML. Raw HTML and links to scripts in it stay text.
 
-    `charts` are the names of plots that are kept; they are shown from `address`, others are left out.
+    :param charts: The names of charts that are kept; they are shown from `address`, others are left out.
+    :param elsewhere: Where the page itself draws a chart, by the start of its name: a link leads there.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    parser.add_render_rule("image", _chart_rule(charts, address))
+    parser.add_render_rule("image", _chart_rule(charts, address, elsewhere or {}))
     # markdown-it escapes text and, with html off, writes only its own tags: safe to mark as HTML.
     return Markup(parser.render(markdown))
 
 
-def _chart_rule(charts: Collection[str], address: str) -> Callable[..., str]:
+def _chart_rule(charts: Collection[str], address: str, elsewhere: Mapping[str, str]) -> Callable[..., str]:
     def rule(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
-        name = Path(str(tokens[index].attrs.get("src", ""))).stem
+        name, words = Path(str(tokens[index].attrs.get("src", ""))).stem, escape(tokens[index].content)
         if name not in charts:
             return ""
+        place = next((where for start, where in elsewhere.items() if name.startswith(start)), None)
+        if place is not None:
+            return f'<a href="{escape(place)}">Chart: {words}</a>'
         variants = [("light", name)] + [("dark", f"{name}-dark")] * (f"{name}-dark" in charts)
         shown = "plot only-{theme}" if len(variants) > 1 else "plot"
         return "".join(
-            f'<img class="{shown.format(theme=theme)}" alt="{escape(tokens[index].content)}"'
+            f'<img class="{shown.format(theme=theme)}" alt="{words}"'
             f' src="{escape(address)}/{escape(quote(variant))}.svg">'
             for theme, variant in variants
         )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
@@ -59,6 +60,14 @@ TITLES = {
     Tab.ANALYSIS: "Analysis",
     Tab.ENVIRONMENT: "Environment",
 }
+
+
+DRAWN_ELSEWHERE = {
+    "effects-": "?tab=parameters",
+    "scaling-": "?tab=parameters",
+    "pareto-": "?tab=configurations",
+}
+"""Charts of the analysis that a tab draws, by the start of their names: nothing is drawn twice."""
 
 
 @dataclass(frozen=True)
@@ -196,8 +205,11 @@ def _claims(opened: Opened) -> dict[str, Any]:
 
 
 def _analysis(opened: Opened) -> dict[str, Any]:
-    charts = f"{root_of(opened.request)}/sweeps/{opened.sweep_id}/charts"
-    return {"analysis": analysis_html(opened.row["analysis"] or "", page_reads().chart_names(opened.sweep_id), charts)}
+    address = f"{root_of(opened.request)}/sweeps/{quote(opened.sweep_id)}"
+    elsewhere = {start: f"{address}{where}" for start, where in DRAWN_ELSEWHERE.items()}
+    elsewhere |= {f"intervals-{row['goal']}": f"{address}?goal={quote(row['goal'])}" for row in opened.stored}
+    charts = page_reads().chart_names(opened.sweep_id)
+    return {"analysis": analysis_html(opened.row["analysis"] or "", charts, f"{address}/charts", elsewhere)}
 
 
 def _environment(opened: Opened) -> dict[str, Any]:
