@@ -337,9 +337,42 @@ def test_downloads_hold_every_trial(admin):
 
 def test_the_study_shows_its_nights(admin):
     text = admin.get("/pipeline-tuner/studies/copy_table").text
-    assert 'class="dot champion"' in text
     assert "missed" in text
-    assert "2026-03-02 champion" in text
+    assert "2026-03-02 production" in text
+    assert "data-spec=" in text
+
+
+def test_the_script_of_the_charts_has_its_content_in_its_address(admin):
+    address = re.search(r'data-charts="([^"]+)"', admin.get("/pipeline-tuner/").text)[1]
+    answer = admin.get(address)
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert "immutable" in answer.headers["cache-control"]
+    assert "vegaEmbed" in answer.text
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert admin.get(address.replace(".js", "0.js")).status_code == 404
+    assert admin.get("/pipeline-tuner/").headers["cache-control"] == "no-store"
+
+
+def test_the_list_says_of_many_studies_what_the_store_says_of_one(admin, url):
+    from pipeline_tuner.store.page_lists import PageLists
+
+    with Store(url) as store:
+        lists = PageLists(store)
+        assert lists.last_seen(["copy_table", "none"])["copy_table"] == store.last_seen("copy_table")
+        assert lists.production(["copy_table"])["copy_table", "throughput"] == store.production(
+            "copy_table", "throughput"
+        )
+        assert promote(admin, token_of(admin), label="plain").status_code == 303
+        assert lists.production(["copy_table"])["copy_table", "throughput"] == store.production(
+            "copy_table", "throughput"
+        )
+
+
+def test_who_asks_for_somebody_is_named_first(admin):
+    text = admin.get("/pipeline-tuner/").text
+    asking = text.split('id="asking"')[1].split("</div>")[0]
+    assert "copy_table" in asking
+    assert "promote &lt;script&gt;alert(1)&lt;/script&gt; for throughput?" in text
 
 
 ACTIONS = {

@@ -13,13 +13,13 @@ from pipeline_tuner.wording import number
 
 PRODUCTION, SWEEPS = "production", "recommended"
 SERIES = {"champion": PRODUCTION, "control": HELD_AGAINST}
-FEWEST = 2
+FEWEST_SWEEPS = 2
 
 
 def histories(
     study: str, units: Mapping[str, str], nights: Sequence[Row], alerts: Sequence[Row]
 ) -> dict[str, Specification]:
-    """A chart a goal; goals with fewer than two figures have none. `units` are the goals with their units."""
+    """A chart a goal; goals without figures of nights and with fewer than two sweeps have none. `units` are the goals with their units."""
     values = page_reads().night_values([night["night_id"] for night in nights])
     goals = dict.fromkeys([*units, *(value["goal"] for value in values)])
     return {
@@ -33,7 +33,7 @@ def _of_nights(
     goal: str, unit: str, nights: Sequence[Row], values: Sequence[Row], alerts: Sequence[Row]
 ) -> Specification | None:
     found = {(value["night_id"], value["role"]): value for value in values if value["goal"] == goal}
-    if len({night_id for night_id, _ in found}) < FEWEST:
+    if not found:
         return None
     figures = [
         _figure(night, name, found.get((night["night_id"], role)), unit)
@@ -64,7 +64,7 @@ def _events(goal: str, nights: Sequence[Row], alerts: Sequence[Row]) -> Iterator
 
 def _of_sweeps(study: str, goal: str, units: Mapping[str, str]) -> Specification | None:
     rows = [row for row in page_reads().history(study, goal) if row["estimate"]]
-    if len(rows) < FEWEST:
+    if len(rows) < FEWEST_SWEEPS:
         return None
     figures = [
         Figure(row["created_at"].isoformat(), SWEEPS, row["estimate"],
