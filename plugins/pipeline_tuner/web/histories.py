@@ -19,7 +19,7 @@ FEWEST_SWEEPS = 2
 def histories(
     study: str, units: Mapping[str, str], nights: Sequence[Row], alerts: Sequence[Row]
 ) -> dict[str, Specification]:
-    """A chart a goal; goals without figures of nights and with fewer than two sweeps have none. `units` are the goals with their units."""
+    """A chart a goal, where nights have figures of it or two sweeps have. `units` are the goals with their units."""
     values = page_reads().night_values([night["night_id"] for night in nights])
     goals = dict.fromkeys([*units, *(value["goal"] for value in values)])
     return {
