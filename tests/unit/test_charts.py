@@ -26,6 +26,7 @@ from pipeline_tuner.charts.look import (
 )
 from pipeline_tuner.charts.pareto import gain_pairs, pareto
 from pipeline_tuner.charts.partitions import partitions, spans_of
+from pipeline_tuner.charts.response import Dot, response
 from pipeline_tuner.charts.rollups import rollups
 from pipeline_tuner.charts.scaling import Level, scaling
 from pipeline_tuner.charts.throughput import rates_of, throughput
@@ -67,6 +68,7 @@ def every_chart():
         "intervals": intervals(bars_of({HOSTILE: known(2, confirmed=ratio(1.9))}), title="t"),
         "pareto": pareto(gain_pairs(gains), x="a", y=HOSTILE, title="t"),
         "partitions": partitions(spans_of(details)),
+        "response": response([Dot(level, 1.0, "tied", HOSTILE) for level in (1, 2, 64)], parameter="p", y="rows/s"),
         "rollups": rollups([(0, 1.0), (60, 2.0)], {"60000": [(60, 1.5, 1.0, 2.0)]}, title="t", start="2026"),
         "scaling": scaling(levels, [*levels, Level(8, 5, 4, 6)], x="cores", y="speed-up", knee=5.0, title="t"),
         "throughput": throughput(rates_of(details)),
@@ -182,3 +184,10 @@ def test_slow_and_failed_partitions_are_told_apart():
     spans = spans_of({"partitions": [*rows, "nonsense", {"number": 6}]})
     assert [span.kind for span in spans] == ["tied", "tied", "tied", "tied", "second", "bad"]
     assert spans_of({"partitions": "nonsense"}) == []
+
+
+def test_names_stand_side_by_side_and_wide_numbers_on_a_log_axis():
+    named = specification(response([Dot("copy", 2.0, "pick", ""), Dot("jdbc", 1.0, "other", "")], parameter="p", y="y"))
+    wide = specification(response([Dot(level, 1.0, "tied", "") for level in (1, 100)], parameter="p", y="y"))
+    assert named["layer"][0]["encoding"]["x"]["type"] == "nominal"
+    assert wide["layer"][0]["encoding"]["x"]["scale"]["type"] == "log"

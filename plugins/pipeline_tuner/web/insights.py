@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -10,9 +10,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from pipeline_tuner.analysis.evidence import settled
+from pipeline_tuner.analysis.goals import GoalError, goal_value
 from pipeline_tuner.charts.effects import effects
 from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.charts.pareto import gain_pairs, pareto
+from pipeline_tuner.charts.response import Dot, response
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommend import recommend
@@ -27,6 +29,7 @@ from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.rendering import page_reads
+from pipeline_tuner.wording import with_unit
 
 Specification = dict[str, Any]
 """A chart as the page's script draws it."""
@@ -45,6 +48,8 @@ class Insights:
     """The study's claims with their verdicts, a Markdown table."""
     trade_off: Specification | None = None
     effects: Specification | None = None
+    responses: Mapping[str, Specification] = field(default_factory=dict)
+    """How the first goal responds to each parameter, the one that matters most first."""
     scaling: tuple[tuple[str, Specification], ...] = ()
     checks: tuple[tuple[str, int, int], ...] = ()
     """Each check with the trials that passed it and those that had it."""
@@ -110,6 +115,7 @@ def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
         claims(story) if study.claims else "",
         _trade_off(story),
         _effects(story),
+        dict(_responses(story)),
         tuple((name, page_specification(chart)) for name, chart in scaling_charts(story)),
         checks,
     )
@@ -161,3 +167,35 @@ def _effects(story: Story) -> Specification | None:
         return None
     known = [bar for bar in bars if is_usable(bar.value)]
     return page_specification(effects(known)) if known else None
+
+
+def _responses(story: Story) -> Iterator[tuple[str, Specification]]:
+    """The parameters that were measured at two levels or more."""
+    goal, picked = story.main.goal, story.main.label
+    for name in _by_importance(story):
+        dots = [dot for result in story.results if (dot := _dot(story, goal, name, picked, result)) is not None]
+        if len({dot.level for dot in dots}) > 1:
+            unit = story.main.unit
+            yield name, page_specification(response(dots, parameter=name, y=f"{goal} ({unit})" if unit else goal))
+
+
+def _by_importance(story: Story) -> list[str]:
+    try:
+        first = [effect.parameter for effect in story.effects.effects]
+    except (ValueError, ArithmeticError):
+        first = []
+    return list(dict.fromkeys([*first, *story.study.space.parameters]))
+
+
+def _dot(story: Story, goal: str, name: str, picked: str | None, result: TrialResult) -> Dot | None:
+    level, label = result.plan.configuration.get(name), result.plan.label
+    if level is None or result.status != "measured" or result.plan.fraction < 1.0:
+        return None
+    try:
+        value = goal_value(story.study, goal, result)
+    except GoalError:
+        return None
+    kind = "pick" if label == picked else "other" if result.plan.is_control else "tied"
+    words = f"{label}, block {result.plan.block}: {with_unit(value, story.main.unit)}"
+    shown = level if isinstance(level, int | float) and not isinstance(level, bool) else str(level)
+    return Dot(shown, value, kind, words, f"../trials/{quote(result.plan.trial_id)}")

@@ -80,6 +80,7 @@ class Opened:
     stored: list[Row]
     progress: dict[str, Any]
     goal: str
+    parameter: str
     sort: str
     page: int
 
@@ -101,13 +102,14 @@ def sweep(
     sweep_id: str,
     tab: Tab = Tab.DECISION,
     goal: str = "",
+    parameter: str = "",
     sort: str = "planned",
     page: Page = 1,
 ) -> HTMLResponse:
     """One sweep, live while it runs and as a report after."""
     row = readable_sweep(user, sweep_id)
     opened = Opened(request, user, row, _in_order(row, page_reads().recommendations(sweep_id)), progress_of(row),
-                    goal, sort, page)  # fmt: skip
+                    goal, parameter, sort, page)  # fmt: skip
     same_run = [s for s in page_reads().sweeps_of_run(row["dag_id"], row["run_id"]) if s["sweep_id"] != sweep_id]
     return render(
         request,
@@ -197,7 +199,15 @@ def _trials(opened: Opened) -> dict[str, Any]:
 
 def _parameters(opened: Opened) -> dict[str, Any]:
     found = opened.insights
-    return {"effects": found.effects, "scaling": found.scaling, "main": found.answers[0].goal if found.answers else ""}
+    name = opened.parameter if opened.parameter in found.responses else next(iter(found.responses), "")
+    return {
+        "effects": found.effects,
+        "scaling": found.scaling,
+        "main": found.answers[0].goal if found.answers else "",
+        "parameter": name,
+        "parameters": list(found.responses),
+        "response": found.responses.get(name),
+    }
 
 
 def _claims(opened: Opened) -> dict[str, Any]:
