@@ -74,6 +74,37 @@ def test_the_first_screen_of_a_sweep_says_what_to_run(open_page, address, size):
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_first_screen_of_the_list_says_whether_anything_is_to_do(open_page, address, size):
+    page = open_page(f"{address}/", size)
+    assert is_seen(page.locator("#asking"), size)
+    assert "Nothing to do" in page.locator("#asking").inner_text()
+    line = page.locator("#study-orders")
+    assert is_seen(line, size)
+    assert "use copy 16 x 400" in line.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_a_chart_shows_its_figures_leads_on_and_follows_the_theme(open_page, address):
+    page = open_page(f"{address}/sweeps/sweep-1")
+    mark = page.locator(".chart .mark-symbol path").first
+    mark.hover()
+    page.locator("#vg-tooltip-element", has_text="copy 16 x 400 · pick").wait_for()
+    page.evaluate("localStorage.setItem('theme', 'dark'); dispatchEvent(new Event('storage'))")
+    page.locator("[data-drawn=dark]").wait_for()
+    mark.click()
+    page.get_by_role("heading", name="Where they differ").wait_for()
+    assert page.locator("th", has_text="balanced").count() > 0
+
+
+@pytest.mark.parametrize("path", ["sweeps/sweep-1?tab=parameters", "studies/orders", "trials/evidence"])
+def test_every_chart_is_drawn(open_page, address, path):
+    page = open_page(f"{address}/{path}")
+    page.locator("[data-drawn]").last.wait_for()
+    page.wait_for_function("document.querySelectorAll('[data-spec]:not([data-drawn])').length === 0")
+    assert page.locator(".chart svg").count() == page.locator("[data-spec]").count() > 0
+
+
 @pytest.mark.parametrize("tab", ["", "?tab=configurations", "?tab=trials", "?tab=parameters", "?tab=environment"])
 def test_a_sweep_ends_before_three_screens(open_page, address, tab):
     page = open_page(f"{address}/sweeps/sweep-1{tab}")

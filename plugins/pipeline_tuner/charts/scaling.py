@@ -10,6 +10,9 @@ import altair as alt
 from pipeline_tuner.charts.look import data, kind_color, plain, titled
 from pipeline_tuner.wording import number
 
+ROOM = 1.25
+"""What is left above the highest figure."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -38,8 +41,8 @@ def scaling(
 
     :param knee: From where on doubling the level adds little.
     """
-    up = alt.Scale(domain=[0, max(point.value for point in (*measured, *law)) * 1.25], clamp=True)
-    across = alt.X("level:Q", title=plain(x, 60), scale=alt.Scale(zero=False))
+    up = alt.Scale(domain=[0, max(point.value for point in (*measured, *law)) * ROOM], clamp=True)
+    across = alt.X("level:Q", title=plain(x, 60), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=10))
     figure = alt.Y("value:Q", title=plain(y, 60), scale=up)
     low = alt.Y("low:Q", title=plain(y, 60), scale=up)
     points = alt.Chart(data(measured)).encode(
@@ -64,8 +67,10 @@ def _law(measured: Sequence[Level], law: Sequence[Level], across: alt.X, figure:
     """The law's band and line, and proportional growth."""
     end, first = max(point.level for point in measured), law[0]
     curve = [replace(point, kind="tied") for point in law]
-    inside, outside = [p for p in curve if p.level <= end], [p for p in curve if p.level >= end]
-    ideal = [replace(p, value=first.value * p.level / first.level) for p in curve]
+    inside, outside = [p for p in curve if p.level <= end], curve[max(0, sum(p.level <= end for p in curve) - 1) :]
+    top = max(point.value for point in (*measured, *law)) * ROOM
+    grown = (replace(p, value=first.value * p.level / first.level) for p in curve)
+    ideal = [point for point in grown if point.value <= top]
     return [
         alt.Chart(data(curve))
         .mark_area(opacity=0.18, clip=True)

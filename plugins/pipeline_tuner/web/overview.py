@@ -21,7 +21,7 @@ from pipeline_tuner.store.records import LastSeen
 from pipeline_tuner.web.production import choices_of
 from pipeline_tuner.web.rendering import page_reads, results_store
 from pipeline_tuner.web.sweeps import progress_of
-from pipeline_tuner.wording import percent, ratio, spark
+from pipeline_tuner.wording import ratio, spark
 
 SOURCES = {
     Source.PROMOTED: "promoted",
@@ -42,11 +42,12 @@ class Running:
 
 @dataclass(frozen=True)
 class Decided:
-    """What a sweep decided, with the goals that it holds for and the figures of each."""
+    """What a sweep decided for goals that share their figures."""
 
     action: str
     status: DecisionStatus
-    goals: tuple[tuple[str, str], ...]
+    figures: str
+    goals: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -138,12 +139,12 @@ def _running(choices: Mapping[str, Choice]) -> Iterator[Running]:
 
 def _decided(rows: Sequence[Row]) -> Iterator[Decided]:
     """The decisions, those that say the same of several goals together."""
-    groups: dict[tuple[str, DecisionStatus], list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, DecisionStatus, str], list[str]] = {}
     for row in rows:
         status = status_of(row)
-        groups.setdefault((_action(row, status), status), []).append((row["goal"], _figures(row, status)))
-    for (action, status), goals in groups.items():
-        yield Decided(action, status, tuple(goals))
+        groups.setdefault((_action(row, status), status, _figures(row, status)), []).append(row["goal"])
+    for (action, status, figures), goals in groups.items():
+        yield Decided(action, status, figures, tuple(goals))
 
 
 def status_of(row: Row) -> DecisionStatus:
@@ -161,7 +162,7 @@ def _figures(row: Row, status: DecisionStatus) -> str:
     """The gain over what production ran with, and how far it can be from the best."""
     gain = row["reference_gain"] if row["label"] != row["reference"] else None
     said = [ratio(gain)] if gain and status.is_answer else []
-    said += [f"at most {percent(row['regret_bound'])} short"] if row["regret_bound"] is not None else []
+    said += [f"at most {row['regret_bound']:.1%} short"] if row["regret_bound"] is not None else []
     return ", ".join(said)
 
 

@@ -58,6 +58,7 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         running=in_production(study, [row["goal"] for row in recommendations]),
         production_runs=production_runs,
         nights=nights,
+        night_ids={night["night_id"] for night in nights},
         alerts=alerts,
         histories=histories(study, {row["goal"]: row["unit"] for row in recommendations}, nights, alerts),
         progress={row["sweep_id"]: progress_of(row) for row in sweeps if row["status"] == "running"},

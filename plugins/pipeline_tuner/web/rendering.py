@@ -17,11 +17,13 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from pipeline_tuner.connections import open_store
-from pipeline_tuner.metric_names import column_title, grouped_metrics, metric_name, metric_words
+from pipeline_tuner.metric_names import column_title, grouped_metrics, metric_name, metric_order, metric_words
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.page_reads import PageReads
 from pipeline_tuner.web.charts_script import script_name
 from pipeline_tuner.wording import interval_words, number, second_words, without_paths
+
+NAMES_OF_A_ROW = ("id", "number", "name", "state")
 
 
 @cache
@@ -66,6 +68,7 @@ def _environment() -> Environment:
         metric_title=_metric_title,
         metric_groups=grouped_metrics,
         column=column_title,
+        columns=_columns,
         when=_when,
         day=_day,
         seconds=second_words,
@@ -101,6 +104,13 @@ def _settings(configuration: dict[str, Any] | None) -> str:
 
 def _json(value: Any) -> str:
     return without_paths(json.dumps(value, indent=1, sort_keys=True, default=str))
+
+
+def _columns(row: Mapping[str, Any]) -> list[str]:
+    """The columns of a job's evidence: what a row is of comes first; the database sorts the names by length."""
+    return sorted(
+        row, key=lambda name: (NAMES_OF_A_ROW.index(name) if name in NAMES_OF_A_ROW else 9, metric_order(name))
+    )
 
 
 def _compact(specification: Any) -> str:

@@ -5,7 +5,7 @@ const drawn = new Map();
 async function draw(box) {
   const theme = document.documentElement.dataset.theme;
   const options = {
-    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false,
+    mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, logLevel: 1,
     config: THEMES[theme] || THEMES.light, tooltip: { disableDefaultStyle: true },
   };
   drawn.get(box)?.finalize();
