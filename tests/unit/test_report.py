@@ -8,8 +8,8 @@ import pytest
 from markdown_it import MarkdownIt
 from tests.unit.planted import planted_options, planted_study, planted_sweep
 
+from pipeline_tuner.charts import look
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.report import answers, growth, inside, meaning, nights, stages, streaming
 from pipeline_tuner.report.findings import Facts, findings
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.terminal import summary
@@ -46,8 +46,7 @@ def report(tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the charts out where only the text is looked at: they take most of the time."""
-    for section in (answers, growth, inside, meaning, nights, stages, streaming):
-        monkeypatch.setattr(section, "save", lambda folder, name, chart: folder / f"{name}.svg")
+    monkeypatch.setattr(look, "save", lambda folder, name, chart: folder / f"{name}.svg")
 
 
 def section(text, title):

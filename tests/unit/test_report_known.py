@@ -9,10 +9,10 @@ import pytest
 from tests.unit.planted import STUDY as TEXT
 from tests.unit.planted import planted_options, planted_sweep
 
-from pipeline_tuner import plots
 from pipeline_tuner.analysis.best_known import best_known
+from pipeline_tuner.charts import look
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.report import write_report
+from pipeline_tuner.report.written import write_report
 from pipeline_tuner.study import Study, parse_study
 
 PARAMETERS = """
@@ -29,7 +29,7 @@ BEFORE = {"balanced": 10.0, "gone": 5.0, "copy": 8.0}
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
-    monkeypatch.setattr(plots, "save", lambda folder, name, draw, size=None: folder / f"{name}.svg")
+    monkeypatch.setattr(look, "save", lambda folder, name, chart: folder / f"{name}.svg")
 
 
 def earlier(durations=BEFORE, days=1, **options):

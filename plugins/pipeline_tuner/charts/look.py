@@ -119,11 +119,12 @@ def plain(text: str, letters: int = LETTERS) -> str:
     return line if len(line) <= letters else f"{line[: letters - 1 - half]}…{line[-half:]}"
 
 
-def titled(chart: Any, title: str, subtitle: str = "") -> Any:
+def titled(layers: Any, title: str, subtitle: str = "") -> alt.LayerChart:
     """The chart with a title and how to read it; a chart on a page has its heading there and needs none."""
-    if not title:
-        return chart
-    return chart.properties(title=alt.TitleParams(plain(title, 90), subtitle=plain(subtitle, 110)))
+    chart: alt.LayerChart = layers
+    if title:
+        chart = layers.properties(title=alt.TitleParams(plain(title, 90), subtitle=plain(subtitle, 110)))
+    return chart
 
 
 def kind_color(field: str = "kind") -> alt.Color:

@@ -55,7 +55,7 @@ def _is_placed(row: Mapping[str, Any]) -> bool:
 
 def partitions(spans: Sequence[Span]) -> alt.Chart:
     """Bars along the time of the run."""
-    return (
+    bars: alt.Chart = (
         alt.Chart(data(spans))
         .mark_bar(height=STEP - 4, cornerRadius=2, minBandSize=1)
         .encode(
@@ -67,3 +67,4 @@ def partitions(spans: Sequence[Span]) -> alt.Chart:
         )
         .properties(height=STEP * len(spans) + 4)
     )
+    return bars

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
 from pipeline_tuner.analysis.history import earlier_gains
+from pipeline_tuner.charts import look
 from pipeline_tuner.charts.intervals import bars_of, intervals
-from pipeline_tuner.charts.look import save
 from pipeline_tuner.metric_names import metric_name, metric_order, metric_words
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.decisions import DECISION_HEADER, action_words, decision_cells
@@ -64,7 +64,7 @@ def _charts(story: Story) -> list[str]:
         bars = bars_of(answer.evidence, reference=answer.reference)
         if len(bars) > 1:
             chart = intervals(bars, title=_chart_title(answer), zone=story.options.budget.indifference)
-            path = save(story.folder, f"intervals-{answer.goal}", chart)
+            path = look.save(story.folder, f"intervals-{answer.goal}", chart)
             charts.append(f"![Gain over the control by configuration, for {escaped(answer.goal)}]({path.name})")
     return charts
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline_tuner.analysis.goals import goal_scores
 from pipeline_tuner.analysis.scaling import MIN_LEVELS, Prediction, ScalePoint, Scaling, fit_scaling
-from pipeline_tuner.charts.look import gain_words, save
+from pipeline_tuner.charts import look
+from pipeline_tuner.charts.look import gain_words
 from pipeline_tuner.charts.scaling import Level
 from pipeline_tuner.charts.scaling import scaling as draw
 from pipeline_tuner.recommendation import Interval
@@ -130,7 +131,7 @@ def _end_words(name: str, fitted: Scaling) -> str:
 
 
 def _picture(story: Story, goal: str, name: str, fitted: Scaling) -> str:
-    path = save(story.folder, f"scaling-{name}", _chart(goal, name, fitted))
+    path = look.save(story.folder, f"scaling-{name}", _chart(goal, name, fitted))
     return (
         f"![{escaped(goal)} by {escaped(name)}, {escaped(ratio(fitted.speedup(fitted.largest)))} at most]({path.name})"
     )

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline_tuner.charts.look import save
+from pipeline_tuner.charts import look
 from pipeline_tuner.charts.rollups import rollups
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
@@ -149,7 +149,7 @@ def _figure(name: str, value: Any) -> str:
 
 def _sample(story: Story, row: Row, sample: Mapping[str, Any]) -> str:
     title = f"{sample['metric']} of {sample['org']}: raw points and rollups"
-    path = save(
+    path = look.save(
         story.folder, "output", rollups(sample["points"], sample["windows"], title=title, start=sample["start"])
     )
     listed = ", ".join(f"{len(windows)} of {second_words(int(ms) / 1000)}" for ms, windows in sample["windows"].items())

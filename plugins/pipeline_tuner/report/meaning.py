@@ -10,9 +10,9 @@ from pipeline_tuner.analysis.effects import Effects
 from pipeline_tuner.analysis.goals import larger_is_better
 from pipeline_tuner.analysis.pareto import front, knee
 from pipeline_tuner.analysis.suggestions import Suggestion, suggestions
+from pipeline_tuner.charts import look
 from pipeline_tuner.charts.effects import EffectBar, effect_bar
 from pipeline_tuner.charts.effects import effects as effects_chart
-from pipeline_tuner.charts.look import save
 from pipeline_tuner.charts.pareto import gain_pairs, pareto
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.findings import findings
@@ -162,7 +162,7 @@ def _effects_chart(story: Story, found: Effects) -> str:
     if not found.effects:
         return ""
     chart = effects_chart(effect_bars(found), title=f"What matters for {story.main.goal}")
-    path = save(story.folder, f"effects-{story.main.goal}", chart)
+    path = look.save(story.folder, f"effects-{story.main.goal}", chart)
     return f"![How much each parameter changes {escaped(story.main.goal)}]({path.name})"
 
 
@@ -210,7 +210,7 @@ def _pareto_chart(
     first, second = answers[0], answers[1]
     pairs = gain_pairs({label: (gains[0], gains[1]) for label, gains in points.items()})
     chart = pareto(pairs, x=first.goal, y=second.goal, title=f"{first.goal} against {second.goal}")
-    path = save(story.folder, f"pareto-{first.goal}-{second.goal}", chart)
+    path = look.save(story.folder, f"pareto-{first.goal}-{second.goal}", chart)
     return f"![{escaped(first.goal)} against {escaped(second.goal)}]({path.name})"
 
 

@@ -10,9 +10,9 @@ from datetime import datetime
 
 from pipeline_tuner.analysis.drift import QUIET_NIGHTS, Change, changes
 from pipeline_tuner.analysis.goals import GoalError, goal_scores, goal_value, larger_is_better
+from pipeline_tuner.charts import look
 from pipeline_tuner.charts.convergence import Seen, convergence
 from pipeline_tuner.charts.history import HELD_AGAINST, Event, Figure, history
-from pipeline_tuner.charts.look import save
 from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.space import configuration_id
@@ -58,7 +58,7 @@ def over_the_nights(story: Story) -> str:
     ]
     events = [Event(nights[change.night].began.isoformat(), _short_words(change), "") for change in found]
     title, unit = f"{story.main.goal} over the nights", story.main.unit or story.main.goal
-    path = save(story.folder, "history", history(figures, events, main=story.subject.label, y=unit, title=title))
+    path = look.save(story.folder, "history", history(figures, events, main=story.subject.label, y=unit, title=title))
     return "\n\n".join([*words, f"![{escaped(story.main.goal)} over the nights]({path.name})"])
 
 
@@ -118,7 +118,7 @@ def how_the_search_went(story: Story) -> str:
     gain = story.main.gain
     final = Seen(steps[-1].trials + 1, gain.value, "second", "confirmed") if gain else None
     chart = convergence(steps, title=f"How the search for {story.main.goal} went", confirmed=final)
-    path = save(story.folder, f"convergence-{story.main.goal}", chart)
+    path = look.save(story.folder, f"convergence-{story.main.goal}", chart)
     return f"![Best gain seen after each trial]({path.name})"
 
 

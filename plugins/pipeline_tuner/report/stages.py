@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pipeline_tuner.analysis.steps import Step, steps
-from pipeline_tuner.charts.look import save
+from pipeline_tuner.charts import look
 from pipeline_tuner.charts.waterfall import TOTAL, StageGain, waterfall
 from pipeline_tuner.report.markdown import table
 from pipeline_tuner.report.story import Story
@@ -44,5 +44,5 @@ def _chart(story: Story, found: tuple[Step, ...]) -> str:
         bars.append(StageGain(step.stage, *((gain.value, gain.low, gain.high) if gain else (1.0, 1.0, 1.0))))
     fresh = story.subject.evidence.confirmed if story.subject and story.subject.label != story.control_label else None
     total = StageGain(TOTAL, fresh.value, fresh.low, fresh.high) if fresh and math.isfinite(fresh.high) else None
-    path = save(story.folder, "stages", waterfall(bars, title="What each stage is worth", total=total))
+    path = look.save(story.folder, "stages", waterfall(bars, title="What each stage is worth", total=total))
     return f"![What each stage is worth]({path.name})"
