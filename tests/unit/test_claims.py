@@ -189,6 +189,19 @@ def test_smaller_is_better_for_a_time():
     assert verdict(claim).verdict == "confirmed"
 
 
+@pytest.mark.parametrize(
+    ("metric", "figure", "expected"),
+    [("records_per_s_per_pipeline", 1.0, "refuted"), ("files", 1.0, "confirmed"), ("rows_per_s", 1.0, "refuted")],
+)
+def test_more_is_better_for_a_rate_and_less_for_all_else(metric, figure, expected):
+    """Planted in proportion to the time, of which COPY has less."""
+    claim = {"source": "s", "text": "t", **COPY_OVER_JDBC, "metric": metric}
+    study = planted_study(claims=[claim])
+    results = planted_sweep(DURATIONS, CONFIGURATIONS, control="balanced", blocks=8, noise=0.01)
+    planted = [replace(r, metrics={**r.metrics, metric: figure * r.metrics["duration_s"]}) for r in results]
+    assert check_claims(study, planted_options(study), planted)[0].verdict == expected
+
+
 def test_one_block_is_judged_by_the_noise_of_all_trials():
     claim = {"better": {"method": "copy"}, "worse": {"method": "jdbc"}}
     study = planted_study(claims=[{"source": "seed", "text": "so it is", **claim}])

@@ -20,7 +20,8 @@ from pipeline_tuner.analysis.intervals import exponential, log_interval, mean_in
 from pipeline_tuner.analysis.verdicts import Verdict, VerdictKind, figure_verdict, measured_gain, ratio_verdict
 from pipeline_tuner.claim import Claim, Range
 from pipeline_tuner.expression import Expression
-from pipeline_tuner.measurement import is_usable
+from pipeline_tuner.measurement import MAY_BE_NEGATIVE, is_usable
+from pipeline_tuner.metric_names import metric_unit
 from pipeline_tuner.recommendation import MIN_BLOCKS, Interval
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.study import Study
@@ -173,7 +174,7 @@ def _is_gain(study: Study, metric: str) -> bool:
     for name, goal in study.goals.items():
         if metric in (goal.maximize, goal.minimize):
             return larger_is_better(study, name)
-    return metric.endswith("_per_s")
+    return metric_unit(metric).endswith("/s") and metric not in MAY_BE_NEGATIVE
 
 
 def _metric_value(study: Study, metric: str, result: TrialResult) -> float | None:
