@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gzip
 import random
 import threading
 from collections.abc import Iterator
@@ -198,8 +197,6 @@ def test_a_file_that_is_cut_off_loads_its_whole_documents_and_then_fails(target:
 
 
 @pytest.mark.parametrize(("content", "advice"), [
-    (gzip.compress(bson.encode({"_id": 1}), mtime=0), "gunzip"),
-    (b"\x6d\xe2\x99\x81" + b"x" * 90, "mongodump --archive"),
     (b'{"_id": 1, "username": "ann"}\n', "mongoimport"), (b'[{"_id": 1}]', "--jsonArray"),
 ])  # fmt: skip
 def test_what_people_have_instead_of_a_bson_file_is_recognised(

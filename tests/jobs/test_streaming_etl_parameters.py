@@ -428,7 +428,6 @@ def test_what_has_no_effect_is_refused(read: Callable[[Values], Any], values: Va
         ({"before_sql": ["a"]}, r"before_sql is \['a'\], must be text"),
         ({"kind": "memory", "documents": 5}, "documents has no effect in memory"),
         ({"source": "mongodb", "path": "x.bson"}, "path has no effect with source 'mongodb'"),
-        ({"collection": "users"}, "collection has no effect with source 'bson'"),
         ({"documents": 5, "path": "x.bson"}, "give one of them"),
         ({"sources": "bson"}, r"sources \(did you mean source\?\)"),
     ],

@@ -1,4 +1,7 @@
-"""A `mongodump` file (BSON documents one after the other) as a source: read in place, cut at document ends."""
+"""A `mongodump` file as a source: BSON documents one after the other, read in place, cut at document ends.
+
+Compressed files and archives are unpacked first; offsets are then those of the unpacked documents.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +14,20 @@ from typing import Any
 
 import numpy as np
 
-from pipeline_jobs.contract import BadConfigurationError, JobError
+from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.streaming_etl import kernel
 from pipeline_jobs.streaming_etl.accounts import Range
+from pipeline_jobs.streaming_etl.dump import DamagedFileError, unpacked
 from pipeline_jobs.streaming_etl.records import Documents, Piece
 from pipeline_jobs.streaming_etl.settings import BatchSize
 
 PIECE_BYTES = 4 * 1024 * 1024
 OTHER_FORMATS = {
-    b"\x1f\x8b": "it is compressed, unpack it with gunzip",
-    b"\x6d\xe2\x99\x81": "it is an archive (mongodump --archive), dump to a folder instead",
     b"{": "it is JSON, import it with mongoimport and read the collection",
     b"[": "it is JSON, import it with mongoimport --jsonArray and read the collection",
 }
 """What people have instead of a BSON file, by its first bytes. A document may begin with these as well: they are looked
 at only where there is no document."""
-
-
-class DamagedFileError(JobError):
-    """The file's framing is broken: where one document ends and the next begins can't be told."""
 
 
 class FilePiece(Piece):
@@ -83,19 +81,21 @@ class BsonFile:
 
     is_endless = False
 
-    def __init__(self, path: str | Path) -> None:
-        self._path = Path(path)
-        self._data = _mapped(self._path)
+    def __init__(self, path: str | Path, collection: str = "") -> None:
+        self._path, self._collection = Path(path), collection
+        found = unpacked(self._path, _mapped(self._path), collection)
+        self._data, self.is_archive = found.data, found.is_archive
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Elsewhere the file is opened anew."""
-        return BsonFile, (self._path,)
+        return BsonFile, (self._path, self._collection)
 
     @property
     def name(self) -> str:
-        """What tells this file from another: name, size, time of change."""
+        """What tells this file from another: name, size, time of change, and the collection of an archive."""
         found = _stat(self._path)
-        return f"file {self._path.name} of {found.st_size} bytes, changed {found.st_mtime_ns}"
+        part = f"{self._collection} of the " if self.is_archive else ""
+        return f"{part}file {self._path.name} of {found.st_size} bytes, changed {found.st_mtime_ns}"
 
     def ranges(self, count: int) -> tuple[Range, ...]:
         """About equal parts, cut at document ends."""

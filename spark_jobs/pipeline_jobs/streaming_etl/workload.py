@@ -104,8 +104,6 @@ class Options:
             raise BadConfigurationError(
                 "path has no effect with source 'mongodb': leave it out, or set source to 'bson'"
             )
-        if self.collection and self.source == "bson":
-            raise BadConfigurationError("collection has no effect with source 'bson': leave it out")
         if self.documents and (self.path or self.collection):
             raise BadConfigurationError(
                 f"documents is {self.documents}, which makes users, and path or collection names data of your own: "
@@ -224,7 +222,12 @@ def origin_of(options: Options, config: TrialConfig, made: MadeWorkload | None, 
         path = made.path if made else options.path
         if not path:
             raise BadConfigurationError("workload.options: give `documents` to make some, or `path` of a BSON file")
-        return BsonFile(path)
+        file = BsonFile(path, options.collection or options.load_mapping().collection)
+        if options.collection and not file.is_archive:
+            raise BadConfigurationError(
+                f"workload.options.collection has no effect on {path}, which is no archive: leave it out"
+            )
+        return file
     uri = config.uri("source")
     if made is None:
         return Collection(uri, options.collection or options.load_mapping().collection, backoff=Backoff(), stop=stop)
