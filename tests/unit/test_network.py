@@ -10,6 +10,7 @@ import pytest
 
 from pipeline_tuner.local import certificates, memory
 from pipeline_tuner.local.certificates import Certificates
+from pipeline_tuner.local.download_fault import AddressKind, Fault, find_fault
 from pipeline_tuner.local.network import Network, loopback_without_proxy
 from pipeline_tuner.local.pip_settings import PipSettings
 
@@ -127,6 +128,18 @@ def test_a_proxy_may_be_named_without_its_scheme(proxy: str):
 def test_loopback_is_added_to_what_needs_no_proxy():
     assert loopback_without_proxy({})["NO_PROXY"] == "127.0.0.1,localhost,::1"
     assert loopback_without_proxy({"no_proxy": "a.b,localhost"})["no_proxy"] == "a.b,localhost,127.0.0.1,::1"
+
+
+def test_a_proxy_that_speaks_socks_is_named_and_kept_from_airflow():
+    variables = {"ALL_PROXY": "socks5h://proxy:1080", "HTTP_PROXY": "http://proxy:3128"}
+    network = Network(Certificates((), ()), variables=variables)
+    found = find_fault(AddressKind.PACKAGES, "https://packages.example.com/simple/", network)
+    assert found.fault is Fault.PROXY_KIND
+    assert "HTTPS_PROXY=http://HOST:PORT" in found.message()
+    assert network.java_proxy_options() == ["-DsocksProxyHost=proxy", "-DsocksProxyPort=1080"]
+    told = loopback_without_proxy(variables)
+    assert told["ALL_PROXY"] == ""
+    assert "HTTP_PROXY" not in told
 
 
 def test_a_containers_limit_counts_as_the_machines_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

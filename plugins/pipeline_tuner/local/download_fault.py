@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from urllib.parse import urlsplit
 
-from pipeline_tuner.local.network import Network, Proxy
+from pipeline_tuner.local.network import SOCKS, Network, Proxy
 
 TIMEOUT_S = 15
 
@@ -36,6 +36,7 @@ class Fault(Enum):
     NAME = "its name can't be looked up"
     CONNECTION = "no connection comes about"
     PROXY_CONNECTION = "the proxy can't be reached"
+    PROXY_KIND = "the proxy speaks SOCKS, which pip doesn't"
     PROXY_LOGIN = "the proxy wants a user and a password"
     PROXY_REFUSAL = "the proxy refuses this address"
     LOGIN = "it wants a login, or refuses this one"
@@ -59,6 +60,7 @@ REMEDIES: Mapping[Fault, str] = {
     Fault.NAME: "Behind a proxy set HTTPS_PROXY=http://HOST:PORT; for a mirror of your company's: {mirror}",
     Fault.CONNECTION: "Behind a proxy set HTTPS_PROXY=http://HOST:PORT; for a mirror of your company's: {mirror}",
     Fault.PROXY_CONNECTION: "Correct the proxy's address, or take it away where none is needed.",
+    Fault.PROXY_KIND: "Set HTTPS_PROXY=http://HOST:PORT to a proxy that speaks HTTP.",
     Fault.PROXY_LOGIN: "Set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
     Fault.PROXY_REFUSAL: "Ask for the address to be allowed, or set a mirror of your company's: {mirror}",
     Fault.LOGIN: "Put user and password into ~/.netrc, or set the address with them: {mirror}",
@@ -106,8 +108,13 @@ def find_fault(kind: AddressKind, url: str, network: Network) -> DownloadFault:
 
 
 def _ask(scheme: str, host: str, port: int, path: str, network: Network, proxy: Proxy | None) -> tuple[Fault, str]:
-    if proxy is not None and (refused := _tunnel_refused(proxy, host, port)):
-        return refused
+    if proxy is not None:
+        if proxy.scheme.startswith(SOCKS):
+            return Fault.PROXY_KIND, proxy.scheme
+        if refused := _tunnel_refused(proxy, host, port):
+            return refused
+        if proxy.scheme == "https":
+            return Fault.NONE, "asked as far as to the proxy"  # this ssl module makes no TLS inside of TLS
     try:
         with closing(_connected(host, port, proxy)) as plain:
             connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
@@ -147,7 +154,8 @@ def _tunnel_refused(proxy: Proxy, host: str, port: int) -> tuple[Fault, str] | N
 
 def _tunnel(proxy: Proxy, host: str, port: int) -> tuple[socket.socket, int]:
     """A connection through the proxy, and the status with which the proxy answered."""
-    connection = http.client.HTTPConnection(proxy.host, proxy.port, timeout=TIMEOUT_S)
+    kind = http.client.HTTPSConnection if proxy.scheme == "https" else http.client.HTTPConnection
+    connection = kind(proxy.host, proxy.port, timeout=TIMEOUT_S)
     headers = {"Host": f"{host}:{port}"}
     if proxy.login:
         headers["Proxy-Authorization"] = "Basic " + base64.b64encode(":".join(proxy.login).encode()).decode()

@@ -16,6 +16,8 @@ from pipeline_tuner.local.certificates import Certificates
 from pipeline_tuner.local.pip_settings import PipSettings
 
 PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+ANY_PROXY_VARIABLES = (*PROXY_VARIABLES, "HTTP_PROXY", "http_proxy")
+SOCKS = "socks"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """What no proxy is asked for."""
 
@@ -37,6 +39,11 @@ class Proxy:
         """Its port; 80 or 443 where the address says none."""
         parts = urlsplit(self.url)
         return parts.port or (443 if parts.scheme == "https" else 80)
+
+    @property
+    def scheme(self) -> str:
+        """`http`, `https` (the proxy itself is asked by TLS) or one that begins with `socks`."""
+        return urlsplit(self.url).scheme.lower()
 
     @property
     def login(self) -> tuple[str, str] | None:
@@ -106,7 +113,7 @@ class Network:
         proxy = self.proxy
         if proxy is None:
             return []
-        if urlsplit(proxy.url).scheme.startswith("socks"):
+        if proxy.scheme.startswith(SOCKS):
             return [f"-DsocksProxyHost={proxy.host}", f"-DsocksProxyPort={proxy.port}"]
         options = [f"-D{kind}.proxy{name}" for kind in ("http", "https") for name in _place(proxy)]
         options.append(f"-Dhttp.nonProxyHosts={'|'.join(_java_patterns(self._unproxied()))}")
@@ -123,11 +130,15 @@ class Network:
 
 
 def loopback_without_proxy(variables: Mapping[str, str]) -> dict[str, str]:
-    """NO_PROXY with this machine's own addresses in it: programs that talk on loopback must not ask a proxy."""
+    """NO_PROXY with this machine's own addresses in it: programs that talk on loopback must not ask a proxy.
+
+    A proxy that speaks SOCKS is taken away: Airflow's client of its own server refuses to start beside one.
+    """
     named = variables.get("NO_PROXY") or variables.get("no_proxy") or ""
     names = [name for name in named.split(",") if name]
     value = ",".join([*names, *(name for name in LOOPBACK if name not in names)])
-    return {"NO_PROXY": value, "no_proxy": value}
+    without = {name: "" for name in ANY_PROXY_VARIABLES if variables.get(name, "").lower().startswith(SOCKS)}
+    return {**without, "NO_PROXY": value, "no_proxy": value}
 
 
 def _with_scheme(proxy: str) -> str:
