@@ -159,6 +159,11 @@ def test_what_is_no_log_is_refused_in_one_line(tmp_path, capsys):
     for path, words in (("empty", "is empty"), ("notes.txt", "is no event log"), ("folder", "holds no event log")):
         assert main(["advise", str(tmp_path / path)]) == 1
         assert words in capsys.readouterr().err
+    (tmp_path / "lzf").write_bytes(b"ZV\x01\x00\x10\x00\x20")
+    assert main(["advise", str(tmp_path / "lzf")]) == 1
+    assert "lzf compression is not read" in capsys.readouterr().err
+    assert main(["advise", "s3://bucket/logs/app"]) == 1
+    assert "copy it here first" in capsys.readouterr().err
     assert main(["advise", str(tmp_path / "nowhere")]) == 1
     assert "No such file" in capsys.readouterr().err
 

@@ -32,7 +32,7 @@ NOUNS = (
     *("spark_application", "unfilled"),
     *("argument_paths", "operator_job"),
 )
-PURE = (*NOUNS, "search", "analysis", "recommend", "reasons")
+PURE = (*NOUNS, "search", "analysis", "recommend", "reasons", "advise")
 ALLOWED = {
     **{noun: {*NOUNS} for noun in NOUNS},
     "search": {*NOUNS, "search", "analysis"},

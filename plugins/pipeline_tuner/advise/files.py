@@ -14,6 +14,8 @@ ROLLED = re.compile(r"events_(\d+)_(.+)")
 DATABRICKS_ROLLED = re.compile(r"eventlog-\d{4}-\d{2}-\d{2}--\d{2}-\d{2}(\.\w+)?")
 DATABRICKS_NEWEST = "eventlog"
 COMPACTED = ".compact"
+ADDRESS = re.compile(r"[a-z][a-z0-9+]+:/")
+"""Of another machine: `s3://`, whose second slash a path loses."""
 STATUS = "appstatus_"
 UNFINISHED = ".inprogress"
 START = b'{"Event":"'
@@ -63,6 +65,8 @@ def find_logs(paths: Iterable[Path]) -> Found:
 
 
 def _found(path: Path) -> Found:
+    if ADDRESS.match(str(path)):
+        raise LogError(f"{path} is an address, and logs are read from files: copy it here first")
     try:
         if path.is_dir():
             return _in_folder(path)
