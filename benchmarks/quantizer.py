@@ -1,4 +1,4 @@
-"""The quantizer against the shape of document 004, plain Spark, DuckDB and polars, over the same files in one run.
+"""The quantizer against the guide's shape, plain Spark, DuckDB and polars, over the same files in one run.
 
     python -m benchmarks.quantizer [--points 5000000] [--pairs 5] [--growth]
 
@@ -27,7 +27,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline_jobs.event_log import summarise_event_log
-from pipeline_jobs.quantizer import catalogs, lake, seed_shape, workload
+from pipeline_jobs.quantizer import baseline, catalogs, lake, workload
 from pipeline_jobs.quantizer.batch import Batch, run_batch
 from pipeline_jobs.quantizer.job import warm_up_workers
 from pipeline_jobs.quantizer.settings import Workload
@@ -71,11 +71,11 @@ class Bench:
         """The document's shape, with that many partitions."""
         for name in (TARGET, f"{TARGET}_partials"):
             self.spark.sql(f"DROP TABLE IF EXISTS {name} PURGE")
-        seed_shape.create_tables(self.spark, self.batch)
+        baseline.create_tables(self.spark, self.batch)
         self.spark.conf.set("spark.sql.shuffle.partitions", str(partitions))
         begun = time.monotonic()
-        shape = seed_shape.Shape(read_partitions=partitions, write_partitions=partitions)
-        result = seed_shape.run_seed_shape(self.spark, self.batch, shape)
+        shape = baseline.Shape(read_partitions=partitions, write_partitions=partitions)
+        result = baseline.run_baseline(self.spark, self.batch, shape)
         print("   ", {key: round(value, 2) for key, value in result.steps.items()}, result.files, "files")
         return {"duration_s": time.monotonic() - begun, "files": result.files, "bytes": result.bytes}
 
@@ -127,7 +127,7 @@ def compete(bench: Bench, pairs: int, spans: list[Span], *, with_200: bool) -> d
     runs: dict[str, Callable[[], dict[str, float]]] = {
         "ours": bench.ours,
         "ours_duckdb_engine": lambda: bench.ours("duckdb"),
-        "seed_shape": lambda: bench.seed(8),
+        "baseline": lambda: bench.seed(8),
         "spark_window": bench.spark_window,
         "duckdb_same": bench.duckdb.same,
         "duckdb_plain": bench.duckdb.plain,
@@ -135,7 +135,7 @@ def compete(bench: Bench, pairs: int, spans: list[Span], *, with_200: bool) -> d
         "polars_plain": bench.polars,
     }
     if with_200:
-        runs["seed_shape_200"] = lambda: bench.seed(200)
+        runs["baseline_200"] = lambda: bench.seed(200)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     bench.ours()
     for _ in range(pairs):
@@ -185,7 +185,7 @@ def grow(spark: SparkSession, folder: Path, figures: Figures, repeats: int) -> N
 
 def record_shuffles(figures: Figures, log: Path, spans: list[Span], size: str) -> None:
     """What each competitor on Spark shuffled a run; it doesn't vary."""
-    for name in ("ours", "seed_shape", "spark_window"):
+    for name in ("ours", "baseline", "spark_window"):
         begun, ended = next((since, until) for each, since, until in spans if each == name)
         summary = summarise_event_log(log, since=begun, until=ended)
         figures.add(f"shuffle_bytes_{name}{size}", [summary["shuffle_write_bytes"]], "B")
@@ -219,7 +219,7 @@ def main() -> None:
             found = compete(bench, arguments.pairs, spans[size], with_200=arguments.with_200)
             record(figures, found, size)
             if points == arguments.points[0]:
-                figures.add("time_vs_seed_shape", ratios(found, "seed_shape"), "ratio")
+                figures.add("time_vs_baseline", ratios(found, "baseline"), "ratio")
                 figures.add("time_vs_duckdb", ratios(found, "duckdb_same"), "ratio")
     finally:
         close_session(spark)

@@ -70,42 +70,44 @@ def _said(verdicts: dict[str, Verdict], words: str) -> Verdict:
     return found
 
 
-def test_seed_000_as_it_is_written_is_held_back_by_its_rate_limit(
+def test_migration_report_as_it_is_written_is_held_back_by_its_rate_limit(
     sweep: Any, flights: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MIGRATION_SOURCE", flights)
     monkeypatch.setenv("AIRFLOW_CONN_MIGRATION_TARGET", database)
-    verdicts = sweep("migration", "seed_000", blocks=2, default_size="quarter")
+    verdicts = sweep("migration", "migration_report", blocks=2, default_size="quarter")
     limit = _said(verdicts, "does not bind")
     assert limit.verdict is VerdictKind.LARGER
     assert "measured 1 (1 to 1)" in limit.reason
     # What the limit holds back is not held against claims on configurations without one.
-    assert "seed_000_unlimited measures it" in _said(verdicts, "memory is not the bottleneck").reason
+    assert "migration_report_unlimited measures it" in _said(verdicts, "memory is not the bottleneck").reason
 
 
-def test_seed_002_before_and_after(sweep: Any, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deduplication_guide_before_and_after(
+    sweep: Any, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_DEDUP_TARGET", database)
     document = yaml.safe_load((CONFIGS / "dedup.yaml").read_text())
     options = {**document["workload"]["options"], "folder": str(tmp_path / "data")}
     options["generator"] = {**options["generator"], "rows": 400_000}
-    verdicts = sweep("dedup", "seed_002", blocks=2, options=options)
+    verdicts = sweep("dedup", "deduplication_guide", blocks=2, options=options)
     # Bytes are the same in every run: two blocks are enough.
     assert _said(verdicts, "to 75 partitions before the window").verdict is VerdictKind.REFUTED
     assert _said(verdicts, "17.7 GB").verdict in (VerdictKind.REFUTED, VerdictKind.SMALLER)
 
 
-def test_document_004_before_and_after(sweep: Any, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quantizer_guide_before_and_after(sweep: Any, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_QUANTIZER_CATALOG", database)
-    verdicts = sweep("quantizer", "document_004", blocks=2, sizes={"tenth": 0.02, "full": 1.0})
+    verdicts = sweep("quantizer", "quantizer_guide", blocks=2, sizes={"tenth": 0.02, "full": 1.0})
     assert _said(verdicts, "30 to 50%").interval is not None
     assert _said(verdicts, "13 minutes").verdict is VerdictKind.NOT_COMPARABLE
 
 
-@pytest.mark.parametrize("strategy", ["seed_001", "seed_003"])
+@pytest.mark.parametrize("strategy", ["streaming_report", "in_memory_report"])
 def test_seeds_001_and_003_in_memory(sweep: Any, strategy: str) -> None:
     verdicts = sweep("streaming_etl_memory", strategy, blocks=3)
     size = _said(verdicts, "550 times smaller \\(")
-    assert size.verdict is (VerdictKind.LARGER if strategy == "seed_003" else VerdictKind.NOT_COMPARABLE)
+    assert size.verdict is (VerdictKind.LARGER if strategy == "in_memory_report" else VerdictKind.NOT_COMPARABLE)
     judged = [one for one in verdicts.values() if one.claim.source == strategy.replace("_", " ") and one.interval]
     assert len(judged) >= 12
 

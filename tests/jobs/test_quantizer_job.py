@@ -23,7 +23,7 @@ from tests.jobs.test_quantizer_batch import (
 from tests.jobs.test_quantizer_rollup import in_order, random_points, rolled_up, without_tiny
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig, read_config
-from pipeline_jobs.quantizer import maintenance, production, seed_shape
+from pipeline_jobs.quantizer import baseline, maintenance, production
 from pipeline_jobs.quantizer.batch import run_batch
 from pipeline_jobs.quantizer.job import run
 from pipeline_jobs.quantizer.settings import read_settings, read_workload
@@ -123,15 +123,15 @@ def test_the_seeds_shape_counts_the_same_points(spark: SparkSession, make: Make)
     batch = make(some_points(32, 600))
     ours = run_batch(spark, batch)
     theirs = replace(batch, target=batch.target + "_seed")
-    seed_shape.create_tables(spark, theirs)
+    baseline.create_tables(spark, theirs)
     finest = spark.table(theirs.target).where("resolution_ms = 60000")
-    shape = seed_shape.Shape(read_partitions=2, write_partitions=2)
-    seed_shape.run_seed_shape(spark, replace(theirs, end_us=START_US + 50 * 60_000_000), shape)
+    shape = baseline.Shape(read_partitions=2, write_partitions=2)
+    baseline.run_baseline(spark, replace(theirs, end_us=START_US + 50 * 60_000_000), shape)
     assert finest.count() > 0, "windows of a minute don't wait for the hour"
-    seed_shape.run_seed_shape(
+    baseline.run_baseline(
         spark, replace(theirs, start_us=START_US + 50 * 60_000_000, end_us=START_US + 100 * 60_000_000), shape
     )
-    seed_shape.run_seed_shape(spark, replace(theirs, start_us=START_US + 100 * 60_000_000), shape)
+    baseline.run_baseline(spark, replace(theirs, start_us=START_US + 100 * 60_000_000), shape)
     keyed = "org_id IS NOT NULL AND metric_name IS NOT NULL"
     counted = spark.sql(f"SELECT sum(count) FROM {theirs.target} WHERE resolution_ms = 60000 AND {keyed}").first()
     assert counted is not None

@@ -17,7 +17,7 @@ from tests.jobs.test_quantizer_batch import HOUR, START_US, add, some_points, sp
 from tests.jobs.test_quantizer_spark_settings import SPARK_SETTINGS
 
 from pipeline_jobs.contract import BadConfigurationError, JobError, TrialConfig
-from pipeline_jobs.quantizer import lake, seed_shape, workload
+from pipeline_jobs.quantizer import baseline, lake, workload
 from pipeline_jobs.quantizer.batch import Batch, BatchResult, run_batch
 from pipeline_jobs.quantizer.rollup import TIME
 from pipeline_jobs.quantizer.settings import Settings, read_settings
@@ -82,8 +82,8 @@ class Runner:
 
     def _roll_up(self, settings: Settings, batch: Batch) -> BatchResult:
         if settings.shape == "seed":
-            seed_shape.create_tables(self.spark, batch, settings.table_properties)
-            return seed_shape.run_seed_shape(self.spark, batch, settings.seed_shape)
+            baseline.create_tables(self.spark, batch, settings.table_properties)
+            return baseline.run_baseline(self.spark, batch, settings.baseline_shape)
         lake.create_rollups(self.spark, batch.target, settings.table_properties)
         return run_batch(self.spark, batch)
 

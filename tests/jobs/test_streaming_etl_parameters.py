@@ -199,7 +199,7 @@ def test_the_light_transform_is_lighter(record: str) -> None:
 
 
 def presets_in_memory() -> Iterator[tuple[str, Values]]:
-    for name in ("seed_001_batch_size", "seed_001_optimal", "seed_003_equal_records"):
+    for name in ("streaming_report_batch_size", "streaming_report_optimal", "in_memory_report_equal_records"):
         for partial in MEMORY_STUDY.strategies[name]:
             yield str(partial), dict(MEMORY_STUDY.preset(str(partial)).configuration)
 

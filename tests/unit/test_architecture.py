@@ -111,6 +111,14 @@ def test_modules_stay_short(module: Path):
     assert lines <= LONGEST_MODULE or str(module.relative_to(ROOT)) in MAY_BE_LONGER, f"{lines} lines"
 
 
+def test_source_documents_go_by_their_names():
+    """Readers of studies, code and docs know them from docs/sources.md; a random seed stays a seed."""
+    private = re.compile(r"seed[ _]?00\d|documents? 00\d|seed_shape", re.IGNORECASE)
+    folders = [PLUGINS, JOBS, ROOT / "include", ROOT / "docs"]
+    texts = [p for folder in folders for p in folder.rglob("*") if p.suffix in (".py", ".yaml", ".md", ".html")]
+    assert not [str(p.relative_to(ROOT)) for p in texts if private.search(p.read_text(encoding="utf-8"))]
+
+
 def test_no_module_hides_behind_an_empty_name():
     empty = re.compile(r"(^|_)(util|utils|helper|helpers|common|misc|manager)(_|$)")
     assert not [path for path in MODULES if empty.search(path.stem)]

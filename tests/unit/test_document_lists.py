@@ -29,20 +29,24 @@ def has(configurations, **values):
     ("partitions", "batch", "fetch", "memory"),
     [(12, 50, 2000, "2g"), (18, 75, 3000, "3g"), (24, 100, 5000, "3g"), (40, 50, 2000, "3g"), (20, 100, 5000, "3g")],
 )
-def test_seed_000_conservative_balanced_aggressive_previous_best_and_fine_tuned(partitions, batch, fetch, memory):
-    found = listed("migration", "seed_000")
+def test_the_five_presets_of_the_migration_report(partitions, batch, fetch, memory):
+    found = listed("migration", "migration_report")
     knobs = {"partitions": partitions, "parallelism": partitions, "batch_size": batch, "fetch_size": fetch}
     limits = {"origin_rate_limit": 20_000, "target_rate_limit": 20_000}
     assert has(found, **knobs, **limits, cores=6, driver_memory=memory, method="jdbc")
     assert len(found) == 5
     if memory == "3g":
         assert has(
-            listed("migration", "seed_000_unlimited"), **knobs, cores=6, driver_memory=memory, target_rate_limit=0
+            listed("migration", "migration_report_unlimited"),
+            **knobs,
+            cores=6,
+            driver_memory=memory,
+            target_rate_limit=0,
         )
 
 
-def test_seed_000_range_of_15_to_18_partitions():
-    found = listed("migration", "seed_000_options")
+def test_migration_report_range_of_15_to_18_partitions():
+    found = listed("migration", "migration_report_options")
     assert all(
         has(found, partitions=partitions, parallelism=partitions, batch_size=batch, fetch_size=fetch)
         for partitions in (15, 18)
@@ -53,19 +57,25 @@ def test_seed_000_range_of_15_to_18_partitions():
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        *(("seed_001", {"records": 1000, "worker_num": 4, "batch_size": batch}) for batch in (10, 50, 100, 500)),
-        *(("seed_001", {"records": 1000, "batch_size": 100, "worker_num": workers}) for workers in (1, 2, 4, 8)),
-        *(("seed_001", {"batch_size": 100, "worker_num": 4, "records": r}) for r in (100, 500, 1000, 2000)),
         *(
-            ("seed_001", {"records": 500, "batch_size": 100, "worker_num": 4, "manager_worker_num": pipelines})
+            ("streaming_report", {"records": 1000, "worker_num": 4, "batch_size": batch})
+            for batch in (10, 50, 100, 500)
+        ),
+        *(
+            ("streaming_report", {"records": 1000, "batch_size": 100, "worker_num": workers})
+            for workers in (1, 2, 4, 8)
+        ),
+        *(("streaming_report", {"batch_size": 100, "worker_num": 4, "records": r}) for r in (100, 500, 1000, 2000)),
+        *(
+            ("streaming_report", {"records": 500, "batch_size": 100, "worker_num": 4, "manager_worker_num": pipelines})
             for pipelines in (1, 2, 4)
         ),
-        ("seed_001", {"records": 5000, "batch_size": 500, "worker_num": 8}),
-        ("seed_001", {"batch_size": 50, "worker_num": 2}),
-        ("seed_001", {"batch_size": 50, "worker_num": 4, "manager_worker_num": 4}),
-        ("seed_003", {"records": 5000, "batch_size": 500, "worker_num": 8}),
-        ("seed_003", {"records": 5000, "batch_size": 128, "worker_num": 4}),
-        *(("seed_003", {"records": records}) for records in (100, 1000, 5000)),
+        ("streaming_report", {"records": 5000, "batch_size": 500, "worker_num": 8}),
+        ("streaming_report", {"batch_size": 50, "worker_num": 2}),
+        ("streaming_report", {"batch_size": 50, "worker_num": 4, "manager_worker_num": 4}),
+        ("in_memory_report", {"records": 5000, "batch_size": 500, "worker_num": 8}),
+        ("in_memory_report", {"records": 5000, "batch_size": 128, "worker_num": 4}),
+        *(("in_memory_report", {"records": records}) for records in (100, 1000, 5000)),
     ],
 )
 def test_seeds_001_and_003_on_the_heavy_record(name, values):
@@ -87,8 +97,10 @@ def test_seeds_001_and_003_on_the_heavy_record(name, values):
         {"batch_size": 500, "worker_num": 8, "transform": "network", "transform_concurrency": 10},
     ],
 )
-def test_seed_003_on_the_compact_record(values):
-    assert has([one for one in listed("streaming_etl_memory", "seed_003") if one["record"] == "compact"], **values)
+def test_in_memory_report_on_the_compact_record(values):
+    assert has(
+        [one for one in listed("streaming_etl_memory", "in_memory_report") if one["record"] == "compact"], **values
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,8 +114,8 @@ def test_seeds_001_and_003_with_databases(values):
     assert has(listed("streaming_etl", "documented"), **values)
 
 
-def test_seed_002_from_400_partitions_to_100_and_75_and_50():
-    before, first, second, third, after = listed("dedup", "seed_002")
+def test_deduplication_guide_from_400_partitions_to_100_and_75_and_50():
+    before, first, second, third, after = listed("dedup", "deduplication_guide")
     assert (before["shuffle_partitions"], before["strategy"], before["counts"]) == (400, "window", "count")
     assert before["write_partitions"] == 0
     changes = [dict(later.items() - earlier.items()) for earlier, later in zip(
@@ -119,9 +131,9 @@ def test_seed_002_from_400_partitions_to_100_and_75_and_50():
     assert all(after[name] is True for name in switches)
 
 
-def test_seed_002_on_glue_has_30_workers_of_both_types_and_the_cloud_settings():
+def test_deduplication_guide_on_glue_has_30_workers_of_both_types_and_the_cloud_settings():
     text = (CONFIGS / "dedup.yaml").read_text().replace("kind: spark_submit ", "kind: glue ").replace("warm: true", "")
-    found = lists_of(parse_study(text))["seed_002_glue"][1:]
+    found = lists_of(parse_study(text))["deduplication_guide_glue"][1:]
     after = {"strategy": "seed", "window_partitions": 75, "shuffle_partitions": 100, "write_partitions": 50}
     assert has(found, worker_type="G.2X", workers=30, shuffle_partitions=400, counts="count")
     assert all(has(found, **after, worker_type=worker, workers=30) for worker in ("G.2X", "G.4X"))
@@ -169,8 +181,8 @@ DEFAULTS_OF_SPARK = {
 }
 
 
-def test_document_004_before_and_after():
-    before, after = listed("quantizer", "document_004")
+def test_quantizer_guide_before_and_after():
+    before, after = listed("quantizer", "quantizer_guide")
     assert has([after], shape="seed", **AFTER_004)
     assert has([before], shape="seed", **DEFAULTS_OF_SPARK)
     assert has([before], cache_input=False, read_partitions=0, write_partitions=0, distribution="none")
@@ -184,25 +196,29 @@ def test_document_004_before_and_after():
     assert wanted <= set(flags)
 
 
-def test_document_004_chunks_of_five_minutes():
+def test_quantizer_guide_chunks_of_five_minutes():
     chunked, whole = {"chunk_ms": 300_000}, {"chunk_ms": 0}
-    assert all(has(listed("quantizer", "document_004_chunks"), **one) for one in (chunked, whole))
+    assert all(has(listed("quantizer", "quantizer_guide_chunks"), **one) for one in (chunked, whole))
 
 
 @pytest.mark.parametrize(
     ("name", "source", "sizes"),
     [
         # previous best, balanced, 20 partitions and the target, each over 2,554 rows/s; then the figures themselves
-        ("migration", "seed 000", ["1.24", "1.17..1.37", "1.25..1.49", "1.37..1.57"]),
-        ("migration", "seed 000", ["97", "79", "2554", "3159", "3192", "3000..3500", "3200..3800", "3500..4000"]),
-        ("streaming_etl", "seed 001", ["2", "1.67", "1500", "2500", "5000"]),
-        ("streaming_etl", "seed 003", ["5000..10000"]),
+        ("migration", "migration report", ["1.24", "1.17..1.37", "1.25..1.49", "1.37..1.57"]),
+        (
+            "migration",
+            "migration report",
+            ["97", "79", "2554", "3159", "3192", "3000..3500", "3200..3800", "3500..4000"],
+        ),
+        ("streaming_etl", "streaming report", ["2", "1.67", "1500", "2500", "5000"]),
+        ("streaming_etl", "in-memory report", ["5000..10000"]),
         # batches, workers (48%, 1%, 7%), pipelines, "optimal"
-        ("streaming_etl_memory", "seed 001", ["1.27", "1.48", "1.01", "1.07", "1.34", "1.62", "2.46", "1.17"]),
-        ("streaming_etl_memory", "seed 001", ["45000..46000", "70000", "0.6", "0.9", "0.022", "100000000"]),
-        ("streaming_etl_memory", "seed 003", ["550", "2.8", "5", "2140000", "275000000", "500000"]),
-        ("dedup", "seed 002", ["1.77..", "..0.8"]),
-        ("quantizer", "document 004", ["1.43..2", "360..540"]),
+        ("streaming_etl_memory", "streaming report", ["1.27", "1.48", "1.01", "1.07", "1.34", "1.62", "2.46", "1.17"]),
+        ("streaming_etl_memory", "streaming report", ["45000..46000", "70000", "0.6", "0.9", "0.022", "100000000"]),
+        ("streaming_etl_memory", "in-memory report", ["550", "2.8", "5", "2140000", "275000000", "500000"]),
+        ("dedup", "deduplication guide", ["1.77..", "..0.8"]),
+        ("quantizer", "quantizer guide", ["1.43..2", "360..540"]),
     ],
 )
 def test_the_documents_figures_are_claims_with_their_size(name, source, sizes):

@@ -95,7 +95,7 @@ def test_advice_is_split_and_names_its_evidence() -> None:
     assert "Keep the counts" in code
     assert "50 partitions there moved 912.0 MB, none moved 880.0 MB" in code
     assert "more memory than `tiny` has:** it failed, out of memory at 512m." in infrastructure
-    assert "17.7 GB" in infrastructure, "what document 002 tells to watch"
+    assert "17.7 GB" in infrastructure, "what the deduplication guide tells to watch"
     assert '"WorkerType": "G.1X"' in infrastructure
     assert "an estimate" in infrastructure
     assert "unverified" not in infrastructure

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from pipeline_jobs.quantizer.baseline import last_window_end
 from pipeline_jobs.quantizer.batch import BatchResult
 from pipeline_jobs.quantizer.rollup import LARGEST_VALUE
-from pipeline_jobs.quantizer.seed_shape import last_window_end
 from pipeline_jobs.quantizer.settings import Settings
 
 Check = tuple[str, bool, str]
@@ -93,7 +93,7 @@ def check_rollups(
 ) -> Iterator[Check]:
     """The checks of a table after all its batches."""
     if settings.shape == "seed":
-        yield from _check_seed_shape(spark, target, expected)
+        yield from _check_baseline(spark, target, expected)
         return
     listed = spark.sql(
         "SELECT resolution_ms, sum(count) AS points, count(*) AS windows, min(min) AS low, max(max) AS high, "
@@ -108,7 +108,7 @@ def check_rollups(
     yield "the account adds up", counted.add_up, str(counted)
 
 
-def _check_seed_shape(spark: SparkSession, target: str, expected: Expected) -> Iterator[Check]:
+def _check_baseline(spark: SparkSession, target: str, expected: Expected) -> Iterator[Check]:
     """At each resolution, finished windows and the partial points after them must hold every usable row."""
     rows = spark.sql(f"SELECT resolution_ms, sum(count) AS points FROM {target} GROUP BY 1 ORDER BY 1").collect()
     time_us = F.unix_micros("wall_timestamp")

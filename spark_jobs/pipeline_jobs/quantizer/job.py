@@ -17,7 +17,7 @@ from pyspark.sql import SparkSession
 from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig
 from pipeline_jobs.environment import environment
 from pipeline_jobs.event_log import Stretch, summarise_event_log
-from pipeline_jobs.quantizer import catalogs, lake, seed_shape
+from pipeline_jobs.quantizer import baseline, catalogs, lake
 from pipeline_jobs.quantizer.batch import Batch, BatchResult, run_batch
 from pipeline_jobs.quantizer.check import Expected, check_rollups, expected_figures
 from pipeline_jobs.quantizer.production import run_production
@@ -113,7 +113,7 @@ class Trial:
     def _new_tables(self) -> None:
         self.clean_up()
         if self.settings.shape == "seed":
-            seed_shape.create_tables(self.spark, self._batch(0, 1), self.settings.table_properties)
+            baseline.create_tables(self.spark, self._batch(0, 1), self.settings.table_properties)
         else:
             lake.create_rollups(self.spark, self.target, self.settings.table_properties)
 
@@ -122,7 +122,7 @@ class Trial:
         for start, end in pairwise(borders):
             batch = self._batch(start, end)
             if self.settings.shape == "seed":
-                self.results.append(seed_shape.run_seed_shape(self.spark, batch, self.settings.seed_shape))
+                self.results.append(baseline.run_baseline(self.spark, batch, self.settings.baseline_shape))
             else:
                 self.results.append(run_batch(self.spark, batch))
 

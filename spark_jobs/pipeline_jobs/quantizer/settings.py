@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.quantizer.baseline import Shape
 from pipeline_jobs.quantizer.batch import Batch
 from pipeline_jobs.quantizer.engines import ENGINES
-from pipeline_jobs.quantizer.seed_shape import Shape
 from pipeline_jobs.quantizer.workload import START_US, Generated
 from pipeline_jobs.session import SETTINGS, effective_master, is_local
 
@@ -42,7 +42,7 @@ class Settings:
     """What a configuration says beside Spark's own settings (session.py)."""
 
     shape: str = "tasks"
-    """`tasks`: ours, tasks that own stretches of time; `seed`: the baseline of document 004."""
+    """`tasks`: ours, tasks that own stretches of time; `seed`: the baseline of the quantizer guide."""
     engine: str = "compiled"
     rows_per_task: int = 4_000_000
     min_tasks: int = 2
@@ -67,7 +67,7 @@ class Settings:
     fanout: bool = True
 
     @property
-    def seed_shape(self) -> Shape:
+    def baseline_shape(self) -> Shape:
         """The baseline's steps."""
         return Shape(**{each.name: getattr(self, each.name) for each in fields(Shape)})
 

@@ -1,4 +1,4 @@
-"""The baseline: the job as document 004 has it, step by step, each of its steps a setting that can be left out.
+"""The baseline: the job as the quantizer guide has it, step by step, each of its steps a setting that can be left out.
 
 Read, repartition by org and cache; count and union the partial points; repartition by series; aggregate each
 resolution; repartition for the write; append; write the points of unfinished windows to 200 files. Its rows have
@@ -64,7 +64,7 @@ def create_tables(spark: SparkSession, batch: Batch, properties: Mapping[str, st
     spark.sql(f"CREATE TABLE IF NOT EXISTS {batch.target}_partials ({COLUMNS}) USING iceberg TBLPROPERTIES ({listed})")
 
 
-def run_seed_shape(spark: SparkSession, batch: Batch, shape: Shape) -> BatchResult:
+def run_baseline(spark: SparkSession, batch: Batch, shape: Shape) -> BatchResult:
     """Roll up a batch as the document does. Not exactly once: its three writes can be cut between."""
     steps = Steps(spark)
     steps.begin("count")
