@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,14 +11,21 @@ from types import SimpleNamespace
 import psutil
 import psycopg2
 import pytest
+import yaml
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import DAG, BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.context import set_current_context
 from operator_study import BASH, PYTHON, SQL, choice, integer, operator_study
 
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, MeasurementError, StudyError
+from pipeline_tuner.operators.command import CommandOperator
+from pipeline_tuner.operators.trials import trial_arguments
 from pipeline_tuner.runners import TrialFailedError, TrialRun, runner_for
+from pipeline_tuner.store import Store
 from pipeline_tuner.study import Study, load_study
+from pipeline_tuner.sweep import sweep_options
+from pipeline_tuner.trial import TrialPlan
 
 PLACE = f"{__name__}."
 
@@ -259,3 +267,64 @@ def test_the_documentations_spark_study_makes_its_operator():
     study = load_study(EXAMPLES / "spark_report.yaml")
     operator = runner_for(study).operator_for(study.control_candidate.configuration)
     assert operator.durable is False
+
+
+def test_spark_submit_is_given_the_configuration_and_its_log_is_read(measure, tmp_path, monkeypatch):
+    program = tmp_path / "spark-submit"
+    program.write_text('#!/bin/sh\necho "$@"\necho "INFO Stage: rows 1000"\n', encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
+    study = load_study(EXAMPLES / "spark_report.yaml").model_dump()
+    study["runner"]["options"] = {
+        "metrics": {"rows": r"rows (\d+)$", "partitions": r"spark\.sql\.shuffle\.partitions=(\d+)"},
+        "checks": {"memory": r"--driver-memory 600m "},
+    }
+    found = measure(study, {"partitions": 7, "memory": "600m"})
+    assert (found.metrics["rows"], found.metrics["partitions"]) == (1000, 7)
+    assert [check.passed for check in found.checks] == [True]
+
+
+def test_a_trial_of_a_sweep_is_measured_and_stored(studies, results, monkeypatch):
+    study = sleepy_study()
+    (studies / "any_task.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
+    known = Study.model_validate(study)
+    options = sweep_options(known, "s1")
+    presets = {one.label: one for one in known.preset_candidates}
+    plans = [
+        TrialPlan(f"s1.{place}", "s1", "search", 1, 1, place, label, presets[label].configuration)
+        for place, label in enumerate(["quick", "wrong"])
+    ]
+    with Store(results) as store:
+        store.start_sweep(known, options, dag_id="tune_any_task", run_id="r")
+        store.plan_trials("s1", "any_task", plans, phase="search", round=1)
+    kinds = {plan.label: trial(plan) for plan in plans}
+    with Store(results) as store:
+        found = {one.plan.label: (one.status, one.failure, one.metrics.get("rows")) for one in store.results("s1")}
+    assert found == {"quick": ("measured", None, 500.0), "wrong": ("failed", "check_failed", None)}
+    assert kinds["quick"]["status"] == "measured"
+    assert kinds["wrong"] is None
+
+
+def sleepy_study():
+    return operator_study(
+        BASH,
+        {"bash_command": "echo loaded $BATCH in {{ run_id }}", "append_env": True},
+        {"batch": integer(1, 900, 100, "env.BATCH")},
+        presets={"now": {}, "quick": {"batch": 500}, "wrong": {"batch": 7}},
+        options={"metrics": {"rows": r"^loaded (\d+)"}, "checks": {"enough": r"^loaded \d\d\d in r$"}},
+    )
+
+
+def trial(plan):
+    """What a trial's task returns; None where it fails."""
+    operator = CommandOperator(task_id="trial", study="any_task", **trial_arguments(plan))
+    ti = SimpleNamespace(
+        task_id="trial", dag_id="tune", run_id="r", map_index=plan.position, try_number=1, xcom_push=lambda **_: None
+    )
+    context = {"ti": ti, "dag": DAG("tune", schedule=None), "params": {}, "run_id": "r", "task": operator}
+    with set_current_context(context):
+        try:
+            return operator.execute(context)
+        except AirflowFailException:
+            return None

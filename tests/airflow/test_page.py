@@ -313,6 +313,25 @@ def test_airflows_run_and_task_lead_to_sweep_and_trial(admin):
     assert "not planned a trial" in admin.get("/pipeline-tuner/runs/tune_migration/manual__2").text
 
 
+def test_a_tuned_task_leads_to_its_study_which_may_have_no_sweep(admin, url):
+    values = {
+        "study": "orders", "source": "given", "configuration_id": "x", "configuration": {"memory": "2g"},
+        "run_id": "r", "task_id": "load", "map_index": -1, "started_at": datetime.now(UTC),
+    }  # fmt: skip
+    with Store(url) as store:
+        for number, (dag_id, label) in enumerate([("tune_migration", "as written"), ("of_others", "unseen")], 1):
+            row = values | {"dag_id": dag_id, "label": label, "try_number": number}
+            store.start_production_run(f"{dag_id}/r/load/-1/{number}", row)
+    answer = admin.get("/pipeline-tuner/tasks/tune_migration/load/-1/r")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/pipeline-tuner/studies/orders")
+    page = admin.get("/pipeline-tuner/studies/orders")
+    assert page.status_code == 200
+    assert "as written" in page.text
+    assert "running" in page.text
+    assert "unseen" not in page.text
+    assert admin.get("/pipeline-tuner/studies/none").status_code == 404
+
+
 def test_a_run_of_several_sweeps_leads_to_the_running_one_then_to_the_first(admin, url):
     with Store(url) as store:
         for name in ("copy_table_own", "copy_table_companion"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
+
 import pytest
 from airflow.providers.standard.operators.python import PythonOperator
 
@@ -198,3 +201,54 @@ def test_the_same_file_gives_the_same_dag_each_time_it_is_parsed(studies):
         return DagSerialization.to_dict(dag)
 
     assert parsed() == parsed()
+
+
+def test_run_if_and_hooks_of_ones_own_go_on_working(promoted, noted):
+    from airflow.sdk import DAG, task
+
+    called = []
+    keyword = tuned(
+        promoted, pre_execute=lambda _: called.append("before"), post_execute=lambda *_: called.append("after")
+    )
+    with DAG("nightly", schedule=None):
+
+        @task.run_if(lambda _: True)
+        @task(**keyword)
+        def loads(level=3, options=None):
+            return {"rows": 1}
+
+        operator = loads(options={}).operator
+    context = {"ti": TaskInstance(), "task": operator}
+    operator._pre_execute_hook(context)
+    assert operator.op_kwargs == {"level": 7, "options": {"mode": "wrong"}}
+    operator._post_execute_hook(context, {"rows": 1})
+    assert called == ["before", "after"]
+    assert [row.status for row in noted()] == ["measured"]
+
+
+def test_a_mapped_instance_is_put_right_and_noted(promoted, noted):
+    from airflow.sdk import DAG
+
+    with DAG("nightly", schedule=None):
+        mapped = PythonOperator.partial(task_id="load", python_callable=load, **tuned(promoted)).expand(
+            op_kwargs=[{"level": 2, "options": {}}, {"level": 3, "options": {}}]
+        )
+    operator, ti = mapped.unmap({"op_kwargs": {"level": 3, "options": {}}}), TaskInstance()
+    ti.map_index = 1
+    operator._pre_execute_hook({"ti": ti, "task": operator})
+    assert load(**operator.op_kwargs) == (7, "wrong")
+    operator._post_execute_hook({"ti": ti, "task": operator}, None)
+    assert [(row.map_index, row.status) for row in noted()] == [(1, "measured")]
+
+
+def test_the_documentations_dag_is_parsed_without_looking_at_any_study(monkeypatch):
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    def refuse(*_):
+        raise AssertionError("a parse must not read studies")
+
+    monkeypatch.setattr("pipeline_tuner.settings.load_study", refuse)
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "docs" / "examples"))
+    dag = importlib.import_module("nightly_tasks").dag
+    assert list(dag.task_dict) == ["pack", "upsert", "words", "report"]
+    assert DagSerialization.to_dict(dag)["dag"]["dag_id"] == "nightly_tasks"
