@@ -81,10 +81,10 @@ def study_lines(dag_ids: Sequence[str], now: datetime) -> list[StudyLine]:
     choices = choices_of(sweeps, {(row["study"], row["goal"]) for row in rows}, _lists(), seen, now)
     figures, nights = _lists().night_figures(names), {row["study"]: row for row in page_reads().newest_nights(names)}
     due = next_runs([row["dag_id"] for row in sweeps])
-    return [
-        _line(row, [r for r in rows if r["study"] == row["study"]], choices, figures, nights, due, now)
-        for row in sweeps
-    ]
+    of_study: dict[str, list[Row]] = {name: [] for name in names}
+    for row in rows:
+        of_study[row["study"]].append(row)
+    return [_line(row, of_study[row["study"]], choices, figures, nights, due, now) for row in sweeps]
 
 
 def next_runs(dag_ids: Sequence[str]) -> dict[str, datetime | None]:
