@@ -27,11 +27,16 @@ try:
         client["try"]["one"].insert_one({"_id": 1})
         print("mongodb", client["try"]["one"].count_documents({}))
     print("ports", postgres.port, mongodb.port)
+    for server in (postgres, mongodb):
+        server.start()
+        was_running = server.is_running()
+        server.stop()
+        print(type(server).__name__, was_running, server.is_running())
 finally:
     postgres.remove()
     mongodb.remove()
 """
-"""Both servers, with data in the folder that is the first argument."""
+"""Both servers, with data in the folder that is the first argument: started, started again, stopped."""
 
 SPARK = """
 import os, sys
@@ -65,7 +70,7 @@ class Running:
     folder: str = "data"
 
 
-SERVED = ("postgres 42", "mongodb 1")
+SERVED = ("postgres 42", "mongodb 1", "PostgresServer True False", "MongodbServer True False")
 
 RUNNING = (
     Running("no IPv6, and no network but loopback", SERVE, SERVED, lambda _: Machine(own_network=True)),
@@ -84,10 +89,10 @@ RUNNING = (
         in_short=False,
     ),
     Running(
-        "a path with spaces and letters beyond ASCII, umask 077, LC_ALL=C",
+        "a path with spaces and letters beyond ASCII, LC_ALL=C",
         SERVE,
         SERVED,
-        lambda _: Machine({"LC_ALL": "C"}, umask="077"),
+        lambda _: Machine({"LC_ALL": "C"}),
         folder="Prüfung № 1, größer",
     ),
     Running(

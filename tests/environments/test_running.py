@@ -29,6 +29,7 @@ def folder() -> Iterator[Path]:
     place = ROOT / "build"
     place.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="environment-", dir=place) as name:
+        Path(name).chmod(0o755)  # PostgreSQL's user reaches it, where the tests run as root
         yield Path(name)
 
 

@@ -213,7 +213,8 @@ class PostgresServer:
 
     def _process(self) -> psutil.Process | None:
         try:
-            pid = int((self.data / "postmaster.pid").read_text(encoding="ascii").split()[0])
+            # In bytes: the file holds the data folder's name too, whose letters may be any.
+            pid = int((self.data / "postmaster.pid").read_bytes().split()[0])
             process = psutil.Process(pid)
             return process if process.name() == "postgres" else None
         except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
