@@ -51,6 +51,11 @@ PACKAGE_FOLDER = Path(__file__).resolve().parent
 _jvm_settings: dict[str, str] = {}
 
 
+def spark_names(configuration: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names that a configuration may use for Spark's settings: those of all jobs, and `spark.*` as it is there."""
+    return (*SETTINGS, *(key for key in configuration if key.startswith("spark.")))
+
+
 def spark_settings(configuration: Mapping[str, Any]) -> dict[str, str]:
     """Spark's settings for a trial's configuration; keys that are not Spark's business are left out."""
     settings = {SETTINGS[key]: value for key, value in configuration.items() if key in SETTINGS}

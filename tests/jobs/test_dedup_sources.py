@@ -97,7 +97,7 @@ def test_parquet_output_is_switched_at_once(spark: SparkSession, database: str, 
             "column at is a string, the timestamp must be",
         ),
         ({"x.json": "{}"}, {"format": "json", "path": "x.json", "schema": "id WHAT"}, "source .*x.json.*WHAT"),
-        ({"x.json": "{}"}, {"format": "xml", "path": "x.json"}, "source.format is 'xml', must be one of parquet"),
+        ({"x.json": "{}"}, {"format": "xml", "path": "x.json"}, "source: format is 'xml', must be one of parquet"),
     ],
 )
 def test_a_wrong_source_gets_one_message(

@@ -11,11 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
-from pipeline_jobs.dedup.options import Rule, Source, dedup_options
+from pipeline_jobs.dedup.options import Rule, Source, dedup_options, made_options
 from pipeline_jobs.dedup.workload import FLIGHTS_RULE, GENERATED_RULE, ensure_flights, ensure_generated
-
-FOLDER = ".local/workloads"
-"""Where workloads are kept, below the working directory, where the option `folder` doesn't say."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +35,12 @@ def prepare_data(config: TrialConfig) -> Data:
         source = dedup_options(config).source
         assert source is not None
         return Data(source, workload, {"name": workload.get("name", ""), "format": source.format, "path": source.path})
-    kind = workload.get("data", workload.get("name"))
-    folder = Path(workload.get("folder", FOLDER)).resolve()
+    made = made_options(config)
+    kind, folder = made.data or made.name, Path(made.folder).resolve()
     if kind == "flights":
         return _made(ensure_flights(config.fraction, folder), workload, FLIGHTS_RULE)
     if kind == "generated":
-        made = ensure_generated(workload.get("generator", {}), config.fraction, folder)
-        return _made(made, workload, GENERATED_RULE)
+        return _made(ensure_generated(made.generator, config.fraction, folder), workload, GENERATED_RULE)
     raise BadConfigurationError(f"workload {kind!r} is unknown: give a 'source', or data: 'generated' or 'flights'")
 
 

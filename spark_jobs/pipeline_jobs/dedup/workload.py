@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.dedup.options import Rule
+from pipeline_jobs.options import option, read_options
 
 VERSION = 1
 """Changes when the generator does: old folders are not used any more."""
@@ -37,32 +38,24 @@ FLIGHTS_RULE = Rule(key=("tailnum",), timestamp="departs", tie_breakers=("carrie
 class Shape:
     """The generator's knobs. Fractions are of all rows."""
 
-    rows: int = 2_000_000
-    duplicates: float = 1.0
-    """Rows a key, on average."""
-    hot_fraction: float = 0.0
-    """Rows that belong to one single key."""
-    row_bytes: int = 200
-    """Length of the payload, which does not compress below a half."""
-    tie_fraction: float = 0.001
-    """Rows that share timestamp and version with another row of their key (where the key has one)."""
-    delete_fraction: float = 0.01
-    null_key_fraction: float = 0.001
-    null_timestamp_fraction: float = 0.001
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        wrong = [name for name, value in asdict(self).items() if name.endswith("_fraction") and not 0 <= value <= 1]
-        if wrong or self.rows < 0 or self.duplicates < 1:
-            raise BadConfigurationError(f"generator: {', '.join(wrong) or 'rows or duplicates'} out of range")
+    rows: int = option("records, duplicates included", default=2_000_000, low=0)
+    duplicates: float = option("records per key, on average", default=1.0, low=1)
+    hot_fraction: float = option("records that belong to one single key", default=0.0, low=0, high=1)
+    row_bytes: int = option(
+        "length of the payload, which doesn't compress below a half", default=200, unit="bytes", low=0
+    )
+    tie_fraction: float = option(
+        "records that share timestamp and version with another of their key", default=0.001, low=0, high=1
+    )
+    delete_fraction: float = option("records that say that their key is deleted", default=0.01, low=0, high=1)
+    null_key_fraction: float = option("records without a key", default=0.001, low=0, high=1)
+    null_timestamp_fraction: float = option("records without a timestamp", default=0.001, low=0, high=1)
+    seed: int = option("the same seed gives the same records", default=1, low=0)
 
 
 def ensure_generated(options: Mapping[str, Any], fraction: float, folder: Path) -> Path:
     """The folder with a generated workload, made if need be. Raises BadConfigurationError for an unknown knob."""
-    unknown = set(options) - {part.name for part in fields(Shape)}
-    if unknown:
-        raise BadConfigurationError(f"generator.{', '.join(sorted(unknown))}: no such knob")
-    shape = Shape(**options)
+    shape = read_options(Shape, options, "workload option generator:")
     rows = round(shape.rows * fraction)
     identity = {"kind": "generated", **asdict(shape), "rows": rows}
     return _ensure(identity, folder, lambda: generate(Shape(**{**asdict(shape), "rows": rows})))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.options import option, read_options
+from pipeline_jobs.session import spark_names
 
 METHODS = ("copy", "jdbc")
 
@@ -15,24 +17,38 @@ METHODS = ("copy", "jdbc")
 class Settings:
     """One configuration of the migration. Rows and rates are counts; 0 means no limit, or the driver's default."""
 
-    method: str = "copy"
-    """`copy`: binary COPY from server to server in Spark's tasks. `jdbc`: Spark's JDBC reader and writer."""
-    cores: int = 0
-    """Threads of a local master; 0 = all that this process may use, unless `master` says otherwise."""
-    master: str = ""
-    driver_memory: str = ""
-    partitions: int = 0
-    """Key ranges, each read and written in one transaction; 0 = four a core."""
-    parallelism: int = 0
-    """Ranges in flight at most, as far as there are cores: tasks of `copy`, jobs of `jdbc`; 0 = the cores."""
-    batch_size: int = 1000
-    """Rows of one INSERT batch (`jdbc`); of one COPY when rejected rows are singled out."""
-    fetch_size: int = 1000
-    """Rows of one fetch from the source (`jdbc`)."""
-    origin_rate_limit: int = 0
-    """Rows/s read from the source at most, over all ranges."""
-    target_rate_limit: int = 0
-    """Rows/s written to the target at most, over all ranges."""
+    method: str = option(
+        "`copy`: binary COPY from server to server in Spark's tasks; `jdbc`: Spark's JDBC reader and writer",
+        default="copy",
+        choices=METHODS,
+    )
+    cores: int = option("threads of a local master; 0 for all that the process may use", default=0, low=0)
+    master: str = option("any Spark master, instead of `cores` threads here", default="")
+    driver_memory: str = option("the JVM's heap, such as `2g`; Spark's own default without", default="")
+    partitions: int = option("key ranges, one transaction each; 0 for four per core", default=0, low=0)
+    parallelism: int = option(
+        "ranges in flight at most, as far as there are cores (`copy`: tasks, `jdbc`: jobs); 0 for the cores",
+        default=0,
+        low=0,
+    )
+    batch_size: int = option(
+        "rows of one INSERT batch (`jdbc`), and of one COPY where rejected rows are singled out",
+        default=1000,
+        unit="rows",
+        low=0,
+    )
+    fetch_size: int = option(
+        "rows of one fetch (`jdbc`); 0 for all of the range at once", default=1000, unit="rows", low=0
+    )
+    origin_rate_limit: int = option(
+        "read from the source at most, over all ranges; 0 for no limit; the tighter limit holds for both sides",
+        default=0,
+        unit="rows/s",
+        low=0,
+    )
+    target_rate_limit: int = option(
+        "written to the target at most, over all ranges; 0 for no limit", default=0, unit="rows/s", low=0
+    )
 
     @property
     def spark_master(self) -> str:
@@ -64,50 +80,41 @@ class Settings:
 class Workload:
     """The table to move, from `config.workload`."""
 
-    table: str
-    target_table: str = ""
-    schema: str = "public"
-    target_schema: str = ""
-    key: tuple[str, ...] = ()
-    """Columns to cut ranges by; () = the primary key, or a unique index, or the table's blocks."""
-    run_id: str = ""
-    """Names a production run, which resumes; '' = a trial, into an empty target table of its own."""
-    jdbc_options: Mapping[str, str] = field(default_factory=dict)
-    """More options of Spark's JDBC reader and writer, and of the PostgreSQL driver (`reWriteBatchedInserts`)."""
-    ledger_schema: str = "pipeline_migration"
-    """Where the run, partition and rejected-row tables are kept on the target."""
-    guardrail_bytes: int = 0
-    """Rows with a longer value than this are left out and recorded; 0 = no limit."""
-    max_rejected: int = 1000
-    """More rejected rows than this in one range fail the range."""
-    differences: bool = False
-    """List the rows that differ in ranges that don't validate."""
-    autocorrect: bool = False
-    """Insert what is missing and update what differs in such ranges. Never deletes."""
+    table: str = option("the source table, view or partitioned table")
+    target_table: str = option(
+        "the target table, `table` by default; a missing one is made like the source's, with its key", default=""
+    )
+    schema: str = option("the source table's schema", default="public")
+    target_schema: str = option("the target table's schema, `schema` by default", default="")
+    key: tuple[str, ...] = option(
+        "columns to cut ranges by; by default the primary key, else a unique key, else the table's blocks", default=()
+    )
+    run_id: str = option(
+        "names a production run, which goes on where it stopped; without it the job is a trial", default=""
+    )
+    jdbc_options: Mapping[str, str] = option(
+        "more options of Spark's JDBC reader and writer, and `reWriteBatchedInserts` and a few others of the driver",
+        default={},
+    )
+    ledger_schema: str = option("where the books are kept on the target", default="pipeline_migration")
+    guardrail_bytes: int = option(
+        "rows with a longer value are left out and recorded; 0 for no limit", default=0, unit="bytes", low=0
+    )
+    max_rejected: int = option("more rejected rows in one range fail the range", default=1000, unit="rows", low=0)
+    differences: bool = option("list the rows that differ in ranges that don't validate", default=False)
+    autocorrect: bool = option(
+        "insert what is missing and update what differs in such ranges; never deletes", default=False
+    )
 
 
 def read_settings(config: TrialConfig) -> Settings:
-    """The knobs out of a configuration; others' keys (`spark.*`) are left. Raises BadConfigurationError."""
-    known = {f.name: f for f in fields(Settings)}
-    values = {name: value for name, value in config.configuration.items() if name in known and value is not None}
-    for name, value in values.items():
-        is_count = known[name].type == "int"
-        if is_count and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-            raise BadConfigurationError(f"configuration.{name} is {value!r}: give a whole number of 0 or more")
-        if not is_count and not isinstance(value, str):
-            raise BadConfigurationError(f"configuration.{name} is {value!r}: give a text")
-    settings = Settings(**values)
-    if settings.method not in METHODS:
-        raise BadConfigurationError(f"configuration.method is {settings.method!r}: use one of {', '.join(METHODS)}")
-    return settings
+    """The knobs out of a configuration; Spark's own settings are left. Raises BadConfigurationError."""
+    return read_options(Settings, config.configuration, "configuration:", beside=spark_names(config.configuration))
 
 
 def read_workload(config: TrialConfig) -> Workload:
-    """The table to move. Unknown options are refused, so that a typing error isn't silently ignored."""
-    values = {name: value for name, value in config.workload.items() if name != "name"}
-    unknown = set(values) - {f.name for f in fields(Workload)}
-    if unknown or not values.get("table"):
-        problem = f"unknown options {sorted(unknown)}" if unknown else "'table' is missing"
-        raise BadConfigurationError(f"workload.options: {problem}; known: {[f.name for f in fields(Workload)]}")
-    key = values.pop("key", None) or ()
-    return Workload(**values, key=(key,) if isinstance(key, str) else tuple(key))
+    """The table to move. Raises BadConfigurationError for what is unknown, missing or of the wrong type."""
+    workload = read_options(Workload, config.workload, "workload.options:", beside=("name",))
+    if not workload.table:
+        raise BadConfigurationError("workload.options: table is missing")
+    return workload

@@ -15,16 +15,20 @@ from typing import Any
 import psutil
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.known_names import refuse_unknown
+from pipeline_jobs.options import option, read_both
 from pipeline_jobs.quantizer.baseline import Shape
 from pipeline_jobs.quantizer.batch import Batch
+from pipeline_jobs.quantizer.catalogs import KINDS as CATALOGS
 from pipeline_jobs.quantizer.engines import ENGINES
 from pipeline_jobs.quantizer.workload import START_US, Generated
-from pipeline_jobs.session import SETTINGS, effective_master, is_local
+from pipeline_jobs.session import SETTINGS, effective_master, is_local, spark_names
 
 SHAPES = ("tasks", "seed")
 FILE_FORMATS = ("parquet", "avro", "orc")
 STORAGE_LEVELS = ("MEMORY_AND_DISK", "MEMORY_ONLY", "DISK_ONLY")
 DISTRIBUTIONS = ("none", "hash", "range")
+KINDS = ("generated", "weather")
 CODECS = ("zstd", "snappy", "gzip", "lz4", "uncompressed")
 TABLE_PROPERTIES = {
     "delete_after_commit": "write.metadata.delete-after-commit.enabled",
@@ -87,32 +91,48 @@ class Settings:
 class Workload:
     """What to roll up. `kind`: generated (seeded points) or weather (New York's airports in 2013)."""
 
-    kind: str = "generated"
+    kind: str = option(
+        "`generated`, seeded points, or `weather`, New York's airports in 2013", default="generated", choices=KINDS
+    )
     generated: Generated = field(default_factory=Generated)
-    resolutions_ms: tuple[int, ...] = (60_000, 300_000, 3_600_000)
-    batches: int = 2
-    """The time is rolled up in that many batches, whose borders cut windows, so partials are written and read."""
-    catalog: str = "jdbc"
-    warehouse: str = ""
-    source: str = ""
-    target: str = ""
-    """Production: the tables to roll up from and into (lake.db.table); a trial makes its own. Without a source the
-    workload's own points are rolled up."""
-    start: str = ""
-    """Production, first batch only: ISO time after which points are rolled up; the earliest point by default."""
-    until: str = ""
-    """Production: ISO time up to which points are rolled up; now by default."""
-    batch_ms: int = 0
-    """Production: the most time that one run rolls up, to catch up in steps; 0 is no limit."""
-    lateness_ms: int = 3_600_000
-    """Production: rows that come later than this after their largest window's end are kept aside."""
-    maintenance: str = ""
-    """Production: a task of upkeep on the target instead of a batch (maintenance.TASKS)."""
+    resolutions_ms: tuple[int, ...] = option(
+        "lengths of the windows, the shortest first", default=(60_000, 300_000, 3_600_000), unit="ms", low=1
+    )
+    batches: int = option(
+        "the time is rolled up in so many batches, whose borders cut windows, so partials are written and read",
+        default=2,
+        low=1,
+    )
+    catalog: str = option("the Iceberg catalog's kind", default="jdbc", choices=CATALOGS)
+    warehouse: str = option("where the tables are; a folder here by default", default="")
+    source: str = option(
+        "production: the table to roll up (lake.db.table); without one the workload's own points are", default=""
+    )
+    target: str = option("production: the table to roll up into; a trial makes its own", default="")
+    start: str = option(
+        "production, first batch only: ISO time after which points are rolled up; the earliest point by default",
+        default="",
+    )
+    until: str = option("production: ISO time up to which points are rolled up; now by default", default="")
+    batch_ms: int = option(
+        "production: the most time that one run rolls up, to catch up in steps; 0 is no limit",
+        default=0,
+        unit="ms",
+        low=0,
+    )
+    lateness_ms: int = option(
+        "production: rows that come later than this after their largest window's end are kept aside",
+        default=3_600_000,
+        unit="ms",
+        low=0,
+    )
+    maintenance: str = option("production: a task of upkeep on the target instead of a batch", default="")
 
 
 def read_settings(config: TrialConfig) -> Settings:
     """The configuration's settings. Raises BadConfigurationError with the reason where they can't work here."""
-    known = {each.name for each in fields(Settings)}
+    known = tuple(each.name for each in fields(Settings))
+    refuse_unknown(config.configuration, (*known, *spark_names(config.configuration)), "parameter")
     settings = Settings(**{key: value for key, value in config.configuration.items() if key in known})
     warehouse = str(config.workload.get("warehouse", ""))
     problems = (
@@ -254,26 +274,15 @@ ONLY_CLUSTER = (
 
 def read_workload(config: TrialConfig) -> Workload:
     """The workload's options. Raises BadConfigurationError for one that is not known."""
-    options = dict(config.workload)
-    options.pop("name", None)
-    generated = {each.name: options.pop(each.name) for each in fields(Generated) if each.name in options}
-    own = {each.name for each in fields(Workload)} - {"generated"}
-    unknown = set(options) - own
-    if unknown:
-        listed = ", ".join(sorted(own | {each.name for each in fields(Generated)}))
-        raise BadConfigurationError(f"workload option {', '.join(sorted(unknown))}: not known; there are {listed}")
-    if "resolutions_ms" in options:
-        options["resolutions_ms"] = tuple(options["resolutions_ms"])
-    if options.get("kind", "generated") not in ("generated", "weather"):
-        raise BadConfigurationError(f"the workload's kind is {options['kind']!r}, must be generated or weather")
-    warehouse = options.pop("warehouse", "") or (Path.cwd() / ".local" / "warehouse").as_uri()
+    work, generated = read_both(Workload, Generated, config.workload, "workload option", beside=("name",))
+    warehouse = work.warehouse or (Path.cwd() / ".local" / "warehouse").as_uri()
     if "://" not in warehouse:
         warehouse = Path(warehouse).resolve().as_uri()
-    if options.get("source") and not options.get("target"):
+    if work.source and not work.target:
         raise BadConfigurationError("production needs a 'target' for its 'source', both tables like lake.db.table")
-    if options.get("maintenance") and not options.get("target"):
+    if work.maintenance and not work.target:
         raise BadConfigurationError("maintenance needs a 'target', a table like lake.db.table")
-    return Workload(generated=Generated(**generated), warehouse=warehouse, **options)
+    return replace(work, generated=generated, warehouse=warehouse)
 
 
 def sized(workload: Workload, fraction: float) -> Workload:

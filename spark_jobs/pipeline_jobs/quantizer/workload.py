@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.options import option
 from pipeline_jobs.quantizer.rollup import TIME
 
 START_US = 1_767_225_600_000_000
@@ -41,19 +42,27 @@ WEATHER_METRICS = (
 class Generated:
     """What to generate. Orgs are skewed: the k-th has a share of hosts proportional to 1 / k."""
 
-    points: int = 5_000_000
-    hours: int = 6
-    orgs: int = 50
-    seed: int = 1
-    gaps: float = 0.02
-    """The part of points that were never sent: outages of a series, of an hour's length at most."""
-    repeated: float = 0.005
-    """The part of points that is sent twice."""
-    late: float = 0.002
-    """The part of points that comes after all others of the batch, in files of their own."""
-    odd: float = 0.0005
-    """The part of points without value, and as many that are NaN and infinite."""
-    jitter_us: int = 400_000
+    points: int = option("how many points to make", default=5_000_000, low=1)
+    hours: int = option("the time that they cover", default=6, unit="hours", low=1)
+    orgs: int = option("organisations, of very different size", default=50, low=1)
+    seed: int = option("the same seed gives the same points", default=1, low=0)
+    gaps: float = option(
+        "the part of points that were never sent: outages of a series, of an hour's length at most",
+        default=0.02,
+        low=0,
+        high=1,
+    )
+    repeated: float = option("the part of points that is sent twice", default=0.005, low=0, high=1)
+    late: float = option(
+        "the part of points that comes after all others of the batch, in files of their own",
+        default=0.002,
+        low=0,
+        high=1,
+    )
+    odd: float = option(
+        "the part of points without value, and as many that are NaN and infinite", default=0.0005, low=0, high=1
+    )
+    jitter_us: int = option("how much a point may come before its time", default=400_000, unit="us", low=0)
 
     @property
     def series(self) -> int:

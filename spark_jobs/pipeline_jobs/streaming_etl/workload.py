@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, TrialConfig, write_json
 from pipeline_jobs.known_names import refuse_unknown
+from pipeline_jobs.options import option
 from pipeline_jobs.streaming_etl import users
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
 from pipeline_jobs.streaming_etl.load import Hooks, Origin, Target
@@ -31,6 +32,8 @@ FOLDER = ".local/workloads/streaming_etl"
 MADE_DATABASE_COLLECTION = "tuner_users_{documents}_{seed}"
 
 
+KINDS = ("tables", "memory")
+SOURCES = ("bson", "mongodb")
 OPTION_LIMITS = (
     Limit("documents", 0, 100_000_000),
     Limit("seed", 0, 2**63 - 1),
@@ -44,33 +47,50 @@ class Options:
     """The study's `workload.options`. Without `documents` the data is the user's own: `path` or `collection`."""
 
     name: str = ""
-    kind: str = "tables"
-    """`tables` or `memory`."""
-    source: str = "bson"
-    """`bson`, a file as mongodump writes it, or `mongodb`, the connection `source`."""
-    documents: int = 0
-    """How many users to make; 0 for data of one's own."""
-    seed: int = 1
-    path: str = ""
-    collection: str = ""
-    mapping: str = ""
-    """A mapping file; the one of the 15 tables by default."""
-    folder: str = FOLDER
-    """Where made files are kept."""
-    source_records_per_s: float = 0.0
-    """In trials: let each pipeline's source give so many documents a second; 0 for as fast as it can."""
-    schema: str = ""
-    """The target's schema; `streaming_etl_trial` in trials, `public` in production."""
-    before_sql: str = ""
-    """SQL that runs once before the first batch, in the schema."""
-    after_sql: str = ""
-    """SQL that runs once after the last batch: ANALYZE, a refresh of a view."""
-    run_id: str = ""
-    """A production run's name: it goes on where an earlier attempt stopped. Empty for a trial."""
-    follow_s: float = -1.0
-    """In production: after the full load, follow the changes until none has come for this long; -1 for not."""
-    spark_master: str = ""
-    """In production: a Spark master whose tasks load the pipelines' ranges; empty for this process."""
+    kind: str = option(
+        "`tables`, or `memory` for records that are made and dropped there", default="tables", choices=KINDS
+    )
+    source: str = option(
+        "`bson`, a file as mongodump writes it, or `mongodb`, the connection `source`", default="bson", choices=SOURCES
+    )
+    documents: int = option("how many users to make; 0 for data of one's own", default=0, low=0, high=100_000_000)
+    seed: int = option("the same seed gives the same users", default=1, low=0)
+    path: str = option(
+        "a BSON file of one's own as `mongodump` writes it, also with `--gzip`, or an archive (`--archive`, with or "
+        "without `--gzip`), of which `collection` is read",
+        default="",
+    )
+    collection: str = option(
+        "a collection of one's own, in an archive `name` or `database.name`; the mapping's by default", default=""
+    )
+    mapping: str = option("a mapping file; the one of the 15 tables by default", default="")
+    folder: str = option("where made files are kept", default=FOLDER)
+    source_records_per_s: float = option(
+        "in trials: the most documents that each pipeline's source gives; 0 for as many as it can. `timeout_s` closes "
+        "batches only where a source is slower than the workers",
+        default=0.0,
+        unit="documents/s",
+        low=0,
+    )
+    schema: str = option(
+        "the target's schema; by default `streaming_etl_trial` in trials and `public` in production", default=""
+    )
+    before_sql: str = option("SQL in the schema, once before the first batch", default="")
+    after_sql: str = option("SQL in the schema, once after the last batch: ANALYZE, a refresh of a view", default="")
+    run_id: str = option(
+        "a production run's name, set by `StreamingEtlOperator`: it goes on where an earlier one stopped; without it "
+        "a run is a trial in a schema of its own",
+        default="",
+    )
+    follow_s: float = option(
+        "in production from MongoDB: after the full load follow the changes until none came for this long; -1 for not",
+        default=-1.0,
+        unit="s",
+        low=-1,
+    )
+    spark_master: str = option(
+        "in production: load the ranges as tasks of this Spark master, for those who outgrow one machine", default=""
+    )
 
     @classmethod
     def of(cls, config: TrialConfig) -> Options:
@@ -89,8 +109,8 @@ class Options:
             limit.check(getattr(self, limit.name))
         if -1 < self.follow_s < 0:
             raise BadConfigurationError(f"follow_s is {self.follow_s}, must be 0 or more, or -1 for not")
-        check_choice("source", self.source, ("bson", "mongodb"))
-        check_choice("kind", self.kind, ("tables", "memory"))
+        check_choice("source", self.source, SOURCES)
+        check_choice("kind", self.kind, KINDS)
         for field in fields(self):
             if field.type == "str" and not isinstance(getattr(self, field.name), str):
                 raise BadConfigurationError(f"{field.name} is {getattr(self, field.name)!r}, must be text: use quotes")

@@ -1,0 +1,59 @@
+"""The tables of options in the documentation, written from what the jobs declare.
+
+    PYTHONPATH=spark_jobs python -m pipeline_jobs.option_tables docs/migration.md ...
+
+A table follows a line such as `<!-- options of pipeline_jobs.migration.options:Workload -->`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+from pipeline_jobs.options import Option, options_of
+
+TABLE = re.compile(r"(<!-- options of ([\w.]+):(\w+) -->\n)\n*(?:\|[^\n]*\n)*\n*")
+HEAD = ("| option | meaning | default |", "|---|---|---|")
+
+
+def with_tables(text: str) -> str:
+    """A page with its tables as the code declares them now."""
+    return (
+        TABLE.sub(lambda match: f"{match[1]}\n{options_table(_named(match[2], match[3]))}\n", text).rstrip("\n") + "\n"
+    )
+
+
+def options_table(kind: type) -> str:
+    """A dataclass's options as a table of Markdown."""
+    rows = (f"| `{each.name}` | {_meaning(each)} | {_default(each)} |" for each in options_of(kind))
+    return "\n".join((*HEAD, *rows)) + "\n"
+
+
+def _named(module: str, name: str) -> type:
+    found: type = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _meaning(each: Option) -> str:
+    words = [each.help]
+    words += [f"one of {', '.join(f'`{choice}`' for choice in each.choices)}"] if each.choices else []
+    words += [each.range] if each.range and (each.low or each.high) else []
+    words += [f"in {each.unit}"] if each.unit else []
+    return "; ".join(words)
+
+
+def _default(each: Option) -> str:
+    if each.is_needed:
+        return "needed"
+    if isinstance(each.default, bool):
+        return f"`{str(each.default).lower()}`"
+    if isinstance(each.default, tuple):
+        return ", ".join(f"`{value}`" for value in each.default)
+    return f"`{each.default}`" if each.default not in ("", {}) else ""
+
+
+if __name__ == "__main__":
+    for page in map(Path, sys.argv[1:]):
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
