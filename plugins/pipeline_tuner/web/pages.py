@@ -41,7 +41,10 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
     production_runs = [row for row in page_reads().production_runs(study) if row["dag_id"] in readable]
     if not sweeps and not production_runs:
         raise HTTPException(404, "No sweep and no production run of this study that you may see")
+    newest = page_reads().newest_sweep(study) or {}
+    goals = list((newest.get("study_definition") or {}).get("goals") or ())
     recommendations = held(page_reads().newest_recommendations([study]))
+    recommendations.sort(key=lambda row: goals.index(row["goal"]) if row["goal"] in goals else len(goals))
     nights, alerts = page_reads().nights(study), page_reads().alerts(study)
     promotions = page_reads().promotions(study, limit=200)
     return render(
@@ -63,7 +66,7 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         histories=histories(study, {row["goal"]: row["unit"] for row in recommendations}, nights, alerts),
         progress={row["sweep_id"]: progress_of(row) for row in sweeps if row["status"] == "running"},
         can_act=bool(sweeps) and may_trigger(user, sweeps[0]["dag_id"]),
-        form=_start_form(study),
+        form=_start_form(newest),
         token=form_token(user),
     )
 
@@ -122,9 +125,8 @@ def _earlier(promotions: Sequence[Row]) -> dict[str, str]:
     return {goal: before["label"] for goal, before in found.items() if before is not None}
 
 
-def _start_form(study: str) -> dict[str, Any]:
+def _start_form(row: Row) -> dict[str, Any]:
     """The choices of the form that starts a sweep, with those of the study's newest sweep picked."""
-    row = page_reads().newest_sweep(study) or {}
     definition, options = row.get("study_definition") or {}, row.get("options") or {}
     named = definition.get("strategies") or {}
     known = [name for name in get_args(StrategyName) if name != "staged" or definition.get("stages")]
