@@ -124,7 +124,8 @@ class Tuning:
         "partitions, and so connections, that write; 0 leaves what the shuffle made", default=0, low=0
     )
     counts: str = option(
-        "`observe` counts in passing, `count` runs jobs of its own as the deduplication guide's job did, `none` counts nothing",
+        "`observe` counts in passing, `count` runs jobs of its own as the deduplication guide's job did, `none` counts "
+        "nothing",
         default="observe",
         choices=("observe", "count", "none"),
     )
