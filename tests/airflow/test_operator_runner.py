@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -328,3 +330,32 @@ def trial(plan):
             return operator.execute(context)
         except AirflowFailException:
             return None
+
+
+IN_A_WORKER = """
+import logging, sys
+from pathlib import Path
+from airflow.sdk.log import configure_logging
+configure_logging(json_output=True, output=open(sys.argv[1], "wb"), sending_to_supervisor=True)
+from airflow.providers.standard.operators.bash import BashOperator
+from pipeline_tuner.runners.said import written_down
+bash = BashOperator(task_id="load", bash_command="")
+bash.log.info("said before, so that the logger is kept")
+with written_down(Path(sys.argv[2])):
+    bash.log.info("by the operator %s", 1)
+    logging.getLogger("library").info("by a library %d", 2)
+    print("printed 3")
+    bash.subprocess_hook.run_command(["sh", "-c", "echo by a program 4"])
+bash.log.info("said after")
+"""
+
+
+def test_what_is_said_in_a_worker_is_read_and_still_goes_to_its_log(airflow_env, tmp_path):
+    log, said = tmp_path / "log", tmp_path / "said"
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1] / "plugins")}
+    subprocess.run([sys.executable, "-c", IN_A_WORKER, str(log), str(said)], env=environment, check=True, timeout=60)
+    wanted = ["by the operator 1", "by a library 2", "printed 3", "by a program 4"]
+    lines = said.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line in wanted] == wanted
+    assert not any("said" in line or "Running command" in line for line in lines)
+    assert "by the operator 1" in log.read_text(encoding="utf-8")

@@ -48,9 +48,18 @@ class Exploration:
         return ExplorationPolicy(self.share, self.tolerated_loss)
 
 
+@dataclass(frozen=True)
+class Explored:
+    """What a run uses, and for how long it may run."""
+
+    choice: Choice
+    limit: timedelta | None = None
+    """Only for a challenger: after that the run is ended, and its retry has the reference."""
+
+
 def explored(
-    exploration: Exploration, study: Study, choice: Choice, store: Store, context: Mapping[str, Any], operator: Any
-) -> Choice:
+    exploration: Exploration, study: Study, choice: Choice, store: Store, context: Mapping[str, Any]
+) -> Explored:
     """What this run uses: the reference, which is the choice, or a challenger in its place.
 
     A challenger that is confirmed better is promoted first, and is the choice then.
@@ -59,16 +68,15 @@ def explored(
     why_not = _why_not(context, study, choice)
     if why_not is not None:
         log.info("Nothing is tried in this run: %s", why_not)
-        return choice
+        return Explored(choice)
     runs = store.tuned_runs(study.study, ti.dag_id, ti.task_id)
     reference = Candidate(choice.label, choice.configuration)
     step = _step(exploration, study, choice, reference, runs, f"{ti.dag_id}/{ti.task_id}")
     if step.better is not None:
-        return _promoted(store, study, choice, step, f"{ti.dag_id}.{ti.task_id}")
+        return Explored(_promoted(store, study, choice, step, f"{ti.dag_id}.{ti.task_id}"))
     if step.challenger is None:
-        return choice
-    _limit(exploration, operator, runs, reference)
-    return replace(
+        return Explored(choice)
+    challenge = replace(
         choice,
         label=step.challenger.label,
         configuration=step.challenger.configuration,
@@ -76,6 +84,7 @@ def explored(
         reason=step.reason,
         problems="",
     )
+    return Explored(challenge, _limit(exploration, runs, reference))
 
 
 def _why_not(context: Mapping[str, Any], study: Study, choice: Choice) -> str | None:
@@ -160,16 +169,14 @@ def _promoted(store: Store, study: Study, choice: Choice, step: Step, actor: str
     )
 
 
-def _limit(exploration: Exploration, operator: Any, runs: tuple[TunedRun, ...], reference: Candidate) -> None:
-    """End the run where it takes far longer than the reference does; its retry has the reference."""
+def _limit(exploration: Exploration, runs: tuple[TunedRun, ...], reference: Candidate) -> timedelta | None:
+    """How long a challenger may run, by what the reference usually takes; None where that isn't known."""
     usual = [
         run.metrics["duration_s"]
         for run in runs
         if run.configuration_id == reference.configuration_id and "duration_s" in run.metrics
     ]
     if not usual:
-        return
+        return None
     expected_s = median(usual)
-    limit = timedelta(seconds=max(expected_s * exploration.most_times, expected_s + LEAST_EXTRA_S))
-    if operator.execution_timeout is None or operator.execution_timeout > limit:
-        operator.execution_timeout = limit
+    return timedelta(seconds=max(expected_s * exploration.most_times, expected_s + LEAST_EXTRA_S))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tuner import settings
@@ -119,7 +119,7 @@ def row_id(ti: Any) -> str:
 def _chosen_run(tuned: TunedTask, operator: object, context: Mapping[str, Any]) -> tuple[BegunRun, Store | None]:
     """The run as it begins, its configuration put in, and the results database unless that is away."""
     started_at = datetime.now(UTC)
-    study, places, store = None, dict(tuned.sets or {}), None
+    study, places, store, limit = None, dict(tuned.sets or {}), None, None
     try:
         study = _study(tuned)
         store = _store(tuned)
@@ -130,9 +130,11 @@ def _chosen_run(tuned: TunedTask, operator: object, context: Mapping[str, Any]) 
             # Imported here: it brings numpy and scipy, which no other task should pay for.
             from pipeline_tuner.operators.tuned_exploration import Exploration, explored
 
-            choice = explored(Exploration(tuned.explore), study, choice, store, context, operator)
+            found = explored(Exploration(tuned.explore), study, choice, store, context)
+            choice, limit = found.choice, found.limit
         laid = choice.label != AS_WRITTEN
         lay_over(operator, places, choice.configuration if laid else {})
+        _end_after(operator, limit)
     except (StudyError, ConfigurationError, InfrastructureError) as error:
         if isinstance(error, InfrastructureError):
             store = None
@@ -141,6 +143,12 @@ def _chosen_run(tuned: TunedTask, operator: object, context: Mapping[str, Any]) 
     if not laid:
         choice = _named(choice, study)
     return BegunRun(name, choice, places if laid else {}, started_at, context["ti"].try_number), store
+
+
+def _end_after(operator: Any, limit: timedelta | None) -> None:
+    """Have Airflow end the run after `limit`, unless it does so earlier anyway."""
+    if limit is not None and (operator.execution_timeout is None or operator.execution_timeout > limit):
+        operator.execution_timeout = limit
 
 
 def _study(tuned: TunedTask) -> Study | None:
