@@ -324,6 +324,7 @@ def test_a_tuned_task_leads_to_its_study_which_may_have_no_sweep(admin, url):
             store.start_production_run(f"{dag_id}/r/load/-1/{number}", row)
     answer = admin.get("/pipeline-tuner/tasks/tune_migration/load/-1/r")
     assert (answer.status_code, answer.headers["location"]) == (303, "/pipeline-tuner/studies/orders")
+    assert 'studies/orders">orders</a>' in admin.get("/pipeline-tuner/").text
     page = admin.get("/pipeline-tuner/studies/orders")
     assert page.status_code == 200
     assert "as written" in page.text

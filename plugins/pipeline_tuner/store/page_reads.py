@@ -94,6 +94,16 @@ class PageReads:
         query = select(*columns).where(production_run.c.study == study)
         return self._rows(query.order_by(production_run.c.ended_at.desc()).limit(limit))
 
+    def noted_studies(self, dag_ids: Collection[str]) -> list[str]:
+        """The studies of tuned tasks' runs in these DAGs, by name."""
+        query = (
+            select(production_run.c.study)
+            .where(production_run.c.dag_id.in_(dag_ids), production_run.c.task_id.is_not(None))
+            .distinct()
+            .order_by(production_run.c.study)
+        )
+        return [row["study"] for row in self._rows(query)]
+
     def study_of_task(self, dag_id: str, task_id: str) -> str | None:
         """The study that a tuned task follows, by its newest run; None for any other task."""
         of_task = (production_run.c.dag_id == dag_id, production_run.c.task_id == task_id)

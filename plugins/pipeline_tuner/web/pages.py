@@ -29,8 +29,16 @@ Page = Annotated[int, Query(ge=1, le=1_000_000)]
 @router.get("/", response_class=HTMLResponse)
 def studies(request: Request, user: User) -> HTMLResponse:
     """All studies at a glance, those that ask for somebody named first."""
-    lines = study_lines(sorted(readable_dags(user)), datetime.now(UTC))
-    return render(request, "studies.html", lines=lines, asking=[line for line in lines if line.asks])
+    readable = sorted(readable_dags(user))
+    lines = study_lines(readable, datetime.now(UTC))
+    swept = {line.study for line in lines}
+    return render(
+        request,
+        "studies.html",
+        lines=lines,
+        asking=[line for line in lines if line.asks],
+        only_noted=[name for name in page_reads().noted_studies(readable) if name not in swept],
+    )
 
 
 @router.get("/studies/{study}", response_class=HTMLResponse)
