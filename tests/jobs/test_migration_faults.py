@@ -189,16 +189,17 @@ def test_a_jdbc_range_that_is_slow_stands_out(numbers: Case) -> None:
     """A planted delay: the target's trigger sleeps at the first statement of one range's rows."""
     numbers.sql(
         "target",
-        "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); RETURN NEW; END $$",
+        "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(4); RETURN NEW; END $$",
         "CREATE TRIGGER nap BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.k = 100) EXECUTE FUNCTION nap()",
     )
     workload = {"table": "t", "run_id": "slow"}
     measurement = numbers.run({"method": "jdbc", "partitions": 8, "parallelism": 8}, workload)
     assert passed(measurement)
-    assert measurement.details["slow_partitions"] == [0]
+    assert 0 in measurement.details["slow_partitions"]
     by_number = {part["number"]: part["duration_s"] for part in measurement.details["partitions"]}
-    assert by_number[0] >= 2
-    assert max(seconds for number, seconds in by_number.items() if number) < 2
+    assert by_number[0] == max(by_number.values()) >= 4
+    others = sorted(seconds for number, seconds in by_number.items() if number)
+    assert others[len(others) // 2] < 4, "who waited for the core meanwhile did not work"
 
 
 @pytest.mark.parametrize(("method", "victim"), [("copy", "jvm"), ("jdbc", "job")])
