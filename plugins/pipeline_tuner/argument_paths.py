@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline_tuner.exceptions import ConfigurationError
@@ -119,11 +119,28 @@ def _with(present: Any, rest: str, value: Scalar, path: str) -> Any:
 
 
 def _with_item(present: list[Any] | tuple[Any, ...], head: str, after: str, value: Scalar, path: str) -> Any:
-    if not head.isdigit() or int(head) >= len(present):
-        raise ConfigurationError(f"{path}: {head!r} is no place in a list of {len(present)}, counted from 0")
     items = list(present)
+    named = _named(items, f"{head}.{after}" if after else head)
+    if named is not None:
+        items[named] = _with(items[named], "value", text_of(value), path)
+        return type(present)(items)
+    if not head.isdigit() or int(head) >= len(items):
+        words = f"{head!r} is no place in a list of {len(items)}, counted from 0, and no name in it"
+        raise ConfigurationError(f"{path}: {words}")
     items[int(head)] = _with(items[int(head)], after, value, path)
     return type(present)(items)
+
+
+def _named(items: Sequence[Any], name: str) -> int | None:
+    """The place of a named value: containers have their variables as a list of names with values."""
+    for place, item in enumerate(items):
+        if isinstance(item, Mapping):
+            is_it = item.get("name") == name and "value" in item
+        else:
+            is_it = getattr(item, "name", None) == name and hasattr(item, "value")
+        if is_it:
+            return place
+    return None
 
 
 def _key(known: Mapping[str, Any], rest: str, path: str) -> tuple[str, str]:
@@ -152,7 +169,8 @@ def _value_at(operator: object, path: str) -> Any:
                 key, rest = _key(present, rest, path)
                 present = present.get(key)
             elif isinstance(present, list | tuple):
-                present, rest = present[int(head)], after
+                named = _named(present, rest)
+                present, rest = (present[int(head)], after) if named is None else (present[named], "value")
             else:
                 present, rest = getattr(present, head), after
     except (ConfigurationError, AttributeError, ValueError, IndexError):

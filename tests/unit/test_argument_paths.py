@@ -66,6 +66,36 @@ def test_settings_variables_and_what_was_text_are_text(path, value, text):
     assert written_values(one, {"knob": path}) == {"knob": text}
 
 
+class Variable:
+    """A container's variable, as Kubernetes' client has it: behind properties."""
+
+    def __init__(self, name, value):
+        self._name, self._value = name, value
+
+    @property
+    def name(self):
+        return self._name
+
+    @property
+    def value(self):
+        return self._value
+
+    @value.setter
+    def value(self, value):
+        self._value = value
+
+
+def test_variables_in_a_list_are_found_by_their_names():
+    pod = operator(env_vars=[Variable("A", "1"), Variable("BATCH", "100")])
+    task = operator(overrides={"containers": [{"environment": [{"name": "BATCH", "value": "100"}]}]})
+    shared = pod.env_vars[1]
+    for one, path in ((pod, "env_vars.BATCH"), (task, "overrides.containers.0.environment.BATCH")):
+        lay_over(one, {"knob": path}, {"knob": 500})
+        assert written_values(one, {"knob": path}) == {"knob": "500"}
+    assert shared.value == "100"
+    assert pod.env_vars[0].value == "1"
+
+
 def test_a_number_stays_a_number_elsewhere():
     one = operator()
     lay_over(one, {"a": "run_job_kwargs.NumberOfWorkers", "b": "parameters.batch"}, {"a": 8, "b": 7})
@@ -88,6 +118,7 @@ def test_a_bash_task_without_variables_of_its_own_keeps_what_it_inherits():
         ("parameters.", "is no path"),
         ("parameters.batch.deep", "there is no mapping 'batch' to put 'deep' into"),
         ("steps.7.Args", "no place in a list of 1"),
+        ("steps.BATCH", "no name in it"),
         ("overrides.Instnaces.Count", "there is no mapping 'Instnaces' to put 'Count' into"),
         ("resources.limits.memory", "there is no 'limits' in a Limits"),
     ],
