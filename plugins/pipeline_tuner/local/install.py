@@ -30,6 +30,9 @@ def main() -> int:
     except InstallationError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped. The next make goes on from here.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -11,7 +11,7 @@ from pipeline_tuner.exceptions import InfrastructureError
 
 GB = 1_000_000_000
 NEEDED_BYTES = 3 * GB
-"""PostgreSQL, Airflow, and a Spark driver of 1 GB with what its JVM takes beside the heap."""
+"""PostgreSQL, Airflow, and a Spark driver whose heap may grow to 2 GB."""
 TESTS_NEED_BYTES = 4 * GB
 """Two processes of tests, each with servers and a Spark driver of its own."""
 CGROUPS = Path("/sys/fs/cgroup")
