@@ -79,12 +79,20 @@ def ran(
 
 
 def test_a_planted_delay_of_a_load_is_the_loads_time_and_the_latency() -> None:
-    report, metrics = ran([Source(12)], load_s=lambda _: 0.05)
-    assert metrics["load_busy_s"] == pytest.approx(12 * 0.05, rel=0.3)
-    assert metrics["transform_busy_s"] < 0.1
-    # A full channel holds two batches, so most batches wait for two others before their own load.
-    assert 0.05 <= metrics["latency_p50_s"] < 0.3
-    assert metrics["s_per_1000_records"] == pytest.approx(5.0, rel=0.4)
+    spent: list[float] = []
+
+    def load_s(_: int) -> float:
+        start = time.monotonic()
+        time.sleep(0.05)
+        spent.append(time.monotonic() - start)
+        return 0.0
+
+    report, metrics = ran([Source(12)], load_s=load_s)
+    # What a busy machine adds is in both: the delay is held against itself.
+    assert sum(spent) <= metrics["load_busy_s"] <= 1.3 * sum(spent) + 0.1
+    # A full channel holds two batches, so a batch waits for at most three others and its own load.
+    assert 0.05 <= metrics["latency_p50_s"] <= 4 * max(spent) + 0.1
+    assert metrics["s_per_1000_records"] >= 1000 * sum(spent) / 120
     assert (metrics["records"], metrics["rows"], metrics["mean_batch_records"]) == (120, 360, 10)
     assert bottleneck(report) == "load"
 
@@ -92,18 +100,20 @@ def test_a_planted_delay_of_a_load_is_the_loads_time_and_the_latency() -> None:
 def test_a_slow_source_and_a_slow_transform_are_named() -> None:
     report, metrics = ran([Source(10, pause_s=0.03)])
     assert bottleneck(report) == "extract"
-    assert metrics["extract_busy_s"] == pytest.approx(0.3, rel=0.4)
-    assert metrics["worker_wait_s"] == pytest.approx(0.3, rel=0.4)
+    assert metrics["extract_busy_s"] >= 0.3
+    assert metrics["worker_wait_s"] >= 0.25
     report, metrics = ran([Source(10)], transform_s=0.03, burns=True)
     assert bottleneck(report) == "transform"
-    assert metrics["cpu_per_worker"] > 0.3
-    assert ran([Source(10)], transform_s=0.03)[1]["cpu_per_worker"] < 0.2, "a worker that waits uses no processor"
+    # A share of one processor that others want as well: held against a worker that sleeps as long.
+    sleeping = ran([Source(10)], transform_s=0.03)[1]
+    assert metrics["worker_cpu_s"] > 3 * sleeping["worker_cpu_s"]
+    assert metrics["cpu_per_worker"] > sleeping["cpu_per_worker"]
 
 
 def test_one_slow_batch_of_many_is_in_the_last_percentile_and_not_in_the_median() -> None:
     _, metrics = ran([Source(40, pause_s=0.005)], load_s=lambda sequence: 0.4 if sequence == 39 else 0.0)
     assert metrics["latency_p99_s"] > 0.2
-    assert metrics["latency_p50_s"] < 0.05
+    assert metrics["latency_p50_s"] < metrics["latency_p99_s"] / 2
 
 
 def test_a_slow_pipeline_is_told_from_the_others_by_its_threads() -> None:
@@ -113,8 +123,8 @@ def test_a_slow_pipeline_is_told_from_the_others_by_its_threads() -> None:
         for thread in thread_details(report.usages)
         if "extract" in thread["name"]
     }
-    assert busy["p1-extract"] == pytest.approx(0.3, rel=0.4)
-    assert busy["p1-extract"] > 5 * busy["p0-extract"]
+    assert busy["p1-extract"] >= 0.3
+    assert busy["p1-extract"] > 2 * busy["p0-extract"]
 
 
 def test_a_planted_leak_is_the_growth_of_memory() -> None:
@@ -123,7 +133,10 @@ def test_a_planted_leak_is_the_growth_of_memory() -> None:
         for _ in range(25):
             held.append(bytearray(b"x") * (2 * MB))
             time.sleep(0.05)
-    assert memory.metrics()["memory_growth_bytes_per_s"] == pytest.approx(40 * MB, rel=0.5)
+    seconds, sizes = zip(*memory.samples(), strict=True)
+    assert sizes[-1] - sizes[0] > 40 * MB
+    grown_per_s = (sizes[-1] - sizes[0]) / seconds[-1]
+    assert memory.metrics()["memory_growth_bytes_per_s"] == pytest.approx(grown_per_s, rel=0.5)
 
 
 @pytest.mark.parametrize(
