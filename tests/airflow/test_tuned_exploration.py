@@ -96,6 +96,22 @@ def test_within_thirty_nights_a_cheaper_setting_is_found_and_promoted(study, res
     assert rows[-1].source in ("promoted", "explored")
 
 
+def test_a_promotion_that_was_a_mistake_is_rolled_back(study, results):
+    rng, keyword = random.Random(7), tuned(study, explore=0.5)
+    for number in range(40):
+        if number == 4:
+            with Store(results) as store:
+                store.promote(study, "cost", "mistake", {"level": 9}, actor="ada")
+        night(keyword, number, lambda level, _: 1.0 if level == USUAL[0] else 1.3, rng)
+    with Store(results) as store, store.transaction() as connection:
+        query = "SELECT actor, action, label, configuration FROM pipeline_tuner.promotion ORDER BY promotion_id"
+        decided = [tuple(row) for row in connection.exec_driver_sql(query)]
+    assert len(decided) == 2
+    assert decided[1] == (
+        "exploration of nightly.load", "roll_back", "as written", {"level": USUAL[0], "mode": "good"},
+    )  # fmt: skip
+
+
 def test_a_challenge_is_limited_in_time_and_its_retry_has_the_reference(study, noted):
     rng, keyword = random.Random(2), tuned(study, explore=0.5)
     number, limit = 0, None

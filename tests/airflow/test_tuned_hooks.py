@@ -77,6 +77,12 @@ def run_task(keyword, level=2, ti=None):
     return seen
 
 
+def test_a_promotion_under_any_label_is_followed(promoted, results):
+    with Store(results) as store:
+        store.promote(promoted, "size", "as written", {"level": 5}, actor="ada")
+    assert run_task(tuned(promoted)) == (5, "good")
+
+
 def test_without_a_recommendation_nothing_changes_but_that_runs_are_noted(study, noted):
     assert run_task(tuned(study)) == (2, "good")
     (row,) = noted()

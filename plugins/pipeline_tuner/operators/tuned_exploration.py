@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from pipeline_tuner import settings
-from pipeline_tuner.analysis.exploration import ExplorationPolicy, PastRun, Step, next_step
+from pipeline_tuner.analysis.exploration import Evidence, ExplorationPolicy, PastRun, Step, next_step
 from pipeline_tuner.analysis.goals import GoalError, goal_score
 from pipeline_tuner.analysis.reference import admits
 from pipeline_tuner.exceptions import ConfigurationError
@@ -73,7 +73,7 @@ def explored(
     reference = Candidate(choice.label, choice.configuration)
     step = _step(exploration, study, choice, reference, runs, f"{ti.dag_id}/{ti.task_id}")
     if step.better is not None:
-        return Explored(_promoted(store, study, choice, step, f"{ti.dag_id}.{ti.task_id}"))
+        return Explored(_promoted(store, study, choice, step.better, runs, f"{ti.dag_id}.{ti.task_id}"))
     if step.challenger is None:
         return Explored(choice)
     challenge = replace(
@@ -121,16 +121,36 @@ def _step(
 
 
 def _candidates(study: Study, goal: str, reference: Candidate, runs: tuple[TunedRun, ...]) -> Iterator[Candidate]:
-    """What may be tried: the presets, then one parameter changed at a time; all within the declared space."""
+    """What may be tried: what ran before, presets, then one parameter changed at a time; all within the space.
+
+    What ran before comes first: a promotion that was a mistake is taken back by it.
+    """
     seen = {reference.configuration_id}
     changed = (
         Candidate(_label(reference, one), one)
         for one in variations(study.space.searched, LEVELS, reference.configuration)
     )
-    for candidate in (*study.preset_candidates, *changed):
+    for candidate in (*_former(study, runs), *study.preset_candidates, *changed):
         if candidate.configuration_id not in seen and admits(study, goal, candidate.configuration):
             seen.add(candidate.configuration_id)
             yield candidate
+
+
+def _former(study: Study, runs: tuple[TunedRun, ...]) -> tuple[Candidate, ...]:
+    """What the task was a reference with, the oldest first: places must not change between runs."""
+    known = {run.configuration_id: Candidate(run.label, run.configuration) for run in runs if not _is_challenge(run)}
+    return tuple(one for one in known.values() if _is_whole(study, one.configuration))
+
+
+def _is_challenge(run: TunedRun) -> bool:
+    return run.source == Source.EXPLORED
+
+
+def _is_whole(study: Study, configuration: Mapping[str, Any]) -> bool:
+    try:
+        return study.space.checked(configuration) == dict(configuration)
+    except ConfigurationError:
+        return False
 
 
 def _label(reference: Candidate, configuration: Mapping[str, Any]) -> str:
@@ -139,9 +159,8 @@ def _label(reference: Candidate, configuration: Mapping[str, Any]) -> str:
 
 
 def _past(study: Study, goal: str, run: TunedRun) -> PastRun:
-    is_challenge = run.source == Source.EXPLORED
     failed = run.status == "failed" and run.failure not in ("lost", "infrastructure")
-    return PastRun(run.configuration_id, _score(study, goal, run), is_challenge, failed)
+    return PastRun(run.configuration_id, _score(study, goal, run), _is_challenge(run), failed)
 
 
 def _score(study: Study, goal: str, run: TunedRun) -> float | None:
@@ -155,15 +174,17 @@ def _score(study: Study, goal: str, run: TunedRun) -> float | None:
         return None
 
 
-def _promoted(store: Store, study: Study, choice: Choice, step: Step, actor: str) -> Choice:
-    found = step.better
-    if found is None:
-        return choice
-    goal = choice.goal or next(iter(study.goals))
-    new = found.challenger
+def _promoted(
+    store: Store, study: Study, choice: Choice, found: Evidence, runs: tuple[TunedRun, ...], actor: str
+) -> Choice:
+    """The choice from now on: promoted, or rolled back to where it is what ran before."""
+    new, goal = found.challenger, choice.goal or next(iter(study.goals))
+    is_former = any(run.configuration_id == new.configuration_id and not _is_challenge(run) for run in runs)
+    action = "roll_back" if is_former else "promote"
     note = f"tried in production against {choice.label}: {found.reason}"
-    store.promote(study.study, goal, new.label, new.configuration, actor=f"exploration of {actor}", note=note)
-    log.info("Promoted %s: %s", new.label, note)
+    by = f"exploration of {actor}"
+    store.promote(study.study, goal, new.label, new.configuration, actor=by, action=action, note=note)
+    log.info("%s %s: %s", "Rolled back to" if is_former else "Promoted", new.label, note)
     return replace(
         choice, label=new.label, configuration=new.configuration, source=Source.PROMOTED, reason=note, problems=""
     )

@@ -132,7 +132,8 @@ def _chosen_run(tuned: TunedTask, operator: object, context: Mapping[str, Any]) 
 
             found = explored(Exploration(tuned.explore), study, choice, store, context)
             choice, limit = found.choice, found.limit
-        laid = choice.label != AS_WRITTEN
+        # By its source, too: what was written once may have been promoted since, under that label.
+        laid = choice.label != AS_WRITTEN or choice.source is Source.PROMOTED
         lay_over(operator, places, choice.configuration if laid else {})
         _end_after(operator, limit)
     except (StudyError, ConfigurationError, InfrastructureError) as error:
