@@ -100,6 +100,14 @@ def test_a_fallback_that_is_named_runs_where_nothing_is_recommended(study, noted
     assert (noted()[0].source, noted()[0].label) == ("fallback", "small")
 
 
+def test_a_fallback_that_is_named_runs_while_the_database_is_away_and_after_a_deferral(study, results):
+    keyword, ti = tuned(study, fallback="small", results_conn_id="nowhere"), TaskInstance()
+    for _ in range(2):
+        operator = load_task(keyword)
+        operator._pre_execute_hook({"ti": ti, "task": operator})
+        assert load(**operator.op_kwargs) == (9, "good")
+
+
 def test_it_works_without_a_study_file(studies, results, noted):
     assert run_task(tuned("orders", sets={"level": "op_kwargs.level"}, goal="cost")) == (2, "good")
     (row,) = noted()
@@ -173,6 +181,13 @@ def test_a_retry_chooses_anew(promoted, noted, results):
         store.promote(promoted, "size", "later", {"level": 3}, actor="ada")
     assert run_task(tuned(promoted), ti=TaskInstance(2, ti.kept)) == (3, "good")
     assert [(row.try_number, row.label) for row in noted()] == [(1, "mine"), (2, "later")]
+
+
+@pytest.mark.parametrize("arguments", [{"study": "none"}, {"sets": {"level": "memory"}}])
+def test_a_run_whose_study_is_wrong_is_noted_from_its_start(promoted, noted, arguments):
+    operator = load_task(tuned(**{"study": promoted, **arguments}))
+    operator._pre_execute_hook({"ti": TaskInstance(), "task": operator})
+    assert [(row.status, row.label) for row in noted()] == [("running", "as written")]
 
 
 def test_a_fault_of_the_plugin_stops_nothing(promoted, monkeypatch, caplog):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -119,31 +119,58 @@ def row_id(ti: Any) -> str:
 def _chosen_run(tuned: TunedTask, operator: object, context: Mapping[str, Any]) -> tuple[BegunRun, Store | None]:
     """The run as it begins, its configuration put in, and the results database unless that is away."""
     started_at = datetime.now(UTC)
-    study, places, store, limit = None, dict(tuned.sets or {}), None, None
+    study, places, problem = _prepared(tuned, operator)
+    store = None
+    try:
+        store = _store(tuned)
+        if problem is not None:
+            raise problem
+        choice = _put_in(tuned, study, operator, places, store, context)
+    except InfrastructureError as error:
+        store, choice = None, _fallback(tuned, study, operator, places, error)
+    except (StudyError, ConfigurationError) as error:
+        choice = _fallback(tuned, study, operator, places, error)
+    name = study.study if study else _plain_name(tuned.study)
+    placed = places if _is_put_in(choice) else {}
+    return BegunRun(name, _named(choice, study), placed, started_at, context["ti"].try_number), store
+
+
+def _prepared(tuned: TunedTask, operator: object) -> tuple[Study | None, dict[str, str], Exception | None]:
+    """The task's study, where its parameters go, and what is wrong with either."""
+    study, places = None, dict(tuned.sets or {})
     try:
         study = _study(tuned)
-        store = _store(tuned)
         places = _places(tuned, study)
         check_places(operator, places, study.space.parameters if study else places)
-        choice = _choice(tuned, study, operator, places, store)
-        if tuned.explore and study is not None:
-            # Imported here: it brings numpy and scipy, which no other task should pay for.
-            from pipeline_tuner.operators.tuned_exploration import Exploration, explored
+    except (StudyError, ConfigurationError) as error:
+        return study, places, error
+    return study, places, None
 
-            found = explored(Exploration(tuned.explore), study, choice, store, context)
-            choice, limit = found.choice, found.limit
-        # By its source, too: what was written once may have been promoted since, under that label.
-        laid = choice.label != AS_WRITTEN or choice.source is Source.PROMOTED
-        lay_over(operator, places, choice.configuration if laid else {})
-        _end_after(operator, limit)
-    except (StudyError, ConfigurationError, InfrastructureError) as error:
-        if isinstance(error, InfrastructureError):
-            store = None
-        choice, laid = _fallback(tuned, study, operator, places, error)
-    name = study.study if study else _plain_name(tuned.study)
-    if not laid:
-        choice = _named(choice, study)
-    return BegunRun(name, choice, places if laid else {}, started_at, context["ti"].try_number), store
+
+def _put_in(
+    tuned: TunedTask,
+    study: Study | None,
+    operator: object,
+    places: Mapping[str, str],
+    store: Store,
+    context: Mapping[str, Any],
+) -> Choice:
+    """The configuration of this run, which is in the operator's arguments then."""
+    choice, limit = _choice(tuned, study, operator, places, store), None
+    if tuned.explore and study is not None:
+        # Imported here: it brings numpy and scipy, which no other task should pay for.
+        from pipeline_tuner.operators.tuned_exploration import Exploration, explored
+
+        found = explored(Exploration(tuned.explore), study, choice, store, context)
+        choice, limit = found.choice, found.limit
+    lay_over(operator, places, choice.configuration if _is_put_in(choice) else {})
+    _end_after(operator, limit)
+    return choice
+
+
+def _is_put_in(choice: Choice) -> bool:
+    """Whether a choice is not just what is written. What was written once may have been promoted under that label."""
+    return choice.label != AS_WRITTEN or choice.source is Source.PROMOTED
 
 
 def _end_after(operator: Any, limit: timedelta | None) -> None:
@@ -187,31 +214,31 @@ def _choice(tuned: TunedTask, study: Study | None, operator: object, places: Map
 
 def _fallback(
     tuned: TunedTask, study: Study | None, operator: object, places: Mapping[str, str], error: Exception
-) -> tuple[Choice, bool]:
-    """What runs where a recommendation can't be followed, and whether it was put into the arguments."""
+) -> Choice:
+    """What runs where a recommendation can't be followed: the task's own fallback, else what is written."""
     reason = " ".join(str(error).split())
     if study is not None and tuned.fallback is not None and isinstance(error, InfrastructureError):
         try:
             choice = fallback_choice(study, tuned.goal or next(iter(study.goals)), reason, tuned.fallback)
-            places = _places(tuned, study)
             lay_over(operator, places, choice.configuration)
         except ConfigurationError as second:
             reason = f"{reason}; {second}"
         else:
             log.warning("Running with preset %s: %s", choice.label, reason)
-            return choice, True
+            return choice
     log.warning("Running with the arguments as written: %s", reason)
     written = written_values(operator, places)
-    return Choice(
-        AS_WRITTEN, _typed(study, written) if study else written, Source.FALLBACK, reason, tuned.goal, reason
-    ), False
+    configuration = _typed(study, written) if study else written
+    return Choice(AS_WRITTEN, configuration, Source.FALLBACK, reason, tuned.goal, reason)
 
 
 def _named(choice: Choice, study: Study | None) -> Choice:
-    """The arguments as written under the name of the preset that they are, if any."""
+    """What is written, under the name of the preset that it is, if any; another choice as it is."""
+    if _is_put_in(choice):
+        return choice
     presets = study.preset_candidates if study else ()
     same = (preset.label for preset in presets if preset.configuration == choice.configuration)
-    return Choice(**{**vars(choice), "label": next(same, AS_WRITTEN)})
+    return replace(choice, label=next(same, AS_WRITTEN))
 
 
 def _typed(study: Study, written: Mapping[str, Scalar]) -> dict[str, Scalar]:
