@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 
 import psutil
 
+from pipeline_jobs.heap import HeapMonitor
+
 INTERVAL_S = 0.2
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where a container's limit is written, by the version of control groups."""
 
 
 class ResourceMonitor:
@@ -26,11 +31,13 @@ class ResourceMonitor:
         self._cpu_last: dict[tuple[int, float], float] = {}
         self._memory_peak_bytes = 0
         self._swap_peak_bytes = 0
+        self._heap = HeapMonitor()
         self._machine_s = self._idle_s = self._duration_s = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="resource-monitor", daemon=True)
 
     def __enter__(self) -> ResourceMonitor:
+        self._heap.start()
         self._started = time.monotonic()
         self._machine_at_start = _machine_busy_s()
         self._cpu_at_start = self._sample()
@@ -45,9 +52,10 @@ class ResourceMonitor:
         self._duration_s = time.monotonic() - self._started
 
     def metrics(self) -> dict[str, float]:
-        """`core_seconds` of this tree and of the machine, `memory_peak_bytes`, `swap_bytes`, `other_cpu_fraction`.
+        """`core_seconds` of this tree and of the machine, memory, swap, `other_cpu_fraction`, and the heap's (heap.py).
 
-        `other_cpu_fraction`: the part of the machine's cores that others used, the databases among them.
+        `memory_peak_fraction` is of what this process may have, `other_cpu_fraction` the part of the machine's cores
+        that others used, the databases among them.
         """
         own_s = sum(cpu_s - self._cpu_at_start.get(key, 0.0) for key, cpu_s in self._cpu_last.items())
         capacity_s = max(self._duration_s, 1e-9) * (os.cpu_count() or 1)
@@ -55,8 +63,10 @@ class ResourceMonitor:
             "core_seconds": max(0.0, own_s),
             "machine_core_seconds": max(0.0, self._machine_s),
             "memory_peak_bytes": float(self._memory_peak_bytes),
+            "memory_peak_fraction": self._memory_peak_bytes / memory_limit_bytes(),
             "swap_bytes": float(self._swap_peak_bytes),
             "other_cpu_fraction": min(1.0, max(0.0, (self._machine_s - own_s) / capacity_s)),
+            **self._heap.metrics(),
         }
 
     def _run(self) -> None:
@@ -64,6 +74,7 @@ class ResourceMonitor:
             self._sample()
 
     def _sample(self) -> dict[tuple[int, float], float]:
+        self._heap.sample()
         memory = swap = 0
         for process in _tree(self._root):
             try:
@@ -97,6 +108,18 @@ def _swap_bytes(pid: int) -> int:
             return next((int(line.split()[1]) * 1024 for line in status if line.startswith("VmSwap:")), 0)
     except OSError:
         return 0
+
+
+def memory_limit_bytes() -> int:
+    """What this process and its children may have: the container's limit if there is one, or the machine's memory."""
+    whole = int(psutil.virtual_memory().total)
+    for place in LIMITS:
+        try:
+            text = Path(place).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        return min(whole, int(text)) if text.isdigit() else whole
+    return whole
 
 
 def _machine_busy_s() -> float:

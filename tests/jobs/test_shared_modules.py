@@ -16,9 +16,10 @@ import psutil
 import pytest
 from tests.jobs.migration_case import Case
 
-from pipeline_jobs import contract
+from pipeline_jobs import contract, resources
 from pipeline_jobs.environment import environment
 from pipeline_jobs.event_log import summarise_event_log
+from pipeline_jobs.heap import size_bytes
 from pipeline_jobs.resources import ResourceMonitor
 from pipeline_jobs.session import close_session, open_session, spark_settings
 from pipeline_tuner.measurement import read_measurement
@@ -114,6 +115,50 @@ def test_each_session_has_its_own_settings_and_leaves_an_event_log(tmp_path: Pat
     figures = monitor.metrics()
     assert figures["core_seconds"] > 0
     assert figures["memory_peak_bytes"] > 1e8, "the JVM and the workers count"
+
+
+def test_what_a_collection_leaves_in_the_heap_is_measured_and_garbage_is_not(spark_env: dict[str, str]) -> None:
+    """200 MB are planted in the JVM's heap; work after them has room again."""
+    spark = open_session("heap", {"master": "local[1]", "driver_memory": "1g"})
+    try:
+        java = spark.sparkContext._jvm.java
+        with ResourceMonitor(interval_s=0.02) as monitor:
+            planted = java.nio.ByteBuffer.allocate(200 * 2**20)
+            java.lang.System.gc()
+            time.sleep(0.2)
+        full = monitor.metrics()
+        spark.sparkContext._gateway.detach(planted)
+        with ResourceMonitor(interval_s=0.02) as monitor:
+            spark.range(10).count()
+            time.sleep(0.2)
+        empty = monitor.metrics()
+        heap = java.lang.Runtime.getRuntime().maxMemory()
+    finally:
+        close_session(spark)
+    assert 200 * 2**20 < full["heap_peak_bytes"] <= heap
+    assert full["heap_peak_fraction"] == pytest.approx(full["heap_peak_bytes"] / heap)
+    assert 0 < empty["heap_peak_bytes"] < full["heap_peak_bytes"] - 100 * 2**20
+
+
+def test_memory_is_a_part_of_what_the_process_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = psutil.virtual_memory().total
+    with ResourceMonitor(interval_s=0.05) as monitor:
+        time.sleep(0.1)
+    figures = monitor.metrics()
+    assert figures["memory_peak_fraction"] == figures["memory_peak_bytes"] / resources.memory_limit_bytes()
+    for written, limit in (("max", whole), (str(2**30), 2**30), (str(2**62), whole)):
+        (tmp_path / "memory.max").write_text(written)
+        monkeypatch.setattr(resources, "LIMITS", (str(tmp_path / "memory.max"),))
+        assert resources.memory_limit_bytes() == limit
+    monkeypatch.setattr(resources, "LIMITS", (str(tmp_path / "missing"),))
+    assert resources.memory_limit_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2g", 2**31), ("512m", 2**29), ("1024", 2**30), ("3gb", 3 * 2**30), ("x", 0)]
+)
+def test_sizes_of_memory_as_spark_writes_them(text: str, size: int) -> None:
+    assert size_bytes(text) == size
 
 
 def test_the_monitor_counts_children_that_have_ended() -> None:

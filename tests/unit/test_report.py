@@ -242,7 +242,7 @@ def facts(metrics=None, configuration=None, **parts):
             {"environment": {"memory_bytes": 24e9}},
             {},
             "limits",
-            "The heap is near its limit: 930 MB in use at most, garbage included (93% of it)",
+            "The heap is near its limit: 930 MB left in use by collections at most (93% of it)",
         ),
         ({"heap_peak_fraction": 0.4, "heap_peak_bytes": 4e8}, {}, {}, "works", "The heap has room: 400 MB"),
         ({"gc_s": 4.0}, {}, {}, "limits", "Garbage collection costs"),

@@ -119,7 +119,7 @@ def _heap(facts: Facts) -> Finding | None:
     share, peak = facts.median("heap_peak_fraction"), facts.median("heap_peak_bytes")
     if share is None or not peak:
         return None
-    text = f"{byte_words(peak)} in use at most, garbage included ({percent(share)} of it)"
+    text = f"{byte_words(peak)} left in use by collections at most ({percent(share)} of it)"
     if share > MEMORY_SHARE:
         return Finding("limits", f"The heap is near its limit: {text}. Give the JVM more, or tasks less at a time.")
     return Finding("works", f"The heap has room: {text}.")
