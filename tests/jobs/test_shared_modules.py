@@ -123,11 +123,11 @@ def test_what_a_collection_leaves_in_the_heap_is_measured_and_garbage_is_not(spa
     try:
         java = spark.sparkContext._jvm.java
         with ResourceMonitor(interval_s=0.02) as monitor:
-            planted = java.nio.ByteBuffer.allocate(200 * 2**20)
+            planted = java.util.ArrayList(50 * 2**20)  # of references of four bytes
             java.lang.System.gc()
             time.sleep(0.2)
         full = monitor.metrics()
-        spark.sparkContext._gateway.detach(planted)
+        planted.trimToSize()
         with ResourceMonitor(interval_s=0.02) as monitor:
             spark.range(10).count()
             time.sleep(0.2)
