@@ -22,7 +22,7 @@ def airflow(postgres, flights, spark_env, tmp_path_factory):
     (folder / "dags").mkdir()
     shutil.copy(ROOT / "dags" / "tune_migration.py", folder / "dags")
     (folder / "studies").mkdir()
-    (folder / "studies" / "migration.yaml").write_text(yaml.safe_dump(_small_study()), encoding="utf-8")
+    (folder / "studies" / "migration.yaml").write_text(yaml.safe_dump(_small_study(), sort_keys=False), encoding="utf-8")
     passwords = folder / "passwords.json"
     passwords.write_text(json.dumps(USERS), encoding="utf-8")
     with running_airflow(
@@ -100,7 +100,7 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
     chart(page, "sweep-dark")
     page.evaluate("localStorage.setItem('theme', 'light')")
 
-    frame.get_by_role("link", name="Trials").click()
+    frame.get_by_role("link", name="Trials", exact=True).click()
     frame.locator("#trials a").first.click()
     frame.get_by_role("heading", name="Figures").wait_for()
     chart(page, "trial")
