@@ -389,7 +389,7 @@ def test_the_list_says_of_many_studies_what_the_store_says_of_one(admin, url):
         )
 
 
-def test_who_asks_for_somebody_is_named_first(admin):
+def test_what_needs_attention_is_named_first(admin):
     text = admin.get("/pipeline-tuner/").text
     asking = text.split('id="asking"')[1].split("</div>")[0]
     assert "copy_table" in asking

@@ -22,7 +22,9 @@ def airflow(postgres, flights, spark_env, tmp_path_factory):
     (folder / "dags").mkdir()
     shutil.copy(ROOT / "dags" / "tune_migration.py", folder / "dags")
     (folder / "studies").mkdir()
-    (folder / "studies" / "migration.yaml").write_text(yaml.safe_dump(_small_study(), sort_keys=False), encoding="utf-8")
+    (folder / "studies" / "migration.yaml").write_text(
+        yaml.safe_dump(_small_study(), sort_keys=False), encoding="utf-8"
+    )
     passwords = folder / "passwords.json"
     passwords.write_text(json.dumps(USERS), encoding="utf-8")
     with running_airflow(

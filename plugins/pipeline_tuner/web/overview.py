@@ -1,4 +1,4 @@
-"""All studies, a line each: what production runs, what was decided, whether that holds, and what asks for somebody."""
+"""All studies, a line each: what production runs, what was decided, whether that holds, and what needs attention."""
 
 from __future__ import annotations
 

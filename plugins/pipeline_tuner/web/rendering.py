@@ -77,8 +77,13 @@ def _environment() -> Environment:
         plain=_plain,
         interval=interval_words,
         compact=_compact,
+        studies=_studies,
     )
     return environment
+
+
+def _studies(count: int) -> str:
+    return f"{count:,} {'study' if count == 1 else 'studies'}"
 
 
 def _metric_title(metric: str) -> str:
