@@ -209,7 +209,7 @@ def test_a_wrong_choice_is_refused_with_the_option_and_what_would_be_right(tune)
 def test_a_missing_connection_fails_the_check_with_its_name(tune):
     runner = {
         "kind": "process",
-        "command": ["no-such-program"],
+        "command": ["no-such-program", "{level}", "{mode}", "{measurement}"],
         "connections": {"source": "nobody_made_this"},
     }
     dag_run, trials = tune(runner=runner)
