@@ -191,11 +191,12 @@ def page_app(store: Store) -> Iterator:
 
 
 def _forget():
-    """The page keeps its engine for the life of its process: here it changes."""
-    from pipeline_tuner.web import overview, rendering
+    """The page keeps its engine, and what it read, for the life of its process: here the database changes."""
+    from pipeline_tuner.web import insights, overview, production, rendering
 
-    for kept in (rendering.results_store, rendering.page_reads, overview._lists):
+    for kept in (rendering.results_store, rendering.page_reads, overview._lists, insights._computed):
         kept.cache_clear()
+    production._STORED.clear()
 
 
 @contextmanager

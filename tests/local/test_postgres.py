@@ -74,8 +74,10 @@ def test_data_outlive_a_restart_and_a_kill(server):
     with server.cursor(server.create_database("kept") and "kept") as cursor:
         cursor.execute("CREATE TABLE t AS SELECT 42 AS answer")
     port = server.port
-    psutil.Process(int((server.data / "postmaster.pid").read_text().split()[0])).kill()
-    psutil.wait_procs(_processes_of(server), timeout=10)
+    first = psutil.Process(int((server.data / "postmaster.pid").read_text().split()[0]))
+    others = _processes_of(server)
+    first.kill()
+    psutil.wait_procs([first, *others], timeout=30)
     assert not server.is_running()
     server.start()
     assert server.port == port
