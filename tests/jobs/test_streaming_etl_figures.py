@@ -131,7 +131,7 @@ def test_a_planted_leak_is_the_growth_of_memory() -> None:
     held = []
     with MemoryTrend() as memory:
         for _ in range(25):
-            held.append(bytearray(b"x") * (2 * MB))
+            held.append(bytearray(b"x") * (5 * MB))
             time.sleep(0.05)
     seconds, sizes = zip(*memory.samples(), strict=True)
     assert sizes[-1] - sizes[0] > 40 * MB

@@ -134,7 +134,7 @@ IN_MEMORY: dict[str, Callable[[pytest.MonkeyPatch], bool]] = {
         (threads("extract", manager_worker_num=1), threads("extract", manager_worker_num=3)) == (1, 3)
     ),
     "transform_concurrency": lambda _: (
-        (requests_in_flight(transform_concurrency=2), requests_in_flight(transform_concurrency=9)) == (2, 9)
+        requests_in_flight(transform_concurrency=2) <= 2 < requests_in_flight(transform_concurrency=9) <= 9
     ),
     "adaptive": lambda _: largest(**ADAPTIVE, target_records_per_s=1e9) == 40 > largest(batch_size=20),
     "target_records_per_s": lambda _: (
