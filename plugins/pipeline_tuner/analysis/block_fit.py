@@ -78,6 +78,14 @@ class BlockFit:
         index = {label: i for i, label in enumerate(labels)}
         return cls(labels, index, logs, effects, covariance, information, variance, df)
 
+    def differences(self, label: str, other: str) -> np.ndarray:
+        """Log value of `label` less that of `other`, in the blocks that hold both; empty where one isn't known."""
+        if label not in self.index or other not in self.index:
+            return np.array([])
+        paired = self.logs[self.index[label]] - self.logs[self.index[other]]
+        shared: np.ndarray = paired[np.isfinite(paired)]
+        return shared
+
     def contrast(self, a: int, b: int) -> tuple[float, float]:
         """Effect a - effect b, and its variance in units of one run's; infinite where no chain of blocks links them."""
         direction = np.zeros(len(self.labels))
@@ -107,7 +115,7 @@ class Rivals:
     @classmethod
     def of(cls, fit: BlockFit, best: str, labels: list[str], indifference: float) -> Rivals:
         """Compare each label with the leader."""
-        pairs = [_paired(fit, fit.index[label], fit.index[best]) for label in labels]
+        pairs = [_paired(fit, label, best) for label in labels]
         squares, shared = np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
         worse_by, factor = np.array([p[2] for p in pairs]), np.array([p[3] for p in pairs])
         prior_df = moderation(squares, shared - 1)
@@ -123,15 +131,18 @@ class Rivals:
         return cls(best, tuple(labels), worse_by, spread, se, df, n, math.log1p(indifference))
 
 
-def _paired(fit: BlockFit, rival: int, best: int) -> tuple[float, int, float, float]:
+def scatter(differences: np.ndarray) -> float:
+    """The sum of squares of paired differences about their mean; 0 of fewer than two."""
+    return float(((differences - differences.mean()) ** 2).sum()) if len(differences) > 1 else 0.0
+
+
+def _paired(fit: BlockFit, rival: str, best: str) -> tuple[float, int, float, float]:
     """Sum of squares, shared blocks, rival - best, and the variance factor of that (2/n for n paired runs)."""
-    differences = fit.logs[rival] - fit.logs[best]
-    differences = differences[np.isfinite(differences)]
-    shared = len(differences)
-    squares = float(((differences - differences.mean()) ** 2).sum()) if shared > 1 else 0.0
+    differences = fit.differences(rival, best)
+    squares, shared = scatter(differences), len(differences)
     if shared >= MIN_BLOCKS:
         return squares, shared, float(differences.mean()), 2 / shared
-    worse_by, factor = fit.contrast(rival, best)
+    worse_by, factor = fit.contrast(fit.index[rival], fit.index[best])
     return squares, shared, worse_by, factor
 
 

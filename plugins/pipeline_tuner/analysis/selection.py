@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtr, stdtr, stdtrit
 
-from pipeline_tuner.analysis.block_fit import BlockFit, Observation, Rivals, moderation
+from pipeline_tuner.analysis.block_fit import BlockFit, Observation, Rivals, moderation, scatter
 from pipeline_tuner.recommendation import MIN_BLOCKS, ROUNDING, Interval
 
 DEFAULT_CAP = 30
@@ -322,10 +322,7 @@ def confirmed_gain(
         blocks = len({o.block for o in confirmation if o.label == control})
         return Interval(1.0, 1.0, 1.0, confidence, blocks) if blocks else None
     fit = BlockFit.of(confirmation)
-    if label not in fit.index or control not in fit.index:
-        return None
-    differences = fit.logs[fit.index[control]] - fit.logs[fit.index[label]]
-    differences = differences[np.isfinite(differences)]
+    differences = fit.differences(control, label)
     n = len(differences)
     if n < 2:
         return None
@@ -345,9 +342,9 @@ def after(first: Sequence[Observation], second: Sequence[Observation]) -> list[O
 def _moderated(phases: Sequence[BlockFit], label: str, control: str) -> tuple[float, float]:
     """Variance of one paired difference of logs, and its degrees of freedom. Each phase has a mean of its own."""
     others = [other for other in dict.fromkeys(x for fit in phases for x in fit.labels) if other != label]
-    pairs = [[_scatter(fit, label, other) for fit in phases] for other in others]
-    squares = np.array([math.fsum(s for s, _ in pair) for pair in pairs])
-    freedom = np.array([sum(n for _, n in pair) for pair in pairs])
+    pairs = [[fit.differences(other, label) for fit in phases] for other in others]
+    squares = np.array([math.fsum(map(scatter, phases_of_pair)) for phases_of_pair in pairs])
+    freedom = np.array([sum(max(len(found) - 1, 0) for found in phases_of_pair) for phases_of_pair in pairs])
     prior_df = moderation(squares, freedom)
     residual_df = max(sum(fit.df for fit in phases), 1)
     residual = math.fsum(fit.variance * fit.df for fit in phases if fit.df > 0) / residual_df
@@ -355,14 +352,3 @@ def _moderated(phases: Sequence[BlockFit], label: str, control: str) -> tuple[fl
     i = others.index(control)
     own = prior_df + float(freedom[i])
     return (prior_df * typical + float(squares[i])) / own, min(own, residual_df)
-
-
-def _scatter(fit: BlockFit, label: str, other: str) -> tuple[float, int]:
-    """Sum of squares of the paired differences about their mean, and its degrees of freedom."""
-    if label not in fit.index or other not in fit.index:
-        return 0.0, 0
-    differences = fit.logs[fit.index[other]] - fit.logs[fit.index[label]]
-    differences = differences[np.isfinite(differences)]
-    if len(differences) < 2:
-        return 0.0, 0
-    return float(((differences - differences.mean()) ** 2).sum()), len(differences) - 1
