@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 
 from pipeline_tuner.analysis.evidence import Evidence, settled
@@ -15,10 +14,13 @@ from pipeline_tuner.trial import TrialResult
 MAX_BLOCKS = 30
 
 
-def search_trials(options: SweepOptions) -> int:
-    """The trials that searching may use: the confirmation of one pick against the control is kept back."""
-    budget = options.budget
-    return max(budget.trials - 2 * budget.confirm_blocks, math.ceil(budget.trials / 2))
+def search_trials(options: SweepOptions, trials: int | None = None, reserved: int = 0) -> int:
+    """The part of so many trials (the budget's) that searching may use.
+
+    Kept back is the confirmation of one pick against the control, or `reserved` trials for more; half of all at most.
+    """
+    trials = options.budget.trials if trials is None else trials
+    return trials - min(max(2 * options.budget.confirm_blocks, reserved), trials // 2)
 
 
 def block_cap(options: SweepOptions) -> int:

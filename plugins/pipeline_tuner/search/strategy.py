@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pipeline_tuner.analysis.estimates import search_trials
 from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import ConfigurationError
@@ -133,8 +134,7 @@ class SweepSoFar:
         in_time = trials_in_time(self.options, self.earlier, self.history)
         # Of the whole budget: what is kept back must not shrink with every round.
         whole = min(self.options.budget.trials, len(self.earlier) + in_time)
-        confirming = min(max(2 * self.options.budget.confirm_blocks, self.reserved), whole // 2)
-        return max(0, whole - confirming - len(self.earlier))
+        return max(0, search_trials(self.options, whole, self.reserved) - len(self.earlier))
 
     def generator(self, *salt: int) -> np.random.Generator:
         """Random numbers that depend on the sweep and the round only, so that a retry plans the same."""
