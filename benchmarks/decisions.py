@@ -12,7 +12,6 @@ Figures go to build/bench/selection.jsonl, as `decision.*`.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from benchmarks.selection import (
     TRUTHS,
     ZONE,
     Generator,
+    cells_parser,
     next_members,
     run_of,
 )
@@ -189,13 +189,7 @@ def record(
 
 def main() -> None:
     """Run the cells that were asked for, and record their figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replications", type=int, default=500)
-    parser.add_argument("--counts", type=int, nargs="+", default=[3, 10])
-    parser.add_argument("--cvs", type=float, nargs="+", default=[0.03, 0.1, 0.3])
-    parser.add_argument("--truths", nargs="+", default=list(TRUTHS))
-    parser.add_argument("--tails", nargs="+", default=list(TAILS))
-    arguments = parser.parse_args()
+    arguments = cells_parser(__doc__).parse_args()
     figures = Figures("selection", keep=True, prefix="decision")
     for truth, tails, cv, count in product(arguments.truths, arguments.tails, arguments.cvs, arguments.counts):
         take(figures, truth, tails, cv, count, arguments.replications)

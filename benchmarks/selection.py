@@ -160,14 +160,20 @@ def take(figures: Figures, truth: str, tails: str, cv: float, count: int, replic
     print(f"{truth:27} {tails:10} cv {cv:4.2f} k {count:2} {shown}  runs {runs:.2f}", flush=True)
 
 
-def main() -> None:
-    """Run the cells that were asked for, and record their figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def cells_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that name cells of the simulation."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replications", type=int, default=500)
     parser.add_argument("--counts", type=int, nargs="+", default=[3, 10])
     parser.add_argument("--cvs", type=float, nargs="+", default=[0.03, 0.1, 0.3])
     parser.add_argument("--truths", nargs="+", default=list(TRUTHS))
     parser.add_argument("--tails", nargs="+", default=list(TAILS))
+    return parser
+
+
+def main() -> None:
+    """Run the cells that were asked for, and record their figures."""
+    parser = cells_parser(__doc__)
     parser.add_argument("--screen", action="store_true")
     arguments = parser.parse_args()
     figures = Figures("selection", keep=True)
