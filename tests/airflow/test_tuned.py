@@ -1,3 +1,4 @@
+# ruff: noqa: F811 (fixtures are imported, and are parameters)
 """Tasks of any operator with the keyword `tuned`: what they run with, what is noted, and that nothing stops them."""
 
 from __future__ import annotations
@@ -6,34 +7,17 @@ import datetime as dt
 
 import pytest
 from airflow.sdk import DAG, task
+from tuned_study import promoted, study  # noqa: F401
 
 from pipeline_tuner import tuned
 from pipeline_tuner.store import Store
 
-PARAMETERS = {
-    "level": {"type": "integer", "low": 1, "high": 9, "default": 1, "sets": "op_kwargs.level"},
-    "mode": {"type": "categorical", "values": ["good", "wrong"], "default": "good", "sets": "op_kwargs.options.mode"},
-}
 SEEN: list = []
 
 
 @pytest.fixture(autouse=True)
 def _nothing_seen():
     SEEN.clear()
-
-
-@pytest.fixture
-def study(compress):
-    """The name of a study whose parameters say which argument they set."""
-    return compress(space={"parameters": PARAMETERS})
-
-
-@pytest.fixture
-def promoted(results, study):
-    """The study, with a promoted configuration."""
-    with Store(results) as store:
-        store.promote(study, "size", "mine", {"level": 7, "mode": "wrong"}, actor="ada")
-    return study
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+# ruff: noqa: F811 (fixtures are imported, and are parameters)
 """The hooks of `tuned` on a task by itself: what is put in, what is noted, and that whatever is wrong stops nothing."""
 
 from __future__ import annotations
@@ -7,14 +8,10 @@ from pathlib import Path
 
 import pytest
 from airflow.providers.standard.operators.python import PythonOperator
+from tuned_study import promoted, study  # noqa: F401
 
 from pipeline_tuner import tuned
 from pipeline_tuner.store import Store
-
-PARAMETERS = {
-    "level": {"type": "integer", "low": 1, "high": 9, "default": 1, "sets": "op_kwargs.level"},
-    "mode": {"type": "categorical", "values": ["good", "wrong"], "default": "good", "sets": "op_kwargs.options.mode"},
-}
 
 
 class TaskInstance:
@@ -30,20 +27,6 @@ class TaskInstance:
 
     def xcom_pull(self, task_ids, key, map_indexes):
         return self.kept.get(key)
-
-
-@pytest.fixture
-def study(compress):
-    """The name of a study whose parameters say which argument they set."""
-    return compress(space={"parameters": PARAMETERS})
-
-
-@pytest.fixture
-def promoted(results, study):
-    """The study, with a promoted configuration."""
-    with Store(results) as store:
-        store.promote(study, "size", "mine", {"level": 7, "mode": "wrong"}, actor="ada")
-    return study
 
 
 @pytest.fixture
