@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,7 @@ import bson
 import psutil
 import psycopg2
 import pytest
+from aiohttp import web
 from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping, write_bson
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
@@ -21,6 +26,7 @@ from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.load import Target, load
 from pipeline_jobs.streaming_etl.memory import MemoryWork, Sums
 from pipeline_jobs.streaming_etl.memory_records import KINDS, HeavyColumns
+from pipeline_jobs.streaming_etl.memory_requests import answer_to
 from pipeline_jobs.streaming_etl.paced import PacedOrigin
 from pipeline_jobs.streaming_etl.parameters import read_memory, read_tables
 from pipeline_jobs.streaming_etl.settings import BatchSize, Settings
@@ -85,24 +91,57 @@ def rooms_filled(monkeypatch: pytest.MonkeyPatch, **values: Any) -> int:
     return len(filled)
 
 
-def requests_in_flight(**values: Any) -> int:
-    """The most connections that the server had open at once."""
-    seen, stop = [0], threading.Event()
+class GatheringServer:
+    """Answers only when `expected` requests wait for one: what no client with fewer in flight ever gets past.
 
-    def watch() -> None:
-        while not stop.wait(0.002):
-            children = psutil.Process().children()
-            open_now = [c for child in children for c in child.net_connections("tcp") if c.status == "ESTABLISHED"]
-            seen.append(len(open_now))
+    `most` is the largest number that waited at once.
+    """
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        in_memory(transform="network", worker_num=1, records=400, batch_size=400, **values)
-    finally:
-        stop.set()
-        watcher.join()
-    return max(seen)
+    def __init__(self, expected: int) -> None:
+        self.most = self._waiting = 0
+        self._all_there = asyncio.Barrier(expected)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self._waiting += 1
+        self.most = max(self.most, self._waiting)
+        await self._all_there.wait()
+        self._waiting -= 1
+        return web.Response(text=str(answer_to(int(request.match_info["number"]))))
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        """Its address, while it runs in a thread of its own."""
+        with asyncio.Runner() as runner, ThreadPoolExecutor(1) as thread:
+            loop, ended = runner.get_loop(), asyncio.Event()
+            port: queue.SimpleQueue[int] = queue.SimpleQueue()
+            done = thread.submit(runner.run, self._serve(port, ended))
+            try:
+                yield f"http://127.0.0.1:{port.get(timeout=60)}"
+            finally:
+                loop.call_soon_threadsafe(ended.set)
+                done.result()
+
+    async def _serve(self, port: queue.SimpleQueue[int], ended: asyncio.Event) -> None:
+        app = web.Application()
+        app.router.add_get("/{number}", self.answer)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port.put(runner.addresses[0][1])
+        await ended.wait()
+        await runner.cleanup()
+
+
+def requests_in_flight(monkeypatch: pytest.MonkeyPatch, concurrency: int) -> int:
+    """The most requests that a worker had in flight at once. A worker with fewer than `concurrency` never ends."""
+    server = GatheringServer(concurrency)
+    records = 20 * concurrency
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "_server", lambda transform: server.running())
+        in_memory(
+            transform="network", worker_num=1, records=records, batch_size=records, transform_concurrency=concurrency
+        )
+    return server.most
 
 
 ADAPTIVE: Values = {"adaptive": True, "batch_size": 20, "min_batch_size": 10, "max_batch_size": 40, "worker_num": 1}
@@ -121,21 +160,19 @@ IN_MEMORY: dict[str, Callable[[pytest.MonkeyPatch], bool]] = {
     ),
     "records": lambda _: in_memory(records=700)[0].records == 700 != in_memory(records=50)[0].records,
     "made_before": lambda patch: rooms_filled(patch, made_before=True) < rooms_filled(patch, batch_size=50) / 2,
-    "pace_records_per_s": lambda _: seconds(records=200, pace_records_per_s=400) > 0.45 > seconds(records=200),
+    "pace_records_per_s": lambda _: seconds(records=200, pace_records_per_s=100) > 1.9 > seconds(records=200),
     "batch_size": lambda _: (largest(batch_size=50), largest(batch_size=51)) == (50, 51),
     "batch_bytes": lambda _: largest(batch_bytes=65536, batch_size=2000) == 65536 // 77 < largest(batch_size=2000),
     "worker_num": lambda _: (threads("worker", worker_num=1), threads("worker", worker_num=3)) == (1, 3),
     "timeout_s": lambda _: (
-        largest(timeout_s=0.1, records=150, pace_records_per_s=500)
+        largest(timeout_s=0.1, records=150, pace_records_per_s=100)
         < 100
-        < largest(timeout_s=30, records=150, pace_records_per_s=500)
+        < largest(timeout_s=30, records=150, pace_records_per_s=100)
     ),
     "manager_worker_num": lambda _: (
         (threads("extract", manager_worker_num=1), threads("extract", manager_worker_num=3)) == (1, 3)
     ),
-    "transform_concurrency": lambda _: (
-        requests_in_flight(transform_concurrency=2) <= 2 < requests_in_flight(transform_concurrency=9) <= 9
-    ),
+    "transform_concurrency": lambda patch: (requests_in_flight(patch, 2), requests_in_flight(patch, 9)) == (2, 9),
     "adaptive": lambda _: largest(**ADAPTIVE, target_records_per_s=1e9) == 40 > largest(batch_size=20),
     "target_records_per_s": lambda _: (
         largest(**ADAPTIVE, target_records_per_s=1e9) == 40 > largest(**ADAPTIVE, target_records_per_s=1)
