@@ -21,7 +21,7 @@ from pipeline_tuner.runners.warm import kept_folder
 from pipeline_tuner.store import Store
 
 SPARK = '{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}'
-PRESETS = ("balanced", "copy_2", "copy_8", "copy_8_again")
+PRESETS = ("balanced", "copy_2", "copy_8", "copy_16")
 BUDGET = {"trials": 24, "blocks": 3, "rounds": 2, "confirm_blocks": 2, "indifference": 0.3, "min_work_s": 0}
 TASK = re.compile(r"airflow worker -- [0-9a-f]{8}-[0-9a-f-]{27}")
 DAG = """# Airflow

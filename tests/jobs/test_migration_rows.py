@@ -48,7 +48,7 @@ INSERT INTO "Odd ""Table" ("Id") SELECT generate_series(4, 300)
 
 
 FIGURES = {
-    *("rows", "duration_s", "rows_per_s", "peak_rows_per_s", "latency_p50_s", "latency_p95_s", "latency_p99_s"),
+    *("rows", "duration_s", "rows_per_s", "latency_p50_s", "latency_p95_s", "latency_p99_s"),
     *("partitions", "partitions_passed", "partitions_failed", "partitions_per_core", "slow_partitions"),
     *("first_partition_ratio", "last_partition_ratio", "startup_fraction", "teardown_fraction", "rate_limit_binds"),
     *("errors", "connection_errors", "skipped_rows", "rejected_rows", "memory_peak_bytes", "swap_bytes", "bytes"),

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline_tuner.report.findings import partition_times
+from pipeline_tuner.report.findings import partition_times, typical_slowest
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
@@ -46,7 +46,7 @@ def _with_partitions(story: Story, row: Row) -> list[TrialResult]:
 def _row(story: Story, row: Row, trials: Sequence[TrialResult]) -> tuple[str, ...]:
     times = [partition_times(_details(r)) for r in trials]
     middle = statistics.median(statistics.median(seconds for _, seconds in one) for one in times)
-    name, slowest = _typical_slowest(times)
+    name, slowest = typical_slowest(times)
     return (
         row.label,
         _count(row, trials),
@@ -68,12 +68,6 @@ def _count(row: Row, trials: Sequence[TrialResult]) -> str:
     per_core = row.median("partitions_per_core")
     words = number(len(partition_times(_details(trials[-1]))))
     return words if per_core is None else f"{words} ({number(per_core)} per core)"
-
-
-def _typical_slowest(times: Sequence[Sequence[tuple[str, float]]]) -> tuple[str, float]:
-    """The slowest partition of the median trial: not of the worst of all, which any hiccup makes."""
-    slowest = sorted((max(one, key=lambda part: part[1]) for one in times), key=lambda part: part[1])
-    return slowest[len(slowest) // 2]
 
 
 def _slow(trials: Sequence[TrialResult]) -> str:

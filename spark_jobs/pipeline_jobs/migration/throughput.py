@@ -36,14 +36,11 @@ def has_progress(results: Sequence[RangeResult]) -> bool:
 
 
 def peak_rows_per_s(results: Sequence[RangeResult]) -> float | None:
-    """The most rows that landed within any second; the average for runs shorter than that.
+    """The most rows that landed within any second.
 
-    None where nobody knows when rows landed inside a range.
+    None where the run was no longer than that, or where nobody knows when rows landed inside a range.
     """
-    span = max(r.ended for r in results) - min(r.started for r in results)
-    if span <= WINDOW_S:
-        return sum(result.counts.written for result in results) / max(span, 1e-6)
-    if not has_progress(results):
+    if not has_progress(results) or _span_s(results) <= WINDOW_S:
         return None
     _, landed = throughput_curve(results)
     width = round(WINDOW_S / STEP_S)
@@ -54,7 +51,7 @@ def range_metrics(results: Sequence[RangeResult]) -> dict[str, float]:
     """Times of the ranges (`latency_*`), how many passed, were slow, and how the first and last compare."""
     done = [result for result in results if result.state == "PASS" and result.counts.read]
     seconds = sorted(result.ended - result.started for result in done) or [0.0]
-    peak = peak_rows_per_s(results) if results else 0.0
+    peak = peak_rows_per_s(results)
     return {
         "latency_p50_s": float(np.percentile(seconds, 50)),
         "latency_p95_s": float(np.percentile(seconds, 95)),
@@ -91,6 +88,10 @@ def range_details(results: Sequence[RangeResult]) -> list[dict[str, Any]]:
         }
         for r in sorted(results, key=lambda r: r.started)
     ]
+
+
+def _span_s(results: Sequence[RangeResult]) -> float:
+    return max((r.ended for r in results), default=0.0) - min((r.started for r in results), default=0.0)
 
 
 def _course(result: RangeResult) -> tuple[list[float], list[float]]:
