@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from benchmarks.record import Figures
 
-from pipeline_tuner.analysis.drift import Change, changes
+from pipeline_tuner.monitoring.drift import Change, changes
 
 NOISE, LOSS, QUIET, PATIENCE = 0.05, 0.10, 60, 14
 KNOWN_NIGHTS = (20, 30, 45, 60)

@@ -15,11 +15,11 @@ from croniter import croniter
 
 from pipeline_tuner import settings
 from pipeline_tuner.dag_docs import production_doc, tuning_doc
+from pipeline_tuner.monitoring.retention import RetentionOperator
 from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.choice import operator_for
 from pipeline_tuner.operators.failures import tell_failure
-from pipeline_tuner.operators.retention import RetentionOperator
 from pipeline_tuner.operators.sweep import ALSO, CheckOperator, PlanOperator, PrepareOperator, RecommendOperator
 from pipeline_tuner.study import StrategyName, Study
 

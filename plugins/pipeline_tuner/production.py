@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pipeline_tuner.analysis.validity import Envelope
 from pipeline_tuner.exceptions import ConfigurationError
+from pipeline_tuner.monitoring.validity import Envelope
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.store.records import LastSeen, ProductionConfiguration
 from pipeline_tuner.study import Study

@@ -21,8 +21,8 @@ from pipeline_tuner.analysis.intervals import exponential, log_interval
 from pipeline_tuner.analysis.preference import by_preference
 from pipeline_tuner.analysis.reference import reference_of
 from pipeline_tuner.analysis.selection import Selection, Standing
-from pipeline_tuner.analysis.validity import measured_envelope
 from pipeline_tuner.exceptions import NoRecommendationError
+from pipeline_tuner.monitoring.validity import measured_envelope
 from pipeline_tuner.reasons import nothing_to_recommend, reason_of
 from pipeline_tuner.recommendation import (
     ConfigurationEvidence,

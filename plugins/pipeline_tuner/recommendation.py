@@ -196,7 +196,7 @@ class Recommendation:
     evidence: Mapping[str, ConfigurationEvidence] = field(default_factory=dict)
     """By label: the control first."""
     validity: Mapping[str, Any] = field(default_factory=dict)
-    """The data, machine and versions that it was measured on: `analysis.validity.Envelope.from_dict` reads it."""
+    """The data, machine and versions that it was measured on: `monitoring.validity.Envelope.from_dict` reads it."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form, for XCom and the database."""

@@ -20,7 +20,7 @@ from pydantic import (
 from pipeline_tuner.claim import Claim, with_present_keys, without_elsewhere
 from pipeline_tuner.exceptions import ConfigurationError, StudyError
 from pipeline_tuner.expression import Expression
-from pipeline_tuner.nights import Nights
+from pipeline_tuner.monitoring.nights import Nights
 from pipeline_tuner.problems import Problem, problems_of, refuse, shown
 from pipeline_tuner.space import FORMER_TYPES, ExpressionText, Flag, Frozen, Level, Parameter, Real, Space, Whole
 from pipeline_tuner.study_check import Parts, mapping, misfits, oddities

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.nights import NIGHTLY, Champion
+from pipeline_tuner.monitoring.nights import NIGHTLY, Champion
 from pipeline_tuner.problems import problems_of
 from pipeline_tuner.space import Frozen, configuration_id
 from pipeline_tuner.study import Budget, Study

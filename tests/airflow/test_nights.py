@@ -10,9 +10,10 @@ import pytest
 from compress_study import COMPRESS
 
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.nights import Alert, Champion
-from pipeline_tuner.operators.night import conclude_night, end_tuning_night
-from pipeline_tuner.operators.night_start import begin_night, champions, missed_before
+from pipeline_tuner.monitoring.conclusion import conclude_night, end_tuning_night
+from pipeline_tuner.monitoring.nights import Alert, Champion
+from pipeline_tuner.monitoring.start import begin_night, champions, missed_before
+from pipeline_tuner.monitoring.store import NightStore
 from pipeline_tuner.operators.outcome import conclude
 from pipeline_tuner.recommendation import DecisionStatus, Recommendation
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
@@ -51,7 +52,7 @@ def test_a_night_finds_a_better_one_and_the_next_keeps_silent(run_dag, compress,
     assert len(list((tmp_path / "reports").glob("*/analysis.md"))) == 1
     with Store(results) as store:
         assert store.production("compress", "size").label == "small"
-        roles = {f.label: f.role for f in store.nights("compress", datetime.now(UTC))[-1].figures}
+        roles = {f.label: f.role for f in NightStore(store).nights("compress", datetime.now(UTC))[-1].values}
     assert roles == {"fast": "control", "small": "champion"}
 
 
@@ -85,7 +86,9 @@ def night(store, compress, results, tmp_path):
         night_id = f"n{number}"
         options = night_options(study, night_id, champions(store, study))
         store.start_sweep(study, options, dag_id="tune_compress", run_id=night_id)
-        store.start_night(night_id, "compress", datetime(2026, 3, 1, 1, tzinfo=UTC) + timedelta(days=number))
+        NightStore(store).start_night(
+            night_id, "compress", datetime(2026, 3, 1, 1, tzinfo=UTC) + timedelta(days=number)
+        )
         store.record_environment(night_id, machine, None)
         results_of_night = []
         for plan_more, phase in ((plan_round, "search"), (plan_confirmation, "confirm")):
@@ -217,7 +220,7 @@ def a_night(store):
         champion = Champion(label="fast", configuration={"level": 1, "mode": "good"}, source="fallback")
         options = night_options(study, night_id, {"size": champion})
         store.start_sweep(study, options, dag_id="tune_compress", run_id=night_id)
-        store.start_night(night_id, "compress", due_at)
+        NightStore(store).start_night(night_id, "compress", due_at)
         return store.sweep(night_id)
 
     return make
@@ -226,10 +229,10 @@ def a_night(store):
 def test_the_same_news_counts_and_promotes_once(store, a_night, results):
     record = a_night("n1", datetime.now(UTC))
     alerts = [Alert("promoted", "better", "size", ("small", {"level": 9, "mode": "good"}))]
-    assert store.record_alerts(record, alerts) == ["better"]
-    assert store.record_alerts(record, alerts) == ["better"]  # not yet told
-    store.mark_notified("n1")
-    assert store.record_alerts(record, alerts) == []
+    assert NightStore(store).record_alerts(record, alerts) == ["better"]
+    assert NightStore(store).record_alerts(record, alerts) == ["better"]  # not yet told
+    NightStore(store).mark_notified("n1")
+    assert NightStore(store).record_alerts(record, alerts) == []
     assert len(rows(results, "promotion", "promotion_id")) == 1
 
 
@@ -238,10 +241,10 @@ def test_nights_without_a_run_and_cut_off_nights_are_shown(store, a_night, resul
     a_night("n1", first)
     study = Study.model_validate({**COMPRESS, "schedule": "0 1 * * *"})
     due = first + timedelta(days=4)
-    missed = missed_before(store, study, due)
+    missed = missed_before(NightStore(store), study, due)
     assert missed == [first + timedelta(days=n) for n in (1, 2, 3)]
     for _ in range(2):
-        store.start_night("n5", "compress", due, missed=missed)
+        NightStore(store).start_night("n5", "compress", due, missed=missed)
     found = [(row["due_at"].day, row["status"]) for row in rows(results, "night", "due_at")]
     assert found == [(1, "failed"), (2, "missed"), (3, "missed"), (4, "missed"), (5, "running")]
 
@@ -260,12 +263,12 @@ def test_what_is_old_goes_except_what_production_follows(store, a_night, results
     with store.transaction() as connection:
         query = "UPDATE pipeline_tuner.sweep SET started_at = now() - interval '40 days' WHERE sweep_id <> 'new'"
         connection.exec_driver_sql(query)
-    assert store.remove_old("compress", 30, dry_run=True).sweeps == 1
+    assert NightStore(store).remove_old("compress", 30, dry_run=True).sweeps == 1
     assert len(rows(results, "sweep", "sweep_id")) == 3
-    assert store.remove_old("compress", 30).sweeps == 1
+    assert NightStore(store).remove_old("compress", 30).sweeps == 1
     assert [row["sweep_id"] for row in rows(results, "sweep", "sweep_id")] == ["new", "used"]
     assert len(rows(results, "night", "due_at")) == 3
-    assert store.remove_old("other", 30).sweeps == 0
+    assert NightStore(store).remove_old("other", 30).sweeps == 0
 
 
 def test_old_trials_are_removed_by_hand_too(store, a_night, results, monkeypatch, capsys):
@@ -309,7 +312,7 @@ def tuning(store, compress, results):
                 (due_at + timedelta(minutes=1), night_id),
             )
         if alert:
-            store.record_alerts(store.sweep(night_id), [Alert(alert, "words", "size")])
+            NightStore(store).record_alerts(store.sweep(night_id), [Alert(alert, "words", "size")])
             with store.transaction() as connection:
                 moved = "UPDATE pipeline_tuner.alert SET created_at = %s WHERE night_id = %s"
                 connection.exec_driver_sql(moved, (due_at + timedelta(minutes=5), night_id))
@@ -362,4 +365,4 @@ def test_a_night_that_was_a_whole_sweep_is_a_night_with_figures_and_tells_what_i
     assert "small" in row["summary"]
     assert len(night_watch.told) == 1
     assert store.production("compress", "size").label == "small"
-    assert {figure.role for figure in store.nights("compress", datetime.now(UTC) + timedelta(1))[0].figures}
+    assert {figure.role for figure in NightStore(store).nights("compress", datetime.now(UTC) + timedelta(1))[0].values}

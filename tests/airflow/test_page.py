@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.nights import Alert, Champion, NightValue
+from pipeline_tuner.monitoring.nights import Alert, Champion, NightValue
+from pipeline_tuner.monitoring.store import NightStore
 from pipeline_tuner.recommendation import ConfigurationEvidence, DecisionStatus, Interval, Recommendation, StandingKind
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.study import parse_study
@@ -82,14 +83,14 @@ def _add_nights(store, study):
     store.start_sweep(
         study, night_options(study, "night-1", {"throughput": champion}), dag_id="tune_migration", run_id="s"
     )
-    store.start_night("night-1", study.study, due, missed=[due - timedelta(days=1)])
+    NightStore(store).start_night("night-1", study.study, due, missed=[due - timedelta(days=1)])
     record = store.sweep("night-1")
-    store.record_alerts(record, [Alert("change", SCRIPT, "throughput")])
+    NightStore(store).record_alerts(record, [Alert("change", SCRIPT, "throughput")])
     figures = [
         NightValue("throughput", SCRIPT, "c1", "champion", 5e4, 3),
         NightValue("throughput", "plain", "c2", "control", 3e4, 3),
     ]
-    store.end_night(record, "alerts", SCRIPT, figures)
+    NightStore(store).end_night(record, "alerts", SCRIPT, figures)
     with store.transaction() as connection:
         connection.exec_driver_sql(
             "UPDATE pipeline_tuner.sweep SET started_at = '2026-03-02' WHERE sweep_id = 'night-1'"

@@ -14,7 +14,8 @@ from unittest.mock import patch
 import numpy as np
 from tests.unit.planted import measured, planted_options, planted_study, planted_sweep
 
-from pipeline_tuner.nights import Alert, Champion, NightValue
+from pipeline_tuner.monitoring.nights import Alert, Champion, NightValue
+from pipeline_tuner.monitoring.store import NightStore
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report.written import write_report
 from pipeline_tuner.store import Store
@@ -95,16 +96,16 @@ def plant_nights(store: Store, study=STUDY, count=40) -> None:
             study, night_options(study, name, {"throughput": champion}), dag_id=f"tune_{study.study}", run_id=name
         )
         missed = [due - timedelta(hours=12)] if night == 12 else ()
-        store.start_night(name, study.study, due, missed=missed)
+        NightStore(store).start_night(name, study.study, due, missed=missed)
         record = store.sweep(name)
         level = 0.85 if night >= 25 else 1.0
         if night == 27:
-            store.record_alerts(record, [Alert("machine", "The machine is 15% slower.", "throughput")])
+            NightStore(store).record_alerts(record, [Alert("machine", "The machine is 15% slower.", "throughput")])
         figures = [
             NightValue("throughput", label, label, role, base * level * float(np.exp(0.02 * rng.standard_normal())), 3)
             for role, label, base in (("champion", "copy 16 x 400", 18_000), ("control", "balanced", 9_500))
         ]
-        store.end_night(record, "alert" if night == 27 else "quiet", "Nothing new.", figures)
+        NightStore(store).end_night(record, "alert" if night == 27 else "quiet", "Nothing new.", figures)
         store.end_sweep(name, "undecided")
         with store.transaction() as connection:
             connection.exec_driver_sql(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.unit.planted import measured, planted_options, planted_study, planted_sweep
 
-from pipeline_tuner.nights import Champion
+from pipeline_tuner.monitoring.nights import Champion
 from pipeline_tuner.operators.outcome import followed_goals
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import DecisionStatus, Recommendation

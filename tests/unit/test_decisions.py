@@ -11,8 +11,8 @@ import pytest
 from tests.unit.planted import planted_options, planted_study, planted_sweep
 
 from pipeline_tuner.analysis.payback import payback
-from pipeline_tuner.analysis.promotion import decide
-from pipeline_tuner.analysis.validity import Envelope, measured_envelope
+from pipeline_tuner.monitoring.promotion import decide
+from pipeline_tuner.monitoring.validity import Envelope, measured_envelope
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import ConfigurationEvidence, DecisionStatus, Interval, Recommendation, StandingKind
 

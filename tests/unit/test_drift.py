@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pipeline_tuner.analysis.drift import changes
+from pipeline_tuner.monitoring.drift import changes
 
 NOISE = 0.05
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from planted import planted_study, planted_sweep
 
-from pipeline_tuner.analysis.nights import changes_of, differences, night_values, series
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.nights import Champion, NightValue
+from pipeline_tuner.monitoring.night_values import changes_of, differences, night_values, series
+from pipeline_tuner.monitoring.nights import Champion, NightValue
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.study import parse_study
 from pipeline_tuner.sweep import night_options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError, StudyError
-from pipeline_tuner.operators.notify import notify
+from pipeline_tuner.monitoring.notify import notify
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -11,9 +11,9 @@ from airflow.sdk import Asset
 
 from pipeline_tuner import settings
 from pipeline_tuner.analysis.glue_prices import load_prices
-from pipeline_tuner.nights import Champion
+from pipeline_tuner.monitoring.nights import Champion
+from pipeline_tuner.monitoring.start import champions
 from pipeline_tuner.operators.assets import changed_alias
-from pipeline_tuner.operators.night_start import champions
 from pipeline_tuner.production import Source
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import DecisionStatus, Recommendation

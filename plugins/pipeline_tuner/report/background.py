@@ -9,7 +9,7 @@ from typing import Any
 from pipeline_tuner.analysis.evidence import FAILURE_WORDS, shortened
 from pipeline_tuner.analysis.fidelity import Agreement, agreement, screening_fraction
 from pipeline_tuner.analysis.payback import payback as weigh
-from pipeline_tuner.analysis.validity import SIZE_REACH, measured_envelope
+from pipeline_tuner.monitoring.validity import SIZE_REACH, measured_envelope
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.wording import byte_words, counted, interval_words, listed, number, percent, second_words

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline_tuner.analysis.evidence import settled
 from pipeline_tuner.analysis.glue_prices import Prices
+from pipeline_tuner.monitoring.report import over_the_nights
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report import (
     answers,
@@ -16,8 +17,8 @@ from pipeline_tuner.report import (
     inside,
     known,
     meaning,
-    nights,
     partitions,
+    search,
     stages,
     streaming,
 )
@@ -49,8 +50,8 @@ SECTIONS = (
     ("Next configurations to try", meaning.next_to_try),
     ("Code and infrastructure", code_and_infrastructure),
     ("Claims held against the measurements", meaning.claims),
-    ("Over the nights", nights.over_the_nights),
-    ("How the search went", nights.how_the_search_went),
+    ("Over the nights", over_the_nights),
+    ("How the search went", search.how_the_search_went),
     ("Failed trials", background.failures),
     ("Cost and payback", background.payback),
     ("Where this holds", background.validity),

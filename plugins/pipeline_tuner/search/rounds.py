@@ -18,10 +18,10 @@ from pipeline_tuner.analysis.preference import by_preference
 from pipeline_tuner.analysis.reference import admits
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.monitoring.night_plan import Nightly, champions
 from pipeline_tuner.recommendation import MIN_BLOCKS
 from pipeline_tuner.search.adaptive import Adaptive
 from pipeline_tuner.search.grid import Grid
-from pipeline_tuner.search.nightly import Nightly, champions
 from pipeline_tuner.search.one_at_a_time import OneAtATime
 from pipeline_tuner.search.presets import NamedList, Presets
 from pipeline_tuner.search.sobol import Sobol

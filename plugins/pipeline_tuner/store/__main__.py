@@ -10,6 +10,7 @@ import os
 import sys
 
 from pipeline_tuner.exceptions import PipelineTunerError
+from pipeline_tuner.monitoring.store import NightStore
 from pipeline_tuner.store.describe import describe_tables
 from pipeline_tuner.store.migrate import migrate
 from pipeline_tuner.store.store import Store
@@ -60,7 +61,7 @@ def _retention(chosen: argparse.Namespace) -> str:
     if chosen.days < 1:
         raise PipelineTunerError(f"--days is {chosen.days}, must be at least 1")
     with Store(_url()) as store:
-        removed = store.remove_old(chosen.study, chosen.days, dry_run=chosen.dry_run)
+        removed = NightStore(store).remove_old(chosen.study, chosen.days, dry_run=chosen.dry_run)
     what = f"{counted(removed.sweeps, 'sweep')} and {counted(removed.production_runs, 'production run')}"
     return f"{what} of {chosen.study} {'would be' if chosen.dry_run else 'were'} removed.\n"
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from pipeline_tuner.nights import NightValue
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -53,7 +52,7 @@ class ProductionConfiguration:
     workload_fingerprint: str | None = None
     environment_fingerprint: str | None = None
     validity: Mapping[str, Any] = field(default_factory=dict)
-    """What it was measured on, for `analysis.validity.Envelope.from_dict`; empty where that isn't known."""
+    """What it was measured on, for `monitoring.validity.Envelope.from_dict`; empty where that isn't known."""
 
     def has_expired(self, now: datetime) -> bool:
         """Whether the recommendation's time is over; a promotion has no end."""
@@ -80,19 +79,3 @@ class TunedRun:
     status: Literal["running", "measured", "failed"]
     failure: str | None
     metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class NightRecord:
-    """One row of table `night` with its figures."""
-
-    night_id: str
-    study: str
-    due_at: datetime
-    status: Literal["running", "quiet", "alert", "failed", "missed"]
-    summary: str
-    environment: Mapping[str, Any] | None
-    workload: Mapping[str, Any] | None
-    started_at: datetime | None
-    ended_at: datetime | None
-    figures: tuple[NightValue, ...] = ()

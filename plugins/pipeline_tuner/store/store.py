@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Engine, text
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.store.engine import as_engine, clear_errors
-from pipeline_tuner.store.nights import Nights
 from pipeline_tuner.store.reads import Reads
 from pipeline_tuner.store.writes import Writes
 
@@ -22,7 +21,7 @@ MEASURING_LOCK = 7_350_012
 log = logging.getLogger(__name__)
 
 
-class Store(Writes, Reads, Nights):
+class Store(Writes, Reads):
     """The results database behind a URL (`postgresql://user:password@host:5432/database`) or an engine.
 
     Every method raises InfrastructureError where the database is unavailable: worth a retry, no evidence on a trial.

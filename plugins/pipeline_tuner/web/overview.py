@@ -12,7 +12,7 @@ from airflow.models.dag import DagModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from pipeline_tuner.analysis.validity import Envelope
+from pipeline_tuner.monitoring.validity import Envelope
 from pipeline_tuner.production import Choice, Source
 from pipeline_tuner.recommendation import FORMER_STATUSES, DecisionStatus
 from pipeline_tuner.store.page_lists import PageLists

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from pipeline_tuner.analysis.validity import Envelope
+from pipeline_tuner.monitoring.validity import Envelope
 from pipeline_tuner.store.page_reads import PAGE_SIZE, Row
 from pipeline_tuner.store.records import LastSeen
 from pipeline_tuner.web.rendering import page_reads

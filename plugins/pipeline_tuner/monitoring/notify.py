@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pipeline_tuner import settings
-from pipeline_tuner.nights import Notify
+from pipeline_tuner.monitoring.nights import Notify
 from pipeline_tuner.study import Study
 
 if TYPE_CHECKING:

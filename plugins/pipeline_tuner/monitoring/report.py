@@ -1,18 +1,17 @@
-"""The written analysis on earlier sweeps: the figure over the nights, and how this sweep's search went."""
+"""The written analysis on earlier sweeps: the primary goal's value over the nights."""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline_tuner.analysis.drift import QUIET_NIGHTS, Change, changes
-from pipeline_tuner.analysis.goals import GoalError, goal_scores, goal_value, larger_is_better
+from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
 from pipeline_tuner.charts import look
-from pipeline_tuner.charts.convergence import Seen, convergence
 from pipeline_tuner.charts.history import HELD_AGAINST, Event, Figure, history
+from pipeline_tuner.monitoring.drift import QUIET_NIGHTS, Change, changes
+from pipeline_tuner.monitoring.night_values import CAUSES, moved_words
 from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.report.story import Story
 from pipeline_tuner.space import configuration_id
@@ -20,17 +19,11 @@ from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, percent
 
 MIN_NIGHTS = 3
-MANY_CONFIGURATIONS = 6
-CAUSES = {
-    "machine": "the control moved alike, so the machine changed and not the job",
-    "job": "the control did not move, so the job (or its data) changed and not the machine",
-    "unclear": "whether machine or job changed can't be told yet",
-}
 
 
 @dataclass(frozen=True)
 class Night:
-    """One sweep's median figures of the control and of the configuration that the analysis is about."""
+    """One sweep's medians of the control and of the configuration that the analysis is about."""
 
     began: datetime
     control: float | None
@@ -98,45 +91,6 @@ def _median(story: Story, results: Sequence[TrialResult]) -> float | None:
 
 def change_words(change: Change, nights: Sequence[Night], *, larger_is_better: bool) -> str:
     """One change in words: when, by how much, and what changed."""
-    shift = change.ratio.value - 1
-    is_loss = shift < 0 if larger_is_better else shift > 0
-    low, high = sorted((abs(change.ratio.low - 1), abs(change.ratio.high - 1)))
     since, told = nights[change.night].began, nights[change.noticed].began
-    return (
-        f"{'Worse' if is_loss else 'Better'} by {percent(abs(shift))} ({percent(low)} to {percent(high)}) since "
-        f"{since:%Y-%m-%d}, told on {told:%Y-%m-%d}: {CAUSES[change.cause]}."
-    )
-
-
-def how_the_search_went(story: Story) -> str:
-    """The best gain seen after each trial of the search: a chart, where more than a few configurations competed."""
-    if len(story.rows) < MANY_CONFIGURATIONS:
-        return ""
-    steps = convergence_steps(story)
-    if len(steps) < 2:
-        return ""
-    gain = story.main.gain
-    final = Seen(steps[-1].trials + 1, gain.value, "second", "confirmed") if gain else None
-    chart = convergence(steps, title=f"How the search for {story.main.goal} went", confirmed=final)
-    path = look.save(story.folder, f"convergence-{story.main.goal}", chart)
-    return f"![Best gain seen after each trial]({path.name})"
-
-
-def convergence_steps(story: Story) -> list[Seen]:
-    """The best gain over the control of the same block after each trial of the search."""
-    search = [r for r in story.results if r.plan.phase == "search" and r.plan.fraction == 1.0]
-    search.sort(key=lambda r: (r.plan.round, r.plan.block, r.plan.position))
-    scores = goal_scores(story.study, story.main.goal, search).by_trial
-    controls: dict[tuple[int, int], list[float]] = {}
-    for result in search:
-        if result.plan.is_control and result.plan.trial_id in scores:
-            controls.setdefault((result.plan.round, result.plan.block), []).append(scores[result.plan.trial_id])
-    if not controls:
-        return []
-    best, steps = 1.0, list[Seen]()
-    for count, result in enumerate(search, start=1):
-        base = controls.get((result.plan.round, result.plan.block))
-        if base and result.plan.trial_id in scores:
-            best = max(best, math.exp(scores[result.plan.trial_id] - statistics.fmean(base)))
-        steps.append(Seen(count, best))
-    return steps
+    moved = moved_words(change, larger_is_better=larger_is_better)
+    return f"{moved} since {since:%Y-%m-%d}, told on {told:%Y-%m-%d}: {CAUSES[change.cause]}."

@@ -1,4 +1,4 @@
-"""What a night says beside its recommendations: figures by configuration, changes of level, another machine. No I/O."""
+"""What a night says beside its recommendations: values by configuration, changes of level, another machine. No I/O."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pipeline_tuner.analysis.drift import Change, changes
 from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
-from pipeline_tuner.analysis.validity import measured_envelope
-from pipeline_tuner.nights import NightValue
+from pipeline_tuner.monitoring.drift import Change, changes
+from pipeline_tuner.monitoring.nights import NightValue
+from pipeline_tuner.monitoring.validity import measured_envelope
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -25,7 +25,7 @@ CAUSES = {
 
 
 def night_values(study: Study, options: SweepOptions, results: Sequence[TrialResult]) -> tuple[NightValue, ...]:
-    """The median of each configuration for each goal with a figure of its own (a balanced goal has none)."""
+    """The median of each configuration for each goal with a value of its own (a balanced goal has none)."""
     found = []
     for goal in options.goals:
         if study.goals[goal].balance:
@@ -40,8 +40,8 @@ def night_values(study: Study, options: SweepOptions, results: Sequence[TrialRes
                 labels.setdefault(identity, result.plan.label)
         for identity, known in values.items():
             role = _role(study, options, goal, identity)
-            figure = statistics.median(known)
-            found.append(NightValue(goal, labels[identity], identity, role, figure, len(known)))
+            median = statistics.median(known)
+            found.append(NightValue(goal, labels[identity], identity, role, median, len(known)))
     return tuple(found)
 
 
@@ -64,7 +64,7 @@ def _role(
 
 
 def series(nights: Sequence[Sequence[NightValue]], goal: str, identity: str) -> list[float | None]:
-    """One configuration's figure over the nights; None for a night without it."""
+    """One configuration's value over the nights; None for a night without it."""
     return [
         next((f.value for f in night if f.goal == goal and f.configuration_id == identity), None) for night in nights
     ]
@@ -79,11 +79,15 @@ def changes_of(study: Study, goal: str, identity: str, nights: Sequence[Sequence
 
 def change_words(change: Change, *, larger_is_better: bool) -> str:
     """A change in words: by how much, and what changed."""
+    return f"{moved_words(change, larger_is_better=larger_is_better)}: {CAUSES[change.cause]}"
+
+
+def moved_words(change: Change, *, larger_is_better: bool) -> str:
+    """By how much a change is better or worse, with its interval."""
     shift = change.ratio.value - 1
     is_loss = shift < 0 if larger_is_better else shift > 0
     low, high = sorted((abs(change.ratio.low - 1), abs(change.ratio.high - 1)))
-    word = "Worse" if is_loss else "Better"
-    return f"{word} by {percent(abs(shift))} ({percent(low)} to {percent(high)}): {CAUSES[change.cause]}"
+    return f"{'Worse' if is_loss else 'Better'} by {percent(abs(shift))} ({percent(low)} to {percent(high)})"
 
 
 def differences(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
-from pipeline_tuner.nights import NIGHTLY, Alert, NightValue, PastNights
+from pipeline_tuner.monitoring.nights import NIGHTLY, Alert, NightValue, PastNights
 from pipeline_tuner.space import configuration_id
-from pipeline_tuner.store.records import NightRecord, SweepRecord
+from pipeline_tuner.store import Store
+from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.store.rows import FOLLOWED, now, upsert
 from pipeline_tuner.store.schema import alert, night, night_value, production_run, promotion, recommendation, sweep
 
@@ -31,12 +32,31 @@ class Removed:
     production_runs: int
 
 
-class Nights:
-    """The nights' part of the Store."""
+@dataclass(frozen=True)
+class NightRecord:
+    """One row of table `night` with its values."""
+
+    night_id: str
+    study: str
+    due_at: datetime
+    status: Literal["running", "quiet", "alert", "failed", "missed"]
+    summary: str
+    environment: Mapping[str, Any] | None
+    workload: Mapping[str, Any] | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    values: tuple[NightValue, ...] = ()
+
+
+@dataclass(frozen=True)
+class NightStore:
+    """Monitoring's reads and writes in an open results database; raises InfrastructureError as `Store` does."""
+
+    store: Store
 
     def transaction(self) -> AbstractContextManager[Connection]:
         """One transaction, committed at the end."""
-        raise NotImplementedError
+        return self.store.transaction()
 
     def start_night(self, night_id: str, study: str, due_at: datetime, *, missed: Iterable[datetime] = ()) -> None:
         """Record that a night begins, or begins again, and the nights before it that never did."""
@@ -52,9 +72,9 @@ class Nights:
         with self.transaction() as connection:
             _miss(connection, study, due_at, reason)
 
-    def end_night(self, record: SweepRecord, status: str, summary: str, figures: Sequence[NightValue] = ()) -> None:
+    def end_night(self, record: SweepRecord, status: str, summary: str, values: Sequence[NightValue] = ()) -> None:
         """Replace what a night measured. Its sweep must have ended: the counts come from it."""
-        values = {
+        changes = {
             "status": status,
             "summary": summary,
             "environment": record.environment,
@@ -64,14 +84,14 @@ class Nights:
             "failed": select(sweep.c.failed).where(sweep.c.sweep_id == record.sweep_id).scalar_subquery(),
         }
         with self.transaction() as connection:
-            connection.execute(update(night).where(night.c.night_id == record.sweep_id).values(values))
+            connection.execute(update(night).where(night.c.night_id == record.sweep_id).values(changes))
             connection.execute(delete(night_value).where(night_value.c.night_id == record.sweep_id))
-            if figures:
-                rows = [{"night_id": record.sweep_id, **asdict(figure)} for figure in figures]
+            if values:
+                rows = [{"night_id": record.sweep_id, **asdict(value)} for value in values]
                 connection.execute(insert(night_value), rows)
 
     def night(self, night_id: str) -> NightRecord | None:
-        """One night, without its figures."""
+        """One night, without its values."""
         with self.transaction() as connection:
             row = connection.execute(select(night).where(night.c.night_id == night_id)).first()
         return _night_of(row._mapping, ()) if row else None
@@ -90,11 +110,11 @@ class Nights:
         with self.transaction() as connection:
             rows = list(connection.execute(query).mappings())[::-1]
             wanted = night_value.c.night_id.in_([row["night_id"] for row in rows])
-            figures: dict[str, list[NightValue]] = {}
+            values: dict[str, list[NightValue]] = {}
             for found in connection.execute(select(night_value).where(wanted)).mappings():
-                values = {name: found[name] for name in NightValue.__dataclass_fields__}
-                figures.setdefault(found["night_id"], []).append(NightValue(**values))
-        return tuple(_night_of(row, tuple(figures.get(row["night_id"], ()))) for row in rows)
+                named = {name: found[name] for name in NightValue.__dataclass_fields__}
+                values.setdefault(found["night_id"], []).append(NightValue(**named))
+        return tuple(_night_of(row, tuple(values.get(row["night_id"], ()))) for row in rows)
 
     def nights_since_tuning(self, study: str, due_at: datetime) -> PastNights:
         """What the results say on whether the night that is due at a time is a whole sweep."""
@@ -180,9 +200,9 @@ def _miss(connection: Connection, study: str, due_at: datetime, reason: str) -> 
     connection.execute(statement.on_conflict_do_nothing())
 
 
-def _night_of(row: Any, figures: tuple[NightValue, ...]) -> NightRecord:
-    names = [name for name in NightRecord.__dataclass_fields__ if name != "figures"]
-    return NightRecord(**{name: row[name] for name in names}, figures=figures)
+def _night_of(row: Any, values: tuple[NightValue, ...]) -> NightRecord:
+    names = [name for name in NightRecord.__dataclass_fields__ if name != "values"]
+    return NightRecord(**{name: row[name] for name in names}, values=values)
 
 
 def _is_new(connection: Connection, record: SweepRecord, item: Alert) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from pipeline_tuner import settings
+from pipeline_tuner.monitoring.store import NightStore
 from pipeline_tuner.operators.sweep import SweepOperator
 
 if TYPE_CHECKING:
@@ -24,6 +25,6 @@ class RetentionOperator(SweepOperator):
         if days is None:
             raise AirflowSkipException("nights.keep_days is null: everything is kept")
         with self.open_store() as store:
-            removed = store.remove_old(study.study, days)
+            removed = NightStore(store).remove_old(study.study, days)
         self.log.info("Older than %d days and removed: %s", days, asdict(removed))
         return asdict(removed)

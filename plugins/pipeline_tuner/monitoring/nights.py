@@ -99,7 +99,7 @@ class Nights(Frozen):
     """By default the option `notify` in `[pipeline_tuner]` of Airflow's configuration."""
     keep_days: Whole | None = Field(default=400, ge=1)
     """Sweeps and production runs are removed when they are older, except what production follows; null keeps all.
-    The figures of the nights stay."""
+    The values of the nights stay."""
 
     @model_validator(mode="before")
     @classmethod
@@ -140,7 +140,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class NightValue:
-    """One configuration's median figure for one goal in one night."""
+    """One configuration's median value for one goal in one night."""
 
     goal: str
     label: str

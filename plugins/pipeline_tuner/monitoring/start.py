@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from airflow.sdk.exceptions import AirflowSkipException
 from croniter import croniter
 
-from pipeline_tuner.nights import NIGHTLY, Champion, TuningReason, tuning_reason
+from pipeline_tuner.monitoring.nights import NIGHTLY, Champion, TuningReason, tuning_reason
+from pipeline_tuner.monitoring.store import NightStore
 from pipeline_tuner.operators.configuration import RECOMMENDED, choose_configuration
 from pipeline_tuner.store import Store
 from pipeline_tuner.study import Study
@@ -44,18 +45,18 @@ def was_missed(context: Context) -> bool:
 
 def begin_night(store: Store, study: Study, night_id: str, context: Context) -> SweepOptions:
     """Record that a night begins and return its options. Raises AirflowSkipException where it is too late for it."""
-    due_at = context["dag_run"].run_after
+    nights, due_at = NightStore(store), context["dag_run"].run_after
     late = datetime.now(UTC) - due_at
     if _by_schedule(context) and late > timedelta(hours=study.nights.latest_start_hours):
         hours = late.total_seconds() / 3600
         reason = (
             f"it could start only {hours:.1f} h late, nights.latest_start_hours is {study.nights.latest_start_hours:g}"
         )
-        if store.last_night(study.study, due_at) is not None:
-            store.miss_night(study.study, due_at, reason)
+        if nights.last_night(study.study, due_at) is not None:
+            nights.miss_night(study.study, due_at, reason)
         context["ti"].xcom_push(key=MISSED, value=True)
         raise AirflowSkipException(f"This night is missed: {reason}")
-    store.start_night(night_id, study.study, due_at, missed=missed_before(store, study, due_at))
+    nights.start_night(night_id, study.study, due_at, missed=missed_before(nights, study, due_at))
     tuning = _tuning_reason(store, study, due_at) if _by_schedule(context) else None
     if tuning is None:
         return night_options(study, night_id, champions(store, study))
@@ -64,16 +65,16 @@ def begin_night(store: Store, study: Study, night_id: str, context: Context) -> 
 
 
 def _tuning_reason(store: Store, study: Study, due_at: datetime) -> TuningReason | None:
-    past = store.nights_since_tuning(study.study, due_at)
+    past = NightStore(store).nights_since_tuning(study.study, due_at)
     followed = [store.production(study.study, goal) for goal in study.goals]
     tomorrow = due_at + timedelta(days=1)
     expires = any(found.has_expired(tomorrow) for found in followed if found is not None)
     return tuning_reason(study.nights.tune, replace(past, expires=expires))
 
 
-def missed_before(store: Store, study: Study, due_at: datetime) -> list[datetime]:
+def missed_before(nights: NightStore, study: Study, due_at: datetime) -> list[datetime]:
     """The scheduled times since the last known night for which there was no run."""
-    last = store.last_night(study.study, due_at)
+    last = nights.last_night(study.study, due_at)
     if last is None or study.schedule is None:
         return []
     return [due for due in _ticks(study.schedule, last.due_at) if due < due_at][:MAX_MISSED]

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline_tuner import settings
 from pipeline_tuner.analysis.goals import larger_is_better
-from pipeline_tuner.analysis.nights import change_words, changes_of, differences, night_values
-from pipeline_tuner.analysis.promotion import ProductionChange, decide
-from pipeline_tuner.nights import Alert, Champion, NightValue
-from pipeline_tuner.operators.night_start import champions
-from pipeline_tuner.operators.notify import notify
+from pipeline_tuner.monitoring.night_values import change_words, changes_of, differences, night_values
+from pipeline_tuner.monitoring.nights import Alert, Champion, NightValue
+from pipeline_tuner.monitoring.notify import notify
+from pipeline_tuner.monitoring.promotion import ProductionChange, decide
+from pipeline_tuner.monitoring.start import champions
+from pipeline_tuner.monitoring.store import NightRecord, NightStore
 from pipeline_tuner.operators.outcome import summarized, tell_other_dags, write_analysis
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.store import Store
-from pipeline_tuner.store.records import NightRecord, SweepRecord
+from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.trial import TrialResult
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ def conclude_night(
 
     Repeating it (a retry) changes nothing: what a night confirms is recorded and carried out once.
     """
-    history = store.history_of(sweep)
+    nights, history = NightStore(store), store.history_of(sweep)
     recommendations = recommend(sweep.study_definition, sweep.options, results, history)
     night = Night(store, sweep, tuple(results), recommendations)
     alerts = list(night.alerts())
-    unnotified = store.record_alerts(sweep, alerts)
+    unnotified = nights.record_alerts(sweep, alerts)
     store.record_recommendations(
         sweep.sweep_id, sweep.study, recommendations, valid_days=settings.valid_days(), followed=night.followed
     )
@@ -48,13 +49,13 @@ def conclude_night(
     summary = " ".join(item.words for item in alerts) or "Nothing new."
     has_answer = any(item.status is not DecisionStatus.UNDECIDED for item in recommendations)
     store.end_sweep(sweep.sweep_id, "recommended" if has_answer else "undecided", f"Night: {summary}")
-    store.end_night(sweep, "alert" if alerts else "quiet", summary, night.figures)
+    nights.end_night(sweep, "alert" if alerts else "quiet", summary, night.values)
     analysis = write_analysis(store, sweep, results, recommendations, history) if alerts else None
     for item in alerts:
         if item.goal:
             tell_other_dags(sweep, item.goal, {"kind": item.kind, "words": item.words, **item.details}, context)
     if unnotified and notify(sweep.study_definition, unnotified, context):
-        store.mark_notified(sweep.sweep_id)
+        nights.mark_notified(sweep.sweep_id)
     log.info("%s", summary)
     return summarized(sweep, results, recommendations, analysis) | {"alerts": [item.words for item in alerts]}
 
@@ -64,7 +65,8 @@ def end_tuning_night(store: Store, sweep: SweepRecord, results: Sequence[TrialRe
 
     Its decisions are followed by themselves, as any sweep's, except where somebody promoted something.
     """
-    if store.night(sweep.sweep_id) is None:
+    nights = NightStore(store)
+    if nights.night(sweep.sweep_id) is None:
         return
     followed = store.followed_goals(sweep.sweep_id)
     answers = [item for item in store.recommendations(sweep.sweep_id) if item.status.is_change]
@@ -73,12 +75,12 @@ def end_tuning_night(store: Store, sweep: SweepRecord, results: Sequence[TrialRe
         for item in answers
         if item.goal in followed
     ]
-    unnotified = store.record_alerts(sweep, alerts)
+    unnotified = nights.record_alerts(sweep, alerts)
     summary = " ".join(item.words for item in alerts) or "A whole sweep: nothing is to change."
-    figures = night_values(sweep.study_definition, sweep.options, results)
-    store.end_night(sweep, "alert" if alerts else "quiet", summary, figures)
+    values = night_values(sweep.study_definition, sweep.options, results)
+    nights.end_night(sweep, "alert" if alerts else "quiet", summary, values)
     if unnotified and notify(sweep.study_definition, unnotified, context):
-        store.mark_notified(sweep.sweep_id)
+        nights.mark_notified(sweep.sweep_id)
 
 
 @dataclass
@@ -90,16 +92,21 @@ class Night:
     results: tuple[TrialResult, ...]
     recommendations: tuple[Recommendation, ...]
 
+    @property
+    def nights(self) -> NightStore:
+        """Monitoring's part of the results database."""
+        return NightStore(self.store)
+
     @cached_property
-    def figures(self) -> tuple[NightValue, ...]:
+    def values(self) -> tuple[NightValue, ...]:
         """What the night adds to the history."""
         return night_values(self.sweep.study_definition, self.sweep.options, self.results)
 
     @cached_property
     def earlier(self) -> tuple[NightRecord, ...]:
         """The measured nights before this one."""
-        known = self.store.night(self.sweep.sweep_id)
-        return self.store.nights(self.sweep.study, known.due_at if known else self.sweep.started_at)
+        known = self.nights.night(self.sweep.sweep_id)
+        return self.nights.nights(self.sweep.study, known.due_at if known else self.sweep.started_at)
 
     @cached_property
     def machine(self) -> str:
@@ -112,7 +119,7 @@ class Night:
     @cached_property
     def decisions(self) -> dict[str, tuple[Recommendation, Champion, ProductionChange]]:
         """What to do with production, by goal; nothing on a machine that the night before did not run on."""
-        already = {goal for goal, _ in self.store.alerts_of(self.sweep.sweep_id)}
+        already = {goal for goal, _ in self.nights.alerts_of(self.sweep.sweep_id)}
         now = champions(self.store, self.sweep.study_definition)
         found = {}
         for item in self.recommendations:
@@ -137,7 +144,7 @@ class Night:
         for goal, (_, champion, decision) in self.decisions.items():
             is_measured = configuration_id(champion.configuration) in measured
             if decision.action == "keep" and champion.source == "recommended" and is_measured and not self.machine:
-                self.store.renew(self.sweep.study, goal, valid_days=settings.valid_days())
+                self.nights.renew(self.sweep.study, goal, valid_days=settings.valid_days())
 
     def alerts(self) -> Iterator[Alert]:
         """Everything that the night confirmed."""
@@ -198,10 +205,10 @@ class Night:
         study = self.sweep.study_definition
         if study.goals[goal].balance:
             return
-        nights = [night.figures for night in self.earlier if not self._differences(night)]
-        found = changes_of(study, goal, configuration_id(champion.configuration), [*nights, self.figures])
+        earlier = [night.values for night in self.earlier if not self._differences(night)]
+        found = changes_of(study, goal, configuration_id(champion.configuration), [*earlier, self.values])
         for change in found:
-            if change.noticed == len(nights):
+            if change.noticed == len(earlier):
                 words = change_words(change, larger_is_better=larger_is_better(study, goal))
                 yield Alert("change", f"{goal}: {champion.label}. {words}.", goal, details={"label": champion.label})
 
