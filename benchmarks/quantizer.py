@@ -28,7 +28,8 @@ from pyspark.sql import functions as F
 
 from pipeline_jobs.event_log import summarise_event_log
 from pipeline_jobs.quantizer import baseline, catalogs, lake, workload
-from pipeline_jobs.quantizer.batch import Batch, run_batch
+from pipeline_jobs.quantizer.batch import run_batch
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.job import warm_up_workers
 from pipeline_jobs.quantizer.settings import Workload
 from pipeline_jobs.quantizer.source import make_source

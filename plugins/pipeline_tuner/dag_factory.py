@@ -20,6 +20,7 @@ from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.choice import operator_for
 from pipeline_tuner.operators.failures import tell_failure
+from pipeline_tuner.operators.quantizer import QuantizerMaintenanceOperator
 from pipeline_tuner.operators.sweep import ALSO, CheckOperator, PlanOperator, PrepareOperator, RecommendOperator
 from pipeline_tuner.study import StrategyName, Study
 
@@ -114,8 +115,6 @@ def maintenance_dag(study: str, *, table: str, tasks: Sequence[str], dag_id: str
     :param dag_id: Name of the DAG.
     :param schedule: Airflow schedule; none by default.
     """
-    from pipeline_tuner.operators.quantizer import QuantizerMaintenanceOperator
-
     known = settings.load_named_study(study)
     with DAG(
         dag_id,

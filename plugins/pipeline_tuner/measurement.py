@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -100,6 +101,31 @@ class Measurement(Record):
     def failed_checks(self) -> tuple[Check, ...]:
         """The checks that say the output is wrong."""
         return tuple(check for check in self.checks if not check.passed)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run of a job: its measurement, or why there is none that counts."""
+
+    status: Literal["measured", "failed"]
+    failure: FailureKind | None = None
+    reason: str = ""
+    measurement: Measurement | None = None
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> Outcome:
+        """What a measurement amounts to: a failed check makes it a failure."""
+        if measurement.failure is not None:
+            return cls("failed", measurement.failure.kind, measurement.failure.reason, measurement)
+        if measurement.failed_checks:
+            reason = "; ".join(f"{check.name}: {check.detail}" for check in measurement.failed_checks)
+            return cls("failed", "check_failed", reason, measurement)
+        return cls("measured", measurement=measurement)
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The measured metrics; empty for a failure."""
+        return self.measurement.metrics if self.status == "measured" and self.measurement is not None else {}
 
 
 def read_measurement(path: Path, *, job: str, trial_id: str, not_before: datetime) -> Measurement:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pipeline_tuner.measurement import FailureKind, Measurement
+from pipeline_tuner.measurement import FailureKind, Measurement, Outcome
 from pipeline_tuner.space import Configuration, configuration_id
 
 Phase = Literal["search", "confirm"]
@@ -70,10 +70,9 @@ class TrialResult:
     @classmethod
     def of(cls, plan: TrialPlan, measurement: Measurement) -> TrialResult:
         """The result that a measurement amounts to: a failed check makes it a failed trial."""
-        if measurement.failure is not None:
-            kind, reason = measurement.failure.kind, measurement.failure.reason
-            return cls(plan, "failed", failure=kind, reason=reason, measurement=measurement)
-        if measurement.failed_checks:
-            reason = "; ".join(f"{check.name}: {check.detail}" for check in measurement.failed_checks)
-            return cls(plan, "failed", failure="check_failed", reason=reason, measurement=measurement)
-        return cls(plan, "measured", metrics=measurement.metrics, measurement=measurement)
+        return cls.from_outcome(plan, Outcome.of(measurement))
+
+    @classmethod
+    def from_outcome(cls, plan: TrialPlan, outcome: Outcome) -> TrialResult:
+        """The result of a planned trial whose job ended so."""
+        return cls(plan, outcome.status, outcome.metrics, outcome.failure, outcome.reason, outcome.measurement)

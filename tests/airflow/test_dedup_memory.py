@@ -16,11 +16,11 @@ from dedup_study import CONFIGS, study  # noqa: F401
 
 from pipeline_tuner import settings
 from pipeline_tuner.dag_factory import tuning_dag
-from pipeline_tuner.operators.base import result_of
+from pipeline_tuner.operators.job_run import outcome_of
 from pipeline_tuner.runners import Runner, TrialRun, runner_for
 from pipeline_tuner.search.memory_constraint import MemoryConstraint
 from pipeline_tuner.store import Store
-from pipeline_tuner.trial import TrialPlan, TrialResult
+from pipeline_tuner.trial import TrialResult
 
 LARGE = {"rows": 4, "duplicates": 2, "row_bytes": 30_000_000, "null_key_fraction": 0.0}
 """Records of 30 MB: a task can't hold what it needs for one in half of 512 MB, and can in half of 2 GB."""
@@ -50,8 +50,7 @@ def test_a_jvm_that_dies_of_it_is_a_result(runners: Any, tmp_path: Path, warm: b
     giants = {"generator": {"rows": 2, "row_bytes": 60_000_000, "null_key_fraction": 0.0}, "target": {"kind": "none"}}
     workload = {"name": "generated", "data": "generated", "folder": str(tmp_path / "data"), **giants}
     run = TrialRun("dedup", "giants", configuration, tmp_path, workload=workload, warmups=0)
-    plan = TrialPlan("giants", "memory", "search", 1, 1, 1, "giants", configuration)
-    result = result_of(plan, lambda: runners(warm=warm).run(run, 300))
+    result = outcome_of(lambda: runners(warm=warm).run(run, 300))
     assert (result.status, result.failure) == ("failed", "out_of_memory"), result.reason
     assert result.reason.startswith("out of memory at driver memory 512m")
     assert "\n" not in result.reason

@@ -10,7 +10,8 @@ import sys
 from itertools import pairwise
 
 from pipeline_jobs.quantizer import catalogs
-from pipeline_jobs.quantizer.batch import Batch, run_batch
+from pipeline_jobs.quantizer.batch import run_batch
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.rollup import warm_up
 from pipeline_jobs.session import open_session
 

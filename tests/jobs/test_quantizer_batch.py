@@ -20,7 +20,8 @@ from tests.jobs.test_quantizer_rollup import random_points, without_tiny
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.quantizer import batch as batch_module
 from pipeline_jobs.quantizer import catalogs, lake, workload
-from pipeline_jobs.quantizer.batch import Batch, ConflictError, run_batch
+from pipeline_jobs.quantizer.batch import ConflictError, run_batch
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.position import read_position
 from pipeline_jobs.quantizer.rollup import POINT_COLUMNS, TIME, Counts, warm_up
 from pipeline_jobs.quantizer.workload import START_US

@@ -21,7 +21,8 @@ from tests.jobs.test_quantizer_batch import HOUR, START_US, add, some_points, ta
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.quantizer import catalogs, lake, maintenance, workload
-from pipeline_jobs.quantizer.batch import Batch, run_batch
+from pipeline_jobs.quantizer.batch import run_batch
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.session import close_session, open_session, stop_jvm
 from pipeline_tuner.local import jars
 from pipeline_tuner.local.layout import Layout

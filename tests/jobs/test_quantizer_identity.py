@@ -18,7 +18,8 @@ from tests.jobs.test_quantizer_batch import HOUR, MINUTE, START_US, spark, table
 
 from pipeline_jobs.contract import JobError
 from pipeline_jobs.quantizer import lake, maintenance
-from pipeline_jobs.quantizer.batch import Batch, BatchResult, run_batch
+from pipeline_jobs.quantizer.batch import BatchResult, run_batch
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.rollup import POINT_COLUMNS, TIME
 
 Scenario = Callable[[SparkSession, str, Path], None]

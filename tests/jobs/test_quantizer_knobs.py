@@ -18,7 +18,8 @@ from tests.jobs.test_quantizer_spark_settings import SPARK_SETTINGS
 
 from pipeline_jobs.contract import BadConfigurationError, JobError, TrialConfig
 from pipeline_jobs.quantizer import baseline, lake, workload
-from pipeline_jobs.quantizer.batch import Batch, BatchResult, run_batch
+from pipeline_jobs.quantizer.batch import BatchResult, run_batch
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.rollup import TIME
 from pipeline_jobs.quantizer.settings import Settings, read_settings
 from pipeline_tuner.study import load_study

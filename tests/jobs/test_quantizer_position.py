@@ -14,7 +14,8 @@ from tests.jobs.test_quantizer_identity import alter, create, insert, source, sq
 
 from pipeline_jobs.contract import JobError, TrialConfig
 from pipeline_jobs.quantizer import lake, maintenance, production
-from pipeline_jobs.quantizer.batch import Batch, run_batch
+from pipeline_jobs.quantizer.batch import run_batch
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.position import Position, read_position
 from pipeline_jobs.quantizer.settings import read_settings, read_workload
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,24 @@ MAY_BE_LONGER = {
 }
 """Modules that one story makes longer; a name here needs a reason."""
 
+HEAVY = {
+    *(
+        "aiohttp",
+        "airflow",
+        "altair",
+        "boto3",
+        "duckdb",
+        "fastapi",
+        "numpy",
+        "pandas",
+        "polars",
+        "pyarrow",
+        "pymongo",
+        "pyspark",
+    ),
+    *("pip", "psycopg2", "scipy", "sqlalchemy", "statsmodels", "threadpoolctl", "vl_convert"),
+}
+"""What takes long to import, or is not installed everywhere: it may be imported inside a function."""
 AIRFLOW = {"airflow"}
 SPARK = {"pyspark"}
 DATABASES = {"psycopg2", "sqlalchemy", "alembic", "pymongo", "duckdb"}
@@ -72,6 +92,40 @@ A command line (`__main__`) puts parts together and may import all of them.
 """
 
 
+@dataclass(frozen=True)
+class Imported:
+    """What a module imports: `top` when it is loaded, `inside` when a function of it runs."""
+
+    top: frozenset[str]
+    inside: frozenset[str]
+
+
+def _module_name(path: Path) -> str:
+    base = PLUGINS if PLUGINS in path.parents else JOBS
+    return ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _imports_of(path: Path, own: set[str]) -> Imported:
+    found: dict[bool, set[str]] = {False: set(), True: set()}
+    waiting: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text(encoding="utf-8")), False)]
+    while waiting:
+        node, is_inside = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found[is_inside] |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            below = {f"{node.module}.{alias.name}" for alias in node.names} & own
+            found[is_inside] |= below or {node.module}
+        is_inside = is_inside or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        waiting += [(child, is_inside) for child in ast.iter_child_nodes(node)]
+    return Imported(frozenset(found[False]), frozenset(found[True]))
+
+
+NAMES = {_module_name(path): path for path in MODULES}
+IMPORTS = {name: _imports_of(path, set(NAMES)) for name, path in NAMES.items()}
+
+
 def test_modules_are_found():
     assert len(MODULES) > 20
 
@@ -83,6 +137,21 @@ def test_parts_import_only_what_lies_below_them(module: Path):
         return
     used = {_part_of_name(name) for name in _imports(module) if name.startswith("pipeline_tuner.")}
     assert used <= ALLOWED[part], f"{part} must not import {', '.join(sorted(used - ALLOWED[part]))}"
+
+
+def test_no_import_cycle():
+    """Imports inside functions count: they would hide one. Imports for types alone do not."""
+    graph = {name: {*found.top, *found.inside} & set(IMPORTS) - {name} for name, found in IMPORTS.items()}
+    sorter = TopologicalSorter(graph)
+    sorter.prepare()
+
+
+@pytest.mark.parametrize("name", sorted(IMPORTS))
+def test_only_what_is_heavy_is_imported_inside_a_function(name: str):
+    """One's own module may be, too, where it brings something heavy that its importer does without."""
+    known = _third_party(name)
+    light = [other for other in IMPORTS[name].inside if not _is_heavy(other, known)]
+    assert not light, f"import at the top of {name}: {', '.join(light)}"
 
 
 @pytest.mark.parametrize("part", PURE)
@@ -138,6 +207,28 @@ def test_no_module_hides_behind_an_empty_name():
 def test_airflow_loads_only_the_plugin_module():
     ignored = (PLUGINS / ".airflowignore").read_text(encoding="utf-8").split()
     assert "pipeline_tuner/" in ignored
+
+
+def _third_party(name: str) -> set[str]:
+    """What a module imports at its top beside the project's own, what those import included."""
+    found, waiting = set[str](), [name]
+    seen = set[str]()
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        for other in IMPORTS[one].top:
+            if other in IMPORTS:
+                waiting.append(other)
+            else:
+                found.add(other)
+    return found
+
+
+def _is_heavy(other: str, known: set[str]) -> bool:
+    brought = _third_party(other) - known if other in IMPORTS else {other}
+    return any(name.split(".")[0] in HEAVY for name in brought)
 
 
 def _part(module: Path) -> str:

@@ -34,14 +34,25 @@ class GoalError(PipelineTunerError, ValueError):
 
 def known_values(study: Study, result: TrialResult) -> dict[str, Any]:
     """Every value that a goal's expression may name for this trial."""
-    known: dict[str, Any] = dict(study.prices)
-    known |= {name: parameter.default for name, parameter in study.space.parameters.items()}
-    known |= dict(result.plan.configuration)
+    known = _declared(study) | dict(result.plan.configuration)
     known |= _scalars(study.workload.options) | {"fraction": result.plan.fraction}
     if result.measurement is not None:
         known |= _scalars(result.measurement.workload)
         known |= {"startup_s": result.measurement.startup_s, "teardown_s": result.measurement.teardown_s}
     return known | dict(result.metrics)
+
+
+def production_score(
+    study: Study, goal_name: str, configuration: Mapping[str, Any], metrics: Mapping[str, float]
+) -> float:
+    """The score of a production run with this configuration. Raises GoalError as `goal_value`."""
+    known = _declared(study) | dict(configuration) | _scalars(study.workload.options) | {"fraction": 1.0}
+    return _score(study, goal_name, known | dict(metrics), "a production run")
+
+
+def _declared(study: Study) -> dict[str, Any]:
+    defaults = {name: parameter.default for name, parameter in study.space.parameters.items()}
+    return {**study.prices, **defaults}
 
 
 def _scalars(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,35 +71,45 @@ def goal_unit(study: Study, goal_name: str) -> str:
 
 
 def goal_value(study: Study, goal_name: str, result: TrialResult) -> float:
-    """The goal's figure for one trial, in the goal's unit and above 0; the score for a balanced goal.
+    """The goal's value for one trial, in the goal's unit and above 0; the score for a balanced goal.
 
-    Raises GoalError where a metric is missing or the figure can't be compared.
+    Raises GoalError where a metric is missing or the value can't be compared.
     """
-    expression = _goal(study, goal_name).expression
-    if expression is None:
-        return math.exp(goal_score(study, goal_name, result))
-    known = known_values(study, result)
-    try:
-        value = expression.evaluate(known)
-    except ValueError as error:
-        trial = result.plan.trial_id
-        place = f"of trial {trial}" if expression.names <= set(known) else f"which trial {trial} does not have"
-        raise GoalError(f"goal {goal_name}: {error}, {place}") from None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not is_usable(value):
-        raise GoalError(f"goal {goal_name}: {expression.text!r} is {value!r}, it must be a figure above 0")
-    return float(value)
+    known, trial = known_values(study, result), f"trial {result.plan.trial_id}"
+    if _goal(study, goal_name).expression is None:
+        return math.exp(_score(study, goal_name, known, trial))
+    return _value(study, goal_name, known, trial)
 
 
 def goal_score(study: Study, goal_name: str, result: TrialResult) -> float:
-    """The trial's figure as a log in which larger is better: what selection and search compare.
+    """The trial's value as a log in which larger is better: what selection and search compare.
 
     Differences of scores within a block are logs of gains. Raises GoalError as `goal_value`.
     """
+    return _score(study, goal_name, known_values(study, result), f"trial {result.plan.trial_id}")
+
+
+def _score(study: Study, goal_name: str, known: Mapping[str, Any], run: str) -> float:
     goal = _goal(study, goal_name)
     if goal.balance:
-        return math.fsum(goal_score(study, part, result) for part in goal.balance) / len(goal.balance)
+        return math.fsum(_score(study, part, known, run) for part in goal.balance) / len(goal.balance)
     sign = 1.0 if larger_is_better(study, goal_name) else -1.0
-    return sign * math.log(goal_value(study, goal_name, result))
+    return sign * math.log(_value(study, goal_name, known, run))
+
+
+def _value(study: Study, goal_name: str, known: Mapping[str, Any], run: str) -> float:
+    """The value of a goal with an expression; `run` names the run in messages."""
+    expression = _goal(study, goal_name).expression
+    if expression is None:
+        raise GoalError(f"goal {goal_name} has no expression: it balances others")
+    try:
+        value = expression.evaluate(known)
+    except ValueError as error:
+        place = f"of {run}" if expression.names <= set(known) else f"which {run} does not have"
+        raise GoalError(f"goal {goal_name}: {error}, {place}") from None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_usable(value):
+        raise GoalError(f"goal {goal_name}: {expression.text!r} is {value!r}, it must be a number above 0")
+    return float(value)
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
 from pipeline_tuner import settings
-from pipeline_tuner.connections import job_connections
-from pipeline_tuner.exceptions import InfrastructureError, MeasurementError, StudyError
-from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.connections import job_connections, open_store
+from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.measurement import Measurement, Outcome
+from pipeline_tuner.operators.configuration import choose_configuration
+from pipeline_tuner.operators.job_run import JobRun, outcome_of, run_folder
 from pipeline_tuner.operators.links import EngineLink, PageLink
-from pipeline_tuner.runners import Runner, TrialFailedError, TrialRun, runner_for
+from pipeline_tuner.operators.production import conclude_production, production_run
+from pipeline_tuner.operators.trials import conclude_trial, known_sweep, planned_run, take_trial, trial_arguments
+from pipeline_tuner.runners import Runner, TrialRun, runner_for
+from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.study import Study
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
@@ -79,10 +83,34 @@ class JobOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the job; returns the trial's or the production run's record. Raises AirflowFailException, or to retry."""
-        from pipeline_tuner.operators.production import run_production
-        from pipeline_tuner.operators.trials import run_trial
+        return self._run_trial(context) if self.trial else self._run_production(context)
 
-        return run_trial(self, context) if self.trial else run_production(self, context)
+    def _run_trial(self, context: Context) -> dict[str, Any]:
+        handed = TrialPlan.from_dict({**(self.trial or {}), "configuration": self.configuration})
+        with open_store(self.results_conn_id) as store, store.measuring():
+            plan = take_trial(store, handed, context["ti"])
+            self.trial, self.configuration = trial_arguments(plan).values()
+            result = self.run_planned(plan, known_sweep(store, plan.sweep_id))
+            store.record_result(result)
+        return conclude_trial(result, context)
+
+    def run_planned(self, plan: TrialPlan, sweep: SweepRecord) -> TrialResult:
+        """Run a planned trial's job with its sweep's study and options, as they were when the sweep started."""
+        return TrialResult.from_outcome(plan, self.run_job(sweep.study_definition, planned_run(plan, sweep)))
+
+    def _run_production(self, context: Context) -> dict[str, Any]:
+        study = self.load_study()
+        choice = choose_configuration(
+            study,
+            self.configuration,
+            fallback=self.fallback,
+            open_store=lambda: open_store(self.results_conn_id),
+        )
+        self.log.info("Configuration %s (%s: %s): %s", choice.label, choice.source, choice.reason, choice.configuration)
+        workload, timeout_s = self.production_workload(study, context), self.timeout_s or inf
+        started_at = datetime.now(UTC)
+        outcome = self.run_job(study, production_run(choice, context, workload, timeout_s, started_at))
+        return conclude_production(self.results_conn_id, study, choice, outcome, context, started_at)
 
     def on_kill(self) -> None:
         """End the job and every process of it."""
@@ -108,51 +136,34 @@ class JobOperator(BaseOperator):
         """The workload's options in production: a job that tells production from trials overrides this."""
         return {**study.workload.options, **(self.workload or {})}
 
-    def run_job(
-        self,
-        study: Study,
-        plan: TrialPlan,
-        *,
-        workload: Mapping[str, Any],
-        fraction: float = 1.0,
-        warmups: int = 0,
-        repeats: int = 1,
-        min_work_s: float = 0.0,
-        timeout_s: float = float("inf"),
-        kept: Mapping[str, Any] | None = None,
-    ) -> TrialResult:
-        """Run the job once under its runner; whatever becomes of it is a result.
-
-        `kept` is what an operator that defers needs again when it goes on.
-        """
+    def run_job(self, study: Study, run: JobRun) -> Outcome:
+        """Run the job once under its runner; whatever becomes of it is an outcome."""
 
         def measure() -> Measurement:
             connections = job_connections(study.runner.connections)
-            with trial_folder() as folder:
-                run = TrialRun(
+            with run_folder() as folder:
+                prepared = TrialRun(
                     job=study.job,
-                    trial_id=plan.trial_id,
-                    configuration=plan.configuration,
+                    trial_id=run.run_id,
+                    configuration=run.configuration,
                     folder=folder,
-                    workload={"name": study.workload.name, **workload},
+                    workload={"name": study.workload.name, **run.workload},
                     environment=connections.environment,
                     connections=connections.variables,
-                    fraction=fraction,
-                    warmups=warmups,
-                    repeats=repeats,
-                    min_work_s=min_work_s,
+                    fraction=run.fraction,
+                    warmups=run.warmups,
+                    repeats=run.repeats,
+                    min_work_s=run.min_work_s,
                 )
-                return self.measure(study, run, plan, timeout_s, kept or {})
+                return self.measure(study, run, prepared)
 
-        return result_of(plan, measure)
+        return outcome_of(measure)
 
-    def measure(
-        self, study: Study, run: TrialRun, plan: TrialPlan, timeout_s: float, kept: Mapping[str, Any]
-    ) -> Measurement:
+    def measure(self, study: Study, run: JobRun, prepared: TrialRun) -> Measurement:
         """The measurement of one run of the job, waited for here. An operator that defers overrides this."""
-        self._runner = runner_for(study, sweep_id=plan.sweep_id)
+        self._runner = runner_for(study, sweep_id=run.sweep_id)
         try:
-            return self._runner.run(run, timeout_s)
+            return self._runner.run(prepared, run.timeout_s)
         finally:
             if self._is_killed:
                 # What a killed job leaves is no evidence: the row stays as it was, a retry replaces it.
@@ -164,22 +175,3 @@ class JobOperator(BaseOperator):
         trial = self.trial or {}
         control = " (control)" if trial.get("is_control") else ""
         return f"block {trial.get('block')} · {trial.get('label')}{control}"
-
-
-@contextmanager
-def trial_folder() -> Iterator[Path]:
-    """A folder for one run's files, gone afterwards."""
-    with TemporaryDirectory(prefix="trial-", dir=settings.work_folder(), ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-def result_of(plan: TrialPlan, measure: Callable[[], Measurement]) -> TrialResult:
-    """What a measurement, or the failure to get one, amounts to."""
-    try:
-        return TrialResult.of(plan, measure())
-    except TrialFailedError as error:
-        return TrialResult(plan, "failed", failure=error.kind, reason=str(error))
-    except MeasurementError as error:
-        return TrialResult(plan, "failed", failure="invalid_measurement", reason=str(error))
-    except InfrastructureError as error:
-        return TrialResult(plan, "failed", failure="infrastructure", reason=str(error))

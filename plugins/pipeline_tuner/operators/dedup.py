@@ -13,7 +13,9 @@ from airflow.sdk.exceptions import TaskDeferred
 
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.operators.base import JobOperator, result_of, trial_folder
+from pipeline_tuner.measurement import Measurement, Outcome
+from pipeline_tuner.operators.base import JobOperator
+from pipeline_tuner.operators.job_run import JobRun, outcome_of, run_folder
 from pipeline_tuner.operators.production import conclude_production
 from pipeline_tuner.operators.trials import conclude_trial, known_sweep, trial_arguments
 from pipeline_tuner.production import Choice
@@ -24,7 +26,6 @@ from pipeline_tuner.trial import TrialPlan, TrialResult
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pipeline_tuner.measurement import Measurement
     from pipeline_tuner.runners.glue import GlueRunner
 
 
@@ -51,60 +52,62 @@ class GlueDedupOperator(JobOperator):
             target["table"] = f"{study.study}_latest"
         return {**workload, "target": target}
 
-    def measure(
-        self, study: Study, run: TrialRun, plan: TrialPlan, timeout_s: float, kept: Mapping[str, Any]
-    ) -> Measurement:
+    def measure(self, study: Study, run: JobRun, prepared: TrialRun) -> Measurement:
         """On Glue and deferrable: start the run and leave this worker. Else as every job."""
         if study.runner.kind != "glue" or not (self.deferrable or study.runner.options.get("deferrable")):
-            return super().measure(study, run, plan, timeout_s, kept)
+            return super().measure(study, run, prepared)
         # Imported here: AWS's client takes a second, which no DAG parse should pay.
         from pipeline_tuner.runners.glue_trigger import GlueRunTrigger
 
-        run, runner = _with_own_table(run), self._glue_runner(study)
-        run.write_config()
-        runner.start(run)
+        prepared, runner = _with_own_table(prepared), self._glue_runner(study)
+        prepared.write_config()
+        runner.start(prepared)
+        started = {"run_id": run.run_id, "configuration": dict(run.configuration), "handle": runner.handle}
+        limit = None if isinf(run.timeout_s) else timedelta(seconds=run.timeout_s)
         trigger = GlueRunTrigger(
             job_name=runner.handle["job_name"],
             run_id=runner.handle["run_id"],
             conn_id=runner.conn_id,
             poll_s=runner.options.poll_s,
-            deadline=None if isinf(timeout_s) else (datetime.now(UTC) + timedelta(seconds=timeout_s)).isoformat(),
-            carried={"plan": plan.to_dict(), "handle": runner.handle, **kept},
+            deadline=None if limit is None else (datetime.now(UTC) + limit).isoformat(),
+            carried={**started, **run.kept},
         )
         raise TaskDeferred(trigger=trigger, method_name="resume")
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> dict[str, Any]:
         """Take up the run that the triggerer saw end. Returns and raises as `execute` does."""
         carried = event["carried"]
-        plan = TrialPlan.from_dict(carried["plan"])
         if not self.trial:
-            study = self.load_study()
-            result = self._taken_up(study, plan, event)
-            started_at = datetime.fromisoformat(carried["started_at"])
-            return conclude_production(self, study, Choice(**carried["choice"]), result, context, started_at)
+            study, started_at = self.load_study(), datetime.fromisoformat(carried["started_at"])
+            outcome = self._taken_up(study, event)
+            choice = Choice(**carried["choice"])
+            return conclude_production(self.results_conn_id, study, choice, outcome, context, started_at)
+        plan = TrialPlan.from_dict(carried["plan"])
         # The trial that was taken may be another than the one that Airflow handed to this instance.
         self.trial, self.configuration = trial_arguments(plan).values()
         with open_store(self.results_conn_id) as store:
             study = known_sweep(store, plan.sweep_id).study_definition
-            result = self._taken_up(study, plan, event)
+            result = TrialResult.from_outcome(plan, self._taken_up(study, event))
             store.record_result(result)
         return conclude_trial(result, context)
 
-    def _taken_up(self, study: Study, plan: TrialPlan, event: Mapping[str, Any]) -> TrialResult:
+    def _taken_up(self, study: Study, event: Mapping[str, Any]) -> Outcome:
+        carried = event["carried"]
+
         def measure() -> Measurement:
             if event["state"] == "DEADLINE":
                 raise TrialFailedError("timeout", "it ran longer than a trial may take, and was stopped")
-            with trial_folder() as folder:
-                run = TrialRun(study.job, plan.trial_id, plan.configuration, folder)
+            with run_folder() as folder:
+                prepared = TrialRun(study.job, carried["run_id"], carried["configuration"], folder)
                 runner = self._glue_runner(study)
-                runner.take_up(run, event["carried"]["handle"])
+                runner.take_up(prepared, carried["handle"])
                 if event["state"] == "LOST":
                     # A retry starts another run: this one must not go on beside it.
                     runner.cancel()
                     raise InfrastructureError(f"the Glue run was lost sight of: {event['reason']}")
                 return runner.collect(runner.wait(0))
 
-        return result_of(plan, measure)
+        return outcome_of(measure)
 
     def _glue_runner(self, study: Study) -> GlueRunner:
         self._runner = runner_for(study)

@@ -2,60 +2,47 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException
 
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.operators.configuration import choose_configuration
+from pipeline_tuner.measurement import Outcome
+from pipeline_tuner.operators.job_run import JobRun
 from pipeline_tuner.production import Choice
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.study import Study
-from pipeline_tuner.trial import TrialPlan, TrialResult
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pipeline_tuner.operators.base import JobOperator
+log = logging.getLogger(__name__)
 
 
-def run_production(operator: JobOperator, context: Context) -> dict[str, Any]:
-    """Run the job on its whole workload; returns which configuration was used, why, and the metrics.
-
-    Raises AirflowException where the run failed. The results database being unavailable never fails a run.
-    """
-    study = operator.load_study()
-    choice = choose_configuration(
-        study,
-        operator.configuration,
-        fallback=operator.fallback,
-        open_store=lambda: open_store(operator.results_conn_id),
-    )
-    operator.log.info("Configuration %s (%s: %s): %s", choice.label, choice.source, choice.reason, choice.configuration)
-    started_at = datetime.now(UTC)
-    result = _run(operator, study, choice, context, started_at)
-    return conclude_production(operator, study, choice, result, context, started_at)
+def production_run(
+    choice: Choice, context: Context, workload: Mapping[str, Any], timeout_s: float, started_at: datetime
+) -> JobRun:
+    """The job's run in production, on its whole workload."""
+    kept = {"choice": asdict(choice), "started_at": started_at.isoformat()}
+    return JobRun(production_run_id(context), choice.configuration, workload, timeout_s=timeout_s, kept=kept)
 
 
 def conclude_production(
-    operator: JobOperator, study: Study, choice: Choice, result: TrialResult, context: Context, started_at: datetime
+    results_conn_id: str, study: Study, choice: Choice, outcome: Outcome, context: Context, started_at: datetime
 ) -> dict[str, Any]:
-    """Note how a run went and report it. Raises AirflowException where it failed."""
-    _record(operator, study, choice, result, context, started_at)
-    if result.status == "failed":
-        raise AirflowException(f"The job failed ({result.failure}): {result.reason}")
-    return _report(study, choice, result)
+    """Note how a run went; returns which configuration was used, why, and the metrics.
 
-
-def _run(operator: JobOperator, study: Study, choice: Choice, context: Context, started_at: datetime) -> TrialResult:
-    run_id = production_run_id(context)
-    plan = TrialPlan(run_id, "", "search", 0, 0, 0, choice.label, choice.configuration)
-    workload = operator.production_workload(study, context)
-    kept = {"choice": asdict(choice), "started_at": started_at.isoformat()}
-    return operator.run_job(study, plan, workload=workload, timeout_s=operator.timeout_s or float("inf"), kept=kept)
+    Raises AirflowException where the run failed. The results database being unavailable never fails a run.
+    """
+    _record(results_conn_id, study, choice, outcome, context, started_at)
+    if outcome.status == "failed":
+        raise AirflowException(f"The job failed ({outcome.failure}): {outcome.reason}")
+    return _report(study, choice, outcome)
 
 
 def production_run_id(context: Context) -> str:
@@ -65,7 +52,7 @@ def production_run_id(context: Context) -> str:
 
 
 def _record(
-    operator: JobOperator, study: Study, choice: Choice, result: TrialResult, context: Context, started_at: datetime
+    results_conn_id: str, study: Study, choice: Choice, outcome: Outcome, context: Context, started_at: datetime
 ) -> None:
     values = {
         "study": study.study,
@@ -75,23 +62,23 @@ def _record(
         "label": choice.label,
         "configuration_id": configuration_id(choice.configuration),
         "configuration": dict(choice.configuration),
-        "status": result.status,
-        "failure": result.failure,
-        "reason": result.reason,
-        "metrics": dict(result.metrics),
-        "measurement": result.measurement.model_dump(mode="json") if result.measurement else None,
+        "status": outcome.status,
+        "failure": outcome.failure,
+        "reason": outcome.reason,
+        "metrics": dict(outcome.metrics),
+        "measurement": outcome.measurement.model_dump(mode="json") if outcome.measurement else None,
         "dag_id": context["ti"].dag_id,
         "run_id": context["ti"].run_id,
         "started_at": started_at,
     }
     try:
-        with open_store(operator.results_conn_id) as store:
+        with open_store(results_conn_id) as store:
             store.record_production_run(production_run_id(context), values)
     except InfrastructureError as error:
-        operator.log.warning("The run is not noted as an production_run: %s", error)
+        log.warning("This production run is not recorded: %s", error)
 
 
-def _report(study: Study, choice: Choice, result: TrialResult) -> dict[str, Any]:
+def _report(study: Study, choice: Choice, outcome: Outcome) -> dict[str, Any]:
     return {
         "study": study.study,
         "goal": choice.goal,
@@ -99,6 +86,6 @@ def _report(study: Study, choice: Choice, result: TrialResult) -> dict[str, Any]
         "reason": choice.reason,
         "label": choice.label,
         "configuration": dict(choice.configuration),
-        "status": result.status,
-        "metrics": dict(result.metrics),
+        "status": outcome.status,
+        "metrics": dict(outcome.metrics),
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowException
 
 from pipeline_tuner.operators.base import JobOperator
+from pipeline_tuner.operators.job_run import JobRun
 from pipeline_tuner.study import Study
-from pipeline_tuner.trial import TrialPlan
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,14 +50,15 @@ class QuantizerMaintenanceOperator(QuantizerOperator):
         self.table = table
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Returns what was done. No observation is noted: it is no run of the job. Raises AirflowException."""
-        ti = context["ti"]
-        control = self.load_study().control_candidate
-        plan = TrialPlan(
-            f"{ti.dag_id}/{ti.run_id}/{ti.task_id}", "", "search", 0, 0, 0, "maintenance", control.configuration
+        """Returns what was done. No production run is recorded: it is no run of the job. Raises AirflowException."""
+        ti, study = context["ti"], self.load_study()
+        run = JobRun(
+            f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
+            study.control_candidate.configuration,
+            self.production_workload(study, context),
+            timeout_s=self.timeout_s or inf,
         )
-        workload = self.production_workload(self.load_study(), context)
-        result = self.run_job(self.load_study(), plan, workload=workload, timeout_s=self.timeout_s or float("inf"))
-        if result.status == "failed":
-            raise AirflowException(f"{self.procedure} on {self.table} failed ({result.failure}): {result.reason}")
-        return {"table": self.table, **result.metrics}
+        outcome = self.run_job(study, run)
+        if outcome.status == "failed":
+            raise AirflowException(f"{self.procedure} on {self.table} failed ({outcome.failure}): {outcome.reason}")
+        return {"table": self.table, **outcome.metrics}

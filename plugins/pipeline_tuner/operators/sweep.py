@@ -16,7 +16,8 @@ from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError
 from pipeline_tuner.monitoring.start import begin_night, champions, is_night, was_missed
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.checks import check_environment
-from pipeline_tuner.operators.trials import known_sweep, run_planned, trial_arguments
+from pipeline_tuner.operators.trials import known_sweep, trial_arguments
+from pipeline_tuner.runners import runner_for
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.study import Study
@@ -140,7 +141,7 @@ class PrepareOperator(JobOperator):
         sweep_id = sweep_id_of(self.study, context)
         with open_store(self.results_conn_id) as store, store.measuring():
             sweep = known_sweep(store, sweep_id)
-            result = run_planned(self, _first_run(sweep), sweep)
+            result = self.run_planned(_first_run(sweep), sweep)
             if result.status == "failed":
                 self._judge(store, sweep, result)
                 return {}
@@ -248,8 +249,6 @@ class RecommendOperator(SweepOperator):
                 raise AirflowFailException(f"Nothing can be recommended: {error}") from None
 
     def _end_kept_processes(self, sweep: SweepRecord) -> None:
-        from pipeline_tuner.runners import runner_for
-
         try:
             runner_for(sweep.study_definition, sweep_id=sweep.sweep_id).end_of_sweep()
         except (InfrastructureError, StudyError) as error:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
-from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.operators.job_run import JobRun
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.trial import TrialPlan, TrialResult
@@ -15,23 +16,14 @@ from pipeline_tuner.trial import TrialPlan, TrialResult
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from pipeline_tuner.operators.base import JobOperator
-
-
-def run_trial(operator: JobOperator, context: Context) -> dict[str, Any]:
-    """Measure one trial and store its result; returns its record, which is also the XCom of a failed trial.
-
-    Raises AirflowFailException for a failed trial, InfrastructureError where a retry may help.
-    """
-    with open_store(operator.results_conn_id) as store, store.measuring():
-        plan = _take(operator, context, store)
-        result = run_planned(operator, plan, known_sweep(store, plan.sweep_id))
-        store.record_result(result)
-    return conclude_trial(result, context)
+log = logging.getLogger(__name__)
 
 
 def conclude_trial(result: TrialResult, context: Context) -> dict[str, Any]:
-    """The record of a trial whose result is stored. Raises as `run_trial` does."""
+    """The record of a trial whose result is stored, which is also the XCom of a failed trial.
+
+    Raises AirflowFailException for a failed trial, InfrastructureError where a retry may help.
+    """
     report = trial_report(result)
     if result.status == "measured":
         return report
@@ -59,14 +51,15 @@ def trial_report(result: TrialResult) -> dict[str, Any]:
     }
 
 
-def _take(operator: JobOperator, context: Context, store: Store) -> TrialPlan:
-    handed = TrialPlan.from_dict({**(operator.trial or {}), "configuration": operator.configuration})
-    ti = context["ti"]
+def take_trial(store: Store, handed: TrialPlan, ti: Any) -> TrialPlan:
+    """The trial that this task instance runs: the first one waiting in the order of the plan.
+
+    `handed` is the trial that Airflow gave to the instance.
+    """
     plan = store.take_trial(handed.trial_id, task_id=ti.task_id, map_index=ti.map_index or 0, try_number=ti.try_number)
     if plan.trial_id != handed.trial_id:
-        operator.log.info("Airflow starts instances in any order: taking %s, which comes first", plan.trial_id)
-        operator.trial, operator.configuration = trial_arguments(plan).values()
-    operator.log.info("Trial %s, %s: %s", plan.trial_id, plan.label, dict(plan.configuration))
+        log.info("Airflow starts instances in any order: taking %s, which comes first", plan.trial_id)
+    log.info("Trial %s, %s: %s", plan.trial_id, plan.label, dict(plan.configuration))
     return plan
 
 
@@ -77,18 +70,20 @@ def trial_arguments(plan: TrialPlan) -> dict[str, Any]:
     return {"trial": values, "configuration": configuration}
 
 
-def run_planned(operator: JobOperator, plan: TrialPlan, sweep: SweepRecord) -> TrialResult:
-    """Run a planned trial's job with its sweep's study and options, as they were when the sweep started."""
-    study, options = sweep.study_definition, sweep.options
-    return operator.run_job(
-        study,
-        plan,
-        workload=study.workload.options,
-        fraction=plan.fraction * study.workload.sizes[options.size],
-        warmups=options.budget.warmups,
-        repeats=options.budget.repeats,
-        min_work_s=options.budget.min_work_s,
-        timeout_s=options.budget.trial_timeout_s,
+def planned_run(plan: TrialPlan, sweep: SweepRecord) -> JobRun:
+    """The job's run for a planned trial, with its sweep's study and options as they were when the sweep started."""
+    study, budget = sweep.study_definition, sweep.options.budget
+    return JobRun(
+        plan.trial_id,
+        plan.configuration,
+        study.workload.options,
+        sweep_id=plan.sweep_id,
+        fraction=plan.fraction * study.workload.sizes[sweep.options.size],
+        warmups=budget.warmups,
+        repeats=budget.repeats,
+        min_work_s=budget.min_work_s,
+        timeout_s=budget.trial_timeout_s,
+        kept={"plan": plan.to_dict()},
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
+from pipeline_tuner.printed import memory_sign
 from pipeline_tuner.tuned_task import tuned_task_of
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,6 @@ def _note(tuned: Any, ti: Any, **end: Any) -> None:
 
 
 def _kind(error: Any) -> str:
-    from pipeline_tuner.printed import memory_sign
-
     if "Timeout" in type(error).__name__:
         return "timeout"
     return "out_of_memory" if memory_sign(str(error)) else "error"

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline_tuner import settings
 from pipeline_tuner.analysis.exploration import Evidence, ExplorationPolicy, PastRun, Step, next_step
-from pipeline_tuner.analysis.goals import GoalError, goal_score
+from pipeline_tuner.analysis.goals import GoalError, production_score
 from pipeline_tuner.analysis.reference import admits
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.production import Choice, Source
@@ -19,7 +19,7 @@ from pipeline_tuner.search.one_at_a_time import variations
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import TunedRun
 from pipeline_tuner.study import Study
-from pipeline_tuner.trial import Candidate, TrialPlan, TrialResult
+from pipeline_tuner.trial import Candidate
 
 log = logging.getLogger(__name__)
 
@@ -166,9 +166,8 @@ def _past(study: Study, goal: str, run: TunedRun) -> PastRun:
 def _score(study: Study, goal: str, run: TunedRun) -> float | None:
     if run.status != "measured":
         return None
-    plan = TrialPlan(run.production_run_id, "", "search", 0, 0, 0, run.label, run.configuration)
     try:
-        return goal_score(study, goal, TrialResult(plan, "measured", metrics=run.metrics))
+        return production_score(study, goal, run.configuration, run.metrics)
     except GoalError as error:
         log.warning("This run can't be compared: %s", error)
         return None

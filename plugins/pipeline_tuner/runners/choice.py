@@ -6,8 +6,12 @@ import sys
 from pathlib import Path
 
 from pipeline_tuner import settings
+from pipeline_tuner.analysis.glue_prices import load_prices
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.runners.base import Runner
+from pipeline_tuner.runners.observed import ObservedRunner
+from pipeline_tuner.runners.process import ProcessRunner
+from pipeline_tuner.runners.warm import PlainPython, WarmRunner
 from pipeline_tuner.spark_application import is_application
 from pipeline_tuner.study import Study
 
@@ -28,16 +32,10 @@ def runner_for(study: Study, *, sweep_id: str | None = None) -> Runner:
 
         return OperatorRunner(study)
     if study.runner.warm and sweep_id and not study.runner.command:
-        from pipeline_tuner.runners.warm import PlainPython, WarmRunner
-
         return WarmRunner(study.job, PlainPython(), modules=settings.jobs_folder(), sweep_id=sweep_id)
-    from pipeline_tuner.runners.process import ProcessRunner
-
     defaults = {name: parameter.default for name, parameter in study.space.parameters.items()}
     patterns, checks = (study.runner.options.get(name) for name in ("metrics", "checks"))
     if patterns is not None or checks is not None:
-        from pipeline_tuner.runners.observed import ObservedRunner
-
         return ObservedRunner(
             study.runner.command,
             patterns=patterns or {},
@@ -55,7 +53,6 @@ def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
         return _application_runner(study)
     # Imported here: the Spark provider takes half a second, which no DAG parse should pay.
     from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
-    from pipeline_tuner.runners.warm import WarmRunner
 
     submit = SparkSubmitRunner(
         _script(study),
@@ -84,7 +81,6 @@ def _application_runner(study: Study) -> Runner:
 
 def _glue_runner(study: Study) -> Runner:
     # Imported here: AWS's client takes a second, which no DAG parse should pay.
-    from pipeline_tuner.analysis.glue_prices import load_prices
     from pipeline_tuner.runners.glue import GlueRunner
 
     return GlueRunner(

@@ -16,7 +16,8 @@ from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, DataFrameWriterV2, SparkSession
 from pyspark.sql import functions as F
 
-from pipeline_jobs.quantizer.batch import Batch, BatchResult
+from pipeline_jobs.quantizer.batch import BatchResult
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.rollup import LARGEST_VALUE, Counts
 from pipeline_jobs.quantizer.steps import Steps
 

@@ -15,13 +15,14 @@ from uuid import uuid4
 
 from pyspark.sql import SparkSession
 
-from pipeline_jobs.contract import BadConfigurationError, JobError
+from pipeline_jobs.contract import JobError
 from pipeline_jobs.quantizer import lake, storage
+from pipeline_jobs.quantizer.batch_request import Batch, check_batch
 from pipeline_jobs.quantizer.coverage import BEGINNING_US, Coverage, Stretch, common, cut, united, without
 from pipeline_jobs.quantizer.late import find_late_rows
 from pipeline_jobs.quantizer.points_reader import SourceFile, refuse_wrong_units
 from pipeline_jobs.quantizer.position import PROPERTY, Position, check_source, read_position
-from pipeline_jobs.quantizer.rollup import Counts, check_resolutions
+from pipeline_jobs.quantizer.rollup import Counts
 from pipeline_jobs.quantizer.source_table import SourceTable, open_source
 from pipeline_jobs.quantizer.spark_reader import roll_up_by_spark
 from pipeline_jobs.quantizer.steps import Steps
@@ -49,33 +50,6 @@ class ConflictError(JobError):
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What to roll up: the points of (start_us, end_us] in `source`, into `target` (names like lake.db.table)."""
-
-    source: str
-    target: str
-    start_us: int
-    end_us: int
-    resolutions_ms: tuple[int, ...] = (60_000, 300_000, 3_600_000)
-    is_from_beginning: bool = False
-    """No row is older than `start_us`: one that comes later, and is, is late."""
-    lateness_ms: int = 3_600_000
-    """A late row updates its windows until its largest window has been over for this long."""
-    source_snapshot: int | None = None
-    """Read the source as it was then (time travel); the current snapshot by default."""
-    engine: str = "compiled"
-    drop_repeats: bool = True
-    rows_per_task: int = 4_000_000
-    min_tasks: int = 2
-    chunk_ms: int = 0
-    """Cut the batch at multiples of this; 0 leaves it to the tasks' size."""
-    chunk_above_ms: int = 600_000
-    """Only batches longer than this are cut into chunks."""
-    compression: str = "zstd"
-    target_file_bytes: int = 128 << 20
-
-
-@dataclass(frozen=True)
 class BatchResult:
     """What a batch did. Times in s; `snapshot` is None where there was nothing to do."""
 
@@ -90,21 +64,6 @@ class BatchResult:
     read_by_spark: int = 0
     """Tasks whose files only Spark's reader could read, which is slower."""
     steps: dict[str, float] = field(default_factory=dict)
-
-
-def check_batch(batch: Batch, position: Position) -> None:
-    """Raises BadConfigurationError for a batch that can't be rolled up as it is asked for."""
-    try:
-        check_resolutions(batch.resolutions_ms)
-    except ValueError as error:
-        raise BadConfigurationError(str(error)) from None
-    if batch.end_us <= batch.start_us:
-        raise BadConfigurationError("the batch ends before it starts")
-    if position.resolutions_ms and position.resolutions_ms != batch.resolutions_ms:
-        raise BadConfigurationError(
-            f"{batch.target} has the resolutions {position.resolutions_ms} ms, the batch {batch.resolutions_ms}: "
-            "other resolutions need a table of their own"
-        )
 
 
 def run_batch(spark: SparkSession, batch: Batch) -> BatchResult:

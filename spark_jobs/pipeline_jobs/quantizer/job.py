@@ -18,7 +18,8 @@ from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig
 from pipeline_jobs.environment import environment
 from pipeline_jobs.event_log import Stretch, summarise_event_log
 from pipeline_jobs.quantizer import baseline, catalogs, lake
-from pipeline_jobs.quantizer.batch import Batch, BatchResult, run_batch
+from pipeline_jobs.quantizer.batch import BatchResult, run_batch
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.check import Expected, check_rollups, expected_figures
 from pipeline_jobs.quantizer.production import run_production
 from pipeline_jobs.quantizer.rollup import warm_up

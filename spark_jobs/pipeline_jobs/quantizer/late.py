@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pyspark.errors import AnalysisException, IllegalArgumentException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -17,16 +16,13 @@ from pyspark.sql import functions as F
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.columns import TIME_COLUMN
 from pipeline_jobs.quantizer.coverage import Coverage, common, united
 from pipeline_jobs.quantizer.position import Position
 from pipeline_jobs.quantizer.rollup import Counts
 from pipeline_jobs.quantizer.source_table import SourceTable, points_added, points_at
 from pipeline_jobs.quantizer.spark_reader import inside
-
-if TYPE_CHECKING:
-    from pipeline_jobs.quantizer.batch import Batch
-
 
 LOG = logging.getLogger(__name__)
 WINDOW = "_window_us"

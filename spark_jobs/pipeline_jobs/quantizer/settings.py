@@ -18,7 +18,7 @@ from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 from pipeline_jobs.known_names import refuse_unknown
 from pipeline_jobs.options import option, read_both
 from pipeline_jobs.quantizer.baseline import Shape
-from pipeline_jobs.quantizer.batch import Batch
+from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.catalogs import KINDS as CATALOGS
 from pipeline_jobs.quantizer.engines import ENGINES
 from pipeline_jobs.quantizer.workload import START_US, Generated
