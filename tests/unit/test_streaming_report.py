@@ -14,7 +14,7 @@ from tests.unit.planted import measured
 
 from pipeline_tuner.analysis.series import oversized, series_of
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.report.story import Story
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.streaming import RESOURCES, where_the_time_goes, workers_volume_batches
 from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.study import load_study
@@ -57,10 +57,10 @@ def results() -> list[TrialResult]:
 
 
 @pytest.fixture(scope="module")
-def story(results: list[TrialResult], tmp_path_factory: pytest.TempPathFactory) -> Story:
+def data(results: list[TrialResult], tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     folder = tmp_path_factory.mktemp("report")
     answers = tuple(recommend(STUDY, OPTIONS, results, ()))
-    return Story(STUDY, OPTIONS, tuple(results), answers, (), {}, {}, folder)
+    return ReportData(STUDY, OPTIONS, tuple(results), answers, (), {}, {}, folder)
 
 
 def part(text: str, title: str) -> str:
@@ -69,85 +69,85 @@ def part(text: str, title: str) -> str:
     return "\n".join(found)
 
 
-def test_the_time_of_each_configuration_by_stage(story: Story) -> None:
-    text = where_the_time_goes(story)
-    assert (story.folder / "busy-dark.svg").stat().st_size > 2000
+def test_the_time_of_each_configuration_by_stage(data: ReportData) -> None:
+    text = where_the_time_goes(data)
+    assert (data.folder / "busy-dark.svg").stat().st_size > 2000
     assert "](busy.svg)" in text
     assert text.count("\n|") == len(STUDY.presets) + 2
     assert r"| heavy\_optimal | extract (3 of 4) | 90% | 10% | 20% | 10% | 70% | 25% | 10 ms | 20 ms | 30 ms |" in text
 
 
-def test_what_was_not_measured_is_an_empty_cell(story: Story) -> None:
+def test_what_was_not_measured_is_an_empty_cell(data: ReportData) -> None:
     results = []
-    for result in story.results:
+    for result in data.results:
         metrics = {k: v for k, v in result.metrics.items() if not k.startswith(("latency", "memory_growth"))}
         assert result.measurement is not None
         measurement = result.measurement.model_copy(update={"details": {}})
         results.append(replace(result, metrics=metrics, measurement=measurement))
-    text = where_the_time_goes(replace(story, results=tuple(results)))
+    text = where_the_time_goes(replace(data, results=tuple(results)))
     assert "nan" not in text
     assert "0 B/s" not in text
     assert r"| heavy\_optimal |  | 90% | 10% | 20% | 10% | 70% | 25% |  |  |  |  |" in text
 
 
-def test_memory_that_shrinks_is_shown_with_its_sign(story: Story) -> None:
-    results = [replace(r, metrics={**r.metrics, "memory_growth_bytes_per_s": -2.5e6}) for r in story.results]
-    assert "| -2.5 MB/s |" in where_the_time_goes(replace(story, results=tuple(results)))
+def test_memory_that_shrinks_is_shown_with_its_sign(data: ReportData) -> None:
+    results = [replace(r, metrics={**r.metrics, "memory_growth_bytes_per_s": -2.5e6}) for r in data.results]
+    assert "| -2.5 MB/s |" in where_the_time_goes(replace(data, results=tuple(results)))
 
 
-def test_workers_past_the_second_are_not_worth_it(story: Story) -> None:
-    workers = part(workers_volume_batches(story), "Workers: record heavy, records 1000, batch")
+def test_workers_past_the_second_are_not_worth_it(data: ReportData) -> None:
+    workers = part(workers_volume_batches(data), "Workers: record heavy, records 1000, batch")
     assert "Past 2, another worker adds less than 5%" in workers
 
 
-def test_time_grows_in_proportion_to_the_records(story: Story) -> None:
-    volume = part(workers_volume_batches(story), "Volume: record heavy")
+def test_time_grows_in_proportion_to_the_records(data: ReportData) -> None:
+    volume = part(workers_volume_batches(data), "Volume: record heavy")
     assert "power of 1.00" in volume or "power of 0.99" in volume or "power of 1.01" in volume
     assert "linear." in volume
 
 
-def test_what_a_pipeline_takes_to_start_is_told_from_what_a_record_takes(story: Story) -> None:
+def test_what_a_pipeline_takes_to_start_is_told_from_what_a_record_takes(data: ReportData) -> None:
     """5 ms a run beside 20 us a record."""
     slow = []
-    for result in story.results:
+    for result in data.results:
         configuration = result.plan.configuration
         s_per_1000 = 1000 * (0.005 / configuration["records"] + 0.00002)
         metrics = {**result.metrics, "s_per_1000_records": s_per_1000, "records_per_s": 1000 / s_per_1000}
         slow.append(replace(result, metrics=metrics))
-    volume = part(workers_volume_batches(replace(story, results=tuple(slow))), "Volume: record heavy")
+    volume = part(workers_volume_batches(replace(data, results=tuple(slow))), "Volume: record heavy")
     assert "less than linear. Starting a pipeline takes about 4.9 ms" in volume
 
 
-def test_pipelines_total_and_each(story: Story) -> None:
-    pipelines = part(workers_volume_batches(story), "Pipelines: record heavy, records 500, batch")
+def test_pipelines_total_and_each(data: ReportData) -> None:
+    pipelines = part(workers_volume_batches(data), "Pipelines: record heavy, records 500, batch")
     four = next(line for line in pipelines.splitlines() if line.startswith("| 4 |"))
     assert re.search(r"\| 2\.0\dx .* \| (37|38),\d00 \| (49|50|51)\.?\d*% \|", four), four
 
 
-def test_the_penalty_of_large_batches(story: Story) -> None:
-    batches = part(workers_volume_batches(story), "Batches: record heavy, records 1000")
+def test_the_penalty_of_large_batches(data: ReportData) -> None:
+    batches = part(workers_volume_batches(data), "Batches: record heavy, records 1000")
     assert "Batches of 500 are 2" in batches or "Batches of 500 are 1" in batches
     assert "% slower than batches of" in batches
 
 
-def test_who_takes_more_and_gives_less_is_flagged(story: Story, results: list[TrialResult]) -> None:
+def test_who_takes_more_and_gives_less_is_flagged(data: ReportData, results: list[TrialResult]) -> None:
     found = {one.label: one.leaner for one in oversized(results, RESOURCES, "records_per_s", 0.95)}
     assert found["heavy_optimal"] in ("heavy_simple", "heavy_optimised")
     assert found["compact_original"] == "compact_optimised"
     assert "heavy_2_workers" not in found
-    assert "heavy\\_optimal" in part(workers_volume_batches(story), "Over-optimised")
+    assert "heavy\\_optimal" in part(workers_volume_batches(data), "Over-optimised")
 
 
-def test_settings_are_compared_at_equal_record_size(story: Story) -> None:
-    equal = part(workers_volume_batches(story), "Original and optimised at equal record size")
+def test_settings_are_compared_at_equal_record_size(data: ReportData) -> None:
+    equal = part(workers_volume_batches(data), "Original and optimised at equal record size")
     assert "| original: batch 500, 8 workers |" in equal
     assert "| optimised: batch 128, 4 workers |" in equal
     assert equal.count("1.4") >= 2, "both records gain 1.5 / (1.3 * 0.8) = 1.44"
 
 
-def test_other_jobs_and_trials_without_stages_say_nothing(story: Story) -> None:
-    other = Story(
-        STUDY.model_copy(update={"job": "migration"}), OPTIONS, story.results, story.recommendations, (), {}, {}, Path()
+def test_other_jobs_and_trials_without_stages_say_nothing(data: ReportData) -> None:
+    other = ReportData(
+        STUDY.model_copy(update={"job": "migration"}), OPTIONS, data.results, data.recommendations, (), {}, {}, Path()
     )
     assert where_the_time_goes(other) == workers_volume_batches(other) == ""
 
@@ -160,8 +160,8 @@ def test_a_series_holds_all_else_equal(results: list[TrialResult]) -> None:
         assert len(series.levels) >= 3
 
 
-def test_the_terminal_counts_configurations_that_are_for_other_goals(story: Story) -> None:
-    text = summary(story.recommendations, story.results)
+def test_the_terminal_counts_configurations_that_are_for_other_goals(data: ReportData) -> None:
+    text = summary(data.recommendations, data.results)
     assert "compact_two_pipelines" in text
     assert "\nheavy_optimal" not in text
     outside = [label for label in STUDY.presets if STUDY.preset(label).configuration["record"] == "heavy"]

@@ -12,8 +12,8 @@ from pipeline_tuner.charts import look
 from pipeline_tuner.charts.history import HELD_AGAINST, Event, Figure, history
 from pipeline_tuner.monitoring.drift import QUIET_NIGHTS, Change, changes
 from pipeline_tuner.monitoring.night_values import CAUSES, moved_words
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import escaped
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, percent
@@ -30,12 +30,12 @@ class Night:
     subject: float | None
 
 
-def over_the_nights(story: Story) -> str:
+def over_the_nights(data: ReportData) -> str:
     """The primary goal over earlier sweeps and this one, with the changes of level; empty with fewer than three."""
-    nights = nights_of(story)
-    if len(nights) < MIN_NIGHTS or story.subject is None:
+    nights = nights_of(data)
+    if len(nights) < MIN_NIGHTS or data.subject is None:
         return ""
-    better_if_larger = larger_is_better(story.study, story.main.goal)
+    better_if_larger = larger_is_better(data.study, data.main.goal)
     control, subject = [n.control for n in nights], [n.subject for n in nights]
     series = subject if sum(v is not None for v in subject) > len(nights) / 2 else control
     found = changes(series, control if series is subject else (), larger_is_better=better_if_larger)
@@ -47,12 +47,12 @@ def over_the_nights(story: Story) -> str:
     figures = [
         Figure(night.began.isoformat(), name, value)
         for night in nights
-        for name, value in ((story.subject.label, night.subject), (HELD_AGAINST, night.control))
+        for name, value in ((data.subject.label, night.subject), (HELD_AGAINST, night.control))
     ]
     events = [Event(nights[change.night].began.isoformat(), _short_words(change), "") for change in found]
-    title, unit = f"{story.main.goal} over the nights", story.main.unit or story.main.goal
-    path = look.save(story.folder, "history", history(figures, events, main=story.subject.label, y=unit, title=title))
-    return "\n\n".join([*words, f"![{escaped(story.main.goal)} over the nights]({path.name})"])
+    title, unit = f"{data.main.goal} over the nights", data.main.unit or data.main.goal
+    path = look.save(data.folder, "history", history(figures, events, main=data.subject.label, y=unit, title=title))
+    return "\n\n".join([*words, f"![{escaped(data.main.goal)} over the nights]({path.name})"])
 
 
 def _short_words(change: Change) -> str:
@@ -60,30 +60,30 @@ def _short_words(change: Change) -> str:
     return f"{'+' if shift > 0 else '-'}{percent(abs(shift))}, {change.cause}"
 
 
-def nights_of(story: Story) -> list[Night]:
+def nights_of(data: ReportData) -> list[Night]:
     """Earlier sweeps and this one, in the order in which they ran."""
     sweeps: dict[str, list[TrialResult]] = {}
-    for result in (*story.history, *story.results):
+    for result in (*data.history, *data.results):
         if result.status == "measured" and result.measurement is not None and result.plan.fraction == 1.0:
             sweeps.setdefault(result.plan.sweep_id, []).append(result)
-    wanted = configuration_id(story.subject.evidence.configuration) if story.subject else ""
-    control = configuration_id(story.study.control_candidate.configuration)
+    wanted = configuration_id(data.subject.evidence.configuration) if data.subject else ""
+    control = configuration_id(data.study.control_candidate.configuration)
     nights = [
         Night(
             min(r.measurement.started_at for r in found if r.measurement is not None),
-            _median(story, [r for r in found if configuration_id(r.plan.configuration) == control]),
-            _median(story, [r for r in found if configuration_id(r.plan.configuration) == wanted]),
+            _median(data, [r for r in found if configuration_id(r.plan.configuration) == control]),
+            _median(data, [r for r in found if configuration_id(r.plan.configuration) == wanted]),
         )
         for found in sweeps.values()
     ]
     return sorted(nights, key=lambda night: night.began)
 
 
-def _median(story: Story, results: Sequence[TrialResult]) -> float | None:
+def _median(data: ReportData, results: Sequence[TrialResult]) -> float | None:
     values = []
     for result in results:
         try:
-            values.append(goal_value(story.study, story.main.goal, result))
+            values.append(goal_value(data.study, data.main.goal, result))
         except GoalError:
             continue
     return statistics.median(values) if values else None

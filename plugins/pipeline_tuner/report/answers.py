@@ -11,9 +11,9 @@ from pipeline_tuner.charts import look
 from pipeline_tuner.charts.intervals import bars_of, intervals
 from pipeline_tuner.metric_names import metric_name, metric_order, metric_words
 from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.decisions import DECISION_HEADER, action_words, decision_cells
 from pipeline_tuner.report.markdown import escaped, table
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.trial import TrialResult
@@ -23,11 +23,11 @@ COLUMNS = ("rows_per_s", "peak_rows_per_s", "duration_s", "latency_p95_s", "memo
 MAX_ROWS = 40
 
 
-def recommended(story: Story) -> str:
+def recommended(data: ReportData) -> str:
     """The decision per goal, the configuration of the primary goal, and the chart of the intervals."""
-    rows = [decision_cells(answer) for answer in story.recommendations]
-    lines = [_goal_line(answer) for answer in story.recommendations]
-    parts = [table(DECISION_HEADER, rows), "\n".join(lines), _settings(story), *_charts(story)]
+    rows = [decision_cells(answer) for answer in data.recommendations]
+    lines = [_goal_line(answer) for answer in data.recommendations]
+    parts = [table(DECISION_HEADER, rows), "\n".join(lines), _settings(data), *_charts(data)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -36,21 +36,21 @@ def _goal_line(answer: Recommendation) -> str:
     return f"- {escaped(answer.goal)}: {' '.join(filter(None, [escaped(value), escaped(answer.reason)]))}"
 
 
-def _settings(story: Story) -> str:
-    if story.subject is None:
+def _settings(data: ReportData) -> str:
+    if data.subject is None:
         return ""
-    mine, control = story.subject.evidence.configuration, story.study.control_candidate.configuration
-    names = [name for name in story.study.space.parameters if name in mine or name in control]
+    mine, control = data.subject.evidence.configuration, data.study.control_candidate.configuration
+    names = [name for name in data.study.space.parameters if name in mine or name in control]
     rows = [
-        (_setting_name(story, name), control.get(name, "-"), mine.get(name, "-"), _change(mine, control, name))
+        (_setting_name(data, name), control.get(name, "-"), mine.get(name, "-"), _change(mine, control, name))
         for name in names
     ]
-    header = ("setting", f"control ({story.control_label})", f"{story.subject.label}", "")
+    header = ("setting", f"control ({data.control_label})", f"{data.subject.label}", "")
     return table(header, rows)
 
 
-def _setting_name(story: Story, name: str) -> str:
-    unit = story.study.space.parameters[name].unit
+def _setting_name(data: ReportData, name: str) -> str:
+    unit = data.study.space.parameters[name].unit
     return f"{name} ({unit})" if unit else name
 
 
@@ -58,13 +58,13 @@ def _change(mine: Configuration, control: Configuration, name: str) -> str:
     return "" if mine.get(name) == control.get(name) else "changed"
 
 
-def _charts(story: Story) -> list[str]:
+def _charts(data: ReportData) -> list[str]:
     charts = []
-    for answer in story.recommendations:
+    for answer in data.recommendations:
         bars = bars_of(answer.evidence, reference=answer.reference)
         if len(bars) > 1:
-            chart = intervals(bars, title=_chart_title(answer), zone=story.options.budget.indifference)
-            path = look.save(story.folder, f"intervals-{answer.goal}", chart)
+            chart = intervals(bars, title=_chart_title(answer), zone=data.options.budget.indifference)
+            path = look.save(data.folder, f"intervals-{answer.goal}", chart)
             charts.append(f"![Gain over the control by configuration, for {escaped(answer.goal)}]({path.name})")
     return charts
 
@@ -77,31 +77,31 @@ def _chart_title(answer: Recommendation) -> str:
     return f"{answer.goal}: {action_words(answer)}"
 
 
-def results(story: Story) -> str:
+def results(data: ReportData) -> str:
     """The figures of the recommended configuration beside the control's, and their ratio in the same block."""
-    mine, control = story.subject, story.control
+    mine, control = data.subject, data.control
     if mine is None:
         return ""
-    trials = story.deciding(mine)
+    trials = data.deciding(mine)
     phase = "the confirmation" if any(r.plan.phase == "confirm" for r in trials) else "the search (not confirmed)"
     status = f"{escaped(mine.label)}: {mine.evidence.measured} of {counted(mine.evidence.planned, 'trial')} measured"
     status += f", {mine.evidence.failed} failed." if mine.evidence.failed else ", none failed."
     status += f" Figures are medians over {counted(len(trials), 'trial')} of {phase}."
     if control is None or control.label == mine.label:
-        return f"{status}\n\n{_own_figures(story, mine)}"
-    found = [compare(trials, story.deciding(control), name) for name in _metric_names([*trials])]
+        return f"{status}\n\n{_own_figures(data, mine)}"
+    found = [compare(trials, data.deciding(control), name) for name in _metric_names([*trials])]
     compared = [line for line in found if line is not None]
     rows = [_compared(line) for line in compared if line.differs or line.metric in COLUMNS]
     if not compared:
         nothing = f"The control {escaped(control.label)} has no figures to compare with."
-        return f"{status} {nothing}\n\n{_own_figures(story, mine)}"
+        return f"{status} {nothing}\n\n{_own_figures(data, mine)}"
     header = ("metric", f"control ({control.label})", mine.label, "ratio in the same block")
     parts = [status, table(header, rows), _exact_words(compared), _same_words(compared)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _own_figures(story: Story, row: Row) -> str:
-    trials = story.deciding(row)
+def _own_figures(data: ReportData, row: Row) -> str:
+    trials = data.deciding(row)
     lines = [(name, metric_words(row.median(name) or 0.0, name)) for name in _metric_names(trials)]
     return table(("metric", row.label), lines)
 
@@ -144,19 +144,19 @@ def _exact_words(lines: Sequence[MetricComparison]) -> str:
     return f"These figures don't vary between runs, so they are settled without repeats: {said}."
 
 
-def comparison(story: Story) -> str:
+def comparison(data: ReportData) -> str:
     """All configurations of the sweep, the best first, with the best of earlier sweeps beside them."""
-    columns = [name for name in COLUMNS if any(row.median(name) is not None for row in story.rows)]
+    columns = [name for name in COLUMNS if any(row.median(name) is not None for row in data.rows)]
     titles = [metric_name(name).title for name in columns]
     header = ["configuration", "trials", *titles, "gain over the control", "standing"]
-    pick = "best guess" if story.main.status == "undecided" else "recommended"
-    rows = [_comparison_row(row, columns, pick) for row in story.rows[:MAX_ROWS]]
-    rows += _earlier_rows(story, columns)
-    more = len(story.rows) - MAX_ROWS
+    pick = "best guess" if data.main.status == "undecided" else "recommended"
+    rows = [_comparison_row(row, columns, pick) for row in data.rows[:MAX_ROWS]]
+    rows += _earlier_rows(data, columns)
+    more = len(data.rows) - MAX_ROWS
     parts = [table(header, rows)]
     if more > 0:
         parts.append(f"{counted(more, 'configuration')} with a smaller gain are not shown.")
-    parts.append(_drift_words(story))
+    parts.append(_drift_words(data))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -191,13 +191,13 @@ def _standing(row: Row, pick: str) -> str:
     return f"{word}: {exclusion}" if exclusion else word
 
 
-def _earlier_rows(story: Story, columns: Sequence[str]) -> list[list[str]]:
+def _earlier_rows(data: ReportData, columns: Sequence[str]) -> list[list[str]]:
     """The best configuration of earlier sweeps of the same workload and machine, under its newest name."""
-    gains = earlier_gains(story.study, story.main.goal, story.history, story.options.budget.confidence)
+    gains = earlier_gains(data.study, data.main.goal, data.history, data.options.budget.confidence)
     if not gains:
         return []
     identity, gain = max(gains.items(), key=lambda item: item[1].value)
-    trials = [r for r in story.history if configuration_id(r.plan.configuration) == identity and r.status == "measured"]
+    trials = [r for r in data.history if configuration_id(r.plan.configuration) == identity and r.status == "measured"]
     medians = {name: statistics.median(values) for name in columns if (values := values_of(trials, name))}
     figures = [metric_words(medians[name], name) if name in medians else "" for name in columns]
     sweeps = counted(len({result.plan.sweep_id for result in trials}), "earlier sweep")
@@ -205,10 +205,10 @@ def _earlier_rows(story: Story, columns: Sequence[str]) -> list[list[str]]:
     return [[f"best so far: {trials[0].plan.label}", f"{len(trials)}", *figures, bounds, sweeps]]
 
 
-def _drift_words(story: Story) -> str:
-    if story.control is None:
+def _drift_words(data: ReportData) -> str:
+    if data.control is None:
         return ""
-    values = values_of(story.control.results, "duration_s")
+    values = values_of(data.control.results, "duration_s")
     if len(values) < 2:
         return ""
     spread = max(values) / min(values) - 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from pipeline_tuner.analysis.glue_prices import DEFAULT_GLUE, Prices
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.glue_advice import infrastructure
 from pipeline_tuner.report.measured import Measured, bullets, measured_configurations
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.trial import TrialResult
 
 PARTITIONS, WRITERS = "shuffle_partitions", "write_partitions"
@@ -15,16 +15,16 @@ SAME_BYTES = 0.02
 """Volumes within this fraction are called the same."""
 
 
-def code_and_infrastructure(story: Story) -> str:
+def code_and_infrastructure(data: ReportData) -> str:
     """The section of the written analysis; empty for other jobs and without a price list."""
-    if story.study.job != "dedup" or story.glue_prices is None:
+    if data.study.job != "dedup" or data.glue_prices is None:
         return ""
     return advice(
-        story.results,
-        story.glue_prices,
-        pick=story.main.label if story.main.status == "best" else None,
-        scale=1 / story.study.workload.sizes[story.options.size],
-        glue=str(story.study.runner.options.get("glue_version", DEFAULT_GLUE)),
+        data.results,
+        data.glue_prices,
+        pick=data.main.label if data.main.status == "best" else None,
+        scale=1 / data.study.workload.sizes[data.options.size],
+        glue=str(data.study.runner.options.get("glue_version", DEFAULT_GLUE)),
     )
 
 

@@ -16,8 +16,8 @@ from pipeline_tuner.charts.look import gain_words
 from pipeline_tuner.charts.scaling import Level
 from pipeline_tuner.charts.scaling import scaling as draw
 from pipeline_tuner.recommendation import Interval
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import escaped, table
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, number, percent, ratio
@@ -25,36 +25,36 @@ from pipeline_tuner.wording import counted, number, percent, ratio
 PARALLEL = ("worker", "core", "partition", "parallel", "pipeline", "executor", "thread", "process", "concurrency")
 
 
-def scaling(story: Story) -> str:
+def scaling(data: ReportData) -> str:
     """One part for each parallelism parameter that was measured at three levels or more, all else equal."""
-    return "\n\n".join(_described(story, goal, name, fitted) for name, goal, fitted in _fits(story))
+    return "\n\n".join(_described(data, goal, name, fitted) for name, goal, fitted in _fits(data))
 
 
-def scaling_charts(story: Story) -> Iterator[tuple[str, alt.LayerChart]]:
+def scaling_charts(data: ReportData) -> Iterator[tuple[str, alt.LayerChart]]:
     """Each parallelism parameter with the chart of its levels and the law that fits them."""
-    for name, goal, fitted in _fits(story):
+    for name, goal, fitted in _fits(data):
         yield name, _chart(goal, name, fitted)
 
 
-def _fits(story: Story) -> Iterator[tuple[str, str, Scaling]]:
+def _fits(data: ReportData) -> Iterator[tuple[str, str, Scaling]]:
     """Parameter, goal and law, for what was measured at three levels or more, all else equal."""
-    goal = next((a.goal for a in story.recommendations if story.study.goals[a.goal].maximize), None)
-    for name in story.study.space.parameters if goal else ():
-        if goal and _is_parallel(story, name):
-            points = _largest_series(story, goal, name)
-            fitted = fit_scaling(points, confidence=story.options.budget.confidence) if points else None
+    goal = next((a.goal for a in data.recommendations if data.study.goals[a.goal].maximize), None)
+    for name in data.study.space.parameters if goal else ():
+        if goal and _is_parallel(data, name):
+            points = _largest_series(data, goal, name)
+            fitted = fit_scaling(points, confidence=data.options.budget.confidence) if points else None
             if fitted:
                 yield name, goal, fitted
 
 
-def _is_parallel(story: Story, name: str) -> bool:
-    return story.study.space.parameters[name].is_ordered and any(word in name for word in PARALLEL)
+def _is_parallel(data: ReportData, name: str) -> bool:
+    return data.study.space.parameters[name].is_ordered and any(word in name for word in PARALLEL)
 
 
-def _largest_series(story: Story, goal: str, name: str) -> list[ScalePoint]:
+def _largest_series(data: ReportData, goal: str, name: str) -> list[ScalePoint]:
     """The trials that differ in this parameter only, in the series with the most levels."""
-    full = [r for r in story.results if r.plan.fraction == 1.0 and name in r.plan.configuration]
-    scores = goal_scores(story.study, goal, full).by_trial
+    full = [r for r in data.results if r.plan.fraction == 1.0 and name in r.plan.configuration]
+    scores = goal_scores(data.study, goal, full).by_trial
     series: dict[str, list[TrialResult]] = defaultdict(list)
     for result in full:
         if result.plan.trial_id in scores:
@@ -76,7 +76,7 @@ def _level_count(results: Sequence[TrialResult], name: str) -> int:
     return len({result.plan.configuration[name] for result in results})
 
 
-def _described(story: Story, goal: str, name: str, fitted: Scaling) -> str:
+def _described(data: ReportData, goal: str, name: str, fitted: Scaling) -> str:
     first = fitted.levels[0]
     rows = [
         (number(p.level), f"{p.speedup.value:.2f}x", _bounds(p.speedup), _of_ideal(p, first)) for p in fitted.measured
@@ -94,7 +94,7 @@ def _described(story: Story, goal: str, name: str, fitted: Scaling) -> str:
             f"Extrapolated, not measured: {number(further.level)} would give {value:.2f}x ({low:.2f} to {high:.2f}) of "
             f"what {number(fitted.largest)} gives."
         )
-    return "\n\n".join([*words, _picture(story, goal, name, fitted)])
+    return "\n\n".join([*words, _picture(data, goal, name, fitted)])
 
 
 def _bounds(speedup: Interval) -> str:
@@ -130,8 +130,8 @@ def _end_words(name: str, fitted: Scaling) -> str:
     return f"Past {number(end.value)} ({number(end.low)} to {high}), doubling {escaped(name)} adds less than 10%."
 
 
-def _picture(story: Story, goal: str, name: str, fitted: Scaling) -> str:
-    path = look.save(story.folder, f"scaling-{name}", _chart(goal, name, fitted))
+def _picture(data: ReportData, goal: str, name: str, fitted: Scaling) -> str:
+    path = look.save(data.folder, f"scaling-{name}", _chart(goal, name, fitted))
     return (
         f"![{escaped(goal)} by {escaped(name)}, {escaped(ratio(fitted.speedup(fitted.largest)))} at most]({path.name})"
     )

@@ -13,8 +13,8 @@ from typing import Any
 
 from pipeline_tuner.charts import look
 from pipeline_tuner.charts.rollups import rollups
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import escaped, table
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.wording import byte_words, counted, number, percent, ratio, second_words, without_paths
 
@@ -25,38 +25,38 @@ ANOMALY_S = 0.1
 """... from this length on."""
 
 
-def time_spent(story: Story) -> str:
+def time_spent(data: ReportData) -> str:
     """The steps, Spark's stages and the tables' files, of the control and of the best configuration."""
-    rows = _both(story)
-    parts = [_steps(story, rows), *(_stages(story, row) for row in rows), _tables(story, rows)]
+    rows = _both(data)
+    parts = [_steps(data, rows), *(_stages(data, row) for row in rows), _tables(data, rows)]
     return "\n\n".join(filter(None, parts))
 
 
-def output(story: Story) -> str:
+def output(data: ReportData) -> str:
     """A chart of a piece of what came out, where the job leaves one."""
-    for row in reversed(_both(story)):
-        for details in _details(story, row):
+    for row in reversed(_both(data)):
+        for details in _details(data, row):
             sample = details.get("sample")
             if isinstance(sample, Mapping) and sample.get("points") and sample.get("windows"):
-                return _sample(story, row, sample)
+                return _sample(data, row, sample)
     return ""
 
 
-def _both(story: Story) -> list[Row]:
-    rows = {row.label: row for row in (story.control, story.subject) if row is not None}
+def _both(data: ReportData) -> list[Row]:
+    rows = {row.label: row for row in (data.control, data.subject) if row is not None}
     return list(rows.values())
 
 
-def _details(story: Story, row: Row) -> list[Mapping[str, Any]]:
-    return [r.measurement.details for r in story.deciding(row) if r.status == "measured" and r.measurement]
+def _details(data: ReportData, row: Row) -> list[Mapping[str, Any]]:
+    return [r.measurement.details for r in data.deciding(row) if r.status == "measured" and r.measurement]
 
 
-def _last_details(story: Story, row: Row) -> Mapping[str, Any]:
-    return next(iter(reversed(_details(story, row))), {})
+def _last_details(data: ReportData, row: Row) -> Mapping[str, Any]:
+    return next(iter(reversed(_details(data, row))), {})
 
 
-def _steps(story: Story, rows: Sequence[Row]) -> str:
-    columns = {row.label: _median_steps(story, row) for row in rows}
+def _steps(data: ReportData, rows: Sequence[Row]) -> str:
+    columns = {row.label: _median_steps(data, row) for row in rows}
     names = list(dict.fromkeys(name for steps in columns.values() for name in steps))
     if not names:
         return ""
@@ -65,9 +65,9 @@ def _steps(story: Story, rows: Sequence[Row]) -> str:
     return f"{head}\n\n{table(('step', *map(str, columns)), cells)}"
 
 
-def _median_steps(story: Story, row: Row) -> dict[str, float]:
+def _median_steps(data: ReportData, row: Row) -> dict[str, float]:
     found: dict[str, list[float]] = defaultdict(list)
-    for details in _details(story, row):
+    for details in _details(data, row):
         for name, seconds in dict(details.get("steps") or {}).items():
             found[name].append(float(seconds))
     return {name: statistics.median(values) for name, values in found.items()}
@@ -79,9 +79,9 @@ def _step(steps: Mapping[str, float], name: str) -> str:
     return f"{second_words(steps[name])} ({percent(steps[name] / max(sum(steps.values()), 1e-9))})"
 
 
-def _stages(story: Story, row: Row) -> str:
+def _stages(data: ReportData, row: Row) -> str:
     """The stages of the last deciding trial, those of one name together, the longest first."""
-    details = _last_details(story, row)
+    details = _last_details(data, row)
     groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for stage in details.get("stages") or ():
         groups[without_paths(str(stage["name"]))].append(stage)
@@ -129,8 +129,8 @@ def _total(stages: Sequence[Mapping[str, Any]], key: str) -> float:
     return float(sum(stage.get(key) or 0 for stage in stages))
 
 
-def _tables(story: Story, rows: Sequence[Row]) -> str:
-    figures: dict[str, Mapping[str, Any]] = {row.label: _last_details(story, row).get("iceberg") or {} for row in rows}
+def _tables(data: ReportData, rows: Sequence[Row]) -> str:
+    figures: dict[str, Mapping[str, Any]] = {row.label: _last_details(data, row).get("iceberg") or {} for row in rows}
     names = list(dict.fromkeys(name for found in figures.values() for name in found))
     if not names:
         return ""
@@ -147,10 +147,10 @@ def _figure(name: str, value: Any) -> str:
     return second_words(value) if name.endswith("_s") else number(value)
 
 
-def _sample(story: Story, row: Row, sample: Mapping[str, Any]) -> str:
+def _sample(data: ReportData, row: Row, sample: Mapping[str, Any]) -> str:
     title = f"{sample['metric']} of {sample['org']}: raw points and rollups"
     path = look.save(
-        story.folder, "output", rollups(sample["points"], sample["windows"], title=title, start=sample["start"])
+        data.folder, "output", rollups(sample["points"], sample["windows"], title=title, start=sample["start"])
     )
     listed = ", ".join(f"{len(windows)} of {second_words(int(ms) / 1000)}" for ms, windows in sample["windows"].items())
     return (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pipeline_tuner.analysis.best_known import BestKnown, best_known
 from pipeline_tuner.analysis.comparison import values_of
 from pipeline_tuner.metric_names import metric_name, metric_words
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import escaped, table
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.space import difference
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import byte_words, counted, listed, number, percent
@@ -27,32 +27,32 @@ class _Previous:
     trials: Sequence[TrialResult]
 
 
-def gap(story: Story) -> str:
+def gap(data: ReportData) -> str:
     """Previous best, current and their gap, absolute and in per cent; empty where there is nothing before."""
-    previous = _previous(story)
-    if previous is None or story.subject is None:
+    previous = _previous(data)
+    if previous is None or data.subject is None:
         return ""
-    current = story.deciding(story.subject)
+    current = data.deciding(data.subject)
     rows = list(_gaps(previous.trials, current))
     if not rows:
         return ""
-    header = ("metric", f"previous best ({previous.label})", f"current ({story.subject.label})", "gap", "gap, per cent")
+    header = ("metric", f"previous best ({previous.label})", f"current ({data.subject.label})", "gap", "gap, per cent")
     head = f"The previous best is {previous.words}. Figures are medians."
     return f"{head}\n\n{table(header, rows)}"
 
 
-def _previous(story: Story) -> _Previous | None:
+def _previous(data: ReportData) -> _Previous | None:
     """The best of earlier sweeps on this machine, else what production ran with when the sweep began."""
-    earlier = best_known(story.study, story.main.goal, story.history, story.options.budget.confidence)
+    earlier = best_known(data.study, data.main.goal, data.history, data.options.budget.confidence)
     if earlier is not None:
         where = f"{counted(len(earlier.trials), 'trial')} of {counted(earlier.sweeps, 'earlier sweep')} on this machine"
         words = f"{escaped(earlier.label)}, from {where}; the days differ, so gains over the control tell more"
         return _Previous(earlier.label, words, earlier.trials)
-    reference = next((row for row in story.rows if row.label == story.main.reference), None)
-    if reference is None or story.subject is None or reference.label == story.subject.label:
+    reference = next((row for row in data.rows if row.label == data.main.reference), None)
+    if reference is None or data.subject is None or reference.label == data.subject.label:
         return None
     words = f"{escaped(reference.label)}, which production ran with (there is no earlier sweep on this machine)"
-    return _Previous(reference.label, words, story.deciding(reference))
+    return _Previous(reference.label, words, data.deciding(reference))
 
 
 def _gaps(before: Sequence[TrialResult], now: Sequence[TrialResult]) -> Iterator[tuple[str, ...]]:
@@ -71,18 +71,18 @@ def _gaps(before: Sequence[TrialResult], now: Sequence[TrialResult]) -> Iterator
         )
 
 
-def best_on_this_machine(story: Story) -> str:
+def best_on_this_machine(data: ReportData) -> str:
     """The best known configuration for each goal, out of this sweep and all earlier ones of the same environment."""
-    confidence = story.options.budget.confidence
-    pool = (*story.results, *story.history)
-    found = [(a.goal, best_known(story.study, a.goal, pool, confidence)) for a in story.recommendations]
-    rows = [_known(story, goal, known) for goal, known in found if known is not None]
+    confidence = data.options.budget.confidence
+    pool = (*data.results, *data.history)
+    found = [(a.goal, best_known(data.study, a.goal, pool, confidence)) for a in data.recommendations]
+    rows = [_known(data, goal, known) for goal, known in found if known is not None]
     if not rows:
         return ""
-    earlier = len({result.plan.sweep_id for result in story.history})
+    earlier = len({result.plan.sweep_id for result in data.history})
     sweeps = f"this sweep and {counted(earlier, 'earlier one')}" if earlier else "this sweep; there is no earlier one"
     head = (
-        f"On {_machine(story)}, from {sweeps} of the same data, machine and versions. Trials on other machines are not "
+        f"On {_machine(data)}, from {sweeps} of the same data, machine and versions. Trials on other machines are not "
         "among them. Best is what is surest to be better than the control. It is picked out of many, so a sweep's "
         "decision counts for more."
     )
@@ -90,9 +90,9 @@ def best_on_this_machine(story: Story) -> str:
     return f"{head}\n\n{table(header, rows)}"
 
 
-def _known(story: Story, goal: str, known: BestKnown) -> tuple[str, ...]:
+def _known(data: ReportData, goal: str, known: BestKnown) -> tuple[str, ...]:
     gain = known.gain
-    control = story.study.control_candidate.configuration
+    control = data.study.control_candidate.configuration
     return (
         goal,
         known.label,
@@ -103,8 +103,8 @@ def _known(story: Story, goal: str, known: BestKnown) -> tuple[str, ...]:
     )
 
 
-def _machine(story: Story) -> str:
-    known = story.environment
+def _machine(data: ReportData) -> str:
+    known = data.environment
     parts = [escaped(known["cpu_model"])] if known.get("cpu_model") else []
     parts += [f"{number(known['cores'])} cores"] if known.get("cores") else []
     parts += [byte_words(known["memory_bytes"])] if known.get("memory_bytes") else []

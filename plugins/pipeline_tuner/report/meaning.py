@@ -15,32 +15,32 @@ from pipeline_tuner.charts.effects import EffectBar, effect_bar
 from pipeline_tuner.charts.effects import effects as effects_chart
 from pipeline_tuner.charts.pareto import gain_pairs, pareto
 from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.findings import findings
 from pipeline_tuner.report.markdown import escaped, table
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.wording import counted, gain_words, interval_words, listed, percent, ratio
 
 
-def key_findings(story: Story) -> str:
+def key_findings(data: ReportData) -> str:
     """A numbered list: each sentence with the figures behind it."""
-    said = [*_gain_findings(story), *_effect_findings(story), *_same_findings(story)]
+    said = [*_gain_findings(data), *_effect_findings(data), *_same_findings(data)]
     return "\n".join(f"{number}. {escaped(text)}" for number, text in enumerate(said, start=1))
 
 
-def _gain_findings(story: Story) -> list[str]:
+def _gain_findings(data: ReportData) -> list[str]:
     said = []
-    picks = {answer.label for answer in story.recommendations if answer.status.is_change}
-    for gain, answers in _by_gain(story.recommendations).items():
+    picks = {answer.label for answer in data.recommendations if answer.status.is_change}
+    for gain, answers in _by_gain(data.recommendations).items():
         label, goals = answers[0].label, listed([answer.goal for answer in answers])
-        if label == story.control_label:
+        if label == data.control_label:
             said.append(f"For {goals}, nothing measured beats the control {label} for sure.")
         elif gain is not None:
             said.append(f"For {goals}, {label} is at {gain}, confirmed in fresh blocks.")
-    if len(story.recommendations) > 1 and len(picks) > 1:
+    if len(data.recommendations) > 1 and len(picks) > 1:
         said.append(f"The goals want different configurations: {listed(sorted(map(str, picks)))}.")
-    ratios = [(row.evidence.ratio, row.label) for row in story.rows if row.evidence.ratio]
+    ratios = [(row.evidence.ratio, row.label) for row in data.rows if row.evidence.ratio]
     worst, label = min(ratios, key=lambda entry: entry[0].value, default=(None, ""))
-    if worst and story.subject and worst.high < 1:
+    if worst and data.subject and worst.high < 1:
         said.append(f"Worst is {label} at {gain_words(worst)}: a wrong choice costs that much.")
     return said
 
@@ -55,15 +55,15 @@ def _by_gain(answers: Sequence[Recommendation]) -> dict[str | None, list[Recomme
     return groups
 
 
-def _effect_findings(story: Story) -> list[str]:
+def _effect_findings(data: ReportData) -> list[str]:
     """What matters, by the steps next to the best configuration where they were measured, by the model elsewhere."""
     first: dict[str, str] = {}
-    for label, steps in story.contrasts.items():
+    for label, steps in data.contrasts.items():
         for s in steps:
             words = f"{s.parameter} matters: {s.better} rather than {s.worse} gains {_factor(s.gain)}"
             first.setdefault(s.parameter, f"{words}, all else as in {label}.")
     said, known = list(first.values())[:4], set(first)
-    shown = [effect for effect in story.effects.effects if effect.is_shown and effect.parameter not in known]
+    shown = [effect for effect in data.effects.effects if effect.is_shown and effect.parameter not in known]
     said += [
         f"{e.parameter} matters: {e.best} rather than {e.worst} gains {_factor(e.gain)} on average over the others "
         f"({percent(e.share)} of what the parameters explain)."
@@ -71,15 +71,15 @@ def _effect_findings(story: Story) -> list[str]:
     ]
     said += [
         f"{listed(group)} were changed together and differences are theirs: which of them matters isn't told."
-        for group in story.effects.not_separable
+        for group in data.effects.not_separable
         if len(group) > 1
     ]
-    quiet = [e.parameter for e in story.effects.effects if not e.is_shown and e.parameter not in known]
+    quiet = [e.parameter for e in data.effects.effects if not e.is_shown and e.parameter not in known]
     return [*said, f"No effect is shown for {listed(quiet)}."] if quiet else said
 
 
-def _same_findings(story: Story) -> list[str]:
-    same = {tuple(sorted((row.label, *row.evidence.same_as))) for row in story.rows if row.evidence.same_as}
+def _same_findings(data: ReportData) -> list[str]:
+    same = {tuple(sorted((row.label, *row.evidence.same_as))) for row in data.rows if row.evidence.same_as}
     return [f"{listed(names)} are the same configuration and are treated as one." for names in sorted(same)]
 
 
@@ -87,23 +87,23 @@ def _factor(gain: Interval) -> str:
     return f"{ratio(gain.value)} ({gain.low:.2f} to {gain.high:.2f})"
 
 
-def works_and_limits(story: Story) -> str:
+def works_and_limits(data: ReportData) -> str:
     """Findings on the subject of the analysis, each with the figures behind it."""
-    if story.subject is None:
+    if data.subject is None:
         return ""
-    found = findings(story.facts(story.subject))
+    found = findings(data.facts(data.subject))
     works = [f"- {escaped(finding.text)}" for finding in found if finding.kind == "works"]
     limits = [f"- {escaped(finding.text)}" for finding in found if finding.kind == "limits"]
-    parts = [f"Of {escaped(story.subject.label)}, each with the figures behind it."]
+    parts = [f"Of {escaped(data.subject.label)}, each with the figures behind it."]
     parts += ["What works:\n\n" + "\n".join(works)] if works else []
     parts += ["What limits:\n\n" + "\n".join(limits)] if limits else ["Nothing that was measured limits it."]
     return "\n\n".join(parts)
 
 
-def what_matters(story: Story) -> str:
+def what_matters(data: ReportData) -> str:
     """The effect of each parameter on the primary goal: next to the best configuration, and over all of them."""
-    found = story.effects
-    parts = [_contrasts_table(story)]
+    found = data.effects
+    parts = [_contrasts_table(data)]
     if found.problem:
         return "\n\n".join(
             [*filter(None, parts), f"Over all configurations nothing can be said: {escaped(found.problem)}."]
@@ -111,7 +111,7 @@ def what_matters(story: Story) -> str:
     parts += [
         "Over all configurations, by a model of main effects:",
         _effects_table(found),
-        _effects_chart(story, found),
+        _effects_chart(data, found),
     ]
     parts += [
         f"{escaped(i.first)} and {escaped(i.second)} act together: the best level of one depends on the other."
@@ -132,10 +132,10 @@ def _not_separable_words(group: tuple[str, ...]) -> str:
     return f"{escaped(listed(group))} were changed together: which of them matters can't be told from these trials."
 
 
-def _contrasts_table(story: Story) -> str:
+def _contrasts_table(data: ReportData) -> str:
     rows = [
         (s.parameter, f"{s.worse} to {s.better}", _factor(s.gain), label, s.gain.n)
-        for label, steps in story.contrasts.items()
+        for label, steps in data.contrasts.items()
         for s in steps
     ]
     if not rows:
@@ -158,12 +158,12 @@ def _effects_table(found: Effects) -> str:
     return table(("parameter", "from worst to best", "gain, all else equal", "share", "verdict"), rows)
 
 
-def _effects_chart(story: Story, found: Effects) -> str:
+def _effects_chart(data: ReportData, found: Effects) -> str:
     if not found.effects:
         return ""
-    chart = effects_chart(effect_bars(found), title=f"What matters for {story.main.goal}")
-    path = look.save(story.folder, f"effects-{story.main.goal}", chart)
-    return f"![How much each parameter changes {escaped(story.main.goal)}]({path.name})"
+    chart = effects_chart(effect_bars(found), title=f"What matters for {data.main.goal}")
+    path = look.save(data.folder, f"effects-{data.main.goal}", chart)
+    return f"![How much each parameter changes {escaped(data.main.goal)}]({path.name})"
 
 
 def effect_bars(found: Effects) -> list[EffectBar]:
@@ -171,26 +171,26 @@ def effect_bars(found: Effects) -> list[EffectBar]:
     return [effect_bar(e.parameter, f"{e.worst} to {e.best}", e.gain, is_shown=e.is_shown) for e in found.effects]
 
 
-def trade_offs(story: Story) -> str:
+def trade_offs(data: ReportData) -> str:
     """The Pareto front of the goals that have a figure of their own; empty with one goal or one configuration."""
-    answers = [a for a in story.recommendations if not story.study.goals[a.goal].balance]
+    answers = [a for a in data.recommendations if not data.study.goals[a.goal].balance]
     points = _gains_by_label(answers)
     if len(answers) < 2 or len(points) < 2:
         return ""
     scores = {label: [math.log(gain) for gain in gains] for label, gains in points.items()}
-    zone = math.log1p(story.options.budget.indifference)
+    zone = math.log1p(data.options.budget.indifference)
     best = sorted(front(scores, zone=zone), key=lambda label: -points[label][0])
     rows = [(label, *(ratio(gain) for gain in points[label])) for label in best]
     header = ("configuration", *(f"{a.goal}, gain over the control" for a in answers))
     parts = [
         f"{counted(len(best), 'configuration')} of {len(points)} are beaten by none in every goal (the Pareto front; "
-        f"differences under {percent(story.options.budget.indifference)} don't count).",
+        f"differences under {percent(data.options.budget.indifference)} don't count).",
         table(header, rows),
     ]
     bend = knee({label: scores[label] for label in best})
     if bend and len(best) > 2:
         parts.append(f"The front bends at {escaped(bend)}: beyond it, a gain in one goal costs most in another.")
-    return "\n\n".join([*parts, _pareto_chart(story, answers, points, best)])
+    return "\n\n".join([*parts, _pareto_chart(data, answers, points, best)])
 
 
 def _gains_by_label(answers: list[Recommendation]) -> dict[str, tuple[float, ...]]:
@@ -205,31 +205,31 @@ def _gains_by_label(answers: list[Recommendation]) -> dict[str, tuple[float, ...
 
 
 def _pareto_chart(
-    story: Story, answers: list[Recommendation], points: dict[str, tuple[float, ...]], best: list[str]
+    data: ReportData, answers: list[Recommendation], points: dict[str, tuple[float, ...]], best: list[str]
 ) -> str:
     first, second = answers[0], answers[1]
     pairs = gain_pairs({label: (gains[0], gains[1]) for label, gains in points.items()})
     chart = pareto(pairs, x=first.goal, y=second.goal, title=f"{first.goal} against {second.goal}")
-    path = look.save(story.folder, f"pareto-{first.goal}-{second.goal}", chart)
+    path = look.save(data.folder, f"pareto-{first.goal}-{second.goal}", chart)
     return f"![{escaped(first.goal)} against {escaped(second.goal)}]({path.name})"
 
 
-def next_to_try(story: Story) -> str:
+def next_to_try(data: ReportData) -> str:
     """Untried neighbours of the best configuration, with what the effects predict; an estimate, and called one."""
-    if story.subject is None:
+    if data.subject is None:
         return ""
-    measured = [row.evidence.configuration for row in story.rows]
-    working = [row.evidence.configuration for row in story.rows if row.evidence.measured]
-    found = story.effects
-    level = story.options.budget.confidence
+    measured = [row.evidence.configuration for row in data.rows]
+    working = [row.evidence.configuration for row in data.rows if row.evidence.measured]
+    found = data.effects
+    level = data.options.budget.confidence
     ideas = suggestions(
-        story.study.space, measured, story.subject.evidence.configuration, found, working=working, confidence=level
+        data.study.space, measured, data.subject.evidence.configuration, found, working=working, confidence=level
     )
     if not ideas:
         return "Every neighbour of the best configuration was tried, or lies where nothing worked."
-    label = story.subject.label
-    rows = [(_changes(story, idea), _predicted(idea), _expected(story, idea), _worth(story, idea)) for idea in ideas]
-    header = (f"against {label}", f"predicted gain over {label}", f"expected {story.main.goal}", "")
+    label = data.subject.label
+    rows = [(_changes(data, idea), _predicted(idea), _expected(data, idea), _worth(data, idea)) for idea in ideas]
+    header = (f"against {label}", f"predicted gain over {label}", f"expected {data.main.goal}", "")
     known = any(idea.predicted for idea in ideas)
     note = (
         f"Predictions are estimates from the effects above and no measurements; the {percent(level)} intervals are for "
@@ -240,8 +240,8 @@ def next_to_try(story: Story) -> str:
     return f"{table(header, rows)}\n\n{note}"
 
 
-def _changes(story: Story, idea: Suggestion) -> str:
-    base = story.subject.evidence.configuration if story.subject else {}
+def _changes(data: ReportData, idea: Suggestion) -> str:
+    base = data.subject.evidence.configuration if data.subject else {}
     return " ".join(f"{name}={value}" for name, value in idea.configuration.items() if base.get(name) != value)
 
 
@@ -249,27 +249,27 @@ def _predicted(idea: Suggestion) -> str:
     return _factor(idea.predicted) if idea.predicted else "not predicted"
 
 
-def _expected(story: Story, idea: Suggestion) -> str:
+def _expected(data: ReportData, idea: Suggestion) -> str:
     """The goal's figure that the prediction stands for, from the confirmed value of the configuration it is against."""
-    confirmed, gain = story.main.estimate, idea.predicted
-    if confirmed is None or gain is None or story.study.goals[story.main.goal].balance:
+    confirmed, gain = data.main.estimate, idea.predicted
+    if confirmed is None or gain is None or data.study.goals[data.main.goal].balance:
         return ""
-    power = 1 if larger_is_better(story.study, story.main.goal) else -1
+    power = 1 if larger_is_better(data.study, data.main.goal) else -1
     value = confirmed.value * gain.value**power
     low, high = sorted((confirmed.value * gain.low**power, confirmed.value * gain.high**power))
-    return interval_words(Interval(value, low, high, gain.confidence, gain.n), story.main.unit)
+    return interval_words(Interval(value, low, high, gain.confidence, gain.n), data.main.unit)
 
 
-def _worth(story: Story, idea: Suggestion) -> str:
+def _worth(data: ReportData, idea: Suggestion) -> str:
     if idea.predicted is None:
         return "unknown"
-    if idea.predicted.high < 1 + story.options.budget.indifference:
+    if idea.predicted.high < 1 + data.options.budget.indifference:
         return "unlikely to be better"
     return "may be better" if idea.predicted.low < 1 else "likely better"
 
 
-def claims(story: Story) -> str:
+def claims(data: ReportData) -> str:
     """The study's claims with a verdict on each."""
-    verdicts = check_claims(story.study, story.options, story.results)
+    verdicts = check_claims(data.study, data.options, data.results)
     rows = [(v.claim.source, v.claim.text, v.verdict, v.reason) for v in verdicts]
     return table(("source", "claim", "verdict", "why"), rows)

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.findings import partition_times, typical_slowest
 from pipeline_tuner.report.markdown import escaped, table
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, listed, number, ratio, second_words
@@ -24,12 +24,12 @@ MAX_SLOW = 6
 HEADER = ("configuration", "partitions", "median", "slowest", "slow ones", "first", "last", "batches", "rate limit")
 
 
-def partitions(story: Story) -> str:
+def partitions(data: ReportData) -> str:
     """A row per configuration whose trials leave their partitions, the best first; empty where none does."""
-    found = [(row, trials) for row in story.rows if (trials := _with_partitions(story, row))]
+    found = [(row, trials) for row in data.rows if (trials := _with_partitions(data, row))]
     if not found:
         return ""
-    rows = [_row(story, row, trials) for row, trials in found[:MAX_ROWS]]
+    rows = [_row(data, row, trials) for row, trials in found[:MAX_ROWS]]
     head = (
         "Times are medians over the trials behind each configuration's figures. A partition is slow from 1.5 times the "
         "usual time for a row; in brackets, in how many trials it was. First and last are those that started so, with "
@@ -38,12 +38,12 @@ def partitions(story: Story) -> str:
     return "\n\n".join(filter(None, [head, table(HEADER, rows), _binding(found), _left_out(len(found))]))
 
 
-def _with_partitions(story: Story, row: Row) -> list[TrialResult]:
-    trials = [r for r in story.deciding(row) if r.status == "measured" and r.measurement is not None]
+def _with_partitions(data: ReportData, row: Row) -> list[TrialResult]:
+    trials = [r for r in data.deciding(row) if r.status == "measured" and r.measurement is not None]
     return [r for r in trials if r.measurement and partition_times(r.measurement.details)]
 
 
-def _row(story: Story, row: Row, trials: Sequence[TrialResult]) -> tuple[str, ...]:
+def _row(data: ReportData, row: Row, trials: Sequence[TrialResult]) -> tuple[str, ...]:
     times = [partition_times(_details(r)) for r in trials]
     middle = statistics.median(statistics.median(seconds for _, seconds in one) for one in times)
     name, slowest = typical_slowest(times)

@@ -8,30 +8,30 @@ import statistics
 from pipeline_tuner.analysis.goals import goal_scores
 from pipeline_tuner.charts import look
 from pipeline_tuner.charts.convergence import Seen, convergence
-from pipeline_tuner.report.story import Story
+from pipeline_tuner.report.data import ReportData
 
 MANY_CONFIGURATIONS = 6
 
 
-def how_the_search_went(story: Story) -> str:
+def how_the_search_went(data: ReportData) -> str:
     """The best gain seen after each trial of the search: a chart, where more than a few configurations competed."""
-    if len(story.rows) < MANY_CONFIGURATIONS:
+    if len(data.rows) < MANY_CONFIGURATIONS:
         return ""
-    steps = convergence_steps(story)
+    steps = convergence_steps(data)
     if len(steps) < 2:
         return ""
-    gain = story.main.gain
+    gain = data.main.gain
     final = Seen(steps[-1].trials + 1, gain.value, "second", "confirmed") if gain else None
-    chart = convergence(steps, title=f"How the search for {story.main.goal} went", confirmed=final)
-    path = look.save(story.folder, f"convergence-{story.main.goal}", chart)
+    chart = convergence(steps, title=f"How the search for {data.main.goal} went", confirmed=final)
+    path = look.save(data.folder, f"convergence-{data.main.goal}", chart)
     return f"![Best gain seen after each trial]({path.name})"
 
 
-def convergence_steps(story: Story) -> list[Seen]:
+def convergence_steps(data: ReportData) -> list[Seen]:
     """The best gain over the control of the same block after each trial of the search."""
-    search = [r for r in story.results if r.plan.phase == "search" and r.plan.fraction == 1.0]
+    search = [r for r in data.results if r.plan.phase == "search" and r.plan.fraction == 1.0]
     search.sort(key=lambda r: (r.plan.round, r.plan.block, r.plan.position))
-    scores = goal_scores(story.study, story.main.goal, search).by_trial
+    scores = goal_scores(data.study, data.main.goal, search).by_trial
     controls: dict[tuple[int, int], list[float]] = {}
     for result in search:
         if result.plan.is_control and result.plan.trial_id in scores:

@@ -7,22 +7,22 @@ import math
 from pipeline_tuner.analysis.steps import Step, steps
 from pipeline_tuner.charts import look
 from pipeline_tuner.charts.waterfall import TOTAL, StageGain, waterfall
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import table
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.space import difference
 
 
-def stages(story: Story) -> str:
+def stages(data: ReportData) -> str:
     """A row a stage with what it changed and gained; empty for other strategies."""
-    if story.options.strategy != "staged":
+    if data.options.strategy != "staged":
         return ""
-    found = steps(story.study, story.options, story.results)
+    found = steps(data.study, data.options, data.results)
     if not found:
         return ""
     rows = [(step.stage, _change(step), _gain(step)) for step in found]
     head = "Each stage starts from what the stages before have kept, and keeps a change only where it pays."
     note = "These gains come from the search, which flatters them a little; the confirmed gain is that of all together."
-    return "\n\n".join([head, table(("stage", "change", "gain"), rows), note, _chart(story, found)])
+    return "\n\n".join([head, table(("stage", "change", "gain"), rows), note, _chart(data, found)])
 
 
 def _change(step: Step) -> str:
@@ -37,12 +37,12 @@ def _gain(step: Step) -> str:
     return f"{step.gain.value:.2f}x ({step.gain.low:.2f} to {step.gain.high:.2f})"
 
 
-def _chart(story: Story, found: tuple[Step, ...]) -> str:
+def _chart(data: ReportData, found: tuple[Step, ...]) -> str:
     bars = []
     for step in found:
         gain = step.gain if step.paid and step.gain and math.isfinite(step.gain.high) else None
         bars.append(StageGain(step.stage, *((gain.value, gain.low, gain.high) if gain else (1.0, 1.0, 1.0))))
-    fresh = story.subject.evidence.confirmed if story.subject and story.subject.label != story.control_label else None
+    fresh = data.subject.evidence.confirmed if data.subject and data.subject.label != data.control_label else None
     total = StageGain(TOTAL, fresh.value, fresh.low, fresh.high) if fresh and math.isfinite(fresh.high) else None
-    path = look.save(story.folder, "stages", waterfall(bars, title="What each stage is worth", total=total))
+    path = look.save(data.folder, "stages", waterfall(bars, title="What each stage is worth", total=total))
     return f"![What each stage is worth]({path.name})"

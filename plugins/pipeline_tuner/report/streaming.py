@@ -11,8 +11,8 @@ from pipeline_tuner.analysis.series import Series, median_of, oversized, paired_
 from pipeline_tuner.charts import look
 from pipeline_tuner.charts.busy import Threads, busy
 from pipeline_tuner.recommendation import Interval
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import escaped, table
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.trial import TrialResult
@@ -27,10 +27,10 @@ ORIGINAL, OPTIMISED = (500, 8), (128, 4)
 """Batch size and workers before and after the optimisation that the in-memory benchmark report describes."""
 
 
-def where_the_time_goes(story: Story) -> str:
+def where_the_time_goes(data: ReportData) -> str:
     """Busy and waiting time, bottleneck, latency, CPU and memory by configuration; empty for other jobs."""
-    rows = [row for row in story.rows if row.evidence.measured and row.median("extract_busy_s") is not None]
-    if story.study.job != JOB or not rows:
+    rows = [row for row in data.rows if row.evidence.measured and row.median("extract_busy_s") is not None]
+    if data.study.job != JOB or not rows:
         return ""
     header = (
         "configuration", "bottleneck", "extract busy", "extract blocked", "transform", "load", "workers idle",
@@ -40,16 +40,16 @@ def where_the_time_goes(story: Story) -> str:
         "Parts of the threads' own time, medians. The bottleneck is the stage whose threads wait least: more of it "
         "helps. An extractor that is blocked has a full channel before it, an idle worker an empty one."
     )
-    return "\n\n".join([head, _busy_chart(story, rows), table(header, [_stages(row) for row in rows[:MAX_ROWS]])])
+    return "\n\n".join([head, _busy_chart(data, rows), table(header, [_stages(row) for row in rows[:MAX_ROWS]])])
 
 
-def _busy_chart(story: Story, rows: Sequence[Row]) -> str:
+def _busy_chart(data: ReportData, rows: Sequence[Row]) -> str:
     bars = []
     for row in rows[:MAX_CRITICAL_VALUES]:
         extract, workers = _seconds(row.results)
         parts = [value / max(sum(workers), 1e-9) for value in workers]
         bars.append(Threads(row.label, extract[0] / max(sum(extract), 1e-9), *parts))
-    path = look.save(story.folder, "busy", busy(bars, title="Where the time goes"))
+    path = look.save(data.folder, "busy", busy(bars, title="Where the time goes"))
     return f"![Busy and waiting threads by configuration]({path.name})"
 
 
@@ -94,25 +94,25 @@ def _bottleneck(trials: Sequence[TrialResult]) -> str:
     return stage if count == len(trials) else f"{stage} ({count} of {len(trials)})"
 
 
-def workers_volume_batches(story: Story) -> str:
+def workers_volume_batches(data: ReportData) -> str:
     """Speed-up, volume, pipelines, batches and over-sized configurations; empty for other jobs."""
-    if story.study.job != JOB:
+    if data.study.job != JOB:
         return ""
-    parts = [*_workers(story), *_volume(story), *_pipelines(story), *_batches(story), _oversized(story), _equal(story)]
+    parts = [*_workers(data), *_volume(data), *_pipelines(data), *_batches(data), _oversized(data), _equal(data)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _workers(story: Story) -> list[str]:
-    return [f"### Workers: {_words(story, s)}\n\n{_speedups(story, s)}" for s in series_of(story.results, "worker_num")]
+def _workers(data: ReportData) -> list[str]:
+    return [f"### Workers: {_words(data, s)}\n\n{_speedups(data, s)}" for s in series_of(data.results, "worker_num")]
 
 
-def _speedups(story: Story, series: Series) -> str:
+def _speedups(data: ReportData, series: Series) -> str:
     levels = series.levels
     rows: list[tuple[str, ...]] = []
     end: Scalar | None = None
     for before, level in zip([None, *levels], levels, strict=False):
-        against_first = series.ratio(level, levels[0], RATE, _confidence(story))
-        step = series.ratio(level, before, RATE, _confidence(story)) if before is not None else None
+        against_first = series.ratio(level, levels[0], RATE, _confidence(data))
+        step = series.ratio(level, before, RATE, _confidence(data)) if before is not None else None
         rows.append((number(float(level)), number(series.median(level, RATE)), _gain(against_first), _gain(step)))
         if before is not None and step is not None and end is None and step.value < 1 + _per_worker(before, level):
             end = before
@@ -130,17 +130,17 @@ def _per_worker(before: Scalar, level: Scalar) -> float:
     return 0.05 * math.log2(float(level) / float(before))
 
 
-def _volume(story: Story) -> list[str]:
-    return [f"### Volume: {_words(story, s)}\n\n{_times(story, s)}" for s in series_of(story.results, "records")]
+def _volume(data: ReportData) -> list[str]:
+    return [f"### Volume: {_words(data, s)}\n\n{_times(data, s)}" for s in series_of(data.results, "records")]
 
 
-def _times(story: Story, series: Series) -> str:
+def _times(data: ReportData, series: Series) -> str:
     rows = [
         (
             number(float(level)),
             second_words(series.median(level, "s_per_1000_records")),
             number(series.median(level, RATE)),
-            _gain(series.ratio(level, series.levels[0], RATE, _confidence(story))),
+            _gain(series.ratio(level, series.levels[0], RATE, _confidence(data))),
         )
         for level in series.levels
     ]
@@ -167,16 +167,16 @@ def _starting(series: Series) -> str:
     return f"Starting a pipeline takes about {second_words(fixed_s)}; the rest is in proportion."
 
 
-def _pipelines(story: Story) -> list[str]:
-    found = series_of(story.results, "manager_worker_num", fewest=2)
-    return [f"### Pipelines: {_words(story, s)}\n\n{_totals(story, s)}" for s in found]
+def _pipelines(data: ReportData) -> list[str]:
+    found = series_of(data.results, "manager_worker_num", fewest=2)
+    return [f"### Pipelines: {_words(data, s)}\n\n{_totals(data, s)}" for s in found]
 
 
-def _totals(story: Story, series: Series) -> str:
+def _totals(data: ReportData, series: Series) -> str:
     first = series.levels[0]
     rows = []
     for level in series.levels:
-        total = series.ratio(level, first, RATE, _confidence(story))
+        total = series.ratio(level, first, RATE, _confidence(data))
         each = series.median(level, "records_per_s_per_pipeline")
         part = total.value / (float(level) / float(first)) if total else math.nan
         rows.append(
@@ -186,13 +186,13 @@ def _totals(story: Story, series: Series) -> str:
     return table(header, rows)
 
 
-def _batches(story: Story) -> list[str]:
-    return [f"### Batches: {_words(story, s)}\n\n{_penalty(story, s)}" for s in series_of(story.results, "batch_size")]
+def _batches(data: ReportData) -> list[str]:
+    return [f"### Batches: {_words(data, s)}\n\n{_penalty(data, s)}" for s in series_of(data.results, "batch_size")]
 
 
-def _penalty(story: Story, series: Series) -> str:
+def _penalty(data: ReportData, series: Series) -> str:
     best = max(series.levels, key=lambda level: series.median(level, RATE))
-    against_best = {level: series.ratio(level, best, RATE, _confidence(story)) for level in series.levels}
+    against_best = {level: series.ratio(level, best, RATE, _confidence(data)) for level in series.levels}
     rows = [
         (
             number(float(level)),
@@ -216,8 +216,8 @@ def _of_largest(largest: str, best: str, found: Interval | None) -> str:
     return f"Batches of {largest} are not shown to be slower than batches of {best}."
 
 
-def _oversized(story: Story) -> str:
-    found = oversized(story.results, RESOURCES, RATE, _confidence(story))
+def _oversized(data: ReportData) -> str:
+    found = oversized(data.results, RESOURCES, RATE, _confidence(data))
     rows = [(one.label, one.leaner, _gain(one.ratio)) for one in found]
     if not rows:
         return "### Over-optimised\n\nNo configuration is shown to be slower than one that takes less of everything."
@@ -229,9 +229,9 @@ def _oversized(story: Story) -> str:
     return f"### Over-optimised\n\n{head}\n\n{table(header, rows)}"
 
 
-def _equal(story: Story) -> str:
+def _equal(data: ReportData) -> str:
     """Original and optimised settings, each with both records; empty where these were not measured."""
-    pairs = series_of(story.results, "record", fewest=2)
+    pairs = series_of(data.results, "record", fewest=2)
     rows = [
         (
             f"{_name(pair)}batch {pair.rest['batch_size']}, {pair.rest['worker_num']} workers",
@@ -248,7 +248,7 @@ def _equal(story: Story) -> str:
         "Compare down a column. Across a row only the record differs, and that makes most of what the report calls its "
         "optimisation: records of different sizes can't be compared in records per second, only in bytes per second."
     )
-    return f"### Original and optimised at equal record size\n\n{table(header, rows)}\n\n{_worth(story, pairs)}{note}"
+    return f"### Original and optimised at equal record size\n\n{table(header, rows)}\n\n{_worth(data, pairs)}{note}"
 
 
 def _name(pair: Series) -> str:
@@ -262,23 +262,23 @@ def _rates(trials: Sequence[TrialResult]) -> str:
     return f"{number(rate)} records/s, {byte_words(rate * size)}/s"
 
 
-def _worth(story: Story, pairs: Sequence[Series]) -> str:
+def _worth(data: ReportData, pairs: Sequence[Series]) -> str:
     """What the optimised settings gain with each record."""
     by_name = {_name(pair): pair for pair in pairs}
     if not {"original: ", "optimised: "} <= set(by_name):
         return ""
     before, after = by_name["original: "], by_name["optimised: "]
     gains = {
-        record: paired_ratio(after.trials[record], before.trials[record], RATE, _confidence(story))
+        record: paired_ratio(after.trials[record], before.trials[record], RATE, _confidence(data))
         for record in ("compact", "heavy")
     }
     words = " and ".join(f"{_gain(gain)} with the {record} record" for record, gain in gains.items())
     return f"The optimised settings make {words} of the original ones' rate. "
 
 
-def _words(story: Story, series: Series) -> str:
+def _words(data: ReportData, series: Series) -> str:
     """What a series has in common, in what differs from the control."""
-    control = story.study.control_candidate.configuration
+    control = data.study.control_candidate.configuration
     named = [f"{name} {value}" for name, value in series.rest.items() if value != control.get(name)]
     return escaped(", ".join(named)) if named else "all else as the control"
 
@@ -295,5 +295,5 @@ def _gain(found: Interval | None) -> str:
     )
 
 
-def _confidence(story: Story) -> float:
-    return story.options.budget.confidence
+def _confidence(data: ReportData) -> float:
+    return data.options.budget.confidence

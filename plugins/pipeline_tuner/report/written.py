@@ -22,9 +22,9 @@ from pipeline_tuner.report import (
     stages,
     streaming,
 )
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.dedup_advice import code_and_infrastructure
 from pipeline_tuner.report.markdown import escaped
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
@@ -83,7 +83,7 @@ def write_report(
         raise ValueError("there is no recommendation to write on")
     folder.mkdir(parents=True, exist_ok=True)
     whole = settled(results)
-    story = Story(
+    data = ReportData(
         study=study,
         options=options,
         results=whole,
@@ -95,14 +95,14 @@ def write_report(
         glue_prices=glue_prices,
     )
     path = folder / FILE
-    path.write_text(_document(story), encoding="utf-8")
+    path.write_text(_document(data), encoding="utf-8")
     return path
 
 
-def _document(story: Story) -> str:
-    parts = [f"# {escaped(story.study.study)}: what to run, and how sure that is"]
+def _document(data: ReportData) -> str:
+    parts = [f"# {escaped(data.study.study)}: what to run, and how sure that is"]
     for title, section in SECTIONS:
-        text = section(story)
+        text = section(data)
         if text:
             parts.append(f"## {title}\n\n{text}")
     return "\n\n".join(parts) + "\n"

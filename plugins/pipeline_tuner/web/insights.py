@@ -19,9 +19,9 @@ from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.growth import scaling_charts
 from pipeline_tuner.report.meaning import claims, effect_bars
-from pipeline_tuner.report.story import Story
 from pipeline_tuner.report.tables import Row as TableRow
 from pipeline_tuner.report.tables import rows_of
 from pipeline_tuner.store.page_reads import Row
@@ -108,15 +108,15 @@ def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
     checks = _checks(results)
     if not answers:
         return Insights(checks=checks)
-    story = Story(study, options, results, answers, (), {}, {}, Path())
+    data = ReportData(study, options, results, answers, (), {}, {}, Path())
     return Insights(
         answers,
         {answer.goal: tuple(rows_of(answer, results)) for answer in answers},
-        claims(story) if study.claims else "",
-        _trade_off(story),
-        _effects(story),
-        dict(_responses(story)),
-        tuple((name, page_specification(chart)) for name, chart in scaling_charts(story)),
+        claims(data) if study.claims else "",
+        _trade_off(data),
+        _effects(data),
+        dict(_responses(data)),
+        tuple((name, page_specification(chart)) for name, chart in scaling_charts(data)),
         checks,
     )
 
@@ -138,9 +138,9 @@ def _answers(study: Study, options: SweepOptions, results: Sequence[TrialResult]
         return ()
 
 
-def _trade_off(story: Story) -> Specification | None:
+def _trade_off(data: ReportData) -> Specification | None:
     """The first two goals with a figure of their own against each other, the control at (1, 1)."""
-    own = [answer for answer in story.recommendations if not story.study.goals[answer.goal].balance]
+    own = [answer for answer in data.recommendations if not data.study.goals[answer.goal].balance]
     if len(own) < 2:
         return None
     first, second = own[:2]
@@ -151,7 +151,7 @@ def _trade_off(story: Story) -> Specification | None:
             gains[label] = (entry.ratio.value, other.ratio.value)
     if len(gains) < 3 or not all(is_usable(value) for pair in gains.values() for value in pair):
         return None
-    pairs = gain_pairs(gains, comparison_address(story.options.sweep_id, story.control_label))
+    pairs = gain_pairs(gains, comparison_address(data.options.sweep_id, data.control_label))
     return page_specification(pareto(pairs, x=first.goal, y=second.goal))
 
 
@@ -160,42 +160,42 @@ def comparison_address(sweep_id: str, base: str) -> Callable[[str], str]:
     return lambda label: f"{quote(sweep_id)}/compare?{urlencode([('c', base), ('c', label)])}"
 
 
-def _effects(story: Story) -> Specification | None:
+def _effects(data: ReportData) -> Specification | None:
     try:
-        bars = effect_bars(story.effects)
+        bars = effect_bars(data.effects)
     except (ValueError, ArithmeticError):
         return None
     known = [bar for bar in bars if is_usable(bar.value)]
     return page_specification(effects(known)) if known else None
 
 
-def _responses(story: Story) -> Iterator[tuple[str, Specification]]:
+def _responses(data: ReportData) -> Iterator[tuple[str, Specification]]:
     """The parameters that were measured at two levels or more."""
-    goal, picked = story.main.goal, story.main.label
-    for name in _by_importance(story):
-        dots = [dot for result in story.results if (dot := _dot(story, goal, name, picked, result)) is not None]
+    goal, picked = data.main.goal, data.main.label
+    for name in _by_importance(data):
+        dots = [dot for result in data.results if (dot := _dot(data, goal, name, picked, result)) is not None]
         if len({dot.level for dot in dots}) > 1:
-            unit = story.main.unit
+            unit = data.main.unit
             yield name, page_specification(response(dots, parameter=name, y=f"{goal} ({unit})" if unit else goal))
 
 
-def _by_importance(story: Story) -> list[str]:
+def _by_importance(data: ReportData) -> list[str]:
     try:
-        first = [effect.parameter for effect in story.effects.effects]
+        first = [effect.parameter for effect in data.effects.effects]
     except (ValueError, ArithmeticError):
         first = []
-    return list(dict.fromkeys([*first, *story.study.space.parameters]))
+    return list(dict.fromkeys([*first, *data.study.space.parameters]))
 
 
-def _dot(story: Story, goal: str, name: str, picked: str | None, result: TrialResult) -> Dot | None:
+def _dot(data: ReportData, goal: str, name: str, picked: str | None, result: TrialResult) -> Dot | None:
     level, label = result.plan.configuration.get(name), result.plan.label
     if level is None or result.status != "measured" or result.plan.fraction < 1.0:
         return None
     try:
-        value = goal_value(story.study, goal, result)
+        value = goal_value(data.study, goal, result)
     except GoalError:
         return None
     kind = "pick" if label == picked else "other" if result.plan.is_control else "tied"
-    words = f"{label}, block {result.plan.block}: {with_unit(value, story.main.unit)}"
+    words = f"{label}, block {result.plan.block}: {with_unit(value, data.main.unit)}"
     shown = level if isinstance(level, int | float) and not isinstance(level, bool) else str(level)
     return Dot(shown, value, kind, words, f"../trials/{quote(result.plan.trial_id)}")

@@ -22,7 +22,7 @@ from pipeline_tuner.trial import TrialResult
 
 
 @dataclass(frozen=True)
-class Story:
+class ReportData:
     """One sweep. `results` are settled; `history` are trials of earlier sweeps of the same workload and machine."""
 
     study: Study
