@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline_tuner.recommendation import MIN_BLOCKS, DecisionStatus
-from pipeline_tuner.wording import counted, gain_words, listed, percent, second_words
+from pipeline_tuner.wording import counted, few, gain_words, listed, ratio, second_words
 
 MAX_MORE = 3
 """Nobody pays for more than so many budgets to tell near equals apart: that many trials aren't proposed."""
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def reason_of(answer: Answer) -> str:
-    """A few short sentences: the decision, the gain, and what is missing."""
+    """At most two short sentences: why this decision, and what is known of its gain or missing for it."""
     said = {
         DecisionStatus.BEST: _best,
         DecisionStatus.TIED: _tied,
@@ -24,8 +24,7 @@ def reason_of(answer: Answer) -> str:
         DecisionStatus.KEEP: _keep,
         DecisionStatus.UNDECIDED: _undecided,
     }
-    parts = [said[answer.status](answer), _gain(answer), _explored(answer), _unknown(answer)]
-    return " ".join(part for part in parts if part)
+    return " ".join(filter(None, (said[answer.status](answer), _unknown(answer) or _gain(answer))))
 
 
 def nothing_to_recommend(evidence: Evidence) -> str:
@@ -34,51 +33,47 @@ def nothing_to_recommend(evidence: Evidence) -> str:
     return f"Nothing to recommend: {reasons or 'no trials'}."
 
 
-def _sure(answer: Answer) -> str:
-    return f"{percent(answer.decision.sureness)} sure"
-
-
 def _best(answer: Answer) -> str:
     rivals = len(answer.selection.standings) - 1
     if not rivals:
-        return f"{answer.label} is the only configuration left in the running. {_over_reference(answer)}."
+        return f"{answer.label} is the only configuration left in the running{_over_another(answer)}."
     others = "the other one" if rivals == 1 else f"all {rivals} others"
-    return f"{answer.label} is better than {others} in the running ({_sure(answer)}). {_over_reference(answer)}."
+    return f"{answer.label} is better than {others} in the running{_over_another(answer)}."
 
 
 def _tied(answer: Answer) -> str:
     same = answer.evidence.names_of(answer.label or "")
     if len(answer.selection.ties) == 1:
-        words = f"{listed(same)} are the same configuration, and it is the best ({_sure(answer)})"
-        return f"{words}. {_over_reference(answer)}."
-    words = f"{listed(answer.ties)} tie: they can't be told apart"
-    words += f"; {listed(same)} are the same configuration" if len(same) > 1 else ""
-    how = "the study's preference" if answer.evidence.study.prefer else "the smallest change to the control"
+        return f"{listed(same)} are the same configuration, and it is the best{_over_another(answer)}."
+    how = "by the study's preference" if answer.evidence.study.prefer else "as the smallest change to the control"
     if len(answer.selection.interchangeable) == 1:
-        how = "the estimate, as the only one that is sure enough"
-    zone = percent(answer.evidence.options.budget.indifference)
-    picked = f"{answer.label} is picked by {how} (at most {zone} from the best, {_sure(answer)})"
-    return f"{words}. {picked}. {_over_reference(answer)}."
+        how = "as the only one that is sure enough"
+    return f"{few(answer.ties)} can't be told apart, and {answer.label} is picked {how}{_over_another(answer)}."
 
 
 def _better(answer: Answer) -> str:
-    return f"{_over_reference(answer)}; {_short_of_best(answer)}{_more(answer)}."
+    return f"{answer.label} {_over_reference(answer)}{_more(answer)}."
+
+
+def _over_another(answer: Answer) -> str:
+    """That it is confirmed over what runs now; where that is the control, the gain says it."""
+    is_said = answer.reference == answer.evidence.control and not answer.decision.is_reference_excluded
+    return "" if is_said and answer.decision.gain else f"; it {_over_reference(answer)}"
 
 
 def _over_reference(answer: Answer) -> str:
     """Why the change is one: what fresh blocks say of the pick and the reference."""
     if answer.decision.is_reference_excluded:
-        return f"{answer.reference}, which runs now, can't serve this goal; {answer.label} does, in fresh blocks"
-    words = f"{answer.label} is confirmed better than {_reference(answer)}"
+        return f"does what {answer.reference}, which runs now, can't: it can't serve this goal"
     gain = answer.decision.reference_gain
-    return f"{words}: {gain_words(gain)}" if gain and answer.reference != answer.evidence.control else words
+    words = f"is confirmed better than {_reference(answer)}"
+    if gain is None or answer.reference == answer.evidence.control:
+        return words
+    return f"{words}, at {ratio(gain.value)} of it"
 
 
 def _keep(answer: Answer) -> str:
-    regret = answer.decision.regret_bound
-    bound = f"at most {percent(regret)} to gain" if regret is not None else "gain unknown"
-    words = f"keep it ({bound}, {_sure(answer)}){_more(answer)}"
-    return f"Nothing is shown to be better than {_reference(answer)}: {words}."
+    return f"Nothing is shown to be better than {_reference(answer)}: keep it{_more(answer)}."
 
 
 def _undecided(answer: Answer) -> str:
@@ -102,12 +97,6 @@ def _reference(answer: Answer) -> str:
     return f"{answer.reference}, which runs now"
 
 
-def _short_of_best(answer: Answer) -> str:
-    if answer.decision.regret_bound is None:
-        return "how far it is from the best is not known"
-    return f"at most {percent(answer.decision.regret_bound)} short of the best of the finalists"
-
-
 def _more(answer: Answer) -> str:
     more, usual_s = answer.selection.more_trials, answer.evidence.usual_trial_s
     if not more or more > MAX_MORE * answer.evidence.options.budget.trials:
@@ -126,13 +115,6 @@ def _gain(answer: Answer) -> str:
     return f"Confirmed at {gain_words(answer.decision.gain)} in {counted(answer.decision.gain.n, 'fresh block')}."
 
 
-def _explored(answer: Answer) -> str:
-    explored = len(answer.evidence.running) - len(answer.selection.standings)
-    if explored <= 0:
-        return ""
-    return f"{counted(explored, 'more configuration')} measured in exploring did not come to the final."
-
-
 def _unknown(answer: Answer) -> str:
     missing = answer.evidence.unmeasured
-    return f"Nothing is known of {listed(missing)}." if missing else ""
+    return f"Nothing is known of {few(missing)}." if missing else ""

@@ -103,6 +103,12 @@ def listed(names: list[str] | tuple[str, ...], last: str = "and") -> str:
     return ", ".join(names) if len(names) < 2 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
+def few(names: list[str] | tuple[str, ...], most: int = 3) -> str:
+    """The first names, and how many more there are: `a, b, c and 4 more`."""
+    left = len(names) - most
+    return listed([*names[:most], f"{left} more"] if left > 1 else list(names))
+
+
 def counted(count: int, noun: str) -> str:
     """A count with its noun: `1 trial`, `3 trials`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -87,7 +87,7 @@ def test_a_sweep_learns_how_much_memory_is_too_little(run_dag: Any, results: str
     measured = {r.plan.configuration["driver_memory"] for r in found if r.status == "measured"}
     assert measured == {"2g"}
     assert len([r for r in starved if r.plan.round > 1]) <= 2, "each other strategy runs out of it once at most"
-    (report,) = (tmp_path / "reports").rglob("analysis.md")
+    (report,) = (tmp_path / "reports").rglob("analysis-details.md")
     assert "Give it more memory than `tight` has" in report.read_text()
 
 

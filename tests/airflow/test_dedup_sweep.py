@@ -30,7 +30,7 @@ def test_the_study_on_this_machine(run_dag: Any, results: str, study: Any, datab
     moved = {label: result.metrics["shuffle_write_bytes"] for label, result in found.items()}
     assert moved["auto"] < 0.5 * moved["seed"]
     assert all(check.passed for check in found["auto"].measurement.checks)
-    (report,) = (tmp_path / "reports").rglob("analysis.md")
+    (report,) = (tmp_path / "reports").rglob("analysis-details.md")
     assert "### Infrastructure" in report.read_text()
     assert run_dag(production_dag(path, goal="cost")).state == "success"
     with psycopg2.connect(database) as connection, connection.cursor() as cursor:

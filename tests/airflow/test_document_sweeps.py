@@ -45,7 +45,7 @@ def sweep(
         listed = {frozenset(one.items()) for one in lists_of(study)[strategy]}
         assert {frozenset(r.plan.configuration.items()) for r in found} == listed
         verdicts = check_claims(study, sweep_options(study, "s", {"strategy": strategy}), found)
-        (report,) = (tmp_path / "reports").rglob("analysis.md")
+        (report,) = (tmp_path / "reports").rglob("analysis-details.md")
         print(_section(report.read_text()))
         assert _section(report.read_text()).count("\n| ") == len(study.claims) + 2
         return {one.claim.text: one for one in verdicts}

@@ -68,7 +68,8 @@ def sweep_id(url):
         for number, plan in enumerate(plans):
             store.record_result(_result(plan, number))
         written = f"# Analysis\n\n{SCRIPT}\n\n[x](javascript:alert(1))\n\n![p](p.svg) ![q](http://elsewhere/q.svg)"
-        store.record_analysis("sweep-1", written, "analysis.md")
+        written += "\n\n[rest](analysis-details.md)"
+        store.record_analysis("sweep-1", written, "analysis.md", f"{SCRIPT} [front](analysis.md)")
         store.record_charts("sweep-1", {"p": "<svg/>", "p-dark": "<svg/>"})
         store.record_recommendations("sweep-1", study.study, [recommendation])
         store.end_sweep("sweep-1", "recommended")
@@ -175,6 +176,7 @@ PAGES = [
     "/pipeline-tuner/sweeps/sweep-1?tab=parameters",
     "/pipeline-tuner/sweeps/sweep-1?tab=claims",
     "/pipeline-tuner/sweeps/sweep-1?tab=analysis",
+    "/pipeline-tuner/sweeps/sweep-1?tab=analysis&details=1",
     "/pipeline-tuner/sweeps/sweep-1?tab=environment",
     "/pipeline-tuner/sweeps/night-1",
     "/pipeline-tuner/trials/t1-p",
@@ -182,6 +184,7 @@ PAGES = [
     "/pipeline-tuner/sweeps/sweep-1/trials.csv",
     "/pipeline-tuner/sweeps/sweep-1/sweep.json",
     "/pipeline-tuner/sweeps/sweep-1/analysis.md",
+    "/pipeline-tuner/sweeps/sweep-1/analysis-details.md",
     "/pipeline-tuner/sweeps/sweep-1/charts/p-dark.svg",
 ]
 READ_AS_HTML = [
@@ -219,6 +222,12 @@ def test_the_analysis_shows_its_own_pictures_in_both_themes(admin):
     assert 'src="/pipeline-tuner/sweeps/sweep-1/charts/p.svg"' in text
     assert 'src="/pipeline-tuner/sweeps/sweep-1/charts/p-dark.svg"' in text
     assert "elsewhere" not in text
+
+
+def test_the_analysis_leads_to_its_details_and_back(admin):
+    address = "/pipeline-tuner/sweeps/sweep-1?tab=analysis"
+    assert f'href="{address}&amp;details=1"' in admin.get(address).text
+    assert f'href="{address}"' in admin.get(f"{address}&details=1").text.split("<article")[1]
 
 
 def test_evidence_of_an_older_version_still_has_its_page(admin, url):
@@ -384,6 +393,8 @@ def test_the_list_says_of_many_studies_what_the_store_says_of_one(admin, url):
         assert lists.production(["copy_table"])["copy_table", "throughput"] == store.production(
             "copy_table", "throughput"
         )
+        read = lists.recommendations(["copy_table"])
+        assert lists.production(["copy_table"], read) == lists.production(["copy_table"])
         assert promote(admin, token_of(admin), label="plain").status_code == 303
         assert lists.production(["copy_table"])["copy_table", "throughput"] == store.production(
             "copy_table", "throughput"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline_tuner.store import Store
@@ -70,7 +72,11 @@ def test_many_trials_lead_to_a_recommendation_in_tables_xcom_and_analysis(tune, 
         sweep = store.sweep(sweep_of(dag_run))
     assert sweep.status == "recommended"
     assert sweep.workload_fingerprint == "text"
-    assert "small" in (tmp_path / "reports" / sweep.sweep_id / "analysis.md").read_text(encoding="utf-8")
+    analysis, details = Path(told["analysis"]), Path(told["analysis_details"])
+    assert analysis == tmp_path / "reports" / sweep.sweep_id / "analysis.md"
+    assert "use small" in analysis.read_text(encoding="utf-8")
+    assert "## Environment" in details.read_text(encoding="utf-8")
+    assert f"({details.name})" in analysis.read_text(encoding="utf-8")
 
 
 def test_the_default_search_explores_on_a_part_of_the_data_and_decides_on_all_of_it(tune, results, tmp_path):
@@ -105,7 +111,7 @@ def test_the_default_search_explores_on_a_part_of_the_data_and_decides_on_all_of
     assert answer.gain.value > 1
     assert best.metrics["bytes"] >= 0.95 * answer.estimate.value
     assert answer.validity["ranges"]["rows"] == [20_000, 20_000]
-    analysis = (tmp_path / "reports" / sweep_of(dag_run) / "analysis.md").read_text(encoding="utf-8")
+    analysis = (tmp_path / "reports" / sweep_of(dag_run) / "analysis-details.md").read_text(encoding="utf-8")
     assert "It explored on 50% of the data, which predict the whole" in analysis
 
 

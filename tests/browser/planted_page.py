@@ -17,6 +17,7 @@ from tests.unit.planted import measured, planted_options, planted_study, planted
 from pipeline_tuner.monitoring.nights import Alert, Champion, NightValue
 from pipeline_tuner.monitoring.store import NightStore
 from pipeline_tuner.recommend import recommend
+from pipeline_tuner.report.files import details_of
 from pipeline_tuner.report.written import write_report
 from pipeline_tuner.store import Store
 from pipeline_tuner.sweep import night_options, sweep_options
@@ -62,7 +63,9 @@ def plant_sweep(store: Store, folder: Path, study=STUDY, sweep_id="sweep-1", dag
     store.record_recommendations(sweep_id, study.study, answers, valid_days=30)
     store.end_sweep(sweep_id, "recommended", answers[0].reason)
     path = write_report(folder / sweep_id, study, options, results, answers)
-    store.record_analysis(sweep_id, path.read_text(encoding="utf-8"), str(path))
+    store.record_analysis(
+        sweep_id, path.read_text(encoding="utf-8"), str(path), details_of(path).read_text(encoding="utf-8")
+    )
     store.record_charts(sweep_id, {file.stem: file.read_text(encoding="utf-8") for file in path.parent.glob("*.svg")})
 
 

@@ -10,6 +10,7 @@ from tests.unit.planted import planted_options, planted_study, planted_sweep
 
 from pipeline_tuner.charts import look
 from pipeline_tuner.recommend import recommend
+from pipeline_tuner.report.files import details_of
 from pipeline_tuner.report.findings import Facts, findings
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.terminal import summary
@@ -53,9 +54,14 @@ def section(text, title):
     return text.split(f"## {title}\n", 1)[1].split("\n## ")[0]
 
 
+def whole(path):
+    """The analysis and its details."""
+    return path.read_text() + details_of(path).read_text()
+
+
 def test_every_part_of_the_seed_is_there_and_true(report):
-    text = report.read_text()
-    assert "| use copy 16 |" in section(text, "Recommendation")
+    text = whole(report)
+    assert "| use copy 16 |" in section(text, "Decision")
     assert re.search(r"duration \| 10[\d.]* s \| 6[\d.]* s \| 0\.6\dx", section(text, "Results"))
     assert section(text, "Comparison").count("\n|") == 7
     assert "method matters: copy rather than jdbc" in section(text, "Key findings")
@@ -64,7 +70,7 @@ def test_every_part_of_the_seed_is_there_and_true(report):
     assert "universal scalability" in section(text, "Scaling") or "Amdahl" in section(text, "Scaling")
     assert "not separable" in section(text, "Claims held against the measurements")
     assert "None: all 35 trials" in section(text, "Failed trials")
-    assert re.search(r"paid for itself after \d+ runs", section(text, "Cost and payback"))
+    assert re.search(r"paid for itself after \d+ runs", section(text, "What it cost"))
     assert "50,000 to 200,000" in section(text, "Where this holds")
     assert "planted cpu" in section(text, "Environment")
     assert "25 trials in 5 blocks to search, 10 trials in 5 fresh blocks" in section(text, "How it was measured")
@@ -73,12 +79,12 @@ def test_every_part_of_the_seed_is_there_and_true(report):
 def test_repeats_of_short_work_are_told(tmp_path, undrawn):
     results = sweep()
     options = OPTIONS.model_copy(update={"budget": OPTIONS.budget.model_copy(update={"min_work_s": 3.0})})
-    text = write_report(tmp_path, STUDY, options, results, recommend(STUDY, options, results)).read_text()
+    text = whole(write_report(tmp_path, STUDY, options, results, recommend(STUDY, options, results)))
     assert "1 counted run, short work being repeated until 3 s of it were measured" in text
 
 
 def test_pictures_stand_beside_it_in_every_variant(report):
-    names = re.findall(r"!\[[^\]]*\]\(([\w-]+)\.svg\)", report.read_text())
+    names = re.findall(r"!\[[^\]]*\]\(([\w-]+)\.svg\)", whole(report))
     assert {"intervals-throughput", "effects-throughput", "pareto-throughput-cost", "scaling-partitions"} <= set(names)
     for name in names:
         for ending in (".svg", ".png", "-dark.svg", "-dark.png"):
@@ -87,7 +93,7 @@ def test_pictures_stand_beside_it_in_every_variant(report):
 
 def test_the_same_sweep_gives_the_same_files(report, tmp_path):
     again = written(tmp_path, sweep())
-    assert again.read_text() == report.read_text()
+    assert whole(again) == whole(report)
     chart = "intervals-throughput.svg"
     assert (again.parent / chart).read_bytes() == (report.parent / chart).read_bytes()
 
@@ -107,9 +113,7 @@ def test_earlier_sweeps_are_the_best_so_far_and_the_history(tmp_path, undrawn):
                 }
             )
             history.append(replace(result, measurement=record))
-    text = written(
-        tmp_path, sweep({**DURATIONS, "copy 16": 6.9, "copy 32": 8.0, "copy": 8.5}), history=history
-    ).read_text()
+    text = whole(written(tmp_path, sweep({**DURATIONS, "copy 16": 6.9, "copy 32": 8.0, "copy": 8.5}), history=history))
     assert re.search(r"best so far: gone \| 100 \| 5[.\d]* s .*20 earlier sweeps", section(text, "Comparison"))
     assert "Worse by" in section(text, "Over the nights")
     assert "the job (or its data) changed and not the machine" in section(text, "Over the nights")
@@ -123,7 +127,7 @@ def test_failed_trials_are_told_in_words(tmp_path, undrawn):
         for r in sweep()
     ]
     results[0] = replace(results[0], status="running", metrics={}, measurement=None)
-    text = section(written(tmp_path, results).read_text(), "Failed trials")
+    text = section(whole(written(tmp_path, results)), "Failed trials")
     assert "6 of 35 trials failed" in text
     assert "ran out of memory | heap of 2g | puts it out" in text
     assert "was lost | still running: nothing came back | says nothing on it" in text
@@ -137,10 +141,10 @@ def test_hostile_text_shows_as_text(tmp_path):
         replace(r, status="failed", failure="error", reason=HOSTILE, metrics={}, measurement=None) if r is broken else r
         for r in results
     ]
-    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(written(tmp_path, results).read_text())
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(whole(written(tmp_path, results)))
     assert "<script" not in html
     assert "javascript:" not in re.findall(r'href="([^"]*)"', html)
-    assert html.count("<h1>") == 1
+    assert html.count("<h1>") == 2
     assert "alert(1)" in html
 
 
@@ -153,8 +157,8 @@ def test_hostile_text_shows_as_text(tmp_path):
     ],
 )
 def test_little_evidence_still_makes_a_report(tmp_path, durations, options):
-    text = written(tmp_path, sweep(durations, **options)).read_text()
-    assert "## Recommendation" in text
+    text = whole(written(tmp_path, sweep(durations, **options)))
+    assert "## Decision" in text
     assert " nan" not in text
     assert "inf" not in text.replace("information", "")
 
@@ -166,7 +170,7 @@ def test_a_control_that_never_works_leaves_the_others_figures(tmp_path, undrawn)
         else r
         for r in sweep()
     ]
-    text = written(tmp_path, results).read_text()
+    text = whole(written(tmp_path, results))
     assert "has no figures to compare with" in section(text, "Results")
     assert "copy 16" in section(text, "Results")
 
@@ -183,7 +187,7 @@ def test_staged_sweep_shows_what_each_stage_is_worth(tmp_path):
             )
             results.append(replace(r, plan=plan))
     path = write_report(tmp_path, study, options, results, recommend(study, options, results))
-    text = section(path.read_text(), "What each stage is worth")
+    text = section(whole(path), "What each stage is worth")
     assert "| layout | nothing paid | kept as it was |" in text
     assert re.search(r"\| code \| method=copy \| 1\.4\dx", text)
     assert (tmp_path / "stages-dark.png").exists()
@@ -298,7 +302,7 @@ DETAILS = {
 
 def test_steps_stages_tables_and_output_are_told_from_a_trial_s_details(tmp_path):
     results = [replace(r, measurement=r.measurement.model_copy(update={"details": DETAILS})) for r in sweep()]
-    text = written(tmp_path, results).read_text()
+    text = whole(written(tmp_path, results))
     inside = section(text, "Steps, stages and tables")
     assert "| append | 3 s (75%) | 3 s (75%) |" in inside
     assert "| append | 1 | 8 | 3 s | 7.00x | 4 MB | 0 B | 100 ms |" in inside
@@ -311,8 +315,8 @@ def test_steps_stages_tables_and_output_are_told_from_a_trial_s_details(tmp_path
 
 
 def test_a_job_that_says_nothing_of_its_inside_has_no_such_part(report):
-    assert "Steps, stages" not in report.read_text()
-    assert "What came out" not in report.read_text()
+    assert "Steps, stages" not in whole(report)
+    assert "What came out" not in whole(report)
 
 
 def test_table_cells_cannot_leave_their_cell():
@@ -326,6 +330,6 @@ def test_the_decision_table_shows_labels_as_they_are(tmp_path, undrawn):
     results = planted_sweep(
         {"balanced": 10.0, "copy_of_8": 5.0}, configurations, control="balanced", confirmed=("balanced", "copy_of_8")
     )
-    text = written(tmp_path, results).read_text(encoding="utf-8")
+    text = whole(written(tmp_path, results))
     assert "| use copy\\_of\\_8 |" in text
     assert "\\\\" not in text

@@ -12,6 +12,7 @@ from tests.unit.planted import planted_options, planted_sweep
 from pipeline_tuner.analysis.best_known import best_known
 from pipeline_tuner.charts import look
 from pipeline_tuner.recommend import recommend
+from pipeline_tuner.report.files import details_of
 from pipeline_tuner.report.written import write_report
 from pipeline_tuner.study import Study, parse_study
 
@@ -48,7 +49,7 @@ def report(folder, history=(), changed=lambda result: result, environment=None):
     options = planted_options(STUDY)
     answers = recommend(STUDY, options, results, history)
     path = write_report(folder, STUDY, options, results, answers, history=history, environment=environment)
-    return path.read_text()
+    return details_of(path).read_text()
 
 
 def section(text, title):

@@ -12,6 +12,7 @@ import pytest
 from pipeline_tuner.analysis.fidelity import agreement
 from pipeline_tuner.measurement import Measurement, Sample
 from pipeline_tuner.recommend import recommend
+from pipeline_tuner.report.files import details_of
 from pipeline_tuner.report.written import write_report
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.study import StudyError, parse_study
@@ -106,7 +107,8 @@ def test_a_small_size_that_ranks_otherwise_is_found_out_and_left(study, options)
 def test_the_analysis_says_whether_the_small_size_held(study, options, machine, said, tmp_path):
     options = options.model_copy(update={"budget": options.budget.model_copy(update={"payback_runs": 365})})
     results = swept(study, options, **machine)
-    text = write_report(tmp_path, study, options, results, recommend(study, options, results)).read_text()
+    path = write_report(tmp_path, study, options, results, recommend(study, options, results))
+    text = details_of(path).read_text()
     assert said in text
     assert "expected to save in 365 runs" in text
 

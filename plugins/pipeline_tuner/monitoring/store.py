@@ -15,7 +15,7 @@ from pipeline_tuner.monitoring.nights import NIGHTLY, Alert, NightValue, PastNig
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import SweepRecord
-from pipeline_tuner.store.rows import FOLLOWED, now, upsert
+from pipeline_tuner.store.rows import FOLLOWED, first_of_each, now, upsert
 from pipeline_tuner.store.schema import alert, night, night_value, production_run, promotion, recommendation, sweep
 
 CHANGES = ("change", "worse", "withdrawn", "rolled_back", "machine")
@@ -253,19 +253,17 @@ def _of_followed(study: str, goal: str) -> Any:
 
 def _in_use(study: str) -> Any:
     """The sweeps behind what production runs with."""
-    decided = (
+    promotions = (
         select(promotion.c.sweep_id)
-        .distinct(promotion.c.goal)
         .where(promotion.c.study == study)
         .order_by(promotion.c.goal, promotion.c.promotion_id.desc())
-        .subquery()
     )
-    followed = (
+    recommendations = (
         select(recommendation.c.sweep_id)
-        .distinct(recommendation.c.goal)
         .where(recommendation.c.study == study, *FOLLOWED)
         .order_by(recommendation.c.goal, recommendation.c.created_at.desc())
-        .subquery()
     )
+    decided = first_of_each(promotions, promotion.c.goal).subquery()
+    followed = first_of_each(recommendations, recommendation.c.goal).subquery()
     used = or_(sweep.c.sweep_id.in_(select(decided.c.sweep_id)), sweep.c.sweep_id.in_(select(followed.c.sweep_id)))
     return select(sweep.c.sweep_id).where(used)

@@ -17,6 +17,7 @@ from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.production import Source
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import DecisionStatus, Recommendation
+from pipeline_tuner.report.files import details_of
 from pipeline_tuner.space import Scalar, configuration_id
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import SweepRecord
@@ -86,6 +87,7 @@ def summarized(
         "measured": sum(result.status == "measured" for result in results),
         "failed": sum(result.status == "failed" for result in results),
         "analysis": str(analysis) if analysis else None,
+        "analysis_details": str(details_of(analysis)) if analysis else None,
         "goals": {item.goal: _summary(item) for item in recommendations},
     }
 
@@ -128,7 +130,8 @@ def write_analysis(
             workload=dict(sweep.workload or {}),
             glue_prices=load_prices(settings.prices_file()) if sweep.study_definition.job == "dedup" else None,
         )
-        store.record_analysis(sweep.sweep_id, path.read_text(encoding="utf-8"), str(path))
+        details = details_of(path).read_text(encoding="utf-8")
+        store.record_analysis(sweep.sweep_id, path.read_text(encoding="utf-8"), str(path), details)
         charts = {chart.stem: chart.read_text(encoding="utf-8") for chart in path.parent.glob("*.svg")}
         store.record_charts(sweep.sweep_id, charts)
     except Exception:

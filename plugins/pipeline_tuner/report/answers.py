@@ -1,4 +1,4 @@
-"""The first part of the written analysis: what to run, its figures, and all configurations side by side."""
+"""The first part of the details: settings and figures of what to run, and all configurations side by side."""
 
 from __future__ import annotations
 
@@ -12,44 +12,33 @@ from pipeline_tuner.charts.intervals import bars_of, intervals
 from pipeline_tuner.metric_names import metric_name, metric_order, metric_words
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.data import ReportData
-from pipeline_tuner.report.decisions import DECISION_HEADER, action_words, decision_cells
+from pipeline_tuner.report.decisions import action_words
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.trial import TrialResult
-from pipeline_tuner.wording import counted, interval_words, listed, number, percent
+from pipeline_tuner.wording import counted, listed, number, percent
 
 COLUMNS = ("rows_per_s", "peak_rows_per_s", "duration_s", "latency_p95_s", "memory_peak_bytes")
 MAX_ROWS = 40
 
 
-def recommended(data: ReportData) -> str:
-    """The decision per goal, the configuration of the primary goal, and the chart of the intervals."""
-    rows = [decision_cells(answer) for answer in data.recommendations]
-    lines = [_goal_line(answer) for answer in data.recommendations]
-    parts = [table(DECISION_HEADER, rows), "\n".join(lines), _settings(data), *_charts(data)]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _goal_line(answer: Recommendation) -> str:
-    value = interval_words(answer.estimate, answer.unit) + "." if answer.estimate else ""
-    return f"- {escaped(answer.goal)}: {' '.join(filter(None, [escaped(value), escaped(answer.reason)]))}"
-
-
-def _settings(data: ReportData) -> str:
+def settings(data: ReportData) -> str:
+    """Every setting of the primary goal's pick beside the control's."""
     if data.subject is None:
         return ""
     mine, control = data.subject.evidence.configuration, data.study.control_candidate.configuration
     names = [name for name in data.study.space.parameters if name in mine or name in control]
     rows = [
-        (_setting_name(data, name), control.get(name, "-"), mine.get(name, "-"), _change(mine, control, name))
+        (setting_name(data, name), control.get(name, "-"), mine.get(name, "-"), _change(mine, control, name))
         for name in names
     ]
     header = ("setting", f"control ({data.control_label})", f"{data.subject.label}", "")
     return table(header, rows)
 
 
-def _setting_name(data: ReportData, name: str) -> str:
+def setting_name(data: ReportData, name: str) -> str:
+    """A parameter with its unit."""
     unit = data.study.space.parameters[name].unit
     return f"{name} ({unit})" if unit else name
 
@@ -58,15 +47,19 @@ def _change(mine: Configuration, control: Configuration, name: str) -> str:
     return "" if mine.get(name) == control.get(name) else "changed"
 
 
-def _charts(data: ReportData) -> list[str]:
-    charts = []
-    for answer in data.recommendations:
-        bars = bars_of(answer.evidence, reference=answer.reference)
-        if len(bars) > 1:
-            chart = intervals(bars, title=_chart_title(answer), zone=data.options.budget.indifference)
-            path = look.save(data.folder, f"intervals-{answer.goal}", chart)
-            charts.append(f"![Gain over the control by configuration, for {escaped(answer.goal)}]({path.name})")
-    return charts
+def other_goals(data: ReportData) -> str:
+    """The intervals of the goals beside the primary one."""
+    return "\n\n".join(filter(None, (goal_chart(data, answer) for answer in data.recommendations[1:])))
+
+
+def goal_chart(data: ReportData, answer: Recommendation) -> str:
+    """The chart of a goal's intervals; empty where there is nothing to compare."""
+    bars = bars_of(answer.evidence, reference=answer.reference)
+    if len(bars) < 2:
+        return ""
+    chart = intervals(bars, title=_chart_title(answer), zone=data.options.budget.indifference)
+    path = look.save(data.folder, f"intervals-{answer.goal}", chart)
+    return f"![Gain over the control by configuration, for {escaped(answer.goal)}]({path.name})"
 
 
 def _chart_title(answer: Recommendation) -> str:
@@ -112,10 +105,11 @@ def _metric_names(trials: Sequence[TrialResult]) -> list[str]:
 
 def _compared(line: MetricComparison) -> tuple[str, str, str, str]:
     second, first = (metric_words(value, line.metric) for value in (line.second, line.first))
-    return metric_name(line.metric).title, second, first, _ratio_words(line)
+    return metric_name(line.metric).title, second, first, ratio_words(line)
 
 
-def _ratio_words(line: MetricComparison) -> str:
+def ratio_words(line: MetricComparison) -> str:
+    """The ratio in the same block, and whether a difference is shown."""
     if line.is_exact:
         return (
             "the same, exactly"

@@ -23,7 +23,7 @@ from pipeline_tuner.wording import counted, gain_words, interval_words, listed, 
 
 def key_findings(data: ReportData) -> str:
     """A numbered list: each sentence with the figures behind it."""
-    said = [*_gain_findings(data), *_effect_findings(data), *_same_findings(data)]
+    said = [*_gain_findings(data), *effect_findings(data), *_same_findings(data)]
     return "\n".join(f"{number}. {escaped(text)}" for number, text in enumerate(said, start=1))
 
 
@@ -55,7 +55,7 @@ def _by_gain(answers: Sequence[Recommendation]) -> dict[str | None, list[Recomme
     return groups
 
 
-def _effect_findings(data: ReportData) -> list[str]:
+def effect_findings(data: ReportData) -> list[str]:
     """What matters, by the steps next to the best configuration where they were measured, by the model elsewhere."""
     first: dict[str, str] = {}
     for label, steps in data.contrasts.items():
@@ -111,7 +111,6 @@ def what_matters(data: ReportData) -> str:
     parts += [
         "Over all configurations, by a model of main effects:",
         _effects_table(found),
-        _effects_chart(data, found),
     ]
     parts += [
         f"{escaped(i.first)} and {escaped(i.second)} act together: the best level of one depends on the other."
@@ -158,7 +157,9 @@ def _effects_table(found: Effects) -> str:
     return table(("parameter", "from worst to best", "gain, all else equal", "share", "verdict"), rows)
 
 
-def _effects_chart(data: ReportData, found: Effects) -> str:
+def effects_picture(data: ReportData) -> str:
+    """The chart of the effects; empty where there are none."""
+    found = data.effects
     if not found.effects:
         return ""
     chart = effects_chart(effect_bars(found), title=f"What matters for {data.main.goal}")

@@ -1,8 +1,8 @@
-"""The written analysis of a sweep: Markdown with its charts beside it."""
+"""The written analysis of a sweep: a few pages of Markdown, the details beside them, and their charts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report import (
     answers,
     background,
+    front,
     growth,
     inside,
     known,
@@ -24,16 +25,26 @@ from pipeline_tuner.report import (
 )
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.dedup_advice import code_and_infrastructure
+from pipeline_tuner.report.files import ANALYSIS, DETAILS
 from pipeline_tuner.report.markdown import escaped
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
 
-FILE = "analysis.md"
+FRONT = (
+    ("Decision", front.decision),
+    ("Why", front.why),
+    ("Compared", front.compared),
+    ("What it cost", front.cost),
+    ("Claims of documents", front.claims),
+    ("Parameters that matter", front.parameters),
+)
+"""Two to four pages, in the order of the sweep's page."""
 SECTIONS = (
-    ("Recommendation", answers.recommended),
+    ("Settings", answers.settings),
     ("Results", answers.results),
     ("Comparison", answers.comparison),
+    ("Other goals", answers.other_goals),
     ("Gap to the previous best", known.gap),
     ("Best known on this machine", known.best_on_this_machine),
     ("Partitions, batches and rate limits", partitions.partitions),
@@ -53,11 +64,11 @@ SECTIONS = (
     ("Over the nights", over_the_nights),
     ("How the search went", search.how_the_search_went),
     ("Failed trials", background.failures),
-    ("Cost and payback", background.payback),
     ("Where this holds", background.validity),
     ("Environment", background.environment),
     ("How it was measured", background.method),
 )
+"""Everything else, in the details. A part with nothing to say is left out."""
 
 
 def write_report(
@@ -72,7 +83,7 @@ def write_report(
     workload: Mapping[str, Any] | None = None,
     glue_prices: Prices | None = None,
 ) -> Path:
-    """Write `analysis.md` and its charts into the folder (made where missing); the path of the Markdown.
+    """Write `analysis.md`, the details and all charts into the folder (made where missing); the path of `analysis.md`.
 
     `history` are trials of earlier sweeps of the same workload and environment. `environment` and `workload`
     are taken from the trials' own measurements where they aren't given; `glue_prices` say what a dedup costs on Glue.
@@ -94,18 +105,26 @@ def write_report(
         folder=folder,
         glue_prices=glue_prices,
     )
-    path = folder / FILE
-    path.write_text(_document(data), encoding="utf-8")
-    return path
+    title = f"# {escaped(data.study.study)}"
+    details = _parts(data, SECTIONS)
+    rest = f"Everything else ({', '.join(_lowered(title) for title in details)}): [{DETAILS}]({DETAILS})."
+    _write(folder / DETAILS, [f"{title}: the details", f"What to run: [{ANALYSIS}]({ANALYSIS})."], details)
+    _write(folder / ANALYSIS, [f"{title}: what to run, and how sure that is"], _parts(data, FRONT), rest)
+    return folder / ANALYSIS
 
 
-def _document(data: ReportData) -> str:
-    parts = [f"# {escaped(data.study.study)}: what to run, and how sure that is"]
-    for title, section in SECTIONS:
-        text = section(data)
-        if text:
-            parts.append(f"## {title}\n\n{text}")
-    return "\n\n".join(parts) + "\n"
+def _parts(data: ReportData, sections: Sequence[tuple[str, Callable[[ReportData], str]]]) -> dict[str, str]:
+    made = ((title, section(data)) for title, section in sections)
+    return {title: text for title, text in made if text}
+
+
+def _write(path: Path, head: Sequence[str], parts: Mapping[str, str], *end: str) -> None:
+    sections = (f"## {title}\n\n{text}" for title, text in parts.items())
+    path.write_text("\n\n".join([*head, *sections, *end]) + "\n", encoding="utf-8")
+
+
+def _lowered(title: str) -> str:
+    return title[0].lower() + title[1:]
 
 
 def _first_record(results: Sequence[TrialResult], part: str) -> Mapping[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Select, Text, and_, cast, column, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
+from pipeline_tuner.recommendation import DecisionStatus
 from pipeline_tuner.store.records import LastSeen, ProductionConfiguration
-from pipeline_tuner.store.rows import FOLLOWED
+from pipeline_tuner.store.rows import FOLLOWED, first_of_each
 from pipeline_tuner.store.schema import night, night_value, production_run, promotion, recommendation, sweep
 from pipeline_tuner.store.store import Store
 
@@ -32,18 +33,25 @@ class PageLists:
         columns = [one for one in recommendation.columns if one.name != "document"]
         return self._rows(_newest_of_goals(studies, recommendation.c.is_followed).add_columns(*columns))
 
-    def production(self, studies: Collection[str]) -> dict[Goal, ProductionConfiguration]:
-        """What production is told to run with: as `Store.production` says it for one study and goal."""
-        return self._recommended(studies) | self._promoted(studies)
+    def production(self, studies: Collection[str], newest: Sequence[Row] = ()) -> dict[Goal, ProductionConfiguration]:
+        """What production is told to run with: as `Store.production` says it for one study and goal.
 
-    def _recommended(self, studies: Collection[str]) -> dict[Goal, ProductionConfiguration]:
-        query = _newest_of_goals(studies, *FOLLOWED).add_columns(*_CONFIGURATION)
+        :param newest: What `recommendations` found: where production may follow it, it isn't read again.
+        """
+        return self._recommended(studies, newest) | self._promoted(studies)
+
+    def _recommended(self, studies: Collection[str], newest: Sequence[Row]) -> dict[Goal, ProductionConfiguration]:
+        followed = [row for row in newest if _is_followed(row)]
+        known = {(row["study"], row["goal"]) for row in followed}
+        others = {row["study"] for row in newest if not _is_followed(row)} if newest else studies
+        query = _newest_of_goals(others, *FOLLOWED).add_columns(*_CONFIGURATION)
+        older = [row for row in self._rows(query) if (row["study"], row["goal"]) not in known] if others else []
         return {
             (row["study"], row["goal"]): ProductionConfiguration(
                 "recommended", row["label"], row["configuration"], row["created_at"], row["valid_until"],
                 row["sweep_id"], row["workload_fingerprint"], row["environment_fingerprint"], row["validity"] or {},
             )
-            for row in self._rows(query)
+            for row in (*followed, *older)
         }  # fmt: skip
 
     def _promoted(self, studies: Collection[str]) -> dict[Goal, ProductionConfiguration]:
@@ -52,16 +60,16 @@ class PageLists:
         query = (
             select(promotion, validity)
             .outerjoin(recommendation, same)
-            .distinct(promotion.c.study, promotion.c.goal)
             .where(promotion.c.study.in_(studies))
             .order_by(promotion.c.study, promotion.c.goal, promotion.c.promotion_id.desc())
         )
+        rows = self._rows(first_of_each(query, promotion.c.study, promotion.c.goal))
         return {
             (row["study"], row["goal"]): ProductionConfiguration(
                 "promoted", row["label"], row["configuration"], row["created_at"], None, row["sweep_id"],
                 validity=row["validity"] or {},
             )
-            for row in self._rows(query)
+            for row in rows
         }  # fmt: skip
 
     def last_seen(self, studies: Sequence[str]) -> dict[str, LastSeen]:
@@ -119,15 +127,20 @@ _CONFIGURATION = (
 )
 
 
+def _is_followed(row: Row) -> bool:
+    """FOLLOWED of a row that was read."""
+    is_answer = row["status"] in [status for status in DecisionStatus if status.is_answer]
+    return bool(row["is_followed"] and is_answer and row["configuration"] is not None)
+
+
 def _newest_of_goals(studies: Collection[str], *conditions: Any) -> Select[Any]:
     """The `validity` of the newest recommendation of each study and goal: no other document is opened."""
-    newest = (
+    ordered = (
         select(recommendation.c.sweep_id, recommendation.c.goal)
-        .distinct(recommendation.c.study, recommendation.c.goal)
         .where(recommendation.c.study.in_(studies), *conditions)
         .order_by(recommendation.c.study, recommendation.c.goal, recommendation.c.created_at.desc())
-        .subquery()
     )
+    newest = first_of_each(ordered, recommendation.c.study, recommendation.c.goal).subquery()
     same = and_(recommendation.c.sweep_id == newest.c.sweep_id, recommendation.c.goal == newest.c.goal)
     validity = recommendation.c.document["validity"].label("validity")
     return select(validity).join(newest, same).order_by(recommendation.c.study, recommendation.c.created_at)

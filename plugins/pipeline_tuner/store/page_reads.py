@@ -12,6 +12,7 @@ from sqlalchemy import Select, desc, func, select
 
 from pipeline_tuner.store.reads import PLAN_COLUMNS
 from pipeline_tuner.store.records import LastSeen, ProductionConfiguration
+from pipeline_tuner.store.rows import first_of_each
 from pipeline_tuner.store.schema import (
     alert,
     chart,
@@ -30,7 +31,7 @@ PAGE_SIZE = 50
 SWEEP_COLUMNS = [
     column
     for column in sweep.columns
-    if column.name not in ("study_definition", "workload", "environment", "analysis", "options")
+    if column.name not in ("study_definition", "workload", "environment", "analysis", "analysis_details", "options")
 ]
 TRIAL_COLUMNS = [column for column in trial.columns if column.name != "measurement"]
 SORTABLE = {
@@ -54,32 +55,27 @@ class PageReads:
     def studies(self, dag_ids: Collection[str]) -> list[Row]:
         """The newest sweep of each study, by name."""
         query = (
-            select(*SWEEP_COLUMNS)
-            .distinct(sweep.c.study)
-            .where(sweep.c.dag_id.in_(dag_ids))
-            .order_by(sweep.c.study, sweep.c.started_at.desc())
+            select(*SWEEP_COLUMNS).where(sweep.c.dag_id.in_(dag_ids)).order_by(sweep.c.study, sweep.c.started_at.desc())
         )
-        return self._rows(query)
+        return self._rows(first_of_each(query, sweep.c.study))
 
     def newest_recommendations(self, studies: Collection[str]) -> list[Row]:
         """The newest recommendation of each study and goal, whatever it says; a night's only where it is followed."""
         query = (
             select(recommendation)
-            .distinct(recommendation.c.study, recommendation.c.goal)
             .where(recommendation.c.study.in_(studies), recommendation.c.is_followed)
             .order_by(recommendation.c.study, recommendation.c.goal, recommendation.c.created_at.desc())
         )
-        return self._rows(query)
+        return self._rows(first_of_each(query, recommendation.c.study, recommendation.c.goal))
 
     def newest_promotions(self, studies: Collection[str]) -> list[Row]:
         """What production was last told to run with, by study and goal."""
         query = (
             select(promotion)
-            .distinct(promotion.c.study, promotion.c.goal)
             .where(promotion.c.study.in_(studies))
             .order_by(promotion.c.study, promotion.c.goal, promotion.c.created_at.desc())
         )
-        return self._rows(query)
+        return self._rows(first_of_each(query, promotion.c.study, promotion.c.goal))
 
     def promotions(self, study: str, goal: str | None = None, limit: int = PAGE_SIZE) -> list[Row]:
         """The decisions about production, newest first."""
@@ -180,11 +176,10 @@ class PageReads:
         """The newest night of each study that was measured or missed."""
         query = (
             select(night.c.study, night.c.due_at, night.c.status, night.c.summary)
-            .distinct(night.c.study)
             .where(night.c.study.in_(studies))
             .order_by(night.c.study, night.c.due_at.desc())
         )
-        return self._rows(query)
+        return self._rows(first_of_each(query, night.c.study))
 
     def night_values(self, night_ids: Sequence[str]) -> list[Row]:
         """The figures of control and champion in some nights."""

@@ -54,6 +54,11 @@ sweep = Table(
     Column("environment", JSONB, comment="Machine and versions that the trials ran on"),
     Column("environment_fingerprint", Text, comment="Equal for sweeps of the same machine and versions"),
     Column("analysis", Text, comment="The written analysis, Markdown"),
+    Column(
+        "analysis_details",
+        Text,
+        comment="The written analysis's details, Markdown; empty for analyses that hold them",
+    ),
     Column("analysis_path", Text, comment="File of the written analysis on the machine that ran the last task"),
     Column("started_at", TIME, nullable=False, comment="When the sweep's first task started"),
     Column("ended_at", TIME, comment="When the sweep's last task ended"),

@@ -57,9 +57,9 @@ class Writes:
         """Record the machine and versions that the sweep's trials ran on."""
         self._update_sweep(sweep_id, environment=dict(environment), environment_fingerprint=fingerprint)
 
-    def record_analysis(self, sweep_id: str, markdown: str, path: str) -> None:
-        """Keep the written analysis."""
-        self._update_sweep(sweep_id, analysis=markdown, analysis_path=path)
+    def record_analysis(self, sweep_id: str, markdown: str, path: str, details: str | None = None) -> None:
+        """Keep the written analysis and its details."""
+        self._update_sweep(sweep_id, analysis=markdown, analysis_path=path, analysis_details=details)
 
     def record_charts(self, sweep_id: str, charts: Mapping[str, str]) -> None:
         """Keep the plots of the analysis by name (`intervals-throughput`), SVG."""

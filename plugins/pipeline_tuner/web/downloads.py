@@ -51,9 +51,14 @@ def sweep_json(user: User, sweep_id: str) -> Response:
 def analysis(user: User, sweep_id: str) -> Response:
     """The written analysis."""
     row = readable_sweep(user, sweep_id)
-    if not row["analysis"]:
-        raise HTTPException(404, "No analysis was written for this sweep")
-    return _file(row["analysis"], "text/markdown", f"{sweep_id}.md")
+    return _markdown(row["analysis"], f"{sweep_id}.md")
+
+
+@router.get("/sweeps/{sweep_id}/analysis-details.md")
+def analysis_details(user: User, sweep_id: str) -> Response:
+    """Everything that the analysis leaves to its details."""
+    row = readable_sweep(user, sweep_id)
+    return _markdown(row["analysis_details"], f"{sweep_id}-details.md")
 
 
 @router.get("/sweeps/{sweep_id}/charts/{name}.svg")
@@ -69,6 +74,12 @@ def chart(user: User, sweep_id: str, name: str) -> Response:
 def _plain(value: object) -> object:
     """Text that a spreadsheet would run as a formula is made plain."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def _markdown(text: str | None, name: str) -> Response:
+    if not text:
+        raise HTTPException(404, "No analysis was written for this sweep")
+    return _file(text, "text/markdown", name)
 
 
 def _file(text: str, kind: str, name: str) -> Response:

@@ -78,7 +78,7 @@ def study_lines(dag_ids: Sequence[str], now: datetime) -> list[StudyLine]:
     names = [row["study"] for row in sweeps]
     seen = _lists().last_seen(names)
     rows = _with_problems(_lists().recommendations(names), seen)
-    choices = choices_of(sweeps, {(row["study"], row["goal"]) for row in rows}, _lists(), seen, now)
+    choices = choices_of(sweeps, rows, _lists(), seen, now)
     figures, nights = _lists().night_figures(names), {row["study"]: row for row in page_reads().newest_nights(names)}
     due = next_runs([row["dag_id"] for row in sweeps])
     of_study: dict[str, list[Row]] = {name: [] for name in names}

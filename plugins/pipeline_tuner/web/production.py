@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import StudyError
@@ -32,24 +33,25 @@ def in_production(study: str, goals: Iterable[str]) -> dict[tuple[str, str], Cho
 
 def choices_of(
     sweeps: Sequence[Row],
-    goals: Collection[tuple[str, str]],
+    rows: Sequence[Row],
     lists: PageLists,
     seen: Mapping[str, LastSeen],
     now: datetime,
 ) -> dict[tuple[str, str], Choice]:
-    """`in_production` for the studies and goals of many studies; `sweeps` are their newest."""
+    """`in_production` for many studies; `sweeps` are their newest, `rows` the newest recommendations of their goals."""
     definitions = _definitions(sweeps, lists)
-    known = lists.production([row["study"] for row in sweeps])
+    known = lists.production([row["study"] for row in sweeps], rows)
     return {
         (study, goal): production_choice(definitions[study], goal, known.get((study, goal)), seen[study], now)
-        for study, goal in goals
+        for study, goal in {(row["study"], row["goal"]) for row in rows}
         if study in definitions
     }
 
 
 def _definitions(sweeps: Sequence[Row], lists: PageLists) -> dict[str, Study]:
     """Each study as production reads it; what was read once is kept until its file, or its newest sweep, changes."""
-    found = {row["study"]: study for row in sweeps if (study := _of_file(row["study"])) is not None}
+    folder = settings.studies_folder()
+    found = {row["study"]: study for row in sweeps if (study := _of_file(row["study"], folder)) is not None}
     missing = {row["sweep_id"]: row["study"] for row in sweeps if row["study"] not in found}
     stored = lists.definitions([sweep_id for sweep_id in missing if sweep_id not in _STORED])
     for sweep_id, definition in stored.items():
@@ -60,9 +62,9 @@ def _definitions(sweeps: Sequence[Row], lists: PageLists) -> dict[str, Study]:
     return found | {study: definition for study, definition in known.items() if definition is not None}
 
 
-def _of_file(study: str) -> Study | None:
+def _of_file(study: str, folder: Path) -> Study | None:
     try:
-        changed = (settings.studies_folder() / f"{study}.yaml").stat().st_mtime_ns
+        changed = (folder / f"{study}.yaml").stat().st_mtime_ns
     except (OSError, ValueError):
         return None
     return _read(study, changed)
@@ -86,7 +88,7 @@ def _stored(definition: Mapping[str, object]) -> Study | None:
 
 def _definition(study: str) -> Study | None:
     """The study as production reads it; as its newest sweep had it where this server has no such file."""
-    known = _of_file(study)
+    known = _of_file(study, settings.studies_folder())
     if known is None:
         stored = (page_reads().newest_sweep(study) or {}).get("study_definition")
         known = _stored(stored) if stored else None

@@ -123,17 +123,31 @@ def _compact(specification: Any) -> str:
 
 
 def analysis_html(
-    markdown: str, charts: Collection[str], address: str, elsewhere: Mapping[str, str] | None = None
+    markdown: str,
+    charts: Collection[str],
+    address: str,
+    elsewhere: Mapping[str, str] | None = None,
+    links: Mapping[str, str] | None = None,
 ) -> Markup:
     """The written analysis as HTML. Raw HTML and links to scripts in it stay text.
 
     :param charts: The names of charts that are kept; they are shown from `address`, others are left out.
     :param elsewhere: Where the page itself draws a chart, by the start of its name: a link leads there.
+    :param links: Where the page shows a file that the text links, by the file's name.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.add_render_rule("image", _chart_rule(charts, address, elsewhere or {}))
+    parser.add_render_rule("link_open", _link_rule(links or {}))
     # markdown-it escapes text and, with html off, writes only its own tags: safe to mark as HTML.
     return Markup(parser.render(markdown))
+
+
+def _link_rule(links: Mapping[str, str]) -> Callable[..., str]:
+    def rule(renderer: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+        target = str(tokens[index].attrs.get("href", ""))
+        return f'<a href="{escape(links.get(target, target))}">'
+
+    return rule
 
 
 def _chart_rule(charts: Collection[str], address: str, elsewhere: Mapping[str, str]) -> Callable[..., str]:

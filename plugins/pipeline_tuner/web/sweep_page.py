@@ -22,6 +22,7 @@ from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.metric_names import metric_order
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report.decisions import DECISION_HEADER, decision_cells
+from pipeline_tuner.report.files import ANALYSIS, DETAILS
 from pipeline_tuner.report.tables import Row as TableRow
 from pipeline_tuner.store.page_reads import SORTABLE, Row
 from pipeline_tuner.trial import TrialResult
@@ -83,6 +84,7 @@ class Opened:
     parameter: str
     sort: str
     page: int
+    details: bool = False
 
     @property
     def sweep_id(self) -> str:
@@ -105,11 +107,12 @@ def sweep(
     parameter: str = "",
     sort: str = "planned",
     page: Page = 1,
+    details: bool = False,
 ) -> HTMLResponse:
     """One sweep, live while it runs and as a report after."""
     row = readable_sweep(user, sweep_id)
     opened = Opened(request, user, row, _in_order(row, page_reads().recommendations(sweep_id)), progress_of(row),
-                    goal, parameter, sort, page)  # fmt: skip
+                    goal, parameter, sort, page, details)  # fmt: skip
     same_run = [s for s in page_reads().sweeps_of_run(row["dag_id"], row["run_id"]) if s["sweep_id"] != sweep_id]
     return render(
         request,
@@ -219,7 +222,9 @@ def _analysis(opened: Opened) -> dict[str, Any]:
     elsewhere = {start: f"{address}{where}" for start, where in DRAWN_ELSEWHERE.items()}
     elsewhere |= {f"intervals-{row['goal']}": f"{address}?goal={quote(row['goal'])}" for row in opened.stored}
     charts = page_reads().chart_names(opened.sweep_id)
-    return {"analysis": analysis_html(opened.row["analysis"] or "", charts, f"{address}/charts", elsewhere)}
+    links = {ANALYSIS: f"{address}?tab=analysis", DETAILS: f"{address}?tab=analysis&details=1"}
+    text = opened.row["analysis_details" if opened.details else "analysis"] or ""
+    return {"analysis": analysis_html(text, charts, f"{address}/charts", elsewhere, links)}
 
 
 def _environment(opened: Opened) -> dict[str, Any]:

@@ -1,0 +1,126 @@
+"""The pages of the written analysis that people read: what to do, why, what it cost, claims, parameters that matter.
+
+In the order of the sweep's page. Everything else stands in the details beside it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from pipeline_tuner.analysis.claims import check_claims
+from pipeline_tuner.analysis.comparison import MetricComparison, compare
+from pipeline_tuner.analysis.evidence import described_failures, shortened
+from pipeline_tuner.analysis.verdicts import Verdict, VerdictKind
+from pipeline_tuner.metric_names import metric_name, metric_words
+from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.report.answers import COLUMNS, goal_chart, ratio_words, setting_name
+from pipeline_tuner.report.background import payback
+from pipeline_tuner.report.data import ReportData
+from pipeline_tuner.report.decisions import DECISION_HEADER, decision_cells
+from pipeline_tuner.report.markdown import escaped, table
+from pipeline_tuner.report.meaning import effect_findings, effects_picture
+from pipeline_tuner.wording import counted, interval_words, listed
+
+MOST_SETTINGS = 12
+MOST_CLAIMS = 6
+MOST_FINDINGS = 5
+LETTERS = 110
+"""Of a claim, and of why its verdict is what it is."""
+FIRST_KINDS = (VerdictKind.REFUTED, VerdictKind.SMALLER, VerdictKind.LARGER, VerdictKind.CONFIRMED)
+"""The verdicts that are worth a line on the front, what contradicts a document first."""
+
+
+def decision(data: ReportData) -> str:
+    """A row per goal, equal on the page and on the terminal; then what the primary goal's pick changes."""
+    rows = [decision_cells(answer) for answer in data.recommendations]
+    return "\n\n".join(filter(None, [table(DECISION_HEADER, rows), _changes(data)]))
+
+
+def _changes(data: ReportData) -> str:
+    """The settings in which the subject differs from the control."""
+    if data.subject is None or data.subject.label == data.control_label:
+        return ""
+    mine, control = data.subject.evidence.configuration, data.study.control_candidate.configuration
+    names = [name for name in data.study.space.parameters if mine.get(name) != control.get(name)]
+    rows = [(setting_name(data, name), control.get(name, "-"), mine.get(name, "-")) for name in names[:MOST_SETTINGS]]
+    more = len(names) - MOST_SETTINGS
+    header = ("what changes", f"control ({data.control_label})", data.subject.label)
+    said = f"{counted(more, 'setting')} more differ: the details have them all." if more > 0 else ""
+    return "\n\n".join(filter(None, [table(header, rows), said]))
+
+
+def why(data: ReportData) -> str:
+    """The value and the reason of each decision; goals with the same reason share a line."""
+    groups: dict[str, list[Recommendation]] = {}
+    for answer in data.recommendations:
+        groups.setdefault(answer.reason, []).append(answer)
+    return "\n".join(_why(reason, answers) for reason, answers in groups.items())
+
+
+def _why(reason: str, answers: list[Recommendation]) -> str:
+    values = [interval_words(a.estimate, a.unit) for a in answers if a.estimate]
+    stated = f" It reached {escaped(listed(values))}." if values else ""
+    return f"- **{escaped(listed([a.goal for a in answers]))}**: {escaped(reason)}{stated}"
+
+
+def compared(data: ReportData) -> str:
+    """The primary goal's intervals by configuration, and the figures of the pick beside the control's."""
+    return "\n\n".join(filter(None, [goal_chart(data, data.main), _figures(data)]))
+
+
+def _figures(data: ReportData) -> str:
+    mine, control = data.subject, data.control
+    if mine is None or control is None or mine.label == control.label:
+        return ""
+    pairs = [compare(data.deciding(mine), data.deciding(control), name) for name in COLUMNS]
+    rows = [_figure(line) for line in pairs if line is not None]
+    return table(("median", f"control ({control.label})", mine.label, "ratio in the same block"), rows)
+
+
+def _figure(line: MetricComparison) -> tuple[str, str, str, str]:
+    second, first = (metric_words(value, line.metric) for value in (line.second, line.first))
+    return metric_name(line.metric).title, second, first, ratio_words(line)
+
+
+def cost(data: ReportData) -> str:
+    """Trials, failures, machine time, and after how many runs the change has paid for it."""
+    failed = [result for result in data.results if result.status == "failed"]
+    trials = counted(len(data.results), "trial")
+    words = described_failures(failed, of=len(data.results)) if failed else "none failed"
+    return f"{trials}, {escaped(words)}. {payback(data)}"
+
+
+def claims(data: ReportData) -> str:
+    """How many of the documents' claims hold, and those that the measurements judged; empty without claims."""
+    verdicts = check_claims(data.study, data.options, data.results)
+    if not verdicts:
+        return ""
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    said = listed([f"{counts[kind]} {kind}" for kind in VerdictKind if counts[kind]])
+    judged = [verdict for kind in FIRST_KINDS for verdict in verdicts if verdict.verdict is kind]
+    rows = [_claim(verdict) for verdict in judged[:MOST_CLAIMS]]
+    return "\n\n".join(filter(None, [f"Of {counted(len(verdicts), 'claim')}: {said}.", table(_CLAIM_HEADER, rows)]))
+
+
+_CLAIM_HEADER = ("claim", "verdict", "measured")
+
+
+def _claim(verdict: Verdict) -> tuple[str, str, str]:
+    text = f"{verdict.claim.source}: {verdict.claim.text}"
+    return shortened(text, LETTERS), str(verdict.verdict), shortened(verdict.reason, LETTERS)
+
+
+def parameters(data: ReportData) -> str:
+    """The parameters that are shown to matter, and the chart of all effects."""
+    return "\n\n".join(filter(None, [_findings(data), effects_picture(data)]))
+
+
+def _findings(data: ReportData) -> str:
+    return "\n".join(f"- {escaped(text)}" for text in _few(effect_findings(data)))
+
+
+def _few(said: list[str]) -> Iterator[str]:
+    yield from said[:MOST_FINDINGS]
+    if len(said) > MOST_FINDINGS:
+        yield f"The details have {len(said) - MOST_FINDINGS} more."
