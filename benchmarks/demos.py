@@ -39,12 +39,12 @@ JOBS = ("migration", "dedup", "streaming_etl", "quantizer")
 BLOCKS = 8
 OF_THE_SEARCH = ("strategies", "stages", "claims", "schedule", "nights", "prefer")
 """What a study has beside the job, its space and its goals."""
-DAG = """from pathlib import Path
+DAG = """# Airflow looks for this word before it reads a file.
+from pathlib import Path
 
 from pipeline_tuner.dag_factory import tuning_dag
-from pipeline_tuner.study import load_study
 
-dag = tuning_dag(load_study(Path(__file__).parent / "head_to_head.yaml"))
+dag = tuning_dag(str(Path(__file__).parent / "head_to_head.yaml"))
 """
 
 
@@ -105,7 +105,7 @@ def head_to_head(airflow: Airflow, job: str, changes: Sequence[Change]) -> dict[
         conf = json.dumps({"size": "half"} if "half" in study["workload"].get("sizes", {}) else {})
         command = [sys.executable, "-m", "airflow", "dags", "test", "tune_head_to_head", "-c", conf]
         with Path(airflow.home, "head_to_head.log").open("w") as log:
-            subprocess.run(command, env=environment, stdout=log, stderr=log, check=False)
+            subprocess.run(command, env=environment, stdout=log, stderr=log, check=True)
     return _gains(airflow, changes, names)
 
 
