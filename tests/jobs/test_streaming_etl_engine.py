@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.jobs.planted_clock import PlantedClock
 
+from pipeline_jobs.streaming_etl import channel as channel_module
+from pipeline_jobs.streaming_etl import engine, records
+from pipeline_jobs.streaming_etl import settings as settings_module
 from pipeline_jobs.streaming_etl.channel import Channel, Closed
 from pipeline_jobs.streaming_etl.engine import Manager, Pipeline
 from pipeline_jobs.streaming_etl.records import Batch, Documents, Piece
@@ -61,10 +65,10 @@ def test_a_batch_leaves_on_bytes_and_one_record_always_fits() -> None:
 
 def test_a_batch_leaves_when_its_oldest_record_has_waited() -> None:
     channel = Channel(100, 10_000)
-    channel.put(Numbered(0, 2))
     start = time.monotonic()
+    channel.put(Numbered(0, 2))
     assert places(channel.take(10, 10_000, 0.2)) == [0, 1]
-    assert 0.1 < time.monotonic() - start < 2
+    assert time.monotonic() - start >= 0.2
 
 
 @pytest.mark.parametrize(("capacity", "capacity_bytes"), [(4, 10_000), (1000, 40)])
@@ -78,11 +82,17 @@ def test_a_full_channel_holds_the_source_back_by_records_and_by_bytes(capacity: 
 
     thread = threading.Thread(target=fill)
     thread.start()
-    time.sleep(0.2)
+    _until_held_back(channel)
     assert put == [0, 2]
     taken = [place for _ in range(6) for place in places(channel.take(2, 10_000, 60))]
-    thread.join(timeout=5)
+    thread.join()
     assert taken == list(range(12))
+
+
+def _until_held_back(channel: Channel) -> None:
+    """Wait until a source stands before the full channel. Nobody takes from it, so it stays there."""
+    while not channel._blocked:
+        time.sleep(0.001)
 
 
 def test_a_source_that_waits_for_room_does_not_wait_for_the_timeout() -> None:
@@ -90,21 +100,25 @@ def test_a_source_that_waits_for_room_does_not_wait_for_the_timeout() -> None:
     channel.put(Numbered(0, 3))
     thread = threading.Thread(target=channel.put, args=(Numbered(3, 3),))
     thread.start()
-    assert places(channel.take(10, 10_000, 60)) == [0, 1, 2]
-    thread.join(timeout=5)
+    assert places(channel.take(10, 10_000, 3600)) == [0, 1, 2]
+    thread.join()
 
 
 class Source:
-    def __init__(self, count: int, *, fails_after: int | None = None, silent_s: float = 0) -> None:
-        self.count, self.fails_after, self.silent_s = count, fails_after, silent_s
+    """Records in pieces of three; with `silent_until` it goes on, silent, until that has happened."""
+
+    def __init__(
+        self, count: int, *, fails_after: int | None = None, silent_until: threading.Event | None = None
+    ) -> None:
+        self.count, self.fails_after, self.silent_until = count, fails_after, silent_until
 
     def pieces(self, batch_size: BatchSize) -> Iterator[Piece | None]:
         for first in range(0, self.count, 3):
             if self.fails_after is not None and first >= self.fails_after:
                 raise ConnectionError("the cursor is gone")
             yield Numbered(first, min(3, self.count - first))
-        if self.silent_s:
-            time.sleep(self.silent_s)
+        if self.silent_until:
+            self.silent_until.wait()
 
 
 class Collects:
@@ -172,19 +186,30 @@ def test_a_worker_that_fails_stops_the_pipeline() -> None:
 
 
 def test_a_small_batch_of_a_silent_source_leaves_on_timeout() -> None:
-    loaded: list[int] = []
+    """The source says nothing more until the batch has been loaded: without the timeout both would wait for ever."""
+
+    class Tells(Collects):
+        def load(self, batch: Batch, transformed: list[int]) -> int:
+            arrived.set()
+            return super().load(batch, transformed)
+
+    arrived, loaded = threading.Event(), []
     settings = Settings(batch_size=100, worker_num=1, timeout_s=0.1)
-    pipeline = Pipeline(
-        "p", Source(3, silent_s=1.0), lambda: Collects(loaded, threading.Lock()), settings, threading.Event()
-    )
-    report = pipeline.run()
-    assert report.batches[0].latency_s < 0.8
+    source = Source(3, silent_until=arrived)
+    Pipeline("p", source, lambda: Tells(loaded, threading.Lock()), settings, threading.Event()).run()
+    assert loaded == [0, 1, 2]
 
 
-def test_where_the_time_goes_is_measured_by_stage() -> None:
+def test_where_the_time_goes_is_measured_by_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock moves in loads only, each of which begins when the source stands before a full channel or has ended."""
+    clock = PlantedClock()
+    clock.stands_in_for_time(monkeypatch, channel_module, engine, records, settings_module)
+
     class Slow(Collects):
         def load(self, batch: Batch, transformed: list[int]) -> int:
-            time.sleep(0.05)
+            if batch.sequence < 2:
+                _until_held_back(pipeline._channel)
+            clock.sleep(0.05)
             return 0
 
     pipeline = Pipeline(
@@ -192,8 +217,9 @@ def test_where_the_time_goes_is_measured_by_stage() -> None:
     )
     report = pipeline.run()
     extract, worker = sorted(report.usages, key=lambda usage: usage.name)
-    assert worker.busy_s["load"] > 0.25 > worker.busy_s["transform"]
-    assert extract.wait_s > 0.05 > extract.busy_s["extract"]
+    assert worker.busy_s["load"] == pytest.approx(0.25)
+    assert worker.busy_s["transform"] == 0
+    assert extract.wait_s >= 0.1 - 1e-9
 
 
 def test_adaptive_batching_follows_its_rule_between_its_limits() -> None:
