@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from tests.process_state import ProcessState
 
@@ -32,6 +33,13 @@ from pipeline_tuner.local.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
 AIRFLOW_HOME = Path(tempfile.gettempdir()) / f"pipeline-tuner-airflow-{os.getpid()}"
+
+# The same cases in every run, however busy the machine is; `--hypothesis-profile random` looks for new ones.
+hypothesis.settings.register_profile(
+    "same", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("random", hypothesis.settings.get_profile("same"), derandomize=False)
+hypothesis.settings.load_profile("same")
 
 # Small matrices are slower in two threads than in one, three times so beside other work.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

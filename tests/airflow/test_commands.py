@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import statistics
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -24,14 +24,17 @@ def observe(place: Path, command, timeout_s=60, configuration=None, **options):
 
 
 def test_a_program_that_does_nothing_takes_no_longer_than_by_itself(tmp_path):
-    by_itself = []
-    for _ in range(7):
+    def by_itself():
         began = time.monotonic()
         subprocess.run(["true"])
-        by_itself.append(time.monotonic() - began)
-    durations = [observe(tmp_path, ["true"])[0].metrics["duration_s"] for _ in range(7)]
-    # A look every 0.05 s and the guard's own start made 0.15 s of it.
-    assert statistics.median(durations) < statistics.median(by_itself) + 0.03
+        return time.monotonic() - began
+
+    def observed():
+        return observe(tmp_path, ["true"])[0].metrics["duration_s"]
+
+    # A look every 0.05 s and the guard's own start made 0.15 s of it, at the least. What else the machine does only
+    # adds, so one time of many that is short enough shows that nothing of ours is in it.
+    assert any(observed() < by_itself() + 0.03 for _ in range(50))
 
 
 def test_the_processors_time_is_the_programs_and_its_childrens(tmp_path):
@@ -66,15 +69,12 @@ def task_log():
 
 def test_printing_holds_nothing_back_and_the_log_says_what_it_leaves_out(tmp_path, task_log):
     command = ["bash", "-c", "seq -f 'line %.0f of a program that says a lot more than anyone wants to know' 250000"]
-    began = time.monotonic()
     with (tmp_path / "alone").open("wb") as output:
         subprocess.run(command, stdout=output)
-    alone_s = time.monotonic() - began
     assert (tmp_path / "alone").stat().st_size > 17_000_000
-    began = time.monotonic()
     measurement, run = observe(tmp_path, command, checks={"whole": r"^line 250000 "})
-    assert measurement.metrics["duration_s"] < 3 * alone_s + 1
-    assert time.monotonic() - began < 3 * alone_s + 5
+    assert len(task_log) < 25_000, "each line that the log gets takes the task a millisecond"
+    assert measurement.metrics["duration_s"] < 60, "250 s, if the program waited for the log"
     assert measurement.checks[0].passed
     assert run.output.path.stat().st_size == (tmp_path / "alone").stat().st_size
     assert task_log[0].startswith("line 1 of")
@@ -103,11 +103,12 @@ def test_half_of_a_secret_is_never_in_the_log(tmp_path, task_log):
 
 
 def test_after_a_timeout_nothing_of_a_command_stays(tmp_path):
-    script = "(setsid sleep 618 &) ; nohup sleep 618 & trap '' TERM; yes"
+    sleep = f"sleep 618.{os.getpid()}"  # this test's own, among those of other runs on this machine
+    script = f"(setsid {sleep} &) ; nohup {sleep} & trap '' TERM; yes"
     with pytest.raises(TrialFailedError, match="longer than the 1 s"):
         observe(tmp_path, ["bash", "-c", script], timeout_s=1)
     assert not [
-        p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] in (["sleep", "618"], ["bash", "-c", script])
+        p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] in (sleep.split(), ["bash", "-c", script])
     ]
 
 

@@ -60,7 +60,7 @@ def event_of(trigger: GlueRunTrigger) -> dict[str, Any]:
     async def first() -> Any:
         return await anext(trigger.run())
 
-    return asyncio.run(asyncio.wait_for(first(), 20)).payload
+    return asyncio.run(asyncio.wait_for(first(), 120)).payload
 
 
 def test_it_fires_when_the_run_has_ended(trigger: GlueRunTrigger) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,7 +144,7 @@ def test_a_statement_that_gives_no_number_or_fails_is_no_measurement(measure, wa
 
 def fails(how="error"):
     if how == "slow":
-        time.sleep(60)
+        time.sleep(3600)
     if how == "memory":
         raise MemoryError("cannot allocate")
     if how == "conn":
@@ -165,7 +167,7 @@ def test_what_an_operator_fails_of_is_a_result(measure, how, kind, words):
         PYTHON, {"python_callable": fails}, {"how": choice(["error", "memory", "slow", "conn"], "op_kwargs.how")}
     )
     with pytest.raises(TrialFailedError, match=words) as caught:
-        measure(study, {"how": how}, timeout_s=0.5)
+        measure(study, {"how": how}, timeout_s=0.5 if how == "slow" else 60)
     assert caught.value.kind == kind
 
 
@@ -177,12 +179,22 @@ def test_a_missing_connection_is_no_evidence(measure):
 
 def test_a_bash_task_that_takes_too_long_is_ended(measure, tmp_path):
     note = tmp_path / "pid"
-    study = operator_study(BASH, {"bash_command": f"echo $$ > {note}; sleep 60"}, {"a": integer(1, 2, 1, "env.A")})
-    with pytest.raises(TrialFailedError, match=r"longer than the 1 s"):
-        measure(study, timeout_s=1)
+    command = f"echo $$ > {note}.part; mv {note}.part {note}; sleep 3600"
+    study = operator_study(BASH, {"bash_command": command}, {"a": integer(1, 2, 1, "env.A")})
+
+    def alarm_when_it_runs():
+        while not note.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    clock = threading.Thread(target=alarm_when_it_runs)
+    clock.start()
+    with pytest.raises(TrialFailedError, match=r"longer than the 3600 s"):
+        measure(study, timeout_s=3600)
+    clock.join()
     process = psutil.Process(int(note.read_text())) if psutil.pid_exists(int(note.read_text())) else None
     # Nobody has waited for it yet, so it may still be listed.
-    assert process is None or process.status() == psutil.STATUS_ZOMBIE or process.wait(10) is not None
+    assert process is None or process.status() == psutil.STATUS_ZOMBIE or process.wait(120) is not None
 
 
 def test_what_an_operator_defers_for_is_waited_for(measure):
@@ -353,7 +365,7 @@ bash.log.info("said after")
 def test_what_is_said_in_a_worker_is_read_and_still_goes_to_its_log(airflow_env, tmp_path):
     log, said = tmp_path / "log", tmp_path / "said"
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1] / "plugins")}
-    subprocess.run([sys.executable, "-c", IN_A_WORKER, str(log), str(said)], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", IN_A_WORKER, str(log), str(said)], env=environment, check=True, timeout=300)
     wanted = ["by the operator 1", "by a library 2", "printed 3", "by a program 4"]
     lines = said.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line in wanted] == wanted

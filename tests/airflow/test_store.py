@@ -308,7 +308,7 @@ def test_only_one_measures_at_a_time(store, database):
 def test_the_lock_of_a_killed_process_is_free_again(store, database):
     program = (
         "import sys, time; from pipeline_tuner.store import Store\n"
-        "with Store(sys.argv[1]).measuring(): print('held', flush=True); time.sleep(60)"
+        "with Store(sys.argv[1]).measuring(): print('held', flush=True); time.sleep(3600)"
     )
     holder = subprocess.Popen([sys.executable, "-c", program, database], stdout=subprocess.PIPE, env=WITH_PLUGIN)
     assert holder.stdout.readline() == b"held\n"
@@ -316,7 +316,7 @@ def test_the_lock_of_a_killed_process_is_free_again(store, database):
         pass
     holder.kill()
     holder.wait()
-    with store.measuring(timeout_s=10, poll_s=0.05):
+    with store.measuring(timeout_s=120, poll_s=0.05):
         pass
 
 

@@ -212,9 +212,9 @@ def served_page(store: Store) -> Iterator[str]:
         server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
-        while not server.started:
+        while not server.started and thread.is_alive():
             time.sleep(0.02)
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}{PREFIX}"
         server.should_exit = True
-        thread.join(timeout=20)
+        thread.join(timeout=120)

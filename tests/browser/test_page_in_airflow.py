@@ -11,7 +11,7 @@ from tests.real_airflow import ROOT, running_airflow
 
 PICTURES = ROOT / "build" / "screenshots"
 USERS = {"ada": "of-the-tests-ada", "vic": "of-the-tests-vic"}
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tests.browser.planted_page import plant_evidence, plant_nights, plant_runni
 from pipeline_tuner.store import Store, migrate
 
 DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
-PATIENCE_MS = 20_000
+PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")

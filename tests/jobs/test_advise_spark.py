@@ -24,7 +24,7 @@ def runs(spark_env, tmp_path_factory):
     """A folder with one log for each compression and the REST API's answers beside it."""
     folder = tmp_path_factory.mktemp("logs")
     program = [sys.executable, str(APPLICATION), str(folder), *COMPRESSIONS]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 

@@ -117,6 +117,32 @@ def held(uri: str, *statements: str) -> Iterator[Any]:
         yield cursor
 
 
+COPIES_WAIT = """
+CREATE FUNCTION wait_to_copy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  PERFORM pg_advisory_xact_lock_shared(618);
+  RETURN NEW;
+END $$;
+CREATE FUNCTION hold_copies() RETURNS event_trigger LANGUAGE plpgsql AS $$ DECLARE made record; BEGIN
+  FOR made IN SELECT * FROM pg_event_trigger_ddl_commands() WHERE object_identity LIKE '%\\_dedup\\_%'
+    AND object_type = 'table'
+  LOOP
+    EXECUTE format('CREATE TRIGGER held BEFORE INSERT ON %s FOR EACH ROW EXECUTE FUNCTION wait_to_copy()',
+      made.object_identity);
+  END LOOP;
+END $$;
+CREATE EVENT TRIGGER held ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION hold_copies();
+"""
+
+
+@contextmanager
+def copies_held(uri: str) -> Iterator[None]:
+    """Whoever copies into a staging table waits: its table is made with a trigger that asks for a lock of ours."""
+    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(COPIES_WAIT)
+    with held(uri, "SELECT pg_advisory_lock(618)"):
+        yield
+
+
 def blocked(uri: str) -> bool:
     return bool(
         query(uri, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
@@ -134,9 +160,8 @@ def killed_before_the_write(nightly: Nightly) -> Iterator[None]:
 
 @contextmanager
 def killed_during_the_write(nightly: Nightly) -> Iterator[None]:
-    nightly.start()
-    eventually(lambda: staging_tables(nightly.uri), "the staging table")
-    with held(nightly.uri, f"LOCK TABLE {staging_tables(nightly.uri)[0]} IN SHARE MODE"):
+    with copies_held(nightly.uri):
+        nightly.start()
         eventually(lambda: blocked(nightly.uri), "a task to copy")
         nightly.kill()
     yield
@@ -244,12 +269,11 @@ def test_a_cluster_that_loses_a_worker_ends_right(cluster: Cluster, database: st
     try:
         given = config(source, {"kind": "postgresql", "table": "latest"}, database, strategy="window")
         with ThreadPoolExecutor(1) as pool:
-            outcome = pool.submit(run, spark, given)
-            eventually(lambda: staging_tables(database) or outcome.done(), "the staging table")
-            if outcome.done():
-                outcome.result()
-            with held(database, f"LOCK TABLE {staging_tables(database)[0]} IN SHARE MODE"):
-                eventually(lambda: blocked(database), "a task to copy")
+            with copies_held(database):
+                outcome = pool.submit(run, spark, given)
+                eventually(lambda: blocked(database) or outcome.done(), "a task to copy")
+                if outcome.done():
+                    outcome.result()
                 cluster.lose_a_worker()
                 time.sleep(1)
             merged = outcome.result(PATIENCE_S).merged

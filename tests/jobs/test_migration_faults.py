@@ -244,7 +244,7 @@ def _kill_at(case: Case, method: str, victim: str, part: float) -> None:
     try:
         _wait_for(case, job, part)
         _kill(job, victim)
-        job.wait(60)
+        job.wait(240)
     finally:
         _kill(job, "job")
         job.wait()
@@ -299,7 +299,7 @@ def _settle(case: Case) -> None:
         "SELECT count(*) FROM pg_stat_activity "
         "WHERE application_name LIKE 'migration%' AND datname = current_database()"
     )
-    for _ in range(200):
+    for _ in range(1200):
         if case.sql("target", query) == [(0,)]:
             return
         time.sleep(0.1)

@@ -107,7 +107,7 @@ def test_the_documented_settings_of_a_cluster_are_accepted_where_the_connection_
     submit = [str(Path(spark_env["SPARK_HOME"]) / "bin" / "spark-submit"), "--master", "spark://nowhere:7077"]
     environment = {**spark_env, "PYSPARK_PYTHON": sys.executable}
     done = subprocess.run(
-        [*submit, str(script), json.dumps(recipe())], env=environment, capture_output=True, text=True, timeout=120
+        [*submit, str(script), json.dumps(recipe())], env=environment, capture_output=True, text=True, timeout=500
     )
     assert "accepted on spark://nowhere:7077" in done.stdout, done.stderr[-2000:]
 

@@ -8,9 +8,8 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import psutil
 import psycopg2
 import pytest
 from pymongo import MongoClient
+from tests.jobs.streaming_etl_gate import gate
 from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_users, users_mapping, write_bson
 from tests.jobs.test_streaming_etl_load import query
 from tests.jobs.test_streaming_etl_mongodb import Shop, change_everything
@@ -225,22 +225,23 @@ def bson_of(folder: Path, documents: list[dict[str, Any]]) -> Path:
     return write_bson(folder / "users.bson", [bson.encode(document) for document in documents])
 
 
-def killed_again_and_again(
-    folder: Path, uri: str, kills: int, count: int, *, meanwhile: Callable[[], None] = lambda: None
-) -> None:
+def killed_again_and_again(folder: Path, uri: str, kills: int, count: int) -> None:
     rng = random.Random(kills)
     documents = some_users(count)
     made = list(damaged(documents, 100, rng))
     file = write_bson(folder / "users.bson", [raw for raw, _ in made])
     etl = Run(folder, uri, file, batch_size=10, worker_num=3, manager_worker_num=2)
-    for _ in range(kills):
-        process = etl.start()
-        etl.started_moving(process)
-        time.sleep(rng.uniform(0, 0.2))
-        meanwhile()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert 0 < etl.committed() < count, "the kills came too late to say anything"
+    with gate(uri, folder) as held:
+        for kill in range(1, kills + 1):
+            held.close_at(kill * count // (kills + 1))
+            process = etl.start()
+            etl.started_moving(process)
+            time.sleep(rng.uniform(0, 0.2))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            held.open()
+            held.until_nobody_is_connected()
+    assert 0 < etl.committed() < count
     measurement = etl.finish()
     assert (measurement.status, measurement.failed_checks) == ("measured", ())
     good = [document for document, (_, reason) in zip(documents, made, strict=True) if reason is None]
@@ -251,7 +252,7 @@ def killed_again_and_again(
 
 
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(database: str, tmp_path: Path) -> None:
-    killed_again_and_again(tmp_path, database, kills=3, count=3000)
+    killed_again_and_again(tmp_path, database, kills=3, count=1200)
 
 
 @pytest.mark.soak
@@ -263,10 +264,13 @@ def test_killed_at_twenty_random_moments(database: str, tmp_path: Path) -> None:
 def test_sigterm_drains_and_says_that_it_was_cancelled(database: str, tmp_path: Path) -> None:
     documents = some_users(1500)
     etl = Run(tmp_path, database, bson_of(tmp_path, documents), batch_size=10, worker_num=2)
-    process = etl.start()
-    etl.started_moving(process)
-    process.terminate()
-    assert process.wait(timeout=60) == 0
+    with gate(database, tmp_path) as held:
+        held.close_at(300)
+        process = etl.start()
+        etl.started_moving(process)
+        process.terminate()
+        held.open()
+    assert process.wait(timeout=300) == 0
     first = Measurement.model_validate_json((tmp_path / "m.json").read_bytes())
     assert [check.name for check in first.failed_checks] == ["the load ran to its end"]
     assert rows_in(database, MAPPING) == rows_of(MAPPING, documents[: etl.committed()])
@@ -283,11 +287,13 @@ def test_the_database_restarted_under_a_load(tmp_path: Path, work_folder: Path) 
         server.start()
         uri = server.create_database("etl")
         etl = Run(tmp_path, uri, bson_of(tmp_path, documents), batch_size=10, worker_num=2)
-        process = etl.start()
-        etl.started_moving(process)
-        server.stop()
-        threading.Timer(1.0, server.start).start()
-        assert process.wait(timeout=120) == 0
+        with gate(uri, tmp_path) as held:
+            held.close_at(300)
+            process = etl.start()
+            etl.started_moving(process)
+            server.stop()
+        server.start()
+        assert process.wait(timeout=300) == 0
         measurement = Measurement.model_validate_json((tmp_path / "m.json").read_bytes())
         assert measurement.status == "measured", measurement.failure
         assert measurement.metrics["records"] == 1500
@@ -320,15 +326,19 @@ def source_killed_again_and_again(folder: Path, uri: str, server: MongodbServer,
     with MongoClient(server.uri("shop")) as client:
         client.get_default_database()["users"].insert_many(documents)
     etl = Run(folder, uri, server.uri("shop"), batch_size=10, worker_num=2)
-    process = etl.start()
     rng = random.Random(kills)
-    for _ in range(kills):
-        etl.started_moving(process)
-        time.sleep(rng.uniform(0, 0.1))
-        kill(server)
-        time.sleep(rng.uniform(0, 2))
-        server.start()
-    assert process.poll() is None, "the kills came too late to say anything"
+    with gate(uri, folder) as held:
+        held.close_at(count // (kills + 1))
+        process = etl.start()
+        for number in range(1, kills + 1):
+            etl.started_moving(process)
+            time.sleep(rng.uniform(0, 0.1))
+            kill(server)
+            server.start()
+            assert process.poll() is None
+            held.open()
+            if number < kills:
+                held.close_at((number + 1) * count // (kills + 1))
     assert process.wait(timeout=300) == 0
     measurement = Measurement.model_validate_json((folder / "m.json").read_bytes())
     assert (measurement.status, measurement.failed_checks) == ("measured", ()), measurement.failure

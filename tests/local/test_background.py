@@ -59,7 +59,7 @@ def _children_of(program: BackgroundProgram) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def _wait(condition, timeout_s: float = 20) -> None:
+def _wait(condition, timeout_s: float = 120) -> None:
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -77,7 +77,7 @@ def test_data_outlive_a_restart_and_a_kill(server):
     first = psutil.Process(int((server.data / "postmaster.pid").read_text().split()[0]))
     others = _processes_of(server)
     first.kill()
-    psutil.wait_procs([first, *others], timeout=30)
+    psutil.wait_procs([first, *others], timeout=120)
     assert not server.is_running()
     server.start()
     assert server.port == port

@@ -88,7 +88,10 @@ class PostgresServer:
     def is_running(self) -> bool:
         """True where the server's process lives."""
         process = self._process()
-        return process is not None and process.status() != psutil.STATUS_ZOMBIE
+        try:
+            return process is not None and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:  # it ended in this moment
+            return False
 
     def uri(self, database: str = "postgres") -> str:
         """`postgresql://user:password@127.0.0.1:port/database`: a secret."""
