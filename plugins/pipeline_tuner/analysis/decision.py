@@ -171,28 +171,20 @@ class Decision:
 
     @cached_property
     def _regret_of_pick(self) -> float:
-        return self._regret_of(self.pick, 1.0 - self.confidence) if self.pick else math.inf
+        return self._regret_of(self.pick) if self.pick else math.inf
 
     @cached_property
     def _regret_of_reference(self) -> float:
-        """From the search where it measured the reference; else over the pick, each step with half of the error."""
-        error = 1.0 - self.confidence
-        if self.reference is None:
-            return math.inf
-        if sum(o.label == self.reference for o in self.search) >= self._enough:
-            return self._regret_of(self.reference, error)
-        step = self._over(self.pick or "", self.reference, 1.0 - error / 2)
-        return math.inf if step is None else (1.0 + self._regret_of(self.pick or "", error / 2)) * step.high - 1.0
+        is_enough = sum(o.label == self.reference for o in self._everything) >= self._enough
+        return self._regret_of(self.reference) if self.reference and is_enough else math.inf
 
-    def _regret_of(self, label: str, error: float) -> float:
-        return regret_bound(
-            self.search,
-            label,
-            self.finalists,
-            indifference=self.indifference,
-            confidence=1.0 - error,
-            cap=self.cap,
-        )
+    def _regret_of(self, label: str) -> float:
+        return regret_bound(self._everything, label, self.finalists, confidence=self.confidence)
+
+    @cached_property
+    def _everything(self) -> Sequence[Observation]:
+        """Search and confirmation: a bound that holds for all finalists at once is not flattered by the choice."""
+        return after(self.search, self.confirmation)
 
     @property
     def sureness(self) -> float:

@@ -131,13 +131,12 @@ def regret_bound(
     label: str,
     candidates: Collection[str],
     *,
-    indifference: float = 0.05,
     confidence: float = 0.95,
-    cap: int = DEFAULT_CAP,
 ) -> float:
-    """The fraction by which the best of the candidates may be better than `label`, jointly over candidates and looks.
+    """The fraction by which the best of the candidates may be better than `label`, jointly over the candidates.
 
-    Infinite where `label` or a candidate was not measured, or the noise is unknown. Parameters as in `select`.
+    To be asked once, when the sweep has ended: unlike `select` it spends nothing on earlier looks.
+    Infinite where `label` or a candidate was not measured, or the noise is unknown.
     """
     fit = BlockFit.of(observations)
     others = [other for other in dict.fromkeys(candidates) if other != label]
@@ -145,9 +144,8 @@ def regret_bound(
         return 0.0
     if fit.df <= 0 or not {label, *others} <= set(fit.index):
         return math.inf
-    rivals = Rivals.of(fit, label, others, indifference)
-    alpha = 1 - confidence
-    return _regret_bound(rivals, alpha * _alpha_spending(rivals, alpha, cap) / max(len(others), 1))
+    level = (1 - confidence) / len(others)
+    return _regret_bound(Rivals.of(fit, label, others, indifference=0.0), np.full(len(others), level))
 
 
 def _nothing(competing: tuple[str, ...]) -> Selection:
