@@ -1,6 +1,6 @@
 """Airflow DAG: maintenance of the quantizer's rollups, a task a procedure."""
 
-from pipeline_tuner.dag_factory import maintenance_dag
+from pipeline_tuner.maintenance_dag import maintenance_dag
 
 TASKS = ("rewrite_data_files", "rewrite_manifests", "expire_snapshots", "remove_orphan_files")
 

@@ -14,7 +14,6 @@ from typing import Any
 from pipeline_tuner import cluster_sizing_command
 from pipeline_tuner.advise import command as advise_command
 from pipeline_tuner.analysis.claim_lists import unjudged
-from pipeline_tuner.analysis.glue_prices import Prices, load_prices
 from pipeline_tuner.exceptions import PipelineTunerError, StudyError
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.recommend import recommend
@@ -151,18 +150,8 @@ def _report(chosen: argparse.Namespace) -> None:
         history=sweep.history,
         environment=sweep.environment,
         workload=sweep.workload,
-        glue_prices=_glue_prices(sweep.study),
     )
     print(f"{summary(recommendations, sweep.results)}\n\nThe analysis: {written}")
-
-
-def _glue_prices(study: Study) -> Prices | None:
-    """Only the dedup job has a price list; where it lies, Airflow's configuration may say."""
-    if study.job != "dedup":
-        return None
-    from pipeline_tuner import settings
-
-    return load_prices(settings.prices_file())
 
 
 def _sweep_of_file(path: Path) -> StoredSweep:

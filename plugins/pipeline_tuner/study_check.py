@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline_tuner.command_check import given_by_a_command, runner_problems
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.expression import Expression
+from pipeline_tuner.jobs import description_of
+from pipeline_tuner.jobs.description import GLUE
 from pipeline_tuner.operator_job import operator_problems
 from pipeline_tuner.problems import Path, Problem, no_such, shown
 from pipeline_tuner.space import Parameter, Space, unknown_names
@@ -89,7 +91,7 @@ def oddities(parts: Parts) -> Iterator[Problem]:
     if parts.runner is not None:
         yield from runner_problems(parts.runner, parts.parameters, parts.parameter_names)
         yield from operator_problems(parts.runner, parts.parameters, parts.workload)
-    yield from _figures(parts)
+    yield from _metrics(parts)
 
 
 def _named_presets(parts: Parts) -> Iterator[Problem]:
@@ -212,17 +214,35 @@ def _preference(parts: Parts) -> Iterator[Problem]:
     yield from _unknown(("prefer",), parts.written.get("prefer"), known, "is no parameter and no price")
 
 
-def _figures(parts: Parts) -> Iterator[Problem]:
-    """Goals over figures that nothing gives, for a command that is timed from outside: all that it gives is known."""
-    figures = given_by_a_command(parts.runner) if parts.runner is not None else None
-    if figures is None:
+def _metrics(parts: Parts) -> Iterator[Problem]:
+    """Goals and claims over metrics that nothing gives, where all that the job gives is known."""
+    given = _given(parts)
+    if given is None:
         return
-    known = {*figures, *parts.names("workload", "options"), "fraction", *parts.parameter_names, *parts.names("prices")}
+    names, missing = given
+    known = {*names, *parts.names("workload", "options"), "fraction", *parts.parameter_names, *parts.names("prices")}
     for name, goal in parts.goals.items():
         for key, text in (("maximize", goal.maximize), ("minimize", goal.minimize)):
-            yield from _unknown(("goals", name, key), text, known, NOT_GIVEN)
+            yield from _unknown(("goals", name, key), text, known, missing)
         for place, text in enumerate(goal.constraints):
-            yield from _unknown(("goals", name, "constraints", place), text, known, NOT_GIVEN)
+            yield from _unknown(("goals", name, "constraints", place), text, known, missing)
+    claims = parts.written.get("claims")
+    for place, claim in enumerate(claims if isinstance(claims, list | tuple) else ()):
+        yield from _unknown(("claims", place, "metric"), mapping(claim).get("metric"), known, missing)
+
+
+def _given(parts: Parts) -> tuple[tuple[str, ...], str] | None:
+    """The metrics that a trial has, with the words for others; None for a program that says itself what it measured."""
+    if parts.runner is None:
+        return None
+    job = parts.written.get("job")
+    timed, described = given_by_a_command(parts.runner), description_of(job if isinstance(job, str) else "")
+    if timed is not None:
+        return timed, NOT_GIVEN
+    if described is None or parts.runner.kind == "operator" or parts.runner.command or "script" in parts.runner.options:
+        return None
+    names = (*described.metrics, *described.workload, *(GLUE if parts.runner.kind == "glue" else ()))
+    return names, f"which the job {job} does not give"
 
 
 def _unknown(path: Path, text: Any, known: Collection[str], words: str) -> Iterator[Problem]:

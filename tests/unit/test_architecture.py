@@ -50,7 +50,7 @@ NOUNS = (
     *("recommendation", "expression", "exceptions", "wording", "metric_names"),
     *("printed", "command", "command_check", "problems", "study_check", "study_yaml"),
     *("spark_application", "unfilled"),
-    *("argument_paths", "operator_job"),
+    *("argument_paths", "operator_job", "jobs"),
 )
 WATCH = ("monitoring.drift", "monitoring.promotion", "monitoring.validity", "monitoring.night_values")
 """What monitoring finds in the measurements; its other modules are a plan, a store, tasks and a report."""
@@ -66,6 +66,7 @@ ALLOWED = {
     "recommend": {*NOUNS, "analysis", "monitoring.validity", "recommend", "reasons"},
     "reasons": {*NOUNS, "analysis", "recommend", "reasons"},
     "store": {*NOUNS, "store"},
+    "jobs.report": {*NOUNS, "analysis", "charts", "report", "settings", "jobs.report"},
     "report": {*NOUNS, *WATCH, "monitoring.report", "report", "analysis", "recommend", "charts"},
     "charts": {*NOUNS, "analysis", "charts"},
     "production": {*NOUNS, "analysis", "monitoring.validity", "store", "production"},
@@ -126,6 +127,10 @@ NAMES = {_module_name(path): path for path in MODULES}
 IMPORTS = {name: _imports_of(path, set(NAMES)) for name, path in NAMES.items()}
 
 
+OF_A_JOB = ("jobs", "jobs.report", "maintenance_dag", "local")
+"""Parts that are about jobs by name: their descriptions, and the services that demo and tests run for each."""
+
+
 def test_modules_are_found():
     assert len(MODULES) > 20
 
@@ -171,6 +176,18 @@ def test_the_plugin_knows_no_job():
         assert "pipeline_jobs" not in _top_level(module), module
 
 
+def test_generic_code_names_no_job():
+    """What only one job needs is registered by its description (pipeline_tuner/jobs)."""
+    jobs = {path.stem for path in (PLUGINS / "pipeline_tuner" / "jobs").iterdir()} - {"__init__", "__pycache__", "description"}
+    for module in (path for path in MODULES if PLUGINS in path.parents):
+        if _part(module) in OF_A_JOB or module.stem in jobs | {"redshift"}:
+            continue
+        nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
+        named = {str(node.value) for node in nodes if isinstance(node, ast.Constant)} & jobs
+        imported = {name for name in _imports(module) if set(name.split(".")[2:]) & jobs}
+        assert not named | imported, f"{module.relative_to(ROOT)} names {', '.join(named | imported)}"
+
+
 def test_the_contract_needs_the_standard_library_only():
     third_party = _top_level(JOBS / "pipeline_jobs" / "contract.py") & (SPARK | DATABASES | {"numpy", "pyarrow"})
     assert not third_party
@@ -178,6 +195,7 @@ def test_the_contract_needs_the_standard_library_only():
 
 def test_only_airflow_facing_parts_import_airflow():
     facing = {"operators", "dag_factory", "web", "settings", "runners", "provider", "pool", "connections"}
+    facing |= {"maintenance_dag"}
     facing |= {"monitoring.start", "monitoring.conclusion", "monitoring.notify", "monitoring.retention"}
     users = {_part(module) for module in MODULES if PLUGINS in module.parents and _top_level(module) & AIRFLOW}
     assert users - {"pipeline_tuner_plugin"} <= facing
@@ -242,6 +260,8 @@ def _part(module: Path) -> str:
 def _part_of_name(name: str) -> str:
     """The part that a dotted name below a package is of: `pipeline_tuner.store.reads` is of `store`."""
     _, *parts = name.split(".")
+    if parts[0] == "jobs":
+        return "jobs.report" if len(parts) > 2 else "jobs"
     return ".".join(parts[:2]) if parts[0] == "monitoring" else parts[0]
 
 

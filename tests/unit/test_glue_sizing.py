@@ -10,8 +10,8 @@ from pipeline_jobs.dedup.choice import Probe, choose, shuffle_bytes
 from pipeline_tuner.analysis.glue_prices import parse_prices
 from pipeline_tuner.analysis.glue_sizing import Need, size
 from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.jobs.dedup.advice import advice
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.report.dedup_advice import advice
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
 PRICES = parse_prices((Path(__file__).parents[2] / "include" / "configs" / "prices.yaml").read_text())

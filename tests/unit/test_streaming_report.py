@@ -13,9 +13,9 @@ import pytest
 from tests.unit.planted import measured
 
 from pipeline_tuner.analysis.series import oversized, series_of
+from pipeline_tuner.jobs.streaming_etl.report import RESOURCES, where_the_time_goes, workers_volume_batches
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report.data import ReportData
-from pipeline_tuner.report.streaming import RESOURCES, where_the_time_goes, workers_volume_batches
 from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.study import load_study
 from pipeline_tuner.sweep import sweep_options
@@ -143,13 +143,6 @@ def test_settings_are_compared_at_equal_record_size(data: ReportData) -> None:
     assert "| original: batch 500, 8 workers |" in equal
     assert "| optimised: batch 128, 4 workers |" in equal
     assert equal.count("1.4") >= 2, "both records gain 1.5 / (1.3 * 0.8) = 1.44"
-
-
-def test_other_jobs_and_trials_without_stages_say_nothing(data: ReportData) -> None:
-    other = ReportData(
-        STUDY.model_copy(update={"job": "migration"}), OPTIONS, data.results, data.recommendations, (), {}, {}, Path()
-    )
-    assert where_the_time_goes(other) == workers_volume_batches(other) == ""
 
 
 def test_a_series_holds_all_else_equal(results: list[TrialResult]) -> None:

@@ -1,22 +1,18 @@
-"""Which operator runs which job. A new job adds its module here; any other runs under CommandOperator."""
+"""Which operator runs which job: the one that the job's description names; any other job runs under CommandOperator."""
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
+
+from pipeline_tuner.jobs import description_of
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.command import CommandOperator
-from pipeline_tuner.operators.dedup import GlueDedupOperator
-from pipeline_tuner.operators.migration import MigrationOperator
-from pipeline_tuner.operators.quantizer import QuantizerOperator
-from pipeline_tuner.operators.streaming_etl import StreamingEtlOperator
-
-OPERATORS: dict[str, type[JobOperator]] = {
-    "dedup": GlueDedupOperator,
-    "migration": MigrationOperator,
-    "quantizer": QuantizerOperator,
-    "streaming_etl": StreamingEtlOperator,
-}
 
 
 def operator_for(job: str) -> type[JobOperator]:
     """The operator class of a job."""
-    return OPERATORS.get(job, CommandOperator)
+    description = description_of(job)
+    if description is None:
+        return CommandOperator
+    found: type[JobOperator] = resolve_name(description.operator)
+    return found

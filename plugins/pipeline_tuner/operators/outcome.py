@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset
 
 from pipeline_tuner import settings
-from pipeline_tuner.analysis.glue_prices import load_prices
 from pipeline_tuner.monitoring.nights import Champion
 from pipeline_tuner.monitoring.start import champions
 from pipeline_tuner.operators.assets import changed_alias
@@ -128,7 +127,6 @@ def write_analysis(
             history=history,
             environment=dict(sweep.environment or {}),
             workload=dict(sweep.workload or {}),
-            glue_prices=load_prices(settings.prices_file()) if sweep.study_definition.job == "dedup" else None,
         )
         details = details_of(path).read_text(encoding="utf-8")
         store.record_analysis(sweep.sweep_id, path.read_text(encoding="utf-8"), str(path), details)

@@ -10,7 +10,6 @@ from typing import Any
 
 from pipeline_tuner.analysis.effect_design import Run
 from pipeline_tuner.analysis.effects import Effects, effects
-from pipeline_tuner.analysis.glue_prices import Prices
 from pipeline_tuner.analysis.goals import goal_scores
 from pipeline_tuner.analysis.side_by_side import Contrast, contrasts_around
 from pipeline_tuner.recommendation import Recommendation
@@ -33,8 +32,6 @@ class ReportData:
     environment: Mapping[str, Any]
     workload: Mapping[str, Any]
     folder: Path
-    glue_prices: Prices | None = None
-    """For what the dedup job would cost on Glue; without them nothing is said of it."""
 
     @property
     def main(self) -> Recommendation:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from pipeline_tuner.analysis.evidence import settled
-from pipeline_tuner.analysis.glue_prices import Prices
+from pipeline_tuner.jobs import description_of
 from pipeline_tuner.monitoring.report import over_the_nights
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report import (
@@ -21,12 +22,11 @@ from pipeline_tuner.report import (
     partitions,
     search,
     stages,
-    streaming,
 )
 from pipeline_tuner.report.data import ReportData
-from pipeline_tuner.report.dedup_advice import code_and_infrastructure
 from pipeline_tuner.report.files import ANALYSIS, DETAILS
 from pipeline_tuner.report.markdown import escaped
+from pipeline_tuner.report.section import Section
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
@@ -40,7 +40,7 @@ FRONT = (
     ("Parameters that matter", front.parameters),
 )
 """Two to four pages, in the order of the sweep's page."""
-SECTIONS = (
+SECTIONS: tuple[tuple[str, Callable[[ReportData], str]], ...] = (
     ("Settings", answers.settings),
     ("Results", answers.results),
     ("Comparison", answers.comparison),
@@ -55,11 +55,8 @@ SECTIONS = (
     ("What came out", inside.output),
     ("What matters", meaning.what_matters),
     ("Scaling", growth.scaling),
-    ("Where the time goes", streaming.where_the_time_goes),
-    ("Workers, volume, pipelines and batches", streaming.workers_volume_batches),
     ("Trade-offs", meaning.trade_offs),
     ("Next configurations to try", meaning.next_to_try),
-    ("Code and infrastructure", code_and_infrastructure),
     ("Claims held against the measurements", meaning.claims),
     ("Over the nights", over_the_nights),
     ("How the search went", search.how_the_search_went),
@@ -81,12 +78,11 @@ def write_report(
     history: Sequence[TrialResult] = (),
     environment: Mapping[str, Any] | None = None,
     workload: Mapping[str, Any] | None = None,
-    glue_prices: Prices | None = None,
 ) -> Path:
     """Write `analysis.md`, the details and all charts into the folder (made where missing); the path of `analysis.md`.
 
     `history` are trials of earlier sweeps of the same workload and environment. `environment` and `workload`
-    are taken from the trials' own measurements where they aren't given; `glue_prices` say what a dedup costs on Glue.
+    are taken from the trials' own measurements where they aren't given.
     Sections with nothing to say are left out.
     Raises ValueError without a recommendation: a sweep that ended in NoRecommendationError has none to write on.
     """
@@ -103,17 +99,16 @@ def write_report(
         environment=environment or _first_record(whole, "environment"),
         workload=workload or _first_record(whole, "workload"),
         folder=folder,
-        glue_prices=glue_prices,
     )
     title = f"# {escaped(data.study.study)}"
-    details = _parts(data, SECTIONS)
+    details = _parts(data, sections_of(study.job))
     rest = f"Everything else ({', '.join(_lowered(title) for title in details)}): [{DETAILS}]({DETAILS})."
     _write(folder / DETAILS, [f"{title}: the details", f"What to run: [{ANALYSIS}]({ANALYSIS})."], details)
     _write(folder / ANALYSIS, [f"{title}: what to run, and how sure that is"], _parts(data, FRONT), rest)
     return folder / ANALYSIS
 
 
-def _parts(data: ReportData, sections: Sequence[tuple[str, Callable[[ReportData], str]]]) -> dict[str, str]:
+def _parts(data: ReportData, sections: Iterable[tuple[str, Callable[[ReportData], str]]]) -> dict[str, str]:
     made = ((title, section(data)) for title, section in sections)
     return {title: text for title, text in made if text}
 
@@ -125,6 +120,15 @@ def _write(path: Path, head: Sequence[str], parts: Mapping[str, str], *end: str)
 
 def _lowered(title: str) -> str:
     return title[0].lower() + title[1:]
+
+
+def sections_of(job: str) -> Iterator[tuple[str, Callable[[ReportData], str]]]:
+    """Titles and writers of the sections of every job, with the job's own in their places."""
+    description = description_of(job)
+    own: tuple[Section, ...] = resolve_name(description.sections) if description and description.sections else ()
+    for title, write in SECTIONS:
+        yield title, write
+        yield from ((section.title, section.write) for section in own if section.after == title)
 
 
 def _first_record(results: Sequence[TrialResult], part: str) -> Mapping[str, Any]:

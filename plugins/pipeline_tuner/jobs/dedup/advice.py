@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from pipeline_tuner.analysis.glue_prices import DEFAULT_GLUE, Prices
+from pipeline_tuner import settings
+from pipeline_tuner.analysis.glue_prices import DEFAULT_GLUE, Prices, load_prices
+from pipeline_tuner.jobs.dedup.glue_advice import infrastructure
+from pipeline_tuner.jobs.dedup.measured import Measured, bullets, measured_configurations
+from pipeline_tuner.recommendation import DecisionStatus
 from pipeline_tuner.report.data import ReportData
-from pipeline_tuner.report.glue_advice import infrastructure
-from pipeline_tuner.report.measured import Measured, bullets, measured_configurations
+from pipeline_tuner.report.section import Section
 from pipeline_tuner.trial import TrialResult
 
 PARTITIONS, WRITERS = "shuffle_partitions", "write_partitions"
@@ -16,16 +19,17 @@ SAME_BYTES = 0.02
 
 
 def code_and_infrastructure(data: ReportData) -> str:
-    """The section of the written analysis; empty for other jobs and without a price list."""
-    if data.study.job != "dedup" or data.glue_prices is None:
-        return ""
+    """The section of the written analysis."""
     return advice(
         data.results,
-        data.glue_prices,
-        pick=data.main.label if data.main.status == "best" else None,
+        load_prices(settings.prices_file()),
+        pick=data.main.label if data.main.status is DecisionStatus.BEST else None,
         scale=1 / data.study.workload.sizes[data.options.size],
         glue=str(data.study.runner.options.get("glue_version", DEFAULT_GLUE)),
     )
+
+
+SECTIONS = (Section("Code and infrastructure", code_and_infrastructure, after="Next configurations to try"),)
 
 
 def advice(

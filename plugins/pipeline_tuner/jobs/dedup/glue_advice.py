@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline_tuner.analysis.glue_prices import DEFAULT_GLUE, Prices
 from pipeline_tuner.analysis.glue_sizing import Need, Sizing, size
+from pipeline_tuner.jobs.dedup.measured import BYTES, Measured, bullets, megabytes
 from pipeline_tuner.report.markdown import table
-from pipeline_tuner.report.measured import BYTES, Measured, bullets, megabytes
 from pipeline_tuner.trial import TrialResult
 
 MEMORY_LIMIT = 80

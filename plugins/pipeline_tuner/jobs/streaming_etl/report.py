@@ -13,12 +13,12 @@ from pipeline_tuner.charts.busy import Threads, busy
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import escaped, table
+from pipeline_tuner.report.section import Section
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import byte_words, number, percent, ratio, second_words
 
-JOB = "streaming_etl"
 RATE = "records_per_s"
 RESOURCES = ("batch_size", "worker_num", "manager_worker_num")
 """What a configuration can take more of."""
@@ -28,9 +28,9 @@ ORIGINAL, OPTIMISED = (500, 8), (128, 4)
 
 
 def where_the_time_goes(data: ReportData) -> str:
-    """Busy and waiting time, bottleneck, latency, CPU and memory by configuration; empty for other jobs."""
+    """Busy and waiting time, bottleneck, latency, CPU and memory by configuration; empty where nothing was measured."""
     rows = [row for row in data.rows if row.evidence.measured and row.median("extract_busy_s") is not None]
-    if data.study.job != JOB or not rows:
+    if not rows:
         return ""
     header = (
         "configuration", "bottleneck", "extract busy", "extract blocked", "transform", "load", "workers idle",
@@ -95,9 +95,7 @@ def _bottleneck(trials: Sequence[TrialResult]) -> str:
 
 
 def workers_volume_batches(data: ReportData) -> str:
-    """Speed-up, volume, pipelines, batches and over-sized configurations; empty for other jobs."""
-    if data.study.job != JOB:
-        return ""
+    """Speed-up, volume, pipelines, batches and over-sized configurations."""
     parts = [*_workers(data), *_volume(data), *_pipelines(data), *_batches(data), _oversized(data), _equal(data)]
     return "\n\n".join(part for part in parts if part)
 
@@ -297,3 +295,9 @@ def _gain(found: Interval | None) -> str:
 
 def _confidence(data: ReportData) -> float:
     return data.options.budget.confidence
+
+
+SECTIONS = (
+    Section("Where the time goes", where_the_time_goes, after="Scaling"),
+    Section("Workers, volume, pipelines and batches", workers_volume_batches, after="Scaling"),
+)
