@@ -160,7 +160,8 @@ def sweep_params(study: Study) -> dict[str, Param]:
             exclusiveMinimum=0,
             section="Budget",
             title="Minutes",
-            description="No new round starts that would end later; empty: no limit.",
+            description="No new round starts that would end later; only the least confirmation of an answer may end "
+            "later. Empty: no limit.",
         ),
         "payback_runs": Param(
             budget.payback_runs,

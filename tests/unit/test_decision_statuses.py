@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
-from tests.unit.planted import measured, planted_options, planted_study, planted_sweep
+from tests.unit.planted import START, measured, planted_options, planted_study, planted_sweep
 
 from pipeline_tuner.monitoring.nights import Champion
 from pipeline_tuner.operators.outcome import followed_goals
@@ -228,6 +229,29 @@ def test_repeats_leave_the_confirmation_its_trials():
     confirmation = plan_confirmation(study, options, results)
     assert len(results) <= 40 - len(confirmation)
     assert len({plan.block for plan in confirmation}) == 3
+
+
+@pytest.mark.parametrize("reference", ["balanced", "wide", "copy"])
+def test_minutes_that_one_block_used_up_still_end_in_an_answer(reference):
+    """On a slow machine a demo spent its minutes on one block of everything, and answered nothing for any goal."""
+    study = planted_study(presets=STUDY.presets, budget={"trials": 40, "blocks": 3, "confirm_blocks": 3, "minutes": 4})
+    champions = {goal: champion(reference) for goal in study.goals}
+    options = planted_options(study, strategy="presets").model_copy(update={"champions": champions})
+    generator, results = np.random.default_rng(4), []
+
+    def run(plan):
+        duration = CLOSE[plan.label] * float(np.exp(0.1 * generator.standard_normal()))
+        took = {"duration_s": duration, "core_seconds": duration, "rows": 1e5}
+        results.append(measured(plan, took, ended_at=START + timedelta(minutes=9)))
+
+    for number in range(1, options.budget.rounds + 1):
+        for plan in plan_round(study, options, results, number):
+            run(plan)
+    assert len({r.plan.block for r in results}) == 1
+    for plan in plan_confirmation(study, options, results):
+        run(plan)
+    answers = recommend(study, options, results)
+    assert {answer.status.is_answer for answer in answers} == {True}, [answer.reason for answer in answers]
 
 
 def test_a_sweep_that_production_overtook_is_not_followed():

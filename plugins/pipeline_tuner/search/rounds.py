@@ -195,11 +195,15 @@ def plan_confirmation(
 ) -> tuple[TrialPlan, ...]:
     """Fresh blocks of the finalists (each goal's pick) and the control, which alone give the reported values.
 
-    Empty where the control itself is the pick, or where the budget is spent.
+    Empty where the control itself is the pick, or where the budget of trials is spent. The minutes end the search, but
+    not what one goal's decision takes at least: a sweep that ends without an answer has wasted them all.
     """
     sweep = SweepSoFar.before(study, options, results, options.budget.rounds + 1, history)
-    left = min(options.budget.trials - len(sweep.earlier), trials_in_time(options, sweep.earlier, history))
-    finalists = _affordable(sweep, left)
+    groups = finalists_by_goal(sweep)
+    in_time = trials_in_time(options, sweep.earlier, history)
+    least = 0 if options.is_night else _least_confirmation(sweep, groups)
+    left = min(options.budget.trials - len(sweep.earlier), max(in_time, least))
+    finalists = _affordable(sweep, groups, left)
     count = min(options.budget.confirm_blocks, left // (len(finalists) + 1))
     if not finalists or count < 2:
         return ()
@@ -207,11 +211,17 @@ def plan_confirmation(
     return _planned(sweep, [finalists] * count, first, "confirm", with_control=True)
 
 
-def _affordable(sweep: SweepSoFar, left: int) -> list[Candidate]:
+def _least_confirmation(sweep: SweepSoFar, groups: Sequence[Sequence[Candidate]]) -> int:
+    """The trials that confirm the first goal that has anything to confirm."""
+    first = next((group for group in groups if group), ())
+    return min(MIN_BLOCKS, sweep.options.budget.confirm_blocks) * (len(first) + 1)
+
+
+def _affordable(sweep: SweepSoFar, groups: Sequence[Sequence[Candidate]], left: int) -> list[Candidate]:
     """The finalists, goal by goal, as long as each gets the blocks that a decision takes: a few well, not all badly."""
     wanted = max(2, min(MIN_BLOCKS, sweep.options.budget.confirm_blocks))
     members: list[Candidate] = []
-    for group in finalists_by_goal(sweep):
+    for group in groups:
         more = [c for c in group if c.configuration_id not in {m.configuration_id for m in members}]
         if left // (len(members) + len(more) + 1) < wanted:
             continue
