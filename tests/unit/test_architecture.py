@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -188,6 +191,32 @@ def test_generic_code_names_no_job():
         named = {str(node.value) for node in nodes if isinstance(node, ast.Constant)} & jobs
         imported = {name for name in _imports(module) if set(name.split(".")[2:]) & jobs}
         assert not named | imported, f"{module.relative_to(ROOT)} names {', '.join(named | imported)}"
+
+
+def test_everything_imported_is_declared():
+    """Not only what somebody else's dependency happens to bring: pyproject.toml says why each is there."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    main, local = _distributions(project["dependencies"]), _distributions(project["optional-dependencies"]["local"])
+    providers = packages_distributions()
+    for name, path in NAMES.items():
+        declared = main | local if name.startswith("pipeline_tuner.local") else main
+        for other in IMPORTS[name].top | IMPORTS[name].inside:
+            top = other.split(".")[0]
+            if top in sys.stdlib_module_names or top in ("pipeline_tuner", "pipeline_jobs", "pip"):
+                continue
+            needed = {_normal(found) for found in providers.get(top, [top])}
+            if other.startswith("airflow.providers."):
+                wanted = "-".join(("apache", "airflow", *other.split(".")[1:]))
+                needed = {found for found in needed if f"{wanted}-".startswith(f"{found}-") and "providers" in found}
+            assert needed & declared, f"{path.relative_to(ROOT)} imports {other}, which is in no dependency"
+
+
+def _distributions(requirements: list[str]) -> set[str]:
+    return {_normal(re.split(r"[^\w.-]", requirement, maxsplit=1)[0]) for requirement in requirements}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_the_contract_needs_the_standard_library_only():

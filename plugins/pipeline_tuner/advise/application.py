@@ -68,7 +68,6 @@ class LongestTask:
     bytes: int
     """Input and shuffle that it read."""
     gc_ms: int
-    spilled_bytes: int
     executor: str
     host: str
 
@@ -79,10 +78,7 @@ class Spread:
 
     count: int
     median_ms: int
-    upper_ms: int
-    """Nine tenths of the tasks take no longer."""
     median_bytes: int
-    upper_bytes: int
     longest: LongestTask
 
 
@@ -117,8 +113,6 @@ class Stage:
     failure: str | None
     first_launch: int | None
     last_finish: int | None
-    started_tasks: int
-    ended_tasks: int
     complete_tasks: int
     totals: Totals
     wasted: Wasted
@@ -145,11 +139,6 @@ class Stage:
         """Input and shuffle."""
         return self.totals.input_bytes + self.totals.shuffle_read_bytes
 
-    @property
-    def was_cut(self) -> bool:
-        """Whether the log has no end of it."""
-        return self.submitted is not None and self.completed is None
-
 
 @dataclass(frozen=True)
 class Job:
@@ -159,7 +148,6 @@ class Job:
     submitted: int
     ended: int | None
     succeeded: bool | None
-    stage_ids: tuple[int, ...]
     parents: Mapping[int, tuple[int, ...]]
     """Stage to the stages that it reads from."""
 
@@ -215,7 +203,6 @@ class Settings:
 
     spark: Mapping[str, str] = field(default_factory=dict)
     java_command: str = ""
-    java_version: str = ""
     system_names: frozenset[str] = frozenset()
     """Names of the JVM's system properties, which tell some platforms."""
     hidden: tuple[str, ...] = ()

@@ -136,7 +136,6 @@ class TaskInfo(Struct):
     finished: Whole = field(name="Finish Time", default=0)
     executor: str = field(name="Executor ID", default="")
     host: str = field(name="Host", default="")
-    speculative: bool = field(name="Speculative", default=False)
     failed: bool = field(name="Failed", default=False)
     killed: bool = field(name="Killed", default=False)
 
@@ -182,7 +181,6 @@ class TaskMetrics(Struct):
     gc_ms: Whole = field(name="JVM GC Time", default=0)
     memory_spilled: Whole = field(name="Memory Bytes Spilled", default=0)
     disk_spilled: Whole = field(name="Disk Bytes Spilled", default=0)
-    peak_execution: Whole = field(name="Peak Execution Memory", default=0)
     shuffle_read: ShuffleRead = field(name="Shuffle Read Metrics", default_factory=ShuffleRead)
     shuffle_write: ShuffleWrite = field(name="Shuffle Write Metrics", default_factory=ShuffleWrite)
     input: Input = field(name="Input Metrics", default_factory=Input)

@@ -16,8 +16,6 @@ DATABRICKS_NEWEST = "eventlog"
 COMPACTED = ".compact"
 ADDRESS = re.compile(r"[a-z][a-z0-9+]+:/")
 """Of another machine: `s3://`, whose second slash a path loses."""
-STATUS = "appstatus_"
-UNFINISHED = ".inprogress"
 START = b'{"Event":"'
 
 
@@ -35,8 +33,6 @@ class EventLog:
     """Numbers of rolled files that should be there and are not."""
     compacted: bool = False
     """Whether Spark dropped what it took for unneeded of the oldest part."""
-    in_progress: bool = False
-    """Whether the names say that the application was still running when the log was copied."""
 
     @property
     def size_bytes(self) -> int:
@@ -80,7 +76,7 @@ def _named_file(path: Path) -> EventLog:
         raise LogError(f"{path} is empty: no event was written, or the copy failed")
     if not _looks_like_log(path):
         raise LogError(f"{path} is no event log: its first line is no Spark event")
-    return EventLog(path, (path,), in_progress=path.name.endswith(UNFINISHED))
+    return EventLog(path, (path,))
 
 
 def _in_folder(folder: Path) -> Found:
@@ -105,7 +101,7 @@ def _in_folder(folder: Path) -> Found:
 
 def _maybe_log(path: Path) -> EventLog | None:
     is_log = bool(path.stat().st_size) and _looks_like_log(path)
-    return EventLog(path, (path,), in_progress=path.name.endswith(UNFINISHED)) if is_log else None
+    return EventLog(path, (path,)) if is_log else None
 
 
 def _rolled(folder: Path) -> EventLog | None:
@@ -126,13 +122,11 @@ def _spark_rolled(folder: Path, numbered: dict[Path, int], files: list[Path]) ->
     first = max(compact, default=1)
     parts = sorted((path for path in numbered if _counts(path, numbered[path], compact)), key=numbered.__getitem__)
     there = {numbered[path] for path in parts}
-    status = [path.name for path in files if path.name.startswith(STATUS)]
     return EventLog(
         folder,
         tuple(parts),
         missing_parts=tuple(sorted(set(range(first, max(there) + 1)) - there)),
         compacted=bool(compact),
-        in_progress=any(name.endswith(UNFINISHED) for name in status),
     )
 
 

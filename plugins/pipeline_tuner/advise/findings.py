@@ -139,8 +139,6 @@ class Finding:
     overruled: tuple[Overrule, ...] = ()
     value: int | None = None
     """The number that the remedy is about: salts, files, partitions."""
-    is_bound: bool = True
-    """Whether `wall_ms` is an upper bound rather than an estimate."""
 
     def figure(self, name: Figure) -> float:
         """One of its figures; 0 where it has none."""

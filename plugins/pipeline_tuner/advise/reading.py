@@ -151,7 +151,6 @@ class Collector:
             hidden=tuple(sorted(set(_items(event.spark)) - set(spark))),
             java_command=system.get("sun.java.command", "") or self.settings.java_command,
             system_names=frozenset(_items(event.system)),
-            java_version=str(event.jvm.get("Java Version", "")),
         )
 
     def application_start(self, event: events.ApplicationStart) -> None:
@@ -304,7 +303,7 @@ def _is_free(value: str) -> bool:
 
 
 def _job(job_id: int, life: JobLife) -> Job:
-    return Job(job_id, life.submitted, life.ended, life.succeeded, tuple(life.parents), life.parents)
+    return Job(job_id, life.submitted, life.ended, life.succeeded, life.parents)
 
 
 HANDLERS: dict[type, Callable[[Collector, Any], None]] = {

@@ -249,7 +249,7 @@ class StageRules:
         )
         return Finding(
             Kind.TOO_MANY_TASKS, remedy, lost, stage=stage, stages=stages, figures=figures, proposals=proposals,
-            overruled=overruled, value=wanted, is_bound=False,
+            overruled=overruled, value=wanted,
         )  # fmt: skip
 
     def _small_files(self) -> Iterator[Finding]:

@@ -120,7 +120,6 @@ class StageSums:
                 duration,
                 size,
                 metrics.gc_ms,
-                metrics.disk_spilled,
                 task.info.executor,
                 task.info.host,
             )
@@ -130,8 +129,8 @@ class StageSums:
         if self.longest is None or not self.durations:
             return
         times, sizes = sorted(self.durations), sorted(self.sizes)
-        middle, upper = len(times) // 2, (len(times) - 1) * 9 // 10
-        self.spread = Spread(len(times), times[middle], times[upper], sizes[middle], sizes[upper], self.longest)
+        middle = len(times) // 2
+        self.spread = Spread(len(times), times[middle], sizes[middle], self.longest)
         self.durations, self.sizes = array("q"), array("q")
 
     def stage(self) -> Stage:
@@ -154,8 +153,6 @@ class StageSums:
             failure=info.failure,
             first_launch=self.first_launch,
             last_finish=self.last_finish,
-            started_tasks=self.started,
-            ended_tasks=self.ended,
             complete_tasks=self.complete,
             totals=Totals(**self.sums),
             wasted=Wasted(**self.wasted),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.background import BackgroundProgram
@@ -118,14 +118,17 @@ class MongodbServer:
         self._program.start([sys.executable, program, *address, "--storage-path", self.folder / "data", *options])
 
     def _wait(self, uri: str) -> None:
-        end = time.monotonic() + START_TIMEOUT_S
+        answers = Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, PyMongoError) and self.is_running()),
+            wait=wait_fixed(0.1),
+            stop=stop_after_delay(START_TIMEOUT_S),
+            reraise=True,
+        )
         client: MongoClient[dict[str, Any]]
         with MongoClient(uri, serverSelectionTimeoutMS=500) as client:
-            while self.is_running() and time.monotonic() < end:
-                try:
-                    client.admin.command("ping")
-                    return
-                except PyMongoError:
-                    time.sleep(0.1)
-        self.stop()
-        raise InfrastructureError(f"the MongoDB-compatible server did not start:\n{self._program.log_end()}")
+            try:
+                answers(client.admin.command, "ping")
+            except PyMongoError:
+                self.stop()
+                reason = f"the MongoDB-compatible server did not start:\n{self._program.log_end()}"
+                raise InfrastructureError(reason) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from pipeline_tuner.measurement import Measurement
@@ -55,13 +54,6 @@ class Envelope:
     def problems_of(self, measurement: Measurement) -> tuple[str, ...]:
         """`problems` of the data and the machine that a production run measured."""
         return self.problems(measurement.workload, measurement.environment)
-
-    def age_problem(self, now: datetime, most_days: float) -> str | None:
-        """Whether the measurement is too old; None where it isn't, or where its time isn't known."""
-        if not self.measured_at:
-            return None
-        days = (now - datetime.fromisoformat(self.measured_at)).total_seconds() / 86400
-        return f"it was measured {days:.0f} days ago, at most {most_days:g} are trusted" if days > most_days else None
 
 
 def measured_envelope(results: Sequence[TrialResult]) -> Envelope:

@@ -148,12 +148,5 @@ def _start_form(row: Row) -> dict[str, Any]:
     }
 
 
-def _by_study(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        grouped.setdefault(row["study"], []).append(row)
-    return grouped
-
-
 def _by_study_and_goal(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["study"], row["goal"]): row for row in rows}

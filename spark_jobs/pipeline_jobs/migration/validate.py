@@ -37,11 +37,6 @@ class Comparison:
         """All rows of the source and of the target."""
         return sum(n for n, _ in self.source.values()), sum(n for n, _ in self.target.values())
 
-    @property
-    def checksums(self) -> tuple[int, int]:
-        """The checksum over all rows, of the source and of the target."""
-        return sum(s for _, s in self.source.values()), sum(s for _, s in self.target.values())
-
 
 def choose_hash(source: Connection, target: Connection, table: Table, columns: Sequence[Column]) -> str:
     """The quickest hash of a row that both servers compute alike. `target` is in autocommit."""

@@ -63,7 +63,6 @@ TEXT_OID = 25
 ROOM_A_FIELD = 64
 """Bytes that a field other than text and jsonb takes at most (a Decimal128 as text: 4 + 42)."""
 NUMERIC_NAN, NUMERIC_INFINITY, NUMERIC_MINUS_INFINITY, NUMERIC_MINUS = 0xC000, 0xD000, 0xF000, 0x4000
-NUMERIC_MAX_SCALE = 16383
 MAX_DIGITS = 40
 LIMBS = 40
 """Of 32 bits: the largest number on the way from a double to its digits has 1,130."""

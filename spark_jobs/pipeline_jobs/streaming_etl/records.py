@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -108,7 +108,6 @@ class Batch:
 
     sequence: int
     slices: tuple[Slice, ...]
-    taken_at: float = field(default_factory=time.monotonic)
 
     @cached_property
     def records(self) -> Any:

@@ -8,7 +8,21 @@ from dataclasses import dataclass
 from threading import Event
 from typing import TypeVar
 
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.stop import stop_base
+
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class StoppedInPause(stop_base):
+    """Sleeps through the pause, and says whether `stop` was set meanwhile: then there is no further attempt."""
+
+    stop: Event
+
+    def __call__(self, retry_state: RetryCallState) -> bool:
+        """Whether to give up; the argument has tenacity's name."""
+        return self.stop.wait(retry_state.upcoming_sleep)
 
 
 @dataclass(frozen=True)
@@ -26,11 +40,10 @@ class Backoff:
 
     def run(self, action: Callable[[], Result], is_transient: Callable[[BaseException], bool], stop: Event) -> Result:
         """The action's result. Raises its last error when retries are used up, it won't pass, or `stop` is set."""
-        attempt = 0
-        while True:
-            try:
-                return action()
-            except Exception as error:
-                attempt += 1
-                if attempt > self.retries or not is_transient(error) or stop.wait(self.pause_s(attempt)):
-                    raise
+        return Retrying(
+            retry=retry_if_exception(is_transient),
+            wait=lambda state: self.pause_s(state.attempt_number),
+            stop=stop_after_attempt(self.retries + 1) | StoppedInPause(stop),
+            sleep=lambda _: None,
+            reraise=True,
+        )(action)
