@@ -211,6 +211,24 @@ def test_everything_imported_is_declared():
             assert needed & declared, f"{path.relative_to(ROOT)} imports {other}, which is in no dependency"
 
 
+def test_private_parts_of_others_are_listed():
+    """Each may go with the next release of its package: CONTRIBUTING says which there are, and why."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in MODULES]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_own(node) is not None}
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_own(node) is None} - own
+    used |= {part for names in IMPORTS.values() for name in names.top | names.inside for part in name.split(".")}
+    private = {name for name in used if re.match(r"_[a-z]", name)} - {"_replace", "_exit"}
+    listed = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert not [name for name in sorted(private) if f"{name}`" not in listed]
+
+
+def _is_own(node: ast.Attribute) -> str | None:
+    """The attribute's name where it is set or read on the object itself; None on any other object."""
+    return node.attr if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls") else None
+
+
 def _distributions(requirements: list[str]) -> set[str]:
     return {_normal(re.split(r"[^\w.-]", requirement, maxsplit=1)[0]) for requirement in requirements}
 

@@ -8,10 +8,10 @@ from typing import Any
 from airflow.listeners import hookimpl
 
 from pipeline_tuner.printed import memory_sign
+from pipeline_tuner.runners.said import error_words
 from pipeline_tuner.tuned_task import tuned_task_of
 
 log = logging.getLogger(__name__)
-REASON_LENGTH = 500
 
 
 @hookimpl
@@ -19,7 +19,7 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
     """Note that a try failed, whether it is tried again or not."""
     tuned = tuned_task_of(getattr(task_instance, "task", None))
     if tuned is not None:
-        _note(tuned, task_instance, status="failed", failure=_kind(error), reason=_words(error))
+        _note(tuned, task_instance, status="failed", failure=_kind(error), reason=error_words(error))
 
 
 @hookimpl
@@ -43,10 +43,3 @@ def _kind(error: Any) -> str:
     if "Timeout" in type(error).__name__:
         return "timeout"
     return "out_of_memory" if memory_sign(str(error)) else "error"
-
-
-def _words(error: Any) -> str:
-    """The error in one line, without the secrets that Airflow knows of."""
-    from airflow.sdk._shared.secrets_masker import redact
-
-    return str(redact(" ".join(f"{type(error).__name__}: {error}".split())))[:REASON_LENGTH]

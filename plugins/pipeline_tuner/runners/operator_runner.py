@@ -31,7 +31,7 @@ from pipeline_tuner.operator_job import Observations, Statement, observations_of
 from pipeline_tuner.printed import memory_sign, plain_text
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun, out_of_memory
 from pipeline_tuner.runners.observed import compiled_pattern, figure_pattern, machine
-from pipeline_tuner.runners.said import written_down
+from pipeline_tuner.runners.said import error_words, written_down
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.study import Study
 
@@ -178,8 +178,8 @@ class OperatorRunner(Runner):
         if sign is not None or isinstance(error, MemoryError):
             return TrialFailedError("out_of_memory", f"{out_of_memory(self._run.configuration)} ({sign or error!r})")
         if "Timeout" in type(error).__name__:
-            return TrialFailedError("timeout", _words(error))
-        return TrialFailedError("error", _words(error))
+            return TrialFailedError("timeout", error_words(error))
+        return TrialFailedError("error", error_words(error))
 
     def _checked(self, text: str) -> list[dict[str, Any]]:
         said = [
@@ -292,7 +292,7 @@ def _value(key: str, statement: Statement) -> Any:
     try:
         row = hook.get_first(statement.sql)
     except Exception as error:
-        raise MeasurementError(f"runner.options.{key}: {_words(error)}") from None
+        raise MeasurementError(f"runner.options.{key}: {error_words(error)}") from None
     return row[0] if row else None
 
 
@@ -312,10 +312,3 @@ def _hook(conn_id: str) -> Any:
     if not hasattr(hook, "get_first"):
         raise InfrastructureError(f"connection {conn_id!r} of runner.options knows no SQL")
     return hook
-
-
-def _words(error: BaseException) -> str:
-    """An error in one line, without the secrets that Airflow knows of."""
-    from airflow.sdk._shared.secrets_masker import redact
-
-    return str(redact(" ".join(f"{type(error).__name__}: {error}".split())))[:500]

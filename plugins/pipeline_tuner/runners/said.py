@@ -84,3 +84,11 @@ def _text(event: Any, arguments: Any) -> str:
 def _write(file: TextIO, line: str) -> None:
     if not line.startswith(ECHOES):
         file.write(f"{line}\n")
+
+
+def error_words(error: BaseException | str | None) -> str:
+    """An error in one line of at most 500 characters, without the secrets that Airflow knows of."""
+    # Imported here: a worker has it, and the plugin is loaded where there may be none.
+    from airflow.sdk.log import redact
+
+    return str(redact(" ".join(f"{type(error).__name__}: {error}".split())))[:500]
