@@ -148,11 +148,12 @@ def sweep_params(study: Study) -> dict[str, Param]:
         "repeats": _integer(budget.repeats, 1, 100, "Repeats", "Of the work inside one trial."),
         "min_work_s": Param(
             budget.min_work_s,
-            type="number",
+            type=["number", "null"],
             minimum=0,
             section="Budget",
             title="Seconds of work",
-            description="That a trial measures at least: shorter work is repeated inside it.",
+            description="That a trial measures at least: shorter work is repeated inside it. Empty: chosen from what a "
+            "trial costs and what its noise is made of.",
         ),
         "minutes": Param(
             budget.minutes,

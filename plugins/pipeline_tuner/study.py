@@ -75,9 +75,9 @@ class Budget(Frozen):
     trial_timeout_s: Real = Field(default=900, gt=0)
     repeats: Whole = Field(default=1, ge=1, le=100)
     """Repeats of the work inside a trial's process, after the warm-up."""
-    min_work_s: Real = Field(default=0.0, ge=0, le=3600)
+    min_work_s: Real | None = Field(default=0.0, ge=0, le=3600)
     """Seconds of work that a trial measures at least: shorter work is repeated in the same process, up to 100 times,
-    and its figures are the medians. A trial of half a second is mostly noise; one of ten isn't worth a repeat."""
+    and its values are the medians. `null`: chosen from what a trial costs and what its noise is made of."""
     warmups: Whole = Field(default=1, ge=0, le=10)
 
 

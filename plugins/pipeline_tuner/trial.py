@@ -40,6 +40,8 @@ class TrialPlan:
     is_control: bool = False
     fraction: float = 1.0
     """The part of the workload that the trial runs on; below 1 only in cheap early rounds."""
+    min_work_s: float = 0.0
+    """Work that the trial measures at least, in s: shorter work is repeated."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready form, for XCom."""

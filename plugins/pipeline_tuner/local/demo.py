@@ -31,7 +31,7 @@ from pipeline_tuner.trial import TrialResult
 
 POLL_S = 1.0
 OPTIONS: dict[str, Mapping[str, Any]] = {
-    "migration": {"strategy": "presets", "size": "half", "trials": 36, "min_work_s": 2},
+    "migration": {"strategy": "presets", "size": "half", "trials": 36},
     "quantizer": {"strategy": "presets"},
 }
 """By study: what the demo's sweep has other than its study says, so that nobody waits for more than four minutes, or

@@ -27,6 +27,8 @@ from pipeline_tuner.trial import TrialPlan, TrialResult
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from pipeline_tuner.search.strategy import SweepSoFar
+
 MAX_PLAN = 1000
 """Airflow refuses to map over more than 1,024 items (core.max_map_length)."""
 ALSO = "also"
@@ -187,11 +189,13 @@ class PlanOperator(SweepOperator):
         from threadpoolctl import threadpool_limits
 
         from pipeline_tuner.search.rounds import plan_confirmation, plan_round
+        from pipeline_tuner.search.strategy import SweepSoFar
 
         study, options = sweep.study_definition, sweep.options
         results, history = store.results(sweep.sweep_id), store.history_of(sweep)
         try:
             with threadpool_limits(limits=1, user_api="blas"):
+                self._tell_work_length(SweepSoFar.before(study, options, results, self._place(sweep)[1], history))
                 if self.round_number is None:
                     return plan_confirmation(study, options, results, history)
                 related = store.related_history_of(sweep)
@@ -210,6 +214,18 @@ class PlanOperator(SweepOperator):
         if self.round_number is None:
             return "confirm", sweep.options.budget.rounds + 1
         return "search", self.round_number
+
+    def _tell_work_length(self, sweep: SweepSoFar) -> None:
+        """What was chosen, and from what."""
+        length = sweep.work_length
+        if sweep.options.budget.min_work_s is not None or length is None:
+            return
+        between = "unknown yet" if length.between is None else f"{length.between:.1%}"
+        self.log.info(
+            "Trials measure at least %.2f s of work: a trial costs %.1f s besides, a repeat takes %.2f s; "
+            "standard deviation of repeats %.1f%%, between trials %s",
+            length.seconds, length.overhead_s, length.repeat_s, 100 * length.within, between,
+        )  # fmt: skip
 
     def _tell(self, plans: Sequence[TrialPlan]) -> None:
         for plan in plans:

@@ -81,7 +81,7 @@ def planned_run(plan: TrialPlan, sweep: SweepRecord) -> JobRun:
         fraction=plan.fraction * study.workload.sizes[sweep.options.size],
         warmups=budget.warmups,
         repeats=budget.repeats,
-        min_work_s=budget.min_work_s,
+        min_work_s=plan.min_work_s,
         timeout_s=budget.trial_timeout_s,
         kept={"plan": plan.to_dict()},
     )

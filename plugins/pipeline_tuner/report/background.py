@@ -107,13 +107,14 @@ def _shown(name: str, value: Any) -> str:
 
 def _counted_runs(data: ReportData) -> str:
     """How often a trial ran its work: the same for all, or more often where it was short."""
-    budget = data.options.budget
-    if not budget.min_work_s:
-        return counted(budget.repeats, "counted run")
+    lengths = sorted({r.plan.min_work_s for r in data.results})
+    if not lengths or not lengths[-1]:
+        return counted(data.options.budget.repeats, "counted run")
     found = sorted(len(r.measurement.samples) for r in data.results if r.measurement and r.measurement.samples)
     fewest = f"{found[0]} to " if found and found[0] < found[-1] else ""
     runs = f"{fewest}{counted(found[-1], 'counted run')}" if found else "counted runs"
-    return f"{runs}, short work being repeated until {second_words(budget.min_work_s)} of it were measured"
+    shortest = f"{second_words(lengths[0])} to " if lengths[0] < lengths[-1] else ""
+    return f"{runs}, short work being repeated until {shortest}{second_words(lengths[-1])} of it were measured"
 
 
 def _economy(data: ReportData) -> list[str]:

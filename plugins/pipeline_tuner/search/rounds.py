@@ -294,4 +294,5 @@ def _trial(
         configuration=dict(candidate.configuration),
         is_control=candidate.label == sweep.control.label,
         fraction=fraction,
+        min_work_s=sweep.min_work_s,
     )

@@ -16,6 +16,7 @@ from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.search.memory_constraint import MemoryConstraint
+from pipeline_tuner.search.work_length import START_WORK_S, WorkLength, work_length
 from pipeline_tuner.space import Configuration, configuration_id, difference
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -113,6 +114,19 @@ class SweepSoFar:
             return part
         check = agreement(self.study, self.options, self.earlier)
         return part if check is not None and check.holds else 1.0
+
+    @cached_property
+    def work_length(self) -> WorkLength | None:
+        """What this and earlier sweeps say about the work that a trial should measure."""
+        return work_length([*self.earlier, *self.history])
+
+    @property
+    def min_work_s(self) -> float:
+        """Work that a trial measures at least, in s: the study's, else what its trials so far make worth while."""
+        declared = self.options.budget.min_work_s
+        if declared is not None:
+            return declared
+        return START_WORK_S if self.work_length is None else self.work_length.seconds
 
     def in_full(self, label: str) -> bool:
         """Whether a candidate has evidence on the whole workload."""

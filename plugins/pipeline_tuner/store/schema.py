@@ -83,6 +83,7 @@ trial = Table(
     Column("configuration_id", Text, nullable=False, comment="Equal for equal configurations"),
     Column("configuration", JSON, nullable=False, comment="The whole configuration"),
     Column("fraction", Float, nullable=False, comment="Part of the workload that the trial runs on, 0 to 1"),
+    Column("min_work_s", Float, nullable=False, server_default="0", comment="Work that it measures at least, s"),
     Column("status", Text, nullable=False, comment="planned, running, measured or failed"),
     Column("failure", Text, comment="Kind of failure: out_of_memory, timeout, check_failed, lost, ..."),
     Column("reason", Text, nullable=False, server_default="", comment="Why it failed, for people"),
