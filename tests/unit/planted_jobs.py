@@ -86,7 +86,8 @@ def _trial(job: str, plan: TrialPlan, factor: float, rng: np.random.Generator) -
         "latency_p95_s": 0.2 * factor * (1 + 0.05 * rng.standard_normal()), "latency_p99_s": 0.25 * factor,
         "gc_s": 0.05 * duration, "spill_bytes": 0, "swap_bytes": 0, "errors": 0, "startup_fraction": 0.2,
         "teardown_fraction": 0.02, "task_skew": 1.3, "other_cpu_fraction": 0.04, "heap_peak_fraction": 0.3,
-        "heap_peak_bytes": 3e8,
+        "heap_peak_bytes": 3e8, "tasks": 40, "executor_cpu_s": 1.5 * duration, "executor_run_s": 1.6 * duration,
+        "peak_execution_memory_bytes": 4e7, "input_bytes": 4e7, "shuffle_read_bytes": 2e7,
     }  # fmt: skip
     parts: dict[str, Any] = {"details": {"stages": [_stage(number, duration) for number in range(4)]}}
     if job == "streaming_etl":
