@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, get_args
+from typing import Any
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
@@ -21,7 +21,8 @@ from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.choice import operator_for
 from pipeline_tuner.operators.failures import tell_failure
 from pipeline_tuner.operators.sweep import ALSO, CheckOperator, PlanOperator, PrepareOperator, RecommendOperator
-from pipeline_tuner.study import StrategyName, Study
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep_form import SEARCH, FieldKind, FormField, form_of
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=5), "retry_exponential_backoff": True}
@@ -111,77 +112,26 @@ def sweep_params(study: Study) -> dict[str, Param]:
     What is searched stands in no section: Airflow shows such fields first, under its own title, and opens that section
     alone.
     """
-    budget = study.budget
-    strategies = [name for name in get_args(StrategyName) if name != "staged" or study.stages]
-    return {
-        "strategy": Param(
-            study.strategy,
-            type="string",
-            enum=[*strategies, *study.strategies],
-            title="Strategy",
-            description="How the sweep chooses which configurations to measure.",
-        ),
-        "goals": Param(
-            list(study.goals),
-            type="array",
-            items={"type": "string", "enum": list(study.goals)},
-            examples=list(study.goals),
-            minItems=1,
-            title="Goals",
-            description="The first one leads the search; the others are read off the same trials.",
-        ),
-        "size": Param(
-            study.workload.default_size,
-            type="string",
-            enum=list(study.workload.sizes),
-            title="Workload size",
-            description=", ".join(f"{name}: {part:.0%} of the data" for name, part in study.workload.sizes.items()),
-        ),
-        "trials": _integer(budget.trials, 1, 1000, "Trials", "At most this many, the confirmation's included."),
-        "blocks": _integer(
-            budget.blocks, 1, 30, "Blocks", "Repeats of each candidate in the search; below 3 it abstains."
-        ),
-        "rounds": _integer(budget.rounds, 1, budget.rounds, "Rounds", "Rounds of planning; the study sets the most."),
-        "confirm_blocks": _integer(
-            budget.confirm_blocks, 0, 30, "Confirmation blocks", "Fresh blocks for the finalists."
-        ),
-        "repeats": _integer(budget.repeats, 1, 100, "Repeats", "Of the work inside one trial."),
-        "min_work_s": Param(
-            budget.min_work_s,
-            type=["number", "null"],
-            minimum=0,
-            section="Budget",
-            title="Seconds of work",
-            description="That a trial measures at least: shorter work is repeated inside it. Empty: chosen from what a "
-            "trial costs and what its noise is made of.",
-        ),
-        "minutes": Param(
-            budget.minutes,
-            type=["number", "null"],
-            exclusiveMinimum=0,
-            section="Budget",
-            title="Minutes",
-            description="No new round starts that would end later; only the least confirmation of an answer may end "
-            "later. Empty: no limit.",
-        ),
-        "payback_runs": Param(
-            budget.payback_runs,
-            type=["integer", "null"],
-            minimum=1,
-            section="Budget",
-            title="Pays within runs",
-            description="Stop where more trials cost more time than they are expected to save in so many runs; empty: "
-            "use all trials.",
-        ),
-        "seed": Param(
-            0,
-            type="integer",
-            minimum=0,
-            section="Reproducibility",
-            title="Seed",
-            description="The same seed, the same plan.",
-        ),
+    return {field.name: _param(field) for field in form_of(study)}
+
+
+def _param(field: FormField) -> Param:
+    """A field as Airflow's trigger form takes it: JSON Schema."""
+    schema: dict[str, Any] = {"title": field.title, "description": field.help}
+    if field.section != SEARCH:
+        schema["section"] = field.section
+    if field.kind is FieldKind.CHOICE:
+        return Param(field.default, type="string", enum=list(field.choices), **schema)
+    if field.kind is FieldKind.CHOICES:
+        names = list(field.choices)
+        items = {"type": "string", "enum": names}
+        return Param(list(field.default), type="array", items=items, examples=names, minItems=1, **schema)
+    low = "exclusiveMinimum" if field.excludes_low else "minimum"
+    bounds: dict[str, Any] = {
+        name: value for name, value in ((low, field.low), ("maximum", field.high)) if value is not None
     }
+    kind = str(field.kind)
+    return Param(field.default, type=[kind, "null"] if field.is_optional else kind, **bounds, **schema)
 
 
 def _nights(study: Study) -> Any:
@@ -206,12 +156,6 @@ def also_param(studies: Sequence[str]) -> dict[str, Param]:
             description="Studies that this run sweeps afterwards, each with its own budget.",
         )
     }
-
-
-def _integer(default: int, low: int, high: int, title: str, description: str) -> Param:
-    return Param(
-        default, type="integer", minimum=low, maximum=high, section="Budget", title=title, description=description
-    )
 
 
 def _companion_tasks(before: RecommendOperator, others: Mapping[str, Study]) -> None:

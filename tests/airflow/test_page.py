@@ -323,6 +323,23 @@ def test_airflows_run_and_task_lead_to_sweep_and_trial(admin):
     assert "not planned a trial" in admin.get("/pipeline-tuner/runs/tune_migration/manual__2").text
 
 
+def test_airflows_dag_leads_to_its_study(admin, url):
+    answer = admin.get("/pipeline-tuner/dags/tune_migration")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/pipeline-tuner/studies/copy_table")
+    assert "No study here yet" in admin.get("/pipeline-tuner/dags/nothing_of_ours").text
+    with Store(url) as store:
+        row = {
+            "study": "copy_table", "label": "plain", "source": "given", "configuration_id": "x", "configuration": {},
+            "dag_id": "loads", "run_id": "r", "task_id": "load", "map_index": -1, "try_number": 1,
+            "started_at": datetime.now(UTC),
+        }  # fmt: skip
+        store.start_production_run("loads/r/load/-1/1", row)
+    answer = admin.get("/pipeline-tuner/dags/loads")
+    assert answer.headers["location"] == "/pipeline-tuner/studies/copy_table"
+    # the run is of a DAG that this study's page may show
+    assert "/dags/tune_migration" in admin.get("/pipeline-tuner/studies/copy_table").text
+
+
 def test_a_tuned_task_leads_to_its_study_which_may_have_no_sweep(admin, url):
     values = {
         "study": "orders", "source": "given", "configuration_id": "x", "configuration": {"memory": "2g"},
@@ -411,7 +428,7 @@ def test_what_needs_attention_is_named_first(admin):
 ACTIONS = {
     "/pipeline-tuner/sweeps/sweep-1/promote": ("goal", "label", "note", "token"),
     "/pipeline-tuner/studies/copy_table/roll-back": ("goal", "note", "token"),
-    "/pipeline-tuner/studies/copy_table/start": ("strategy", "size", "trials", "token"),
+    "/pipeline-tuner/studies/copy_table/start": ("strategy", "goals", "size", "trials", "minutes", "seed", "token"),
 }
 
 
@@ -448,7 +465,7 @@ def promotions(url):
 @pytest.mark.parametrize("hostile", [SQL, SCRIPT, "x" * 501], ids=["sql", "script", "long"])
 def test_hostile_text_in_any_field_is_refused_or_only_text(admin, url, action, field, hostile):
     known = fields_of(action, token_of(admin))
-    if (action.rsplit("/", 1)[-1], field) in {("start", "trials"), ("roll-back", "note")}:
+    if (action.rsplit("/", 1)[-1], field) == ("roll-back", "note"):
         known["token"] = "forged"  # the text itself is harmless there: only the refusal of the form is left to see
     answer = admin.post(action, data={**known, field: hostile}, headers={"Accept": "text/html"})
     assert answer.status_code in (303, 403, 404, 409, 422)
@@ -474,6 +491,7 @@ def test_hostile_text_in_any_field_is_refused_or_only_text(admin, url, action, f
         "/pipeline-tuner/sweeps/sweep-1/charts/{}.svg",
         "/pipeline-tuner/runs/tune_migration/{}",
         "/pipeline-tuner/runs/{}/manual__1",
+        "/pipeline-tuner/dags/{}",
         "/pipeline-tuner/tasks/tune_migration/{}/0/manual__1",
         "/pipeline-tuner/tasks/tune_migration/trial/{}/manual__1",
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.browser.pages import DESK, opened
 
 from pipeline_tuner.local.browser import find_browser
 
@@ -23,3 +24,18 @@ def chromium() -> Iterator:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_page(chromium) -> Iterator:
+    """A function that opens an address at a size and fails on what the browser complains of."""
+    pages, complaints = [], []
+
+    def open_one(address, size=DESK, theme="light"):
+        pages.append(opened(chromium, address, size, theme, complaints))
+        return pages[-1]
+
+    yield open_one
+    for page in pages:
+        page.context.close()
+    assert not complaints

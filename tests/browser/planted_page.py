@@ -13,13 +13,17 @@ from unittest.mock import patch
 
 import numpy as np
 from tests.unit.planted import measured, planted_options, planted_study, planted_sweep
+from tests.unit.planted_jobs import JOBS, job_results, job_study
 
 from pipeline_tuner.monitoring.nights import Alert, Champion, NightValue
 from pipeline_tuner.monitoring.store import NightStore
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report.files import details_of
 from pipeline_tuner.report.written import write_report
+from pipeline_tuner.space import configuration_id
 from pipeline_tuner.store import Store
+from pipeline_tuner.store.rows import upsert
+from pipeline_tuner.store.schema import production_run
 from pipeline_tuner.sweep import night_options, sweep_options
 from pipeline_tuner.trial import TrialPlan
 
@@ -52,10 +56,12 @@ def planted_results(sweep_id="sweep-1", *, blocks=4, confirmed=FINALISTS):
     )
 
 
-def plant_sweep(store: Store, folder: Path, study=STUDY, sweep_id="sweep-1", dag_id=None, run_id="manual__1") -> None:
+def plant_sweep(
+    store: Store, folder: Path, study=STUDY, sweep_id="sweep-1", dag_id=None, run_id="manual__1", results=None
+) -> None:
     """A finished sweep with its decisions, its analysis and its charts."""
     options = sweep_options(study, sweep_id)
-    results = planted_results(sweep_id)
+    results = results or planted_results(sweep_id)
     _start(store, study, options, results, dag_id, run_id)
     for result in results:
         store.record_result(result)
@@ -71,8 +77,9 @@ def plant_sweep(store: Store, folder: Path, study=STUDY, sweep_id="sweep-1", dag
 
 def _start(store, study, options, results, dag_id=None, run_id="manual__1"):
     store.start_sweep(study, options, dag_id=dag_id or f"tune_{study.study}", run_id=run_id, triggered_by="ada")
-    store.record_environment(options.sweep_id, {"cpu": "planted cpu", "cores": 2, "spark": "4.1.3"}, "e")
-    store.record_workload(options.sweep_id, {"rows": 100_000, "fingerprint": "abc"}, "w")
+    record = results[0].measurement
+    store.record_environment(options.sweep_id, record.environment, "e")
+    store.record_workload(options.sweep_id, record.workload, "w")
     for phase, number in sorted({(result.plan.phase, result.plan.round) for result in results}):
         plans = [r.plan for r in results if (r.plan.phase, r.plan.round) == (phase, number)]
         store.plan_trials(options.sweep_id, study.study, plans, phase=phase, round=number)
@@ -115,6 +122,32 @@ def plant_nights(store: Store, study=STUDY, count=40) -> None:
                 "UPDATE pipeline_tuner.sweep SET started_at = %(at)s, ended_at = %(at)s WHERE sweep_id = %(id)s",
                 {"at": due, "id": name},
             )
+
+
+def plant_jobs(store: Store, folder: Path) -> None:
+    """A finished sweep of each of the four jobs' own studies, by the job's name."""
+    for job in JOBS:
+        plant_sweep(store, folder, job_study(job), job, run_id=f"manual__{job}", results=job_results(job, job))
+
+
+def plant_production(store: Store, study=STUDY, goal="throughput") -> None:
+    """Two promotions, and production runs before and after them, with the configuration of then."""
+    first, rng = datetime.now(UTC) - timedelta(days=20), np.random.default_rng(3)
+    for label in ("wide", "copy 16 x 400"):
+        store.promote(study.study, goal, label, CONFIGURATIONS[label], actor="ada", note="tried by hand")
+    for day in range(20):
+        label = "wide" if day < 12 else "copy 16 x 400"
+        at = first + timedelta(days=day)
+        run_id, seconds = f"scheduled__{day}", true_duration(CONFIGURATIONS[label]) * float(np.exp(0.05 * rng.normal()))
+        row = {
+            "study": study.study, "goal": goal, "source": "promoted", "source_reason": "", "label": label,
+            "configuration_id": configuration_id(CONFIGURATIONS[label]), "configuration": CONFIGURATIONS[label],
+            "status": "measured", "metrics": {"duration_s": seconds, "rows": 1e5, "core_seconds": 1.8 * seconds},
+            "dag_id": "run_orders", "run_id": run_id, "task_id": "run", "map_index": -1, "try_number": 1,
+            "started_at": at, "ended_at": at + timedelta(seconds=seconds), "production_run_id": f"{study.study}/{day}",
+        }  # fmt: skip
+        with store.transaction() as connection:
+            upsert(connection, production_run, [row])
 
 
 def plant_evidence(store: Store, sweep_id="sweep-1") -> str:
@@ -177,15 +210,15 @@ class Somebody:
 
 
 @contextmanager
-def page_app(store: Store) -> Iterator:
-    """The page's app, mounted where Airflow mounts it."""
+def page_app(store: Store, base: str = "") -> Iterator:
+    """The page's app, mounted where Airflow mounts it; `base` is the path of Airflow's `base_url`."""
     from fastapi import FastAPI
 
     from pipeline_tuner.web import security
     from pipeline_tuner.web.app import create_app
 
     _forget()
-    app, outer = create_app(), FastAPI()
+    app, outer = create_app(), FastAPI(root_path=base)
     # Routes that are included carry the app's own dependency: it is overridden where Airflow's login would answer.
     app.dependency_overrides = dict.fromkeys([security.get_user, security.page_access.dependency], Somebody)
     outer.mount(PREFIX, app)
@@ -204,17 +237,17 @@ def _forget():
 
 
 @contextmanager
-def served_page(store: Store) -> Iterator[str]:
+def served_page(store: Store, base: str = "") -> Iterator[str]:
     """The address of the page, served by this process."""
     import uvicorn
 
-    with page_app(store) as app:
+    with page_app(store, base) as app:
         server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         while not server.started and thread.is_alive():
             time.sleep(0.02)
         port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}{PREFIX}"
+        yield f"http://127.0.0.1:{port}{base}{PREFIX}"
         server.should_exit = True
         thread.join(timeout=120)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from tests.browser.pages import DESK, PHONE, is_seen
 from tests.browser.planted_page import plant_evidence, plant_nights, plant_running, plant_sweep, served_page
 
 from pipeline_tuner.store import Store, migrate
-
-DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
-PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -33,34 +31,6 @@ def store(postgres, airflow_env, tmp_path_factory):
 def address(store):
     with served_page(store) as found:
         yield found
-
-
-@pytest.fixture
-def open_page(chromium):
-    """A function that opens an address at a size and fails on what the browser complains of."""
-    contexts, complaints = [], []
-
-    def opened(address, size=DESK, theme="light"):
-        context = chromium.new_context(viewport=size)
-        context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE_MS)
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert not complaints
-
-
-def is_seen(locator, size):
-    """Whether all of it stands on the first screen."""
-    box = locator.bounding_box()
-    return box["y"] >= 0 and box["y"] + box["height"] <= size["height"] and box["x"] + box["width"] <= size["width"]
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])

@@ -44,7 +44,7 @@ REFUSED = [
     ({"spark.shuffle.service.index.cache.size": "2048"}, "a size in bytes"),
     ({"driver_memory": "9000g"}, "this machine has"),
     ({"engine": "pandas"}, "must be one of compiled, duckdb, polars"),
-    ({"shape": "cube"}, "must be one of tasks, baseline"),
+    ({"shape": "cube"}, "must be one of tasks, seed"),
     ({"format_version": 1}, "must be 2 or 3"),
     ({"storage_level": "MEMORY_AND_DISK_SER"}, "there is no level ending in _SER"),
     ({"spark.shuffle.registration.timeout": "120000"}, "without the external shuffle service"),

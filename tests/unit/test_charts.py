@@ -10,9 +10,10 @@ import vl_convert
 
 from pipeline_tuner.charts.busy import Threads, busy
 from pipeline_tuner.charts.convergence import Seen, convergence
+from pipeline_tuner.charts.courses import Course, courses
 from pipeline_tuner.charts.effects import effect_bar, effects
-from pipeline_tuner.charts.history import HELD_AGAINST, Event, Figure, history
-from pipeline_tuner.charts.intervals import MOST, bars_of, intervals
+from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, Event, Figure, history
+from pipeline_tuner.charts.intervals import MOST, bars_of, bound_of, intervals
 from pipeline_tuner.charts.look import (
     DARK,
     LIGHT,
@@ -26,7 +27,7 @@ from pipeline_tuner.charts.look import (
 )
 from pipeline_tuner.charts.pareto import gain_pairs, pareto
 from pipeline_tuner.charts.partitions import partitions, spans_of
-from pipeline_tuner.charts.response import Dot, response
+from pipeline_tuner.charts.response import Dot, Expected, response
 from pipeline_tuner.charts.rollups import rollups
 from pipeline_tuner.charts.scaling import Level, scaling
 from pipeline_tuner.charts.throughput import rates_of, throughput
@@ -53,22 +54,26 @@ def evidence(**values):
 def every_chart():
     gains = {"a": (1.0, 1.0), HOSTILE: (2.0, 3.0), "c": (4.0, 2.0)}
     levels = [Level(level, level**0.8, level**0.7, level**0.9) for level in (1.0, 2.0, 4.0)]
+    lanes = [Course({"method": m, "cores": n, "same": 1}, n + 1.0, HOSTILE) for n in (1, 4, 16) for m in (HOSTILE, "b")]
+    expected = [Expected(level, 1.0, 0.8, 1.2, HOSTILE) for level in (1, 2, 64)]
+    bars = bars_of({HOSTILE: known(2, StandingKind.PICK, confirmed=ratio(1.9))})
     stages = [StageGain(HOSTILE, 1.4, 1.2, 1.6), StageGain("b", 1.0, 1.0, 1.0)]
     details = {
         "throughput": {"time_s": [0, 1, 2, 4], "rows": [0, 10, 30, 30]},
         "partitions": [{"number": n, "start_s": n, "duration_s": 1} for n in range(3)],
     }
     moments = [f"2026-01-0{day}" for day in (1, 2, 3)]
-    figures = [Figure(at, name, 5.0) for at in moments for name in ("production", HELD_AGAINST)]
+    figures = [Figure(at, name, 5.0) for at in moments for name in ("production", HELD_AGAINST, RUNS)]
     return {
         "busy": busy([Threads(HOSTILE, 0.9, 0.5, 0.3, 0.2)], title="t"),
         "convergence": convergence([Seen(1, 1.0), Seen(2, 1.5)], confirmed=Seen(3, 1.4), title="t"),
+        "courses": courses(lanes, ["method", "cores", "same"], goal=HOSTILE, up=True),
         "effects": effects([effect_bar(HOSTILE, "a to b", ratio(1.5), is_shown=True)], title="t"),
         "history": history(figures, [Event(moments[1], "machine", HOSTILE)], main="production", y="rows/s", title="t"),
-        "intervals": intervals(bars_of({HOSTILE: known(2, confirmed=ratio(1.9))}), title="t"),
+        "intervals": intervals(bars, title="t", bound=bound_of(bars, HOSTILE, 0.1)),
         "pareto": pareto(gain_pairs(gains), x="a", y=HOSTILE, title="t"),
         "partitions": partitions(spans_of(details)),
-        "response": response([Dot(level, 1.0, "tied", HOSTILE) for level in (1, 2, 64)], parameter="p", y="rows/s"),
+        "response": response([Dot(n, 1.0, "tied", HOSTILE) for n in (1, 2, 64)], expected, parameter="p", y="rows/s"),
         "rollups": rollups([(0, 1.0), (60, 2.0)], {"60000": [(60, 1.5, 1.0, 2.0)]}, title="t", start="2026"),
         "scaling": scaling(levels, [*levels, Level(8, 5, 4, 6)], x="cores", y="speed-up", knee=5.0, title="t"),
         "throughput": throughput(rates_of(details)),
@@ -81,7 +86,7 @@ CHARTS = every_chart()
 
 @pytest.mark.parametrize("name", CHARTS)
 def test_a_chart_is_drawn_without_a_complaint_in_both_themes(name, capfd):
-    assert CHARTS[name].to_dict(validate=True)["layer" if name != "partitions" else "mark"]
+    assert CHARTS[name].to_dict(validate=True)["layer"]
     drawn = {"width": 600} | specification(CHARTS[name])
     themes = [drawn | {"config": theme.config} for theme in (LIGHT, DARK)]
     pictures = [vl_convert.vegalite_to_svg(one, vl_version=VEGA_LITE) for one in themes]

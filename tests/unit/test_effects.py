@@ -8,6 +8,7 @@ from tests.unit.planted import planted_study
 
 from pipeline_tuner.analysis.effect_design import Run
 from pipeline_tuner.analysis.effects import effects, holm
+from pipeline_tuner.analysis.expected import expected_values
 
 SPACE = planted_study().space
 
@@ -144,3 +145,17 @@ def test_holm_keeps_the_smallest_strictest():
         "c": pytest.approx(0.06),
         "b": pytest.approx(0.06),
     }
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_what_the_model_expects_of_each_level_is_what_was_planted(up):
+    """COPY is 1.6 times better than JDBC whatever the partitions: each level's interval holds the planted figure."""
+    base = planted_study().control_candidate.configuration
+    configurations = [{**base, "method": m, "partitions": p} for m in ("jdbc", "copy") for p in (4, 8, 16)]
+    found = effects(SPACE, runs(lambda c: 1.6 if c["method"] == "copy" else 1.0, configurations, blocks=6))
+    known = expected_values(found, "method", configurations[-1], 100.0, up=up)
+    worse = 100.0 / 1.6 if up else 100.0 * 1.6
+    assert known["copy"].value == pytest.approx(100.0)
+    assert known["jdbc"].low <= worse <= known["jdbc"].high
+    assert known["jdbc"].high - known["jdbc"].low < 0.2 * worse
+    assert expected_values(found, "batch", configurations[-1], 100.0, up=up) == {}

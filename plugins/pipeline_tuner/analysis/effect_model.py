@@ -227,6 +227,10 @@ class Model:
         between = float((self._y**2).sum()) - self._pure_error[0]
         return max(left, 0.0) / between if between > 0 else 0.0
 
+    def levels(self, name: str) -> tuple[Scalar, ...]:
+        """The measured levels of a parameter that varied, sorted."""
+        return tuple(self._levels[name])
+
     def extremes(self, name: str) -> tuple[Scalar, Scalar]:
         """The parameter's worst and best measured level by the model."""
         worth = {level: float(self._of_level(name, level) @ self.coefficients) for level in self._levels[name]}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
-from pipeline_tuner.charts.look import KINDS, STEP, data, plain, rows_axis, titled
+from pipeline_tuner.charts.look import DOT, KINDS, STEP, layer, mark, plain, rows_axis, stacked
 
-PARTS = {"transform": "workers transform", "load": "load", "wait": "wait"}
+PARTS, SOURCE = ("workers transform", "load", "wait"), "source busy"
 
 
 @dataclass(frozen=True)
@@ -29,34 +30,34 @@ class _Part:
     part: str
     start: float
     end: float
+    words: str
 
 
 def busy(rows: Sequence[Threads], *, title: str = "") -> alt.LayerChart:
     """A bar a configuration; the diamond is its source."""
-    parts = [part for row in rows for part in _parts(row)]
-    names = list(PARTS.values())
-    color = alt.Color("part:N", scale=alt.Scale(domain=[*names, KINDS[3], "source busy"]),
-                      legend=alt.Legend(values=[*names, "source busy"]))  # fmt: skip
+    domain = alt.Scale(domain=[*PARTS, KINDS[3], SOURCE])
+    color = alt.Color("part:N", scale=domain, legend=alt.Legend(values=[*PARTS, SOURCE]))
     x = alt.X("start:Q", title="part of the time", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
-    tip = [alt.Tooltip("label:N", title="configuration"), alt.Tooltip("part:N", title="what"),
-           alt.Tooltip("end:Q", format=".0%", title="until")]  # fmt: skip
-    bars, sources = ([p for p in parts if (p.part in names) is wanted] for wanted in (True, False))
-    layers = alt.layer(
-        alt.Chart(data(bars)).mark_bar(height=STEP - 8).encode(
-            x=x, x2="end:Q", y=rows_axis(), color=color, tooltip=tip
-        ),
-        alt.Chart(data(sources)).mark_point(filled=True, shape="diamond", size=70, opacity=1).encode(
-            x=alt.X("end:Q"), y=rows_axis(), color=color, tooltip=tip
-        ),
+    shared: dict[str, Any] = {
+        "y": rows_axis(),
+        "color": color,
+        "tip": {"label": "configuration", "part": "what", "words": "its part"},
+    }
+    bars, sources = [part for row in rows for part in _parts(row)], [_source(row) for row in rows]
+    return stacked(
+        layer(bars, mark("bar", {"height": STEP - 8}, x=x, x2="end:Q"), **shared),
+        layer(sources, mark("point", DOT | {"shape": "diamond"}, x="end:Q"), **shared),
+        height=STEP * len(rows), title=title,
+        how="a source at 100% brings no more; workers that wait have too little to do",
     )  # fmt: skip
-    how = "a source at 100% brings no more; workers that wait have too little to do"
-    return titled(layers.properties(height=STEP * len(rows)), title, how)
 
 
-def _parts(row: Threads) -> list[_Part]:
-    label, edges = (
-        plain(row.label, 34),
-        [0.0, row.transform, row.transform + row.load, row.transform + row.load + row.wait],
-    )
-    parts = [_Part(label, name, edges[n], edges[n + 1]) for n, name in enumerate(PARTS.values())]
-    return [*parts, _Part(label, "source busy", 0.0, row.source)]
+def _parts(row: Threads) -> Iterator[_Part]:
+    end = 0.0
+    for name, part in zip(PARTS, (row.transform, row.load, row.wait), strict=True):
+        yield _Part(plain(row.label, 34), name, end, end + part, f"{part:.0%}")
+        end += part
+
+
+def _source(row: Threads) -> _Part:
+    return _Part(plain(row.label, 34), SOURCE, 0.0, row.source, f"{row.source:.0%}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline_tuner.charts.look import data, kind_color, titled
+from pipeline_tuner.charts.look import DOT, LINE, NOTE, layer, mark, one_line, stacked
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,10 @@ def convergence(steps: Sequence[Seen], *, confirmed: Seen | None = None, title: 
     x = alt.X("trials:Q", title="trials", axis=alt.Axis(tickMinStep=1, grid=False))
     axis = alt.Axis(labelExpr="format(datum.value, '.2f') + 'x'")
     y = alt.Y("gain:Q", title="best gain seen", scale=alt.Scale(zero=False), axis=axis)
-    layers = [
-        alt.Chart(alt.Data(values=[{"one": 1}])).mark_rule(style="faint").encode(y="one:Q"),
-        alt.Chart(data(steps)).mark_line(interpolate="step-after", strokeWidth=2).encode(x=x, y=y, color=kind_color()),
-    ]
+    diamond = mark("point", DOT | {"size": 80, "shape": "diamond"})
+    words = mark("text", NOTE | {"align": "right", "dx": -9}, text="words:N")
+    layers = [one_line(y="one:Q"), layer(steps, mark("line", LINE | {"interpolate": "step-after"}), x=x, y=y)]
     if confirmed:
-        final = alt.Chart(data([confirmed])).encode(x=x, y=y)
-        layers += [
-            final.mark_point(filled=True, size=80, shape="diamond", opacity=1).encode(color=kind_color()),
-            final.mark_text(style="note", align="right", dx=-9).encode(text="words:N"),
-        ]
+        layers += [layer([confirmed], diamond, x=x, y=y), layer([confirmed], words, tinted=False, x=x, y=y)]
     how = "single runs flatter the best one: the diamond is the honest value"
-    return titled(alt.layer(*layers).properties(height=260), title, how)
+    return stacked(*layers, height=260, title=title, how=how)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline_tuner.charts.look import STEP, data, gain_scale, gain_words, kind_color, plain, rows_axis, titled
+from pipeline_tuner.charts.look import STEP, gain_axis, gain_words, layer, one_line, plain, ranges, rows_axis, stacked
 from pipeline_tuner.recommendation import Interval
 
 MOST = 12
@@ -32,25 +32,14 @@ def effect_bar(parameter: str, levels: str, gain: Interval, *, is_shown: bool) -
     """The bar of a parameter; `levels` are its worst and its best value in words."""
     high = min(gain.high, HIGHEST)
     words = f"{gain_words(gain.value, gain.low, high)}, {'shown' if is_shown else 'not shown'}"
-    return EffectBar(
-        plain(f"{parameter}: {levels}"), gain.value, gain.low, high, "pick" if is_shown else "other", words
-    )
+    name, kind = plain(f"{parameter}: {levels}"), "pick" if is_shown else "other"
+    return EffectBar(name, gain.value, gain.low, high, kind, words)
 
 
 def effects(bars: Sequence[EffectBar], *, title: str = "") -> alt.LayerChart:
     """The parameters, the most important first."""
     shown = list(bars)[:MOST]
-    scale, axis = gain_scale([bound for bar in shown for bound in (bar.value, bar.low, bar.high)])
-    base = alt.Chart(data(shown)).encode(
-        y=rows_axis(),
-        color=kind_color(),
-        tooltip=[alt.Tooltip("label:N", title="parameter"), alt.Tooltip("words:N", title="gain")],
-    )
-    x = alt.X("low:Q", scale=scale, axis=axis, title=TITLE)
-    one = alt.Chart(alt.Data(values=[{"one": 1}]))
-    layers = alt.layer(
-        one.mark_rule(style="faint").encode(x=alt.X("one:Q", scale=scale, axis=axis, title=TITLE)),
-        base.mark_rule(strokeWidth=4, opacity=0.45, strokeCap="round").encode(x=x, x2="high:Q"),
-        base.mark_point(filled=True, size=60, opacity=1).encode(x=alt.X("value:Q", scale=scale, title=TITLE)),
-    )
-    return titled(layers.properties(height=STEP * len(shown) + 6), title, "green: shown to matter; grey: not shown")
+    x = gain_axis([end for bar in shown for end in (bar.value, bar.low, bar.high)], TITLE)
+    parameters = layer(shown, *ranges(x), tip={"label": "parameter", "words": "gain"}, y=rows_axis())
+    how = "green: shown to matter; grey: not shown"
+    return stacked(one_line(x=x("one")), parameters, height=STEP * len(shown) + 6, title=title, how=how)

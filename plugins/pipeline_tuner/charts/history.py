@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
-from pipeline_tuner.charts.look import data, plain, series_color, titled
+from pipeline_tuner.charts.look import DOT, KINDS, LINE, MARKER, NOTE, layer, mark, plain, stacked
 
-HELD_AGAINST = "control"
+HELD_AGAINST, RUNS = "control", "production runs"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at a moment."""
+    """Something that happened at a moment: a change of level, a promotion, a roll-back."""
 
     at: str
     name: str
@@ -35,23 +36,20 @@ class Event:
 def history(
     figures: Sequence[Figure], events: Sequence[Event] = (), *, main: str, y: str, title: str = ""
 ) -> alt.LayerChart:
-    """`main` is the series that is looked at; the other one is the control."""
-    x = alt.X(
-        "at:T", title=None, scale=alt.Scale(type="utc"), axis=alt.Axis(grid=False, format="%Y-%m-%d", labelOverlap=True)
-    )
-    up = alt.Y("value:Q", title=plain(y, 60), scale=alt.Scale(zero=False))
-    lines = alt.Chart(data(figures)).encode(x=x, y=up, color=series_color(main, HELD_AGAINST))
-    layers = [
-        lines.mark_line(strokeWidth=2),
-        lines.mark_point(filled=True, size=35, opacity=1).encode(
-            tooltip=[alt.Tooltip("words:N", title="measured")], href="href:N"
-        ),
-    ]
+    """`main` is the series that is looked at, beside it the control; production runs are dots by themselves."""
+    shown = [name for name in (main, HELD_AGAINST, RUNS) if any(figure.series == name for figure in figures)]
+    # In the order of the themes' colours, as KINDS.
+    domain = alt.Scale(domain=[main, KINDS[1], HELD_AGAINST, KINDS[3], RUNS])
+    dates = alt.Axis(grid=False, format="%Y-%m-%d", labelOverlap=True)
+    places: dict[str, Any] = {
+        "x": alt.X("at:T", title=None, scale=alt.Scale(type="utc"), axis=dates),
+        "y": alt.Y("value:Q", title=plain(y, 60), scale=alt.Scale(zero=False)),
+        "color": alt.Color("series:N", scale=domain, legend=alt.Legend(values=shown)),
+    }
+    joined = [figure for figure in figures if figure.series != RUNS]
+    layers = [layer(joined, mark("line", LINE), **places)] if joined else []
+    layers += [layer(figures, mark("point", DOT | {"size": 35}), tip={"words": "measured"}, **places)]
     if events:
-        marks = alt.Chart(data(events)).encode(x=x)
-        tip = [alt.Tooltip("name:N", title="what"), alt.Tooltip("words:N", title="in words")]
-        layers += [
-            marks.mark_rule(style="marker", strokeDash=[4, 3], size=2).encode(tooltip=tip),
-            marks.mark_text(style="note", align="left", dx=4, y=6).encode(text="name:N", tooltip=tip),
-        ]
-    return titled(alt.layer(*layers).properties(height=220), title)
+        marks = mark("rule", MARKER | {"strokeDash": [4, 3], "size": 2}), mark("text", NOTE | {"y": 6}, text="name:N")
+        layers += [layer(events, *marks, tip={"name": "what", "words": "in words"}, x=places["x"])]
+    return stacked(*layers, height=220, title=title)

@@ -5,16 +5,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import altair as alt
 
-from pipeline_tuner.charts.look import STEP, data, gain_scale, gain_words, kind_color, plain, rows_axis, titled
+from pipeline_tuner.charts.look import (
+    STEP,
+    gain_axis,
+    gain_words,
+    layer,
+    mark,
+    one_line,
+    plain,
+    ranges,
+    rows_axis,
+    stacked,
+)
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommendation import ConfigurationEvidence, Interval
+from pipeline_tuner.wording import percent
 
 MOST = 24
 MIDDLE, BESIDE = STEP / 2, 5.0
 KIND_OF = {"pick": "pick", "tied": "tied", "open": "tied", "excluded": "bad"}
+TITLE = "gain over the control of the same block (right: better)"
 WORDS_OF = {"pick": "pick", "tied": "tied", "open": "may be better", "excluded": "excluded"}
 
 
@@ -22,6 +36,7 @@ WORDS_OF = {"pick": "pick", "tied": "tied", "open": "may be better", "excluded":
 class Bar:
     """One configuration's ratio to the control with its bounds; above 1 it is better."""
 
+    configuration: str
     label: str
     value: float
     low: float
@@ -62,7 +77,7 @@ def _of_row(
     label: str, name: str, found: ConfigurationEvidence, reference: str | None, address: Callable[[str], str] | None
 ) -> Iterator[Bar]:
     said = [WORDS_OF.get(found.standing, ""), "runs now" if label == reference else ""]
-    row = Row(" · ".join([name, *filter(None, said)]), address(label) if address else "")
+    row = Row(label, " · ".join([name, *filter(None, said)]), address(label) if address else "")
     fresh = found.confirmed
     is_confirmed = fresh is not None and _is_drawable(fresh) and fresh.low < fresh.high
     kind = KIND_OF.get(found.standing, "other")
@@ -76,49 +91,87 @@ def _of_row(
 class Row:
     """Where the bars of a configuration stand."""
 
+    configuration: str
     label: str
     href: str
 
     def bar(self, ratio: Interval, kind: str, phase: str, offset: float) -> Bar:
         """One of its bars."""
         value, low, high = ratio.value, ratio.low, ratio.high
-        return Bar(self.label, value, low, high, kind, phase, gain_words(value, low, high), self.href, offset)
+        return Bar(
+            self.configuration,
+            self.label,
+            value,
+            low,
+            high,
+            kind,
+            phase,
+            gain_words(value, low, high),
+            self.href,
+            offset,
+        )
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How much better than the pick the best may be: drawn from the pick's gain to what the best may reach."""
+
+    label: str
+    at: float
+    to: float
+    words: str
+    kind: str = "second"
+    offset: float = MIDDLE + BESIDE
+
+
+def bound_of(bars: Sequence[Bar], label: str | None, regret: float | None) -> Bound | None:
+    """The regret bound (a fraction) of what to run, from its confirmed gain where there is one."""
+    own = [bar for bar in bars if bar.configuration == label]
+    if not own or not regret:
+        return None
+    words = f"at most {percent(regret)} better than {label}"
+    return Bound(own[-1].label, own[-1].value, own[-1].value * (1 + regret), words, offset=own[-1].offset)
+
+
+@dataclass(frozen=True)
+class Zone:
+    """Ratios that do not matter."""
+
+    start: float
+    end: float
 
 
 def _is_drawable(ratio: Interval | None) -> bool:
     return ratio is not None and all(map(is_usable, (ratio.value, ratio.low, ratio.high)))
 
 
-def intervals(bars: Sequence[Bar], *, title: str = "", zone: float = 0.05) -> alt.LayerChart:
+def intervals(
+    bars: Sequence[Bar], *, title: str = "", zone: float = 0.05, bound: Bound | None = None
+) -> alt.LayerChart:
     """Right is better; inside the grey zone a difference does not matter.
 
     :param zone: The fraction below which a difference does not matter (the study's indifference).
     """
     names = list(dict.fromkeys(bar.label for bar in bars))
     shown = [bar for bar in bars if bar.label in names[:MOST]]
+    known = [bound] if bound and bound.label in names[:MOST] else []
+    ends = [end for bar in shown for end in (bar.value, bar.low, bar.high)] + [one.to for one in known]
+    x = gain_axis(ends, TITLE)
+    rows: dict[str, Any] = {"y": rows_axis().scale(padding=0), "yOffset": alt.YOffset("offset:Q", scale=None)}
+    phases = alt.Scale(domain=["search", "confirmed"], range=["circle", "diamond"])
+    shape = alt.Shape("phase:N", scale=phases, legend=None)
+    tip = {"label": "configuration", "phase": "from", "words": "gain over the control"}
+    reach = mark("rule", {"strokeDash": [3, 3], "strokeWidth": 2}, x=x("at"), x2="to:Q")
+    layers = [
+        layer([Zone(1 / (1 + zone), 1 + zone)], mark("rect", {"style": "band"}), x=x("start"), x2="end:Q"),
+        one_line(x=x("one")),
+        layer(shown, *ranges(x, shape=shape), tip=tip, **rows),
+    ]
+    if known:
+        edge = mark("tick", {"thickness": 2, "size": 12}, x=x("to"))
+        layers += [layer(known, reach, edge, tip={"words": "the best"}, **rows)]
     more = f", {len(names) - MOST} worse ones not shown" if len(names) > MOST else ""
-    scale, axis = gain_scale([bound for bar in shown for bound in (bar.value, bar.low, bar.high)])
-    title_of_x = "gain over the control of the same block (right is better)"
-    x = alt.X("low:Q", scale=scale, axis=axis, title=title_of_x)
-    base = alt.Chart(data(shown)).encode(
-        y=rows_axis().scale(padding=0),
-        yOffset=alt.YOffset("offset:Q", scale=None),
-        color=kind_color(),
-        href="href:N",
-        tooltip=[alt.Tooltip("label:N", title="configuration"), alt.Tooltip("phase:N", title="from"),
-                 alt.Tooltip("words:N", title="gain over the control")],
-    )  # fmt: skip
-    frame = alt.Chart(alt.Data(values=[{"from": 1 / (1 + zone), "to": 1 + zone, "one": 1}]))
-    layers = alt.layer(
-        frame.mark_rect(style="band").encode(x=alt.X("from:Q", scale=scale, axis=axis, title=title_of_x), x2="to:Q"),
-        frame.mark_rule(style="faint").encode(x=alt.X("one:Q", scale=scale, title=title_of_x)),
-        base.mark_rule(strokeWidth=4, opacity=0.45, strokeCap="round").encode(x=x, x2="high:Q"),
-        base.mark_point(filled=True, size=60, opacity=1).encode(
-            x=alt.X("value:Q", scale=scale, title=title_of_x),
-            shape=alt.Shape(
-                "phase:N", scale=alt.Scale(domain=["search", "confirmed"], range=["circle", "diamond"]), legend=None
-            ),
-        ),
+    how = (
+        f"circle: search; diamond: confirmed in fresh blocks{'; dashes: where the best may be' if known else ''}{more}"
     )
-    sized = layers.properties(height=alt.Step(STEP))
-    return titled(sized, title, f"circle: search with its interval; diamond: confirmed in fresh blocks{more}")
+    return stacked(*layers, height=alt.Step(STEP), title=title, how=how)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import altair as alt
@@ -25,6 +26,13 @@ KINDS = ("pick", "tied", "other", "bad", "second")
 LETTERS = 40
 GAIN_TICKS = (0.05, 0.1, 0.2, 0.33, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
 MOST_TICKS = 8
+NOTHING: Mapping[str, str] = MappingProxyType({})
+RANGE = {"strokeWidth": 4, "opacity": 0.45, "strokeCap": "round"}
+DOT = {"filled": True, "size": 60, "opacity": 1}
+LINE = {"strokeWidth": 2}
+FAINT, MARKER, WORDS = {"style": "faint"}, {"style": "marker"}, {"style": "words"}
+NOTE = {"style": "note", "align": "left", "dx": 4}
+"""How intervals, values, courses, references, remarks and names look in every chart."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class Theme:
             "title": {"color": self.text, "subtitleColor": self.faint, "anchor": "start", "fontSize": 14,
                       "subtitleFontSize": 12, "offset": 12, "frame": "group"},
             "text": {"color": self.text, "fontSize": 11},
-            "range": {"category": list(self.kinds)},
+            "range": {"category": list(self.kinds), "ramp": [self.grid, *self.kinds[1::-1]]},
             "style": {
                 "faint": {"color": self.faint},
                 "band": {"color": self.grid, "opacity": 0.7},
@@ -90,16 +98,54 @@ def page_specification(chart: Chart) -> dict[str, Any]:
 def save(folder: Path, name: str, chart: Chart) -> Path:
     """Write `NAME.svg`, `NAME.png`, `NAME-dark.svg` and `NAME-dark.png`; the path of the light SVG."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = {"width": WIDTH, "padding": 12} | specification(chart)
+    shown = {"width": WIDTH, "padding": 12} | specification(chart)
     for theme, suffix in ((LIGHT, ""), (DARK, "-dark")):
-        svg = vl_convert.vegalite_to_svg(drawn | {"config": theme.config}, vl_version=VEGA_LITE)
+        svg = vl_convert.vegalite_to_svg(shown | {"config": theme.config}, vl_version=VEGA_LITE)
         (folder / f"{name}{suffix}.svg").write_text(svg, encoding="utf-8")
         (folder / f"{name}{suffix}.png").write_bytes(vl_convert.svg_to_png(svg, scale=1.5))
     return folder / f"{name}.svg"
 
 
-def data(records: Sequence[Any]) -> alt.Data:
-    """Records (dataclasses) as a chart's data; what is no finite number is left open."""
+def mark(kind: str, style: Mapping[str, Any], **places: Any) -> alt.Chart:
+    """What is drawn for each record of a layer; what it shares with other marks stands in the layer."""
+    drawn: alt.Chart = getattr(alt.Chart(), f"mark_{kind}")(**style).encode(**places)
+    return drawn
+
+
+def layer(
+    records: Sequence[Any], *marks: alt.Chart, tip: Mapping[str, str] = NOTHING, tinted: bool = True, **shared: Any
+) -> alt.LayerChart:
+    """Marks of the same records (dataclasses), in the colour of their `kind` and with their `href` where they have one.
+
+    :param tip: What a pointer shows: fields with their titles.
+    :param tinted: Whether the kind has its colour; names and remarks are in the text's.
+    """
+    names = {field.name for one in records[:1] for field in fields(one)}
+    if tinted and "kind" in names:
+        shared = {"color": alt.Color("kind:N", scale=alt.Scale(domain=list(KINDS)), legend=None)} | shared
+    if tip:
+        shared |= {"tooltip": [alt.Tooltip(f"{name}:N", title=plain(title, 60)) for name, title in tip.items()]}
+    if "href" in names:
+        shared |= {"href": "href:N"}
+    found: alt.LayerChart = alt.LayerChart(data=_data(records), layer=list(marks)).encode(**shared)
+    return found
+
+
+def stacked(*layers: alt.LayerChart, height: Any, title: str = "", how: str = "") -> alt.LayerChart:
+    """Layers one over the other. A chart on a page has its heading there and needs no title."""
+    chart: alt.LayerChart = alt.LayerChart(layer=list(layers)).properties(height=height)
+    if title:
+        chart = chart.properties(title=alt.TitleParams(plain(title, 90), subtitle=plain(how, 110)))
+    return chart
+
+
+def ranges(x: Callable[[str], alt.X], **places: Any) -> tuple[alt.Chart, alt.Chart]:
+    """An interval from `low` to `high` and a dot at its `value`; `places` are the dot's own."""
+    return mark("rule", RANGE, x=x("low"), x2="high:Q"), mark("point", DOT, x=x("value"), **places)
+
+
+def _data(records: Sequence[Any]) -> alt.Data:
+    """Records as a chart's data; what is no finite number is left open."""
     # A tuple, as Altair copies lists at every step; unchecked, as a record may be anything.
     values = tuple({field.name: _open(getattr(one, field.name)) for field in fields(one)} for one in records)
     with debug_mode(False):
@@ -119,28 +165,25 @@ def plain(text: str, letters: int = LETTERS) -> str:
     return line if len(line) <= letters else f"{line[: letters - 1 - half]}…{line[-half:]}"
 
 
-def titled(layers: Any, title: str, subtitle: str = "") -> alt.LayerChart:
-    """The chart with a title and how to read it; a chart on a page has its heading there and needs none."""
-    chart: alt.LayerChart = layers
-    if title:
-        chart = layers.properties(title=alt.TitleParams(plain(title, 90), subtitle=plain(subtitle, 110)))
-    return chart
-
-
-def kind_color(field: str = "kind") -> alt.Color:
-    """The colour of a record's kind, one of KINDS."""
-    return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(KINDS)), legend=None)
-
-
-def series_color(first: str, second: str, field: str = "series") -> alt.Color:
-    """Colours of two series: what is looked at, and what it is held against."""
-    scale = alt.Scale(domain=[first, f"{first} ", second])
-    return alt.Color(f"{field}:N", scale=scale, legend=alt.Legend(values=[first, second]))
-
-
 def rows_axis(field: str = "label") -> alt.Y:
     """Names one under the other, in the order of the records."""
     return alt.Y(f"{field}:N", sort=None, title=None, axis=alt.Axis(grid=False))
+
+
+def one_line(**place: Any) -> alt.LayerChart:
+    """A faint line where a ratio is 1; `place` is `x` or `y` with the chart's scale."""
+    return layer([_One()], mark("rule", FAINT), **place)
+
+
+@dataclass(frozen=True)
+class _One:
+    one: float = 1.0
+
+
+def gain_axis(values: Sequence[float], title: str, channel: Any = alt.X) -> Callable[[str], Any]:
+    """A field's place on a log axis for ratios that shows all of these values and 1."""
+    scale, axis = gain_scale(values)
+    return lambda field: channel(f"{field}:Q", scale=scale, axis=axis, title=plain(title, 60))
 
 
 def gain_scale(values: Sequence[float]) -> tuple[alt.Scale, alt.Axis]:

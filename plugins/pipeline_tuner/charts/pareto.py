@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import altair as alt
 
 from pipeline_tuner.analysis.pareto import front
-from pipeline_tuner.charts.look import data, gain_scale, kind_color, plain, titled
+from pipeline_tuner.charts.look import DOT, LINE, WORDS, gain_axis, layer, mark, plain, stacked
 
 NAMED = 14
 WIDE, HIGH = 0.2, 0.06
@@ -58,15 +58,13 @@ def _apart(gains: Mapping[str, tuple[float, float]], order: list[str]) -> set[st
 
 def pareto(pairs: list[GainPair], *, x: str, y: str, title: str = "") -> alt.LayerChart:
     """Right and up is better; the line joins the Pareto front."""
-    (x_scale, x_axis), (y_scale, y_axis) = gain_scale([p.x for p in pairs]), gain_scale([p.y for p in pairs])
-    across = alt.X("x:Q", scale=x_scale, axis=x_axis, title=plain(f"{x}, gain over the control", 60))
-    up = alt.Y("y:Q", scale=y_scale, axis=y_axis, title=plain(f"{y}, gain over the control", 60))
-    words = [alt.Tooltip("label:N", title="configuration"), alt.Tooltip("words:N", title=plain(f"{x}, {y}", 60))]
-    base = alt.Chart(data(pairs)).encode(x=across, y=up)
-    edge = alt.Chart(data(sorted((p for p in pairs if p.kind == "pick"), key=lambda p: p.x)))
-    layers = alt.layer(
-        edge.mark_line(strokeWidth=2, opacity=0.5).encode(x=across, y=up, color=kind_color()),
-        base.mark_point(filled=True, size=70, opacity=1).encode(color=kind_color(), tooltip=words, href="href:N"),
-        base.mark_text(style="words", align="right", dx=-8, dy=-5).encode(text="name:N"),
-    )
-    return titled(layers.properties(height=340), title, "line: the Pareto front; right and up is better")
+    across = gain_axis([pair.x for pair in pairs], f"{x}, gain over the control")("x")
+    up = gain_axis([pair.y for pair in pairs], f"{y}, gain over the control", alt.Y)("y")
+    best = sorted((pair for pair in pairs if pair.kind == "pick"), key=lambda pair: pair.x)
+    name = mark("text", WORDS | {"align": "right", "dx": -8, "dy": -5}, text="name:N")
+    return stacked(
+        layer(best, mark("line", LINE | {"opacity": 0.5}), x=across, y=up),
+        layer(pairs, mark("point", DOT), tip={"label": "configuration", "words": f"{x}, {y}"}, x=across, y=up),
+        layer(pairs, name, tinted=False, x=across, y=up),
+        height=340, title=title, how="line: the Pareto front; right and up is better",
+    )  # fmt: skip

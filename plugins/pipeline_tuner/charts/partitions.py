@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from pipeline_tuner.charts.look import data, kind_color, rows_axis
+from pipeline_tuner.charts.look import layer, mark, rows_axis, stacked
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.wording import number, second_words
 
@@ -53,18 +53,8 @@ def _is_placed(row: Mapping[str, Any]) -> bool:
     return isinstance(row.get("start_s"), int | float) and (is_usable(took) or took == 0)
 
 
-def partitions(spans: Sequence[Span]) -> alt.Chart:
+def partitions(spans: Sequence[Span]) -> alt.LayerChart:
     """Bars along the time of the run."""
-    bars: alt.Chart = (
-        alt.Chart(data(spans))
-        .mark_bar(height=STEP - 4, cornerRadius=2, minBandSize=1)
-        .encode(
-            x=alt.X("start_s:Q", title="seconds since the work began"),
-            x2="end_s:Q",
-            y=rows_axis(),
-            color=kind_color(),
-            tooltip=[alt.Tooltip("label:N", title="partition"), alt.Tooltip("words:N", title="took")],
-        )
-        .properties(height=STEP * len(spans) + 4)
-    )
-    return bars
+    x = alt.X("start_s:Q", title="seconds since the work began")
+    bars = mark("bar", {"height": STEP - 4, "cornerRadius": 2, "minBandSize": 1}, x=x, x2="end_s:Q", y=rows_axis())
+    return stacked(layer(spans, bars, tip={"label": "partition", "words": "took"}), height=STEP * len(spans) + 4)

@@ -1,4 +1,4 @@
-"""How a goal's figure responds to one parameter: every trial as a dot, and the line through the medians."""
+"""How a goal's figure responds to one parameter: every trial as a dot, and what the model expects, with its band."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline_tuner.charts.look import data, kind_color, plain
+from pipeline_tuner.charts.look import DOT, LINE, RANGE, layer, mark, plain, stacked
 
 WIDE = 30.0
 """Levels that span more than this factor stand on a log axis."""
@@ -26,31 +26,43 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class _Median:
+class Expected:
+    """What the model of main effects expects at one level, all else as in one configuration, with its interval."""
+
     level: float | str
     value: float
-    kind: str = "other"
+    low: float
+    high: float
+    words: str = ""
+    kind: str = "pick"
 
 
-def response(dots: Sequence[Dot], *, parameter: str, y: str) -> alt.LayerChart:
-    """Trials of all configurations: other parameters differ, too. What is due to this one alone, the effects say."""
+def response(dots: Sequence[Dot], expected: Sequence[Expected] = (), *, parameter: str, y: str) -> alt.LayerChart:
+    """Trials of all configurations: other parameters differ, too. Without a model the line joins the medians."""
+    x, is_number = _across(list(dict.fromkeys(dot.level for dot in dots)), parameter)
+    ups = {name: alt.Y(f"{name}:Q", title=plain(y, 60), scale=alt.Scale(zero=False)) for name in ("value", "low")}
+    band = mark("area", {"opacity": 0.18}) if is_number else mark("rule", RANGE)
+    course = mark("line", LINE) if is_number else mark("tick", {"thickness": 2, "size": 16})
+    line = expected or _medians(dots)
+    layers = [layer(expected, band, x=x, y=ups["low"], y2="high:Q")] if expected else []
+    layers += [layer(line, course, tip={"words": "expected"} if expected else {}, x=x, y=ups["value"])]
+    shown = mark("point", DOT | {"size": 45, "opacity": 0.75})
+    return stacked(*layers, layer(dots, shown, tip={"words": "trial"}, x=x, y=ups["value"]), height=260)
+
+
+def _across(levels: list[float | str], parameter: str) -> tuple[alt.X, bool]:
+    """The axis of the levels, and whether they are numbers."""
+    numbers = sorted(level for level in levels if isinstance(level, int | float))
+    if len(numbers) < len(levels):
+        axis = alt.Axis(grid=False, labelAngle=0)
+        return alt.X("level:N", title=plain(parameter, 60), sort=None, axis=axis), False
+    is_log = numbers[0] > 0 and numbers[-1] / numbers[0] > WIDE
+    scale = alt.Scale(type="log" if is_log else "linear", zero=False, padding=12)
+    axis = alt.Axis(values=numbers, labelOverlap=True, grid=False)
+    return alt.X("level:Q", title=plain(parameter, 60), scale=scale, axis=axis), True
+
+
+def _medians(dots: Sequence[Dot]) -> list[Expected]:
     levels = list(dict.fromkeys(dot.level for dot in dots))
-    numbers = [level for level in levels if isinstance(level, int | float)]
-    up = alt.Y("value:Q", title=plain(y, 60), scale=alt.Scale(zero=False))
-    if len(numbers) == len(levels):
-        is_log = min(numbers) > 0 and max(numbers) / min(numbers) > WIDE
-        scale = alt.Scale(type="log" if is_log else "linear", zero=False, padding=12)
-        axis = alt.Axis(values=sorted(numbers), labelOverlap=True, grid=False)
-        x = alt.X("level:Q", title=plain(parameter, 60), scale=scale, axis=axis)
-    else:
-        x = alt.X("level:N", title=plain(parameter, 60), sort=None, axis=alt.Axis(grid=False, labelAngle=0))
-    found = [_Median(level, statistics.median(dot.value for dot in dots if dot.level == level)) for level in levels]
-    medians = sorted(found, key=lambda one: one.level) if len(numbers) == len(levels) else found
-    tip = [alt.Tooltip("words:N", title="trial")]
-    layers = [
-        alt.Chart(data(medians)).mark_line(opacity=0.6).encode(x=x, y=up, color=kind_color()),
-        alt.Chart(data(dots)).mark_point(filled=True, size=45, opacity=0.75).encode(
-            x=x, y=up, color=kind_color(), tooltip=tip, href="href:N"
-        ),
-    ]  # fmt: skip
-    return alt.LayerChart(layer=layers).properties(height=260)
+    middle = {level: statistics.median(dot.value for dot in dots if dot.level == level) for level in levels}
+    return [Expected(level, value, value, value, kind="other") for level, value in middle.items()]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline_tuner.charts.look import data, plain, titled
+from pipeline_tuner.charts.look import FAINT, LINE, layer, mark, plain, stacked
 from pipeline_tuner.wording import number
 
 MS_PER_MINUTE = 60_000
@@ -38,16 +38,13 @@ def rollups(
     names = list(dict.fromkeys(window.name for window in made))
     color = alt.Color("name:N", scale=alt.Scale(domain=names), legend=alt.Legend(symbolOpacity=1))
     x = alt.X("start:Q", title=f"minutes after {plain(start)}", scale=alt.Scale(zero=False))
-    boxes = alt.Chart(data(made)).encode(x=x, x2="end:Q", color=color)
-    layers = alt.layer(
-        alt.Chart(data(raw)).mark_point(style="faint", filled=True, size=8, opacity=0.5).encode(
-            x=alt.X("minute:Q"), y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
-        ),
-        boxes.mark_rect(opacity=0.1).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        boxes.mark_rule(strokeWidth=2).encode(y=alt.Y("mean:Q")),
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
+    boxes = mark("rect", {"opacity": 0.1}, y="low:Q", y2="high:Q"), mark("rule", LINE, y="mean:Q")
+    return stacked(
+        layer(raw, mark("point", FAINT | {"filled": True, "size": 8, "opacity": 0.5}, x="minute:Q", y=y)),
+        layer(made, *boxes, x=x, x2="end:Q", color=color),
+        height=300, title=title, how="dots: raw points; lines: means of windows; shaded: their lowest to highest",
     )  # fmt: skip
-    how = "dots: raw points; lines: means of windows; shaded: their lowest to highest"
-    return titled(layers.properties(height=300), title, how)
 
 
 def _windows(resolution_ms: float, rows: Sequence[Sequence[float]]) -> list[_Window]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from pipeline_tuner.charts.look import data, kind_color
+from pipeline_tuner.charts.look import DOT, LINE, layer, mark, stacked
 from pipeline_tuner.wording import number
 
 
@@ -40,10 +40,7 @@ def _numbers(values: Any) -> list[float]:
 
 def throughput(rates: Sequence[Rate]) -> alt.LayerChart:
     """A line from the start to the end of the work."""
-    base = alt.Chart(data(rates)).encode(
-        x=alt.X("at_s:Q", title="seconds since the work began", axis=alt.Axis(grid=False)),
-        y=alt.Y("rows_per_s:Q", title="rows/s", scale=alt.Scale(zero=True)),
-        color=kind_color(),
-    )
-    points = base.mark_point(filled=True, size=20, opacity=1).encode(tooltip=[alt.Tooltip("words:N", title="landed")])
-    return alt.LayerChart(layer=[base.mark_line(strokeWidth=2), points]).properties(height=220)
+    x = alt.X("at_s:Q", title="seconds since the work began", axis=alt.Axis(grid=False))
+    y = alt.Y("rows_per_s:Q", title="rows/s", scale=alt.Scale(zero=True))
+    marks = mark("line", LINE), mark("point", DOT | {"size": 20})
+    return stacked(layer(rates, *marks, tip={"words": "landed"}, x=x, y=y), height=220)

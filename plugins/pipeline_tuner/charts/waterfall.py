@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline_tuner.charts.look import data, kind_color, plain, titled
+from pipeline_tuner.charts.look import WORDS, layer, mark, one_line, plain, stacked
 
 TOTAL = "all, confirmed"
 
@@ -43,18 +43,15 @@ def waterfall(stages: Sequence[StageGain], *, total: StageGain | None = None, ti
         base *= stage.value
     if total:
         columns.append(_column(total, 1.0, "second", f"{total.value:.2f}x"))
-    x = alt.X("stage:N", sort=None, title=None, axis=alt.Axis(grid=False, labelAngle=0))
-    chart = alt.Chart(data(columns)).encode(x=x)
     up = alt.Scale(zero=False)
-    layers = alt.layer(
-        alt.Chart(alt.Data(values=[{"one": 1}])).mark_rule(style="faint").encode(y=alt.Y("one:Q", scale=up)),
-        chart.mark_bar(size=46, opacity=0.8).encode(
-            y=alt.Y("start:Q", scale=up, title="gain over the control"), y2="end:Q", color=kind_color()
-        ),
-        chart.mark_rule(style="words").encode(y=alt.Y("low:Q", scale=up), y2="high:Q"),
-        chart.mark_text(style="words", dy=-10).encode(y=alt.Y("top:Q", scale=up), text="words:N"),
-    )
-    return titled(layers.properties(height=280), title, "green: shown to help; grey: not shown; red: shown to hurt")
+    y = alt.Y("start:Q", scale=up, title="gain over the control")
+    bars = mark("bar", {"size": 46, "opacity": 0.8}, y=y, y2="end:Q")
+    bounds = mark("rule", WORDS, y=alt.Y("low:Q", scale=up), y2="high:Q")
+    words = mark("text", WORDS | {"dy": -10}, y=alt.Y("top:Q", scale=up), text="words:N")
+    x = alt.X("stage:N", sort=None, title=None, axis=alt.Axis(grid=False, labelAngle=0))
+    how = "green: shown to help; grey: not shown; red: shown to hurt"
+    layers = [layer(columns, bars, x=x), layer(columns, bounds, words, tinted=False, x=x)]
+    return stacked(one_line(y=alt.Y("one:Q", scale=up)), *layers, height=280, title=title, how=how)
 
 
 def _column(stage: StageGain, base: float, kind: str, words: str) -> _Column:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
 from pipeline_tuner.analysis.history import earlier_gains
 from pipeline_tuner.charts import look
-from pipeline_tuner.charts.intervals import bars_of, intervals
+from pipeline_tuner.charts.intervals import bars_of, bound_of, intervals
 from pipeline_tuner.metric_names import metric_name, metric_order, metric_words
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.data import ReportData
@@ -57,7 +57,8 @@ def goal_chart(data: ReportData, answer: Recommendation) -> str:
     bars = bars_of(answer.evidence, reference=answer.reference)
     if len(bars) < 2:
         return ""
-    chart = intervals(bars, title=_chart_title(answer), zone=data.options.budget.indifference)
+    bound = bound_of(bars, answer.label, answer.regret_bound)
+    chart = intervals(bars, title=_chart_title(answer), zone=data.options.budget.indifference, bound=bound)
     path = look.save(data.folder, f"intervals-{answer.goal}", chart)
     return f"![Gain over the control by configuration, for {escaped(answer.goal)}]({path.name})"
 

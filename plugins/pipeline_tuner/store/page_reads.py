@@ -106,6 +106,15 @@ class PageReads:
         query = select(production_run.c.study).where(*of_task).order_by(production_run.c.started_at.desc()).limit(1)
         return next((row["study"] for row in self._rows(query)), None)
 
+    def study_of_dag(self, dag_id: str) -> str | None:
+        """The study of a DAG's newest run, of several that it swept the first; else of its newest production run."""
+        swept = select(sweep.c.study).where(sweep.c.dag_id == dag_id)
+        newest = select(sweep.c.run_id).where(sweep.c.dag_id == dag_id).order_by(sweep.c.started_at.desc()).limit(1)
+        of_run = swept.where(sweep.c.run_id == newest.scalar_subquery()).order_by(sweep.c.started_at)
+        used = select(production_run.c.study).where(production_run.c.dag_id == dag_id)
+        row = self._first(of_run) or self._first(used.order_by(production_run.c.started_at.desc()))
+        return row["study"] if row else None
+
     def sweeps(self, study: str, dag_ids: Collection[str], page: int = 1) -> tuple[list[Row], int]:
         """One page of a study's sweeps, newest first, and how many there are."""
         condition = (sweep.c.study == study) & sweep.c.dag_id.in_(dag_ids)

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from airflow.api.common.trigger_dag import trigger_dag
 from airflow.exceptions import AirflowException
 from airflow.models.dag import DagModel
 from airflow.utils.types import DagRunTriggeredByType
-from fastapi import APIRouter, Form, HTTPException, Request
+from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import RedirectResponse
 
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.study import StrategyName, stored_study
 from pipeline_tuner.sweep import sweep_options
+from pipeline_tuner.sweep_form import chosen_in, form_of
+from pipeline_tuner.web.production import known_definition
 from pipeline_tuner.web.rendering import page_reads, root_of
 from pipeline_tuner.web.security import User, require_act
 from pipeline_tuner.web.sweeps import known_sweep
 
 router = APIRouter()
-Field = Annotated[str, Form(max_length=500)]
+MOST_LETTERS, MOST_FIELDS = 500, 60
+Field = Annotated[str, Form(max_length=MOST_LETTERS)]
 
 
 @router.post("/sweeps/{sweep_id}/promote")
@@ -70,29 +72,27 @@ def roll_back(
     return _to_study(request, study)
 
 
+async def filled(request: Request) -> Mapping[str, Sequence[str]]:
+    """The texts of a form's fields; raises 422 where one is too long."""
+    form = await request.form(max_fields=MOST_FIELDS)
+    texts = {name: [str(value) for value in form.getlist(name)] for name in form}
+    if any(len(text) > MOST_LETTERS for found in texts.values() for text in found):
+        raise HTTPException(422, "A text in this form is too long")
+    return texts
+
+
 @router.post("/studies/{study}/start")
 def start(
     request: Request,
     user: User,
     study: str,
     token: Field,
-    strategy: Field = "",
-    size: Field = "",
-    trials: Field = "",
+    form: Annotated[Mapping[str, Sequence[str]], Depends(filled)],
 ) -> RedirectResponse:
     """Start a sweep: trigger the study's DAG in this user's name."""
-    newest = _newest_sweep(study)
-    dag_id = _own_dag(study) or newest["dag_id"]
+    dag_id = _own_dag(study) or _newest_sweep(study)["dag_id"]
     require_act(user, dag_id, token)
-    conf: dict[str, Any] = {"strategy": strategy, "size": size, "trials": int(trials) if trials.isdigit() else None}
-    conf = {key: value for key, value in conf.items() if value}
-    try:
-        definition = stored_study(newest["study_definition"])
-        sweep_options(definition, "check", conf)
-    except (StudyError, ValueError) as error:
-        raise HTTPException(422, str(error)) from None
-    if strategy and strategy not in (*get_args(StrategyName), *definition.strategies):
-        raise HTTPException(422, "This study has no such strategy")
+    conf = _chosen(study, form)
     try:
         run = trigger_dag(
             dag_id,
@@ -105,6 +105,19 @@ def start(
     if run is None:
         raise HTTPException(409, "Airflow did not start the run: is the DAG paused or gone?")
     return _to_study(request, study)
+
+
+def _chosen(study: str, form: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The run's conf, checked as its first task would check it."""
+    definition = known_definition(study)
+    if definition is None:
+        raise HTTPException(409, "This study can't be read any more: start its DAG in Airflow")
+    try:
+        conf = chosen_in(form_of(definition), form)
+        sweep_options(definition, "check", conf)
+    except (StudyError, ValueError) as error:
+        raise HTTPException(422, str(error)) from None
+    return conf
 
 
 def decision_before(decisions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

@@ -1,75 +1,110 @@
-"""A study's history as charts: each goal over its nights, with what changed, or else over its sweeps."""
+"""A study's history as charts: each goal over nights or sweeps and production runs, with what changed and who did."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
-from pipeline_tuner.charts.history import HELD_AGAINST, Event, Figure, history
+from pipeline_tuner.analysis.goals import GoalError, larger_is_better, production_score
+from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, Event, Figure, history
 from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.store.page_reads import Row
+from pipeline_tuner.study import Study
 from pipeline_tuner.web.insights import Specification
 from pipeline_tuner.web.rendering import page_reads
-from pipeline_tuner.wording import number
+from pipeline_tuner.wording import with_unit
 
 PRODUCTION, SWEEPS = "production", "recommended"
 SERIES = {"champion": PRODUCTION, "control": HELD_AGAINST}
-FEWEST_SWEEPS = 2
+FEWEST = 2
+"""Figures of a series without which it is no history."""
 
 
-def histories(
-    study: str, units: Mapping[str, str], nights: Sequence[Row], alerts: Sequence[Row]
-) -> dict[str, Specification]:
-    """A chart a goal, where nights have figures of it or two sweeps have. `units` are the goals with their units."""
-    values = page_reads().night_values([night["night_id"] for night in nights])
+@dataclass(frozen=True)
+class Past:
+    """What is known of a study: nights and what they confirmed, production runs, and decisions about production.
+
+    `definition` is None where it can't be read any more: production runs then have no figures.
+    """
+
+    study: str
+    definition: Study | None
+    nights: Sequence[Row]
+    alerts: Sequence[Row]
+    runs: Sequence[Row]
+    promotions: Sequence[Row]
+
+
+def histories(past: Past, units: Mapping[str, str]) -> dict[str, Specification]:
+    """A chart for each goal with a history. `units` are the goals with their units."""
+    values = page_reads().night_values([night["night_id"] for night in past.nights])
     goals = dict.fromkeys([*units, *(value["goal"] for value in values)])
-    return {
-        goal: chart
-        for goal in goals
-        if (chart := _of_nights(goal, units.get(goal, ""), nights, values, alerts) or _of_sweeps(study, goal, units))
-    }
+    found = {goal: _history(past, goal, units.get(goal, ""), values) for goal in goals}
+    return {goal: chart for goal, chart in found.items() if chart is not None}
 
 
-def _of_nights(
-    goal: str, unit: str, nights: Sequence[Row], values: Sequence[Row], alerts: Sequence[Row]
-) -> Specification | None:
-    found = {(value["night_id"], value["role"]): value for value in values if value["goal"] == goal}
-    if not found:
+def _history(past: Past, goal: str, unit: str, values: Sequence[Row]) -> Specification | None:
+    nights = list(_of_nights(past, goal, unit, values))
+    sweeps = [] if nights else list(_of_sweeps(past.study, goal))
+    runs = list(_of_runs(past, goal, unit))
+    if not nights and len(sweeps) < FEWEST and len(runs) < FEWEST:
         return None
-    figures = [
-        _figure(night, name, found.get((night["night_id"], role)), unit)
-        for night in nights
-        for role, name in SERIES.items()
-    ]
-    return page_specification(history(figures, list(_events(goal, nights, alerts)), main=PRODUCTION, y=unit or goal))
+    main = PRODUCTION if nights else SWEEPS
+    events = sorted(_events(past, goal), key=lambda event: event.at)
+    return page_specification(history([*nights, *sweeps, *runs], events, main=main, y=unit or goal))
 
 
-def _figure(night: Row, series: str, value: Row | None, unit: str) -> Figure:
-    """One night's figure; a night without one breaks the line."""
-    at = night["due_at"].isoformat()
-    if value is None:
-        return Figure(at, series, None)
-    words = f"{night['due_at']:%Y-%m-%d} {series} {value['label']}: {number(value['value'])} {unit}".strip()
-    return Figure(at, series, value["value"], words, f"../sweeps/{night['night_id']}")
+def _of_nights(past: Past, goal: str, unit: str, values: Sequence[Row]) -> Iterator[Figure]:
+    """The figures of production and control night by night; a night without one breaks the line."""
+    known = {(value["night_id"], value["role"]): value for value in values if value["goal"] == goal}
+    for night in past.nights if known else ():
+        for role, name in SERIES.items():
+            value, link = known.get((night["night_id"], role)), f"../sweeps/{night['night_id']}"
+            if value is None:
+                yield Figure(night["due_at"].isoformat(), name, None)
+            else:
+                yield _figure(night["due_at"], name, value["label"], value["value"], unit, link)
 
 
-def _events(goal: str, nights: Sequence[Row], alerts: Sequence[Row]) -> Iterator[Event]:
-    due = {night["night_id"]: night["due_at"] for night in nights}
-    for item in alerts:
+def _of_sweeps(study: str, goal: str) -> Iterator[Figure]:
+    for row in page_reads().history(study, goal):
+        if row["estimate"]:
+            link = f"../sweeps/{row['sweep_id']}"
+            yield _figure(row["created_at"], SWEEPS, row["label"], row["estimate"], row["unit"], link)
+
+
+def _of_runs(past: Past, goal: str, unit: str) -> Iterator[Figure]:
+    """Production runs with the goal's figure; a balanced goal has none outside a sweep."""
+    study = past.definition
+    if study is None or goal not in study.goals or study.goals[goal].balance:
+        return
+    sign = 1.0 if larger_is_better(study, goal) else -1.0
+    for run in past.runs:
+        if run["status"] == "measured" and run["ended_at"]:
+            try:
+                score = production_score(study, goal, run["configuration"], run["metrics"])
+            except GoalError:
+                continue
+            yield _figure(run["ended_at"], RUNS, run["label"], math.exp(sign * score), unit, "")
+
+
+def _figure(at: datetime, series: str, label: str, value: float, unit: str, link: str) -> Figure:
+    return Figure(at.isoformat(), series, value, f"{at:%Y-%m-%d} {series} {label}: {with_unit(value, unit)}", link)
+
+
+def _events(past: Past, goal: str) -> Iterator[Event]:
+    """What nights confirmed, nights without figures, and who promoted or rolled back."""
+    due = {night["night_id"]: night["due_at"] for night in past.nights}
+    for item in past.alerts:
         if item["goal"] in (goal, "") and item["night_id"] in due:
             yield Event(due[item["night_id"]].isoformat(), item["kind"].replace("_", " "), item["words"])
-    for night in nights:
+    for night in past.nights:
         if night["status"] in ("missed", "failed"):
             yield Event(night["due_at"].isoformat(), night["status"], night["summary"])
-
-
-def _of_sweeps(study: str, goal: str, units: Mapping[str, str]) -> Specification | None:
-    rows = [row for row in page_reads().history(study, goal) if row["estimate"]]
-    if len(rows) < FEWEST_SWEEPS:
-        return None
-    figures = [
-        Figure(row["created_at"].isoformat(), SWEEPS, row["estimate"],
-               f"{row['created_at']:%Y-%m-%d} {row['label']}: {number(row['estimate'])} {row['unit']}".strip(),
-               f"../sweeps/{row['sweep_id']}")
-        for row in rows
-    ]  # fmt: skip
-    return page_specification(history(figures, main=SWEEPS, y=units.get(goal) or goal))
+    for row in past.promotions:
+        if row["goal"] == goal:
+            name = "rolled back" if row["action"] == "roll_back" else "promoted"
+            said = f"{row['label']} by {row['actor']}{': ' if row['note'] else ''}{row['note'] or ''}"
+            yield Event(row["created_at"].isoformat(), name, said)

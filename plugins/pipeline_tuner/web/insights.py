@@ -1,20 +1,22 @@
-"""What a sweep's trials say so far, as charts that the page draws itself: intervals, trade-offs, effects, scaling."""
+"""What a sweep's trials say so far, as charts that the page draws itself. Each part is worked out when a tab asks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from pipeline_tuner.analysis.evidence import settled
-from pipeline_tuner.analysis.goals import GoalError, goal_value
+from pipeline_tuner.analysis.expected import expected_values
+from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
+from pipeline_tuner.charts.courses import Course, courses
 from pipeline_tuner.charts.effects import effects
 from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.charts.pareto import gain_pairs, pareto
-from pipeline_tuner.charts.response import Dot, response
+from pipeline_tuner.charts.response import Dot, Expected, response
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommend import recommend
@@ -24,6 +26,7 @@ from pipeline_tuner.report.growth import scaling_charts
 from pipeline_tuner.report.meaning import claims, effect_bars
 from pipeline_tuner.report.tables import Row as TableRow
 from pipeline_tuner.report.tables import rows_of
+from pipeline_tuner.space import Scalar
 from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.sweep import SweepOptions
@@ -37,22 +40,77 @@ MAX_TRIALS = 2000
 """Sweeps with more trials show what their last task stored; reading all of them would make the page slow."""
 
 
-@dataclass(frozen=True)
 class Insights:
-    """What a sweep's trials say; empty parts are not shown. `answers` are provisional while the sweep runs."""
+    """What a sweep's trials say; parts with nothing to say are empty. `data` is None where nothing can be read."""
 
-    answers: tuple[Recommendation, ...] = ()
-    rows: Mapping[str, tuple[TableRow, ...]] = field(default_factory=dict)
-    """The configurations by goal, the best first."""
-    claims: str = ""
-    """The study's claims with their verdicts, a Markdown table."""
-    trade_off: Specification | None = None
-    effects: Specification | None = None
-    responses: Mapping[str, Specification] = field(default_factory=dict)
-    """How the first goal responds to each parameter, the one that matters most first."""
-    scaling: tuple[tuple[str, Specification], ...] = ()
-    checks: tuple[tuple[str, int, int], ...] = ()
-    """Each check with the trials that passed it and those that had it."""
+    def __init__(self, data: ReportData | None = None, results: Sequence[TrialResult] = ()) -> None:
+        self._data, self._results = data, results
+
+    @property
+    def answers(self) -> tuple[Recommendation, ...]:
+        """The decisions; provisional while the sweep runs."""
+        return self._data.recommendations if self._data else ()
+
+    @cached_property
+    def rows(self) -> Mapping[str, tuple[TableRow, ...]]:
+        """The configurations by goal, the best first."""
+        return {answer.goal: tuple(rows_of(answer, self._results)) for answer in self.answers}
+
+    @cached_property
+    def claims(self) -> str:
+        """The study's claims with their verdicts, a Markdown table."""
+        return claims(self._data) if self._data and self._data.study.claims else ""
+
+    @cached_property
+    def trade_off(self) -> Specification | None:
+        """The first two goals with a figure of their own against each other, the control at (1, 1)."""
+        return _trade_off(self._data) if self._data else None
+
+    @cached_property
+    def courses(self) -> Specification | None:
+        """Every trial over the parameters to the first goal."""
+        return _courses(self._data, self._parameters) if self._data else None
+
+    @cached_property
+    def effects(self) -> Specification | None:
+        """What each parameter is worth for the first goal."""
+        return _effects(self._data) if self._data else None
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters that were measured at two levels or more, the one that matters most first."""
+        return tuple(name for name in self._parameters if len({dot.level for dot in self._dots(name)}) > 1)
+
+    def response(self, parameter: str) -> Specification:
+        """How the first goal responds to a parameter, with what the model expects."""
+        assert self._data is not None  # there are no parameters without
+        main = self._data.main
+        title = f"{main.goal} ({main.unit})" if main.unit else main.goal
+        expected = list(_expected(self._data, parameter))
+        return page_specification(response(self._dots(parameter), expected, parameter=parameter, y=title))
+
+    def has_model(self, parameter: str) -> bool:
+        """Whether the response shows what the model expects."""
+        return self._data is not None and next(_expected(self._data, parameter), None) is not None
+
+    @cached_property
+    def scaling(self) -> tuple[tuple[str, Specification], ...]:
+        """Each parallelism parameter with the law that fits."""
+        charts = scaling_charts(self._data) if self._data else ()
+        return tuple((name, page_specification(chart)) for name, chart in charts)
+
+    @cached_property
+    def checks(self) -> tuple[tuple[str, int, int], ...]:
+        """Each check with the trials that passed it and those that had it."""
+        return _checks(self._results)
+
+    @cached_property
+    def _parameters(self) -> tuple[str, ...]:
+        return tuple(_by_importance(self._data)) if self._data else ()
+
+    def _dots(self, parameter: str) -> list[Dot]:
+        found = (_dot(self._data, parameter, result) for result in self._results) if self._data else ()
+        return [dot for dot in found if dot is not None]
 
 
 def answers_of(sweep: Row, stored: Sequence[Row], progress: Mapping[str, Any]) -> tuple[Recommendation, ...]:
@@ -61,7 +119,7 @@ def answers_of(sweep: Row, stored: Sequence[Row], progress: Mapping[str, Any]) -
 
 
 def insights_of(sweep: Row, stored: Sequence[Row], progress: Mapping[str, Any]) -> Insights:
-    """The charts of a sweep: from what it recommends, or from its trials as they are now while it runs."""
+    """What a sweep says: from what it recommends, or from its trials as they are now while it runs."""
     if not progress["done"] or progress["done"] > MAX_TRIALS:
         return Insights()
     documents = _documents(stored)
@@ -82,11 +140,12 @@ def _document(document: Mapping[str, Any]) -> Recommendation | None:
         return None
 
 
+@dataclass(frozen=True, eq=False)
 class _Inputs:
     """Carries what is computed from past the cache's key: the key alone says whether it changed."""
 
-    def __init__(self, sweep: Row, answers: tuple[Recommendation, ...]) -> None:
-        self.sweep, self.answers = sweep, answers
+    sweep: Row
+    answers: tuple[Recommendation, ...]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Inputs)
@@ -95,7 +154,7 @@ class _Inputs:
         return 0
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
     try:
         study = stored_study(inputs.sweep["study_definition"])
@@ -105,20 +164,7 @@ def _computed(key: tuple[Any, ...], inputs: _Inputs) -> Insights:
         return Insights()
     results = settled(page_reads().results_of_sweep(key[0]))
     answers = inputs.answers or _answers(study, options, results)
-    checks = _checks(results)
-    if not answers:
-        return Insights(checks=checks)
-    data = ReportData(study, options, results, answers, (), {}, {}, Path())
-    return Insights(
-        answers,
-        {answer.goal: tuple(rows_of(answer, results)) for answer in answers},
-        claims(data) if study.claims else "",
-        _trade_off(data),
-        _effects(data),
-        dict(_responses(data)),
-        tuple((name, page_specification(chart)) for name, chart in scaling_charts(data)),
-        checks,
-    )
+    return Insights(ReportData(study, options, results, answers, (), {}, {}, Path()) if answers else None, results)
 
 
 def _checks(results: Sequence[TrialResult]) -> tuple[tuple[str, int, int], ...]:
@@ -139,7 +185,6 @@ def _answers(study: Study, options: SweepOptions, results: Sequence[TrialResult]
 
 
 def _trade_off(data: ReportData) -> Specification | None:
-    """The first two goals with a figure of their own against each other, the control at (1, 1)."""
     own = [answer for answer in data.recommendations if not data.study.goals[answer.goal].balance]
     if len(own) < 2:
         return None
@@ -169,16 +214,6 @@ def _effects(data: ReportData) -> Specification | None:
     return page_specification(effects(known)) if known else None
 
 
-def _responses(data: ReportData) -> Iterator[tuple[str, Specification]]:
-    """The parameters that were measured at two levels or more."""
-    goal, picked = data.main.goal, data.main.label
-    for name in _by_importance(data):
-        dots = [dot for result in data.results if (dot := _dot(data, goal, name, picked, result)) is not None]
-        if len({dot.level for dot in dots}) > 1:
-            unit = data.main.unit
-            yield name, page_specification(response(dots, parameter=name, y=f"{goal} ({unit})" if unit else goal))
-
-
 def _by_importance(data: ReportData) -> list[str]:
     try:
         first = [effect.parameter for effect in data.effects.effects]
@@ -187,15 +222,55 @@ def _by_importance(data: ReportData) -> list[str]:
     return list(dict.fromkeys([*first, *data.study.space.parameters]))
 
 
-def _dot(data: ReportData, goal: str, name: str, picked: str | None, result: TrialResult) -> Dot | None:
-    level, label = result.plan.configuration.get(name), result.plan.label
-    if level is None or result.status != "measured" or result.plan.fraction < 1.0:
+def _courses(data: ReportData, parameters: Sequence[str]) -> Specification | None:
+    found = [course for result in data.results if (course := _course(data, result)) is not None]
+    if len({tuple(course.configuration.items()) for course in found}) < 3:
+        return None
+    up = larger_is_better(data.study, data.main.goal)
+    return page_specification(courses(found, parameters, goal=data.main.goal, up=up))
+
+
+def _course(data: ReportData, result: TrialResult) -> Course | None:
+    value = _value(data, result)
+    return None if value is None else Course(result.plan.configuration, value, *_words(data, result, value))
+
+
+def _value(data: ReportData, result: TrialResult) -> float | None:
+    """The first goal's figure of a trial on the whole workload."""
+    if result.status != "measured" or result.plan.fraction < 1.0:
         return None
     try:
-        value = goal_value(data.study, goal, result)
+        return goal_value(data.study, data.main.goal, result)
     except GoalError:
         return None
-    kind = "pick" if label == picked else "other" if result.plan.is_control else "tied"
-    words = f"{label}, block {result.plan.block}: {with_unit(value, data.main.unit)}"
-    shown = level if isinstance(level, int | float) and not isinstance(level, bool) else str(level)
-    return Dot(shown, value, kind, words, f"../trials/{quote(result.plan.trial_id)}")
+
+
+def _words(data: ReportData, result: TrialResult, value: float) -> tuple[str, str]:
+    """What a pointer shows of a trial, and where a click on it leads."""
+    words = f"{result.plan.label}, block {result.plan.block}: {with_unit(value, data.main.unit)}"
+    return words, f"../trials/{quote(result.plan.trial_id)}"
+
+
+def _dot(data: ReportData, name: str, result: TrialResult) -> Dot | None:
+    level, value = result.plan.configuration.get(name), _value(data, result)
+    if level is None or value is None:
+        return None
+    kind = "pick" if result.plan.label == data.main.label else "other" if result.plan.is_control else "tied"
+    return Dot(_shown(level), value, kind, *_words(data, result, value))
+
+
+def _shown(level: Scalar) -> float | str:
+    return level if isinstance(level, int | float) and not isinstance(level, bool) else str(level)
+
+
+def _expected(data: ReportData, name: str) -> Iterator[Expected]:
+    """What the model expects of the pick at each level of a parameter, where it tells the parameter from others."""
+    base = data.main.estimate.value if data.main.estimate else None
+    if base is None or data.subject is None or not is_usable(base):
+        return
+    up = larger_is_better(data.study, data.main.goal)
+    found = expected_values(data.effects, name, data.subject.evidence.configuration, base, up=up)
+    for level, value in found.items():
+        if is_usable(value.low) and is_usable(value.high):
+            words = f"{name} {level}: {with_unit(value.value, data.main.unit)}"
+            yield Expected(_shown(level), value.value, value.low, value.high, words)

@@ -39,6 +39,12 @@ EXTERNAL_VIEWS = [
         "url_route": "pipeline_tuner",
     },
     {
+        "name": "Study",
+        "href": f"{URL_PREFIX.lstrip('/')}/dags/{{DAG_ID}}",
+        "destination": "dag",
+        "url_route": "pipeline_tuner_study",
+    },
+    {
         "name": "Sweep",
         "href": f"{URL_PREFIX.lstrip('/')}/runs/{{DAG_ID}}/{{RUN_ID}}",
         "destination": "dag_run",

@@ -109,8 +109,11 @@ def _line(
     figures: Mapping[tuple[str, str], Sequence[float]], nights: Mapping[str, Row],
     due: Mapping[str, datetime | None], now: datetime,
 ) -> StudyLine:  # fmt: skip
-    study, goals = sweep["study"], [row["goal"] for row in rows]
-    own = {goal: choices[study, goal] for goal in goals if (study, goal) in choices}
+    study = sweep["study"]
+    own = {goal: choice for (name, goal), choice in choices.items() if name == study}
+    order = list(own)
+    rows = sorted(rows, key=lambda row: order.index(row["goal"]) if row["goal"] in order else len(order))
+    goals = [row["goal"] for row in rows]
     watched = next((figures[study, goal] for goal in goals if (study, goal) in figures), ())
     ends = [row["valid_until"] for row in rows if row["valid_until"]]
     return StudyLine(
@@ -138,13 +141,13 @@ def _running(choices: Mapping[str, Choice]) -> Iterator[Running]:
 
 
 def _decided(rows: Sequence[Row]) -> Iterator[Decided]:
-    """The decisions, those that say the same of several goals together."""
-    groups: dict[tuple[str, DecisionStatus, str], list[str]] = {}
+    """The decisions, those that say to do the same for several goals together."""
+    groups: dict[tuple[str, DecisionStatus], list[Row]] = {}
     for row in rows:
         status = status_of(row)
-        groups.setdefault((_action(row, status), status, _figures(row, status)), []).append(row["goal"])
-    for (action, status, figures), goals in groups.items():
-        yield Decided(action, status, figures, tuple(goals))
+        groups.setdefault((_action(row, status), status), []).append(row)
+    for (action, status), found in groups.items():
+        yield Decided(action, status, _figures(found, status), tuple(row["goal"] for row in found))
 
 
 def status_of(row: Row) -> DecisionStatus:
@@ -158,12 +161,13 @@ def _action(row: Row, status: DecisionStatus) -> str:
     return f"keep {row['label']}" if row["label"] == row["reference"] else f"use {row['label']}"
 
 
-def _figures(row: Row, status: DecisionStatus) -> str:
-    """The gain over what production ran with, and how far it can be from the best."""
-    gain = row["reference_gain"] if row["label"] != row["reference"] else None
-    said = [ratio(gain)] if gain and status.is_answer else []
-    said += [f"at most {row['regret_bound']:.1%} short"] if row["regret_bound"] is not None else []
-    return ", ".join(said)
+def _figures(rows: Sequence[Row], status: DecisionStatus) -> str:
+    """The gain over what production ran with, and how far it can be from the best: over the goals of a decision."""
+    changed = [row["reference_gain"] for row in rows if row["label"] != row["reference"] and row["reference_gain"]]
+    gains = list(dict.fromkeys(ratio(gain) for gain in sorted(changed))) if status.is_answer else []
+    regrets = [row["regret_bound"] for row in rows if row["regret_bound"] is not None]
+    said = [" to ".join([gains[0], *gains[1:][-1:]])] if gains else []
+    return ", ".join([*said, *([f"at most {max(regrets):.1%} short"] if regrets else [])])
 
 
 def _asks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -13,11 +13,12 @@ from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.charts.partitions import partitions, spans_of
 from pipeline_tuner.charts.throughput import rates_of, throughput
 from pipeline_tuner.store.page_reads import PAGE_SIZE, Row
-from pipeline_tuner.study import StrategyName
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep_form import FormField, form_of
 from pipeline_tuner.web.actions import decision_before
-from pipeline_tuner.web.histories import histories
+from pipeline_tuner.web.histories import Past, histories
 from pipeline_tuner.web.overview import study_lines
-from pipeline_tuner.web.production import in_production
+from pipeline_tuner.web.production import in_production, known_definition, production_dags
 from pipeline_tuner.web.rendering import page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
 from pipeline_tuner.web.sweeps import held, page_count, progress_of
@@ -44,8 +45,8 @@ def studies(request: Request, user: User) -> HTMLResponse:
 @router.get("/studies/{study}", response_class=HTMLResponse)
 def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLResponse:
     """One study: what runs in production, its sweeps, its history, its decisions."""
-    sweeps, count = page_reads().sweeps(study, readable_dags(user), page)
     readable = readable_dags(user)
+    sweeps, count = page_reads().sweeps(study, readable, page)
     production_runs = [row for row in page_reads().production_runs(study) if row["dag_id"] in readable]
     if not sweeps and not production_runs:
         raise HTTPException(404, "No sweep and no production run of this study that you may see")
@@ -55,6 +56,8 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
     recommendations.sort(key=lambda row: goals.index(row["goal"]) if row["goal"] in goals else len(goals))
     nights, alerts = page_reads().nights(study), page_reads().alerts(study)
     promotions = page_reads().promotions(study, limit=200)
+    definition = known_definition(study)
+    past = Past(study, definition, nights, alerts, production_runs, promotions)
     return render(
         request,
         "study.html",
@@ -71,10 +74,13 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         nights=nights,
         night_ids={night["night_id"] for night in nights},
         alerts=alerts,
-        histories=histories(study, {row["goal"]: row["unit"] for row in recommendations}, nights, alerts),
+        histories=histories(past, {row["goal"]: row["unit"] for row in recommendations}),
         progress={row["sweep_id"]: progress_of(row) for row in sweeps if row["status"] == "running"},
         can_act=bool(sweeps) and may_trigger(user, sweeps[0]["dag_id"]),
-        form=_start_form(newest),
+        form=_start_form(definition),
+        dag_id=sweeps[0]["dag_id"] if sweeps else None,
+        runs_in=production_dags(production_runs, study),
+        runs_known=bool(production_runs),
         token=form_token(user),
     )
 
@@ -98,6 +104,17 @@ def trial(request: Request, user: User, trial_id: str) -> HTMLResponse:
         throughput=page_specification(throughput(rates)) if len(rates := rates_of(details)) > 2 else None,
         spans=page_specification(partitions(spans)) if len(spans := spans_of(details)) > 1 else None,
     )
+
+
+@router.get("/dags/{dag_id}", response_class=HTMLResponse)
+def study_of_dag(request: Request, user: User, dag_id: str) -> Response:
+    """The study behind an Airflow DAG: the one that it sweeps, else the one that its newest production run used."""
+    require_read(user, dag_id)
+    study = page_reads().study_of_dag(dag_id)
+    if study is None:
+        detail = "This DAG has swept nothing so far, and no run of it has used what a study recommends."
+        return render(request, "problem.html", title="No study here yet", detail=detail, is_live=True)
+    return RedirectResponse(f"{root_of(request)}/studies/{study}", status_code=303)
 
 
 @router.get("/runs/{dag_id}/{run_id:path}", response_class=HTMLResponse)
@@ -133,19 +150,12 @@ def _earlier(promotions: Sequence[Row]) -> dict[str, str]:
     return {goal: before["label"] for goal, before in found.items() if before is not None}
 
 
-def _start_form(row: Row) -> dict[str, Any]:
-    """The choices of the form that starts a sweep, with those of the study's newest sweep picked."""
-    definition, options = row.get("study_definition") or {}, row.get("options") or {}
-    named = definition.get("strategies") or {}
-    known = [name for name in get_args(StrategyName) if name != "staged" or definition.get("stages")]
-    workload = definition.get("workload") or {}
-    return {
-        "strategies": [*known, *named],
-        "strategy": definition.get("strategy", ""),
-        "sizes": list(workload.get("sizes") or ()),
-        "size": options.get("size", ""),
-        "trials": (definition.get("budget") or {}).get("trials", ""),
-    }
+def _start_form(definition: Study | None) -> dict[str, list[FormField]]:
+    """The fields of the form that starts a sweep, by section, as Airflow's own trigger form has them."""
+    sections: dict[str, list[FormField]] = {}
+    for field in form_of(definition) if definition else ():
+        sections.setdefault(field.section, []).append(field)
+    return sections
 
 
 def _by_study_and_goal(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:

@@ -23,12 +23,17 @@ _STORED: dict[str, Study | None] = {}
 
 def in_production(study: str, goals: Iterable[str]) -> dict[tuple[str, str], Choice]:
     """What a production run of the study would use for each goal, were it to start now; empty for an unknown study."""
-    definition = _definition(study)
+    definition = known_definition(study)
     if definition is None:
         return {}
     seen, now = page_reads().last_seen(study), datetime.now(UTC)
     known = {goal: page_reads().production(study, goal) for goal in goals}
     return {(study, goal): production_choice(definition, goal, found, seen, now) for goal, found in known.items()}
+
+
+def production_dags(runs: Sequence[Row], study: str) -> tuple[str, ...]:
+    """The DAGs in which a study's configurations run: those of its newest runs, else the one that the plugin makes."""
+    return tuple(dict.fromkeys(run["dag_id"] for run in runs)) or (f"run_{study}",)
 
 
 def choices_of(
@@ -38,13 +43,19 @@ def choices_of(
     seen: Mapping[str, LastSeen],
     now: datetime,
 ) -> dict[tuple[str, str], Choice]:
-    """`in_production` for many studies; `sweeps` are their newest, `rows` the newest recommendations of their goals."""
+    """`in_production` for many studies, each with its goals in the study's order.
+
+    :param sweeps: The studies' newest sweeps.
+    :param rows: The newest recommendations of their goals.
+    """
     definitions = _definitions(sweeps, lists)
     known = lists.production([row["study"] for row in sweeps], rows)
+    decided = {(row["study"], row["goal"]) for row in rows}
     return {
-        (study, goal): production_choice(definitions[study], goal, known.get((study, goal)), seen[study], now)
-        for study, goal in {(row["study"], row["goal"]) for row in rows}
-        if study in definitions
+        (study, goal): production_choice(definition, goal, known.get((study, goal)), seen[study], now)
+        for study, definition in definitions.items()
+        for goal in definition.goals
+        if (study, goal) in decided
     }
 
 
@@ -86,7 +97,7 @@ def _stored(definition: Mapping[str, object]) -> Study | None:
         return None
 
 
-def _definition(study: str) -> Study | None:
+def known_definition(study: str) -> Study | None:
     """The study as production reads it; as its newest sweep had it where this server has no such file."""
     known = _of_file(study, settings.studies_folder())
     if known is None:

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
+from pipeline_tuner import settings
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.metric_names import column_title, grouped_metrics, metric_name, metric_order, metric_words
 from pipeline_tuner.store import Store
@@ -43,12 +44,23 @@ def root_of(request: Request) -> str:
     return str(request.scope.get("root_path", "")).rstrip("/")
 
 
+def airflow_of(request: Request) -> str:
+    """The start of the addresses of Airflow's own pages: empty, or the path of its `base_url`."""
+    return root_of(request).removesuffix(settings.PAGE_PREFIX)
+
+
 def render(request: Request, template: str, *, status_code: int = 200, **values: Any) -> HTMLResponse:
     """A page from a template. Every value is escaped; nothing in a template says otherwise."""
     text = (
         _environment()
         .get_template(template)
-        .render(root=root_of(request), now=datetime.now(UTC), charts_script=script_name(), **values)
+        .render(
+            root=root_of(request),
+            airflow=airflow_of(request),
+            now=datetime.now(UTC),
+            charts_script=script_name(),
+            **values,
+        )
     )
     return HTMLResponse(text, status_code=status_code)
 

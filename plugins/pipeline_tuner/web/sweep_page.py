@@ -17,7 +17,7 @@ from fastapi.responses import HTMLResponse
 
 from pipeline_tuner.analysis.comparison import MetricComparison
 from pipeline_tuner.analysis.comparison import compare as compare_metric
-from pipeline_tuner.charts.intervals import bars_of, intervals
+from pipeline_tuner.charts.intervals import bars_of, bound_of, intervals
 from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.metric_names import metric_order
 from pipeline_tuner.recommendation import Recommendation
@@ -27,9 +27,9 @@ from pipeline_tuner.report.tables import Row as TableRow
 from pipeline_tuner.store.page_reads import SORTABLE, Row
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.insights import MAX_TRIALS, Insights, Specification, answers_of, comparison_address, insights_of
-from pipeline_tuner.web.production import in_production
+from pipeline_tuner.web.production import in_production, production_dags
 from pipeline_tuner.web.rendering import analysis_html, page_reads, render, root_of
-from pipeline_tuner.web.security import User, form_token, may_trigger
+from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags
 from pipeline_tuner.web.sweeps import held, page_count, progress_of, readable_sweep
 
 router = APIRouter()
@@ -150,10 +150,16 @@ def _decision(opened: Opened) -> dict[str, Any]:
         "focus": focus,
         "chart": _intervals(opened, focus) if focus else None,
         "running": in_production(study, goals),
+        "runs_in": production_dags(_readable_runs(opened.user, study), study),
         "labels": page_reads().labels(opened.sweep_id),
         "can_act": bool(opened.stored) and may_trigger(opened.user, opened.row["dag_id"]),
         "token": form_token(opened.user),
     }
+
+
+def _readable_runs(user: Any, study: str) -> list[Row]:
+    readable = readable_dags(user)
+    return [run for run in page_reads().production_runs(study) if run["dag_id"] in readable]
 
 
 def _intervals(opened: Opened, answer: Recommendation) -> Specification | None:
@@ -161,7 +167,10 @@ def _intervals(opened: Opened, answer: Recommendation) -> Specification | None:
     address = comparison_address(opened.sweep_id, control) if control in answer.evidence else None
     bars = bars_of(answer.evidence, reference=answer.reference, address=address)
     budget = (opened.row["options"] or {}).get("budget") or {}
-    return page_specification(intervals(bars, zone=float(budget.get("indifference") or 0))) if bars else None
+    if not bars:
+        return None
+    zone, bound = float(budget.get("indifference") or 0), bound_of(bars, answer.label, answer.regret_bound)
+    return page_specification(intervals(bars, zone=zone, bound=bound))
 
 
 def _configurations(opened: Opened) -> dict[str, Any]:
@@ -202,14 +211,16 @@ def _trials(opened: Opened) -> dict[str, Any]:
 
 def _parameters(opened: Opened) -> dict[str, Any]:
     found = opened.insights
-    name = opened.parameter if opened.parameter in found.responses else next(iter(found.responses), "")
+    name = opened.parameter if opened.parameter in found.parameters else next(iter(found.parameters), "")
     return {
+        "courses": found.courses,
         "effects": found.effects,
         "scaling": found.scaling,
         "main": found.answers[0].goal if found.answers else "",
         "parameter": name,
-        "parameters": list(found.responses),
-        "response": found.responses.get(name),
+        "parameters": found.parameters,
+        "response": found.response(name) if name else None,
+        "has_model": bool(name) and found.has_model(name),
     }
 
 

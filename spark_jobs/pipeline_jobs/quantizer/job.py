@@ -113,7 +113,7 @@ class Trial:
 
     def _new_tables(self) -> None:
         self.clean_up()
-        if self.settings.shape == "baseline":
+        if self.settings.shape == "seed":
             baseline.create_tables(self.spark, self._batch(0, 1), self.settings.table_properties)
         else:
             lake.create_rollups(self.spark, self.target, self.settings.table_properties)
@@ -122,7 +122,7 @@ class Trial:
         self.results = []
         for start, end in pairwise(borders):
             batch = self._batch(start, end)
-            if self.settings.shape == "baseline":
+            if self.settings.shape == "seed":
                 self.results.append(baseline.run_baseline(self.spark, batch, self.settings.baseline_shape))
             else:
                 self.results.append(run_batch(self.spark, batch))

@@ -120,6 +120,16 @@
   }
   addEventListener("DOMContentLoaded", () => document.querySelectorAll("table[data-sortable]").forEach(dress));
 
+  // What a choice would change is said before: the words beside the form follow it.
+  addEventListener("change", (event) => {
+    const { says, now } = event.target.dataset ?? {};
+    const said = document.getElementById(says);
+    if (!said) return;
+    said.textContent = event.target.value;
+    document.getElementById(`${says}-other`).hidden = event.target.value === now;
+    document.getElementById(`${says}-same`).hidden = event.target.value !== now;
+  });
+
   // Inside Airflow this page is a sandboxed frame that can't navigate its parent; the parent's own link can.
   addEventListener("click", (event) => {
     const link = event.target.closest("a[data-airflow]");
