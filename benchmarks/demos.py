@@ -50,8 +50,9 @@ dag = tuning_dag(str(Path(__file__).parent / "head_to_head.yaml"))
 
 @dataclass(frozen=True)
 class Change:
-    """A pick that is to replace the reference, for one goal."""
+    """A pick that is to replace the reference, for one goal of a study."""
 
+    study: str
     goal: str
     pick: dict[str, object]
     reference: dict[str, object]
@@ -67,30 +68,30 @@ def emptied(airflow: Airflow) -> None:
             cursor.execute(f"TRUNCATE {tables} CASCADE")
 
 
-def demo(airflow: Airflow, job: str) -> tuple[list[Recommendation], float]:
-    """One run of a job's demo: all its answers, and its minutes."""
+def demo(airflow: Airflow, job: str) -> tuple[list[tuple[str, Recommendation]], float]:
+    """One run of a job's demo: all its answers with their studies, and its minutes."""
     begin = time.monotonic()
     Demo(airflow, job).run()
     minutes = (time.monotonic() - begin) / 60
     with Store(airflow.services.postgres.uri("tuner")) as store, airflow.services.postgres.cursor("tuner") as cursor:
-        cursor.execute("SELECT sweep_id FROM pipeline_tuner.sweep ORDER BY started_at")
-        answers = [item for row in cursor.fetchall() for item in store.recommendations(row[0])]
+        cursor.execute("SELECT study, sweep_id FROM pipeline_tuner.sweep ORDER BY started_at")
+        answers = [(study, item) for study, sweep_id in cursor.fetchall() for item in store.recommendations(sweep_id)]
     return answers, minutes
 
 
-def changes_of(answers: Sequence[Recommendation]) -> list[Change]:
+def changes_of(answers: Sequence[tuple[str, Recommendation]]) -> list[Change]:
     """The answers that change production."""
     return [
-        Change(item.goal, dict(item.configuration or {}), dict(item.evidence[item.reference].configuration))
-        for item in answers
+        Change(study, item.goal, dict(item.configuration or {}), dict(item.evidence[item.reference].configuration))
+        for study, item in answers
         if item.status.is_change and item.reference in item.evidence
     ]
 
 
-def head_to_head(airflow: Airflow, job: str, changes: Sequence[Change]) -> dict[str, Interval | None]:
-    """By goal, the reference's figure over the pick's (above 1: the pick is better) in eight blocks that hold all."""
+def head_to_head(airflow: Airflow, name: str, changes: Sequence[Change]) -> dict[str, Interval | None]:
+    """By goal of a study, reference's value / pick's (above 1: the pick is better) in eight blocks that hold all."""
     layout = airflow.services.layout
-    study = yaml.safe_load((layout.root / "include" / "configs" / f"{job}.yaml").read_text(encoding="utf-8"))
+    study = yaml.safe_load((layout.root / "include" / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
     distinct = {configuration_id(c): c for change in changes for c in (change.reference, change.pick)}
     names = {identity: f"c{number}" for number, identity in enumerate(distinct)}
     presets = {names[identity]: configuration for identity, configuration in distinct.items()}
@@ -128,9 +129,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--jobs", nargs="+", default=list(JOBS))
     arguments = parser.parse_args()
-    airflow, figures = Airflow(Services(Layout.default())), Figures("demos", keep=True)
+    figures = Figures("demos", keep=True)
     for job in arguments.jobs:
-        measure(airflow, figures, job, arguments.runs)
+        # Its environment is made once, from the services that run by then.
+        measure(Airflow(Services(Layout.default())), figures, job, arguments.runs)
 
 
 def measure(airflow: Airflow, figures: Figures, job: str, runs: int) -> None:
@@ -144,11 +146,13 @@ def measure(airflow: Airflow, figures: Figures, job: str, runs: int) -> None:
         emptied(airflow)
         answers, took = demo(airflow, job)
         minutes.append(took)
-        actionable += [item.status.is_answer for item in answers]
+        actionable += [item.status.is_answer for _, item in answers]
         changes = changes_of(answers)
-        gains = head_to_head(airflow, job, changes) if changes else {}
+        gains = {}
+        for name in dict.fromkeys(change.study for change in changes):
+            gains |= head_to_head(airflow, name, [change for change in changes if change.study == name])
         worse += [gain is not None and gain.high < 1.0 for gain in gains.values()]
-        said = ", ".join(f"{item.goal} {item.status} {item.label}" for item in answers)
+        said = ", ".join(f"{item.goal} {item.status} {item.label}" for _, item in answers)
         held = ", ".join(f"{goal} {gain.value:.2f}x ({gain.low:.2f})" for goal, gain in gains.items() if gain)
         print(f"{job} {number}: {took:.1f} min; {said}; head to head: {held or 'no change'}", flush=True)
     figures.rate("actionable_rate", actionable, job=job)

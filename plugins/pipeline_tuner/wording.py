@@ -89,6 +89,18 @@ def percent(fraction: float) -> str:
     return f"{number(fraction * 100)}%"
 
 
+def regret_words(bound: float | None) -> str:
+    """How far from the best at most, rounded up to two digits: `17%`; from twice as good on, `the best may be 3.4x`."""
+    if bound is None:
+        return "not known"
+    if bound >= 1:
+        return f"the best may be {math.ceil(10 * (1 + bound)) / 10:,.1f}x"
+    if bound == 0:
+        return "0%"
+    digit = 10.0 ** (math.floor(math.log10(bound)) - 1)
+    return percent(min(math.ceil(bound / digit - 1e-9) * digit, 1.0))
+
+
 def spark(values: Sequence[float]) -> str:
     """Figures as a line of small bars, the lowest the lowest bar: ▁▃▆█. Empty for fewer than two."""
     low, high = min(values, default=0.0), max(values, default=0.0)

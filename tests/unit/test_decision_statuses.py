@@ -158,6 +158,8 @@ def test_each_status_reads_as_something_to_do():
     assert cells["at most short of the best"].endswith("%")
     kept = replace(answer, status=DecisionStatus.KEEP, label="balanced")
     assert decision_cells(kept)[1:3] == ("keep balanced", "it is what you run")
+    excluded = replace(answer, reference_gain=None)
+    assert decision_cells(excluded)[2] == "balanced can't serve this goal"
     assert decision_cells(replace(answer, status=DecisionStatus.UNDECIDED))[1].startswith("undecided")
 
 

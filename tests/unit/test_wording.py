@@ -13,7 +13,7 @@ from pipeline_tuner.metric_names import (
     metric_words,
 )
 from pipeline_tuner.recommendation import Interval
-from pipeline_tuner.wording import interval_words, listed, number, percent, with_unit, without_paths
+from pipeline_tuner.wording import interval_words, listed, number, percent, regret_words, with_unit, without_paths
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,15 @@ def test_units_are_read_off_the_name():
 def test_intervals():
     assert interval_words(Interval(1230, 1180, 1290, 0.95, 5), "rows/s") == "1,230 (1,180 to 1,290) rows/s"
     assert "bounds unknown" in interval_words(Interval(1230, -math.inf, math.inf, 0.95, 1), "rows/s")
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [(0.0, "0%"), (0.0412, "4.2%"), (0.04, "4%"), (0.296, "30%"), (0.999, "100%"), (2.31, "the best may be 3.4x"),
+     (47.0, "the best may be 48.0x"), (None, "not known")],
+)  # fmt: skip
+def test_a_bound_is_rounded_up(bound, words):
+    assert regret_words(bound) == words
 
 
 def test_lists_and_percentages():

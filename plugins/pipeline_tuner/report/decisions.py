@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline_tuner.recommendation import DecisionStatus, Recommendation
-from pipeline_tuner.wording import interval_words, percent
+from pipeline_tuner.wording import number, percent, ratio, regret_words
 
 DECISION_HEADER = ("goal", "do this", "than what you run now", "at most short of the best", "sure", "as good")
 
@@ -14,7 +14,7 @@ def decision_cells(answer: Recommendation) -> tuple[str, str, str, str, str, str
         answer.goal,
         action_words(answer),
         _gain_words(answer),
-        percent(answer.regret_bound) if answer.regret_bound is not None else "not known",
+        regret_words(answer.regret_bound),
         percent(answer.confidence) if answer.status is not DecisionStatus.UNDECIDED else "",
         ", ".join(label for label in answer.ties if label != answer.label),
     )
@@ -32,6 +32,9 @@ def action_words(answer: Recommendation) -> str:
 def _gain_words(answer: Recommendation) -> str:
     if answer.label is not None and answer.label == answer.reference:
         return "it is what you run"
-    if answer.reference_gain is None or answer.status is DecisionStatus.UNDECIDED:
+    if answer.status is DecisionStatus.UNDECIDED:
         return "not confirmed"
-    return interval_words(answer.reference_gain, "x")
+    if answer.reference_gain is None:
+        return f"{answer.reference} can't serve this goal"
+    gain = answer.reference_gain
+    return f"{ratio(gain.value)} ({number(gain.low)} to {number(gain.high)})"

@@ -21,7 +21,7 @@ from pipeline_tuner.store.records import LastSeen
 from pipeline_tuner.web.production import choices_of
 from pipeline_tuner.web.rendering import page_reads, results_store
 from pipeline_tuner.web.sweeps import progress_of
-from pipeline_tuner.wording import ratio, spark
+from pipeline_tuner.wording import ratio, regret_words, spark
 
 SOURCES = {
     Source.PROMOTED: "promoted",
@@ -167,7 +167,10 @@ def _figures(rows: Sequence[Row], status: DecisionStatus) -> str:
     gains = list(dict.fromkeys(ratio(gain) for gain in sorted(changed))) if status.is_answer else []
     regrets = [row["regret_bound"] for row in rows if row["regret_bound"] is not None]
     said = [" to ".join([gains[0], *gains[1:][-1:]])] if gains else []
-    return ", ".join([*said, *([f"at most {max(regrets):.1%} short"] if regrets else [])])
+    if regrets:
+        most = max(regrets)
+        said.append(regret_words(most) if most >= 1 else f"at most {regret_words(most)} short")
+    return ", ".join(said)
 
 
 def _asks(
