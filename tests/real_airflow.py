@@ -54,14 +54,20 @@ class RealAirflow:
                 os.kill(pid, signal.SIGKILL)
         process.wait()
 
-    def rest(self, path: str, body: Any = None) -> Any:
+    def rest(self, path: str, body: Any = None, method: str | None = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(f"{self.url}{path}", data=data)
+        request = urllib.request.Request(f"{self.url}{path}", data=data, method=method)
         request.add_header("Content-Type", "application/json")
         if self.token:
             request.add_header("Authorization", f"Bearer {self.token}")
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
+
+    def page(self, path: str) -> str:
+        """A page's HTML."""
+        request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"Bearer {self.token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.read().decode()
 
     def tune(self, study: str, **conf: Any) -> str:
         dag = f"tune_{study}"

@@ -173,7 +173,7 @@ def _sweep_tasks(name: str, study: Study, *, is_companion: bool = False) -> tupl
     """The tasks of one sweep; returns the first and the last."""
     rule = TriggerRule.ALL_DONE if is_companion else TriggerRule.ALL_SUCCESS
     check = CheckOperator(task_id="check", study=name, is_companion=is_companion, trigger_rule=rule)
-    prepare = PrepareOperator(task_id="prepare", study=name, pool=settings.POOL)
+    prepare = PrepareOperator(task_id="prepare", study=name, pool=_pool(study))
     chain(check, prepare)
     # Beside the sweep, not after it: whatever becomes of the sweep decides the run's state alone.
     check >> RetentionOperator(task_id="retention", study=name)
@@ -199,12 +199,22 @@ def _sweep_tasks(name: str, study: Study, *, is_companion: bool = False) -> tupl
 
 
 def _trials(task_id: str, name: str, study: Study, plan: PlanOperator) -> Any:
-    """The mapped trials of one plan: one at a time, each under its label."""
+    """The mapped trials of one plan, each under its label: one at a time, or as many as the study says."""
     operator: type[JobOperator] = operator_for(study.job)
     return operator.partial(
         task_id=task_id,
         study=name,
-        pool=settings.POOL,
-        max_active_tis_per_dag=1,
+        pool=_pool(study),
+        max_active_tis_per_dag=_instances(study),
         map_index_template="{{ task.trial_label }}",
     ).expand_kwargs(plan.output)
+
+
+def _instances(study: Study) -> int:
+    """Trials' tasks at a time. As many again as may run wait for their end, so that the next block starts together."""
+    concurrent = study.runner.concurrent
+    return 1 if concurrent == 1 else 2 * concurrent
+
+
+def _pool(study: Study) -> str:
+    return settings.POOL if study.runner.concurrent == 1 else settings.ISOLATED_POOL

@@ -47,11 +47,11 @@ class Observations(Frozen):
         return tuple(dict.fromkeys(one.conn_id for one in statements if isinstance(one, Statement)))
 
 
-def observations_of(options: Mapping[str, Any]) -> Observations:
-    """The observations in `runner.options`. Raises StudyError naming key and value."""
+def observations_of(options: Mapping[str, Any], *place: str) -> Observations:
+    """The observations in `runner.options`, or what else `place` names. Raises StudyError naming key and value."""
     problems = list(_observation_problems(options))
     if problems:
-        raise StudyError(str(problems[0].below("runner", "options")))
+        raise StudyError(str(problems[0].below(*(place or ("runner", "options")))))
     return Observations.model_validate(dict(options))
 
 

@@ -27,6 +27,9 @@ PAGE_PREFIX = "/pipeline-tuner"
 POOL = "pipeline_tuner"
 """The pool of one slot that trials run in; the plugin makes it when the scheduler starts."""
 
+ISOLATED_POOL = "pipeline_tuner_isolated"
+"""The pool of trials that share no machine: each study says how many of its own run side by side."""
+
 
 def studies_folder() -> Path:
     """The folder of the studies: option `studies_folder`, else the checkout's, else the package's."""

@@ -66,6 +66,9 @@ class Budget(Frozen):
     """New configurations a round."""
     confirm_blocks: Whole = Field(default=5, ge=0, le=30)
     minutes: Real | None = Field(default=None, gt=0)
+    cost: Real | None = Field(default=None, gt=0)
+    """What a sweep's trials may cost together, in the unit of their metric `cost`, or else of the study's goal `cost`.
+    A sweep that can't be had for it is shortened or refused before it starts, and no trial starts beyond it."""
     indifference: Real = Field(default=0.05, gt=0, lt=1)
     """Differences below this fraction don't matter to the user."""
     confidence: Real = Field(default=0.95, ge=0.5, lt=1)
@@ -123,6 +126,14 @@ class Runner(Frozen):
     arguments: dict[str, Any] = {}
     """... and its arguments, templates among them; parameters say in `sets` which of them they set."""
     options: dict[str, Any] = {}
+    concurrent: Whole = Field(default=1, ge=1, le=64)
+    """Trials that run side by side: only where they share no machine (Glue, an operator whose work is elsewhere)."""
+
+    @property
+    def environment(self) -> str:
+        """Where trials run that share no machine: at most `concurrent` at a time there, whatever study they are of."""
+        places = [str(value) for name, value in sorted(self.arguments.items()) if name.endswith("conn_id")]
+        return " ".join([self.kind, *([self.operator] if self.operator else []), self.conn_id or "", *places]).strip()
 
 
 def _entry(value: Any) -> Any:

@@ -25,6 +25,8 @@ STRATEGIES = ("adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged",
 """The strategies that every study has; a study's own lists have other names."""
 
 
+GLUE_RUNS = 4
+"""Runs of a Glue job that the plugin allows at a time where `runner.options.concurrent_runs` does not say."""
 NOT_GIVEN = "which neither runner.options.metrics nor anything else gives"
 
 
@@ -92,6 +94,7 @@ def oddities(parts: Parts) -> Iterator[Problem]:
         yield from runner_problems(parts.runner, parts.parameters, parts.parameter_names)
         yield from operator_problems(parts.runner, parts.parameters, parts.workload)
     yield from _metrics(parts)
+    yield from _concurrency(parts.runner)
 
 
 def _named_presets(parts: Parts) -> Iterator[Problem]:
@@ -212,6 +215,21 @@ def _schedule(schedule: Any) -> Iterator[Problem]:
 def _preference(parts: Parts) -> Iterator[Problem]:
     known = {*parts.parameter_names, *parts.names("prices")}
     yield from _unknown(("prefer",), parts.written.get("prefer"), known, "is no parameter and no price")
+
+
+def _concurrency(runner: Runner | None) -> Iterator[Problem]:
+    """Trials side by side where they would disturb each other."""
+    if runner is None or runner.concurrent == 1:
+        return
+    path = ("runner", "concurrent")
+    if runner.kind not in ("glue", "operator"):
+        yield Problem(path, f"is {runner.concurrent}: trials of kind {runner.kind} share a machine, leave it out")
+    if runner.options.get("before"):
+        yield Problem(path, f"is {runner.concurrent}: trials side by side would share what options.before prepares")
+    allowed = runner.options.get("concurrent_runs", GLUE_RUNS)
+    if runner.kind == "glue" and isinstance(allowed, int) and allowed < runner.concurrent:
+        words = f"is {allowed}, and concurrent is {runner.concurrent}: Glue must allow as many runs of the job"
+        yield Problem(("runner", "options", "concurrent_runs"), words)
 
 
 def _metrics(parts: Parts) -> Iterator[Problem]:

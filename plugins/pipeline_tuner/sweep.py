@@ -27,6 +27,8 @@ class SweepOptions(Frozen):
     budget: Budget
     champions: dict[str, Champion] = {}
     """What production ran with for each goal when the sweep began."""
+    prepared_cost: float | None = None
+    """What the run before the trials cost: before the first of them it is all that is known."""
 
     @property
     def is_night(self) -> bool:

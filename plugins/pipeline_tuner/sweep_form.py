@@ -85,6 +85,8 @@ def _budget(study: Study) -> Sequence[FormField]:
         FormField("minutes", "Minutes", "No new round starts that would end later; only the least confirmation of an "
                   "answer may end later. Empty: no limit.", FieldKind.NUMBER, budget.minutes, low=0, is_optional=True,
                   excludes_low=True),
+        FormField("cost", "Cost", "What all trials may cost together, in the unit of their metric or goal `cost`. "
+                  "Empty: no limit.", FieldKind.NUMBER, budget.cost, low=0, is_optional=True, excludes_low=True),
         FormField("payback_runs", "Pays within runs", "Stop where more trials cost more time than they are expected to "
                   "save in so many runs; empty: use all trials.", FieldKind.INTEGER, budget.payback_runs, low=1,
                   is_optional=True),

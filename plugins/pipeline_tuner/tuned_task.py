@@ -26,6 +26,8 @@ class TunedTask:
     fallback: str | None = None
     results_conn_id: str | None = None
     explore: float = 0.0
+    metrics: Mapping[str, Any] | None = None
+    checks: Mapping[str, Any] | None = None
     own_before: Hook | None = None
     own_after: Hook | None = None
 
@@ -59,6 +61,8 @@ def tuned(
     sets: Mapping[str, str] | None = None,
     fallback: str | None = None,
     explore: float = 0.0,
+    metrics: Mapping[str, Any] | None = None,
+    checks: Mapping[str, Any] | None = None,
     results_conn_id: str | None = None,
     pre_execute: Hook | None = None,
     post_execute: Hook | None = None,
@@ -75,6 +79,11 @@ def tuned(
     :param explore: Part of the runs, up to 0.5, that may try something else than what production runs with: one
         change at a time within the study's space, beside a run of the reference. What is confirmed better is promoted.
         Only in scheduled runs of tasks that have retries. Nothing is tried by default.
+    :param metrics: More figures of a run: what the task logs, by a regular expression with one group
+        (`{"rows": r"loaded (\\d+)"}`), or a statement's value (`{"rows": {"sql": "SELECT ...", "conn_id": "dw"}}`).
+        Patterns of the study's own `runner.options.metrics` count, too.
+    :param checks: What must hold after a run, by a regular expression or a statement: a run that fails one is noted as
+        failed, and what was tried in it is dropped. The task itself goes on.
     :param results_conn_id: Airflow connection to the results database; `pipeline_tuner_default` by default.
     :param pre_execute: A hook of your own, called before the configuration is put in.
     :param post_execute: A hook of your own, called after the run is noted.
@@ -84,7 +93,9 @@ def tuned(
             f"explore is {explore}, must be from 0 to {MOST_EXPLORED}: beside what is tried, the usual runs"
         )
     places = dict(sets) if sets is not None else None
-    task = TunedTask(study, goal, places, fallback, results_conn_id, explore, pre_execute, post_execute)
+    task = TunedTask(
+        study, goal, places, fallback, results_conn_id, explore, metrics, checks, pre_execute, post_execute
+    )
     return {"pre_execute": task.before, "post_execute": task.after}
 
 

@@ -82,6 +82,22 @@ def test_trials_run_one_at_a_time_in_the_pool_of_one(dag):
         assert task.partial_kwargs["max_active_tis_per_dag"] == 1
 
 
+def test_trials_that_share_no_machine_run_side_by_side_in_a_pool_of_their_own(airflow_env, compress):
+    runner = {
+        "kind": "operator",
+        "operator": "airflow.providers.standard.operators.empty.EmptyOperator",
+        "arguments": {"doc": "{{ tuner.configuration.level }} {{ tuner.configuration.mode }}"},
+        "concurrent": 6,
+    }
+    from pipeline_tuner.dag_factory import tuning_dag
+
+    found = tuning_dag(compress(study="beside", runner=runner))
+    for task_id in ("trial", "confirm"):
+        kwargs = found.get_task(task_id).partial_kwargs
+        assert (kwargs["pool"], kwargs["max_active_tis_per_dag"]) == (settings.ISOLATED_POOL, 12)
+    assert found.get_task("prepare").pool == settings.ISOLATED_POOL
+
+
 def test_failed_trials_stop_no_later_task(dag):
     rules = {task_id: dag.get_task(task_id).trigger_rule.value for task_id in ("plan", "plan_2", "plan_confirm")}
     assert rules == {"plan": "all_success", "plan_2": "all_done", "plan_confirm": "all_done"}
@@ -131,12 +147,13 @@ def test_the_pool_is_made_when_the_scheduler_starts(airflow_env):
     from pipeline_tuner import pool
 
     with create_session() as session:
-        session.query(Pool).filter(Pool.pool == settings.POOL).delete()
+        session.query(Pool).filter(Pool.pool.in_([settings.POOL, settings.ISOLATED_POOL])).delete()
     for _ in range(2):
         pool.on_starting(Job(job_type="SchedulerJob"))
     with create_session() as session:
         made = Pool.get_pool(settings.POOL, session=session)
         assert (made.slots, made.include_deferred) == (1, True)
+        assert Pool.get_pool(settings.ISOLATED_POOL, session=session).slots == 64
         made.slots = 2
     pool.on_starting(Job(job_type="SchedulerJob"))
     with create_session() as session:

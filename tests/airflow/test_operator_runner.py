@@ -43,7 +43,9 @@ def measure(tmp_path):
         known = Study.model_validate(study)
         folder = tmp_path / str(next(number))
         folder.mkdir()
-        ti = SimpleNamespace(task_id="trial", dag_id="tune", run_id="r", map_index=0, try_number=1, xcom_push=print)
+        ti = SimpleNamespace(
+            task_id="trial", dag_id="tune", run_id="r", map_index=0, try_number=1, xcom_push=lambda **_: None
+        )
         context = {"ti": ti, "dag": DAG("tune", schedule=None), "params": {"table": "orders"}, "run_id": "r"}
         trial = TrialRun("any_task", "t1", known.space.checked(configuration or {}), folder)
         with set_current_context(context):

@@ -360,6 +360,32 @@ def test_a_tuned_task_leads_to_its_study_which_may_have_no_sweep(admin, url):
     assert admin.get("/pipeline-tuner/studies/none").status_code == 404
 
 
+def test_the_page_of_a_tuned_task_says_what_it_learnt_and_saved(admin, url):
+    study = parse_study(
+        STUDY.replace("study: copy_table", "study: tuned_loads").replace(
+            "throughput: {maximize: rows_per_s, unit: rows/s}", "cost: {minimize: task_s / rows}"
+        )
+    )
+    assert list(study.goals) == ["cost"]
+    values = {"study": "tuned_loads", "goal": "cost", "source": "x", "dag_id": "tune_migration", "run_id": "r"}
+    values |= {"task_id": "load", "map_index": -1, "try_number": 1, "status": "measured", "reason": ""}
+    with Store(url) as store:
+        store.start_sweep(study, sweep_options(study, "tuned-1"), dag_id="tune_migration", run_id="manual__9")
+        for number, label in enumerate(["plain", "new", "plain", "new", *["new"] * 6, "bad", "plain"]):
+            row = values | {"label": label, "configuration_id": label, "configuration": {"partitions": 4}}
+            spent = {"plain": 100, "new": 50, "bad": 150}[label]
+            row |= {"metrics": {"task_s": spent, "rows": 10}, "started_at": datetime(2026, 3, 1 + number, tzinfo=UTC)}
+            store.record_production_run(f"tuned-{number}", row | {"run_id": f"r{number}"})
+    page = " ".join(admin.get("/pipeline-tuner/studies/tuned_loads").text.split())
+    assert "<h3>tune_migration.load</h3>" in page
+    assert "It ran with <strong>plain</strong> first. Saved so far: <strong>" in page
+    assert "of what plain would have taken in 9 runs with something else" in page
+    assert "of task_s." in page
+    assert (
+        '<td class="words">new</td><td class="number">8</td><td class="number">0</td><td class="number">2</td>' in page
+    )
+
+
 def test_a_run_of_several_sweeps_leads_to_the_running_one_then_to_the_first(admin, url):
     with Store(url) as store:
         for name in ("copy_table_own", "copy_table_companion"):

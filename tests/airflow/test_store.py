@@ -205,6 +205,46 @@ def test_instances_that_start_together_take_different_trials(store, sweep):
     assert sorted(taken) == sorted(item.trial_id for item in plans)
 
 
+def take(store, index, places):
+    found = store.take_trial("s1.1", task_id="trial", map_index=index, try_number=1, places=places)
+    return found.trial_id if found else None
+
+
+def test_a_block_starts_together_and_never_more_than_there_are_places(store, sweep):
+    plans = [replace(plan(number), block=1 + number // 4, position=number) for number in range(1, 7)]
+    store.plan_trials(sweep, "compress", plans, phase="search", round=1)
+    assert [take(store, index, 4) for index in range(3)] == ["s1.1", "s1.2", "s1.3"]
+    assert take(store, 3, 4) is None, "the next block has three trials, and there is one place"
+    store.record_result(measured(plans[0]))
+    assert take(store, 3, 4) is None
+    assert take(store, 0, 4) == "s1.1", "a retry has its own trial and its place"
+    for one in plans[:3]:
+        store.record_result(measured(one))
+    assert [take(store, index, 4) for index in (3, 4, 5)] == ["s1.4", "s1.5", "s1.6"]
+
+
+def test_a_block_that_is_larger_than_there_are_places_fills_them(store, sweep):
+    plans = [replace(plan(number), position=number) for number in range(1, 5)]
+    store.plan_trials(sweep, "compress", plans, phase="search", round=1)
+    assert [take(store, index, 2) for index in range(3)] == ["s1.1", "s1.2", None]
+    store.record_result(measured(plans[1]))
+    assert take(store, 2, 2) == "s1.3"
+
+
+def test_places_are_counted_by_environment_and_leave_the_machines_lock_alone(store):
+    with (
+        store.measuring(),
+        store.measuring_beside("glue a", 2),
+        store.measuring_beside("glue a", 2),
+        store.measuring_beside("glue b", 1),
+        pytest.raises(InfrastructureError, match="kept measuring for too long"),
+        store.measuring_beside("glue a", 2, timeout_s=0),
+    ):
+        pass
+    with store.measuring_beside("glue a", 2, timeout_s=0), store.measuring(timeout_s=0):
+        pass
+
+
 def test_what_left_no_result_is_lost_and_counted(store, sweep):
     store.plan_trials(sweep, "compress", [plan(1), plan(2), plan(3)], phase="search", round=1)
     store.take_trial("s1.2", task_id="trial", map_index=1, try_number=1)

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
+import psycopg2
 import pytest
 from airflow.sdk import DAG, task
 from tuned_study import promoted, study  # noqa: F401
@@ -91,3 +93,70 @@ def test_a_killed_process_leaves_a_start_and_never_half_a_configuration(run_dag,
     dag = one_task(tuned(promoted), op_kwargs={"fails": (1,)}, retries=1, retry_delay=dt.timedelta(seconds=0.1))
     run_dag(dag)
     assert [(r.status, r.failure) for r in noted()] == [("failed", "lost"), ("running", None)]
+
+
+def test_a_mapped_task_is_noted_for_each_instance(run_dag, promoted, noted):
+    from airflow.providers.standard.operators.python import PythonOperator
+
+    with DAG("nightly", schedule=None) as dag:
+        PythonOperator.partial(task_id="load", python_callable=load, **tuned(promoted)).expand(
+            op_kwargs=[{"level": 2, "options": {}}, {"level": 3, "options": {}}]
+        )
+    assert run_dag(dag).state == "success"
+    assert SEEN == [(7, "wrong")] * 2
+    assert [(r.map_index, r.status) for r in noted()] == [(0, "measured"), (1, "measured")]
+
+
+def test_a_deferred_task_goes_on_with_what_it_began_with(run_dag, promoted, noted, results):
+    from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+    from airflow.sdk import BaseOperator
+
+    class Waits(BaseOperator):
+        def __init__(self, *, batch, **kwargs):
+            super().__init__(**kwargs)
+            self.batch, self.mode = batch, None
+
+        def execute(self, context):
+            SEEN.append(self.batch)
+            with Store(results) as store:
+                store.promote("compress", "size", "later", {"level": 3}, actor="ada")
+            self.defer(trigger=TimeDeltaTrigger(dt.timedelta(seconds=0.2)), method_name="go_on")
+
+        def go_on(self, context, event=None):
+            SEEN.append(self.batch)
+            return {"rows": 5}
+
+    with DAG("nightly", schedule=None) as dag:
+        Waits(task_id="load", batch=2, **tuned(promoted, sets={"level": "batch", "mode": "mode"}))
+    assert run_dag(dag).state == "success"
+    assert SEEN == [7, 7]
+    (row,) = noted()
+    assert (row.label, row.status, row.metrics["rows"]) == ("mine", "measured", 5)
+    assert row.metrics["duration_s"] >= 0.2
+
+
+def test_the_documentations_dag_runs_as_it_stands(run_dag, results, noted, new_database, spark_env, monkeypatch):
+    examples = Path(__file__).resolve().parents[2] / "docs" / "examples"
+    monkeypatch.syspath_prepend(str(examples))
+    uri = new_database("orders")
+    monkeypatch.setenv("AIRFLOW_CONN_ORDERS_DB", uri)
+    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", '{"conn_type": "spark", "host": "local[1]"}')
+    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE order_totals (bucket int PRIMARY KEY, orders bigint)")
+    with Store(results) as store:
+        store.promote("pack", "time", "fast", {"level": 1}, actor="ada")
+        store.promote("upsert", "time", "mine", {"work_mem": "64MB", "batch": 100}, actor="ada")
+    import nightly_tasks
+
+    assert run_dag(nightly_tasks.dag).state == "success"
+    found = {row.task_id: row for row in noted()}
+    assert {task: (row.study, row.label, row.status) for task, row in found.items()} == {
+        "pack": ("pack", "fast", "measured"),
+        "upsert": ("upsert", "mine", "measured"),
+        "words": ("words", "today", "measured"),
+        "report": ("report", "as written", "measured"),
+    }
+    assert found["words"].metrics["words"] == 80_000
+    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM order_totals")
+        assert cursor.fetchone() == (100,)

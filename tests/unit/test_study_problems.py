@@ -100,6 +100,8 @@ def test_all_problems_come_at_once_with_their_lines(tmp_path, capsys):
         ("command: [bash", "command: bash #", "runner.command: is 'bash', must be a list"),
         ("kind: process", "kind: spark_submit", "runner.command: is for kind: process, this is spark_submit"),
         ("kind: process", "kind: glue", "runner.command: is for kind: process, this is glue"),
+        ("kind: process", "kind: process\n  concurrent: 3", "runner.concurrent: is 3: trials of kind process share a machine, leave it out"),
+        ("kind: process", "kind: process\n  concurrent: 0", "runner.concurrent: is 0, must be at least 1"),
         ("kind: process", "kind: proces", "runner.kind: is 'proces', must be one of process, spark_submit, glue or operator"),
         ("kind: process", "kind: process\n  warm: true", "runner.warm: can't be with a command: leave it out"),
         ("kind: process", "kind: process\n  warm: yes", "runner.warm: is 'yes', must be true or false"),
@@ -235,3 +237,24 @@ def test_a_mutated_study_is_a_study_or_a_line_that_names_the_key(data):
         # A control that is no preset any more is told as that: "must be a preset".
         names = [str(step).removesuffix("s") for step in path if isinstance(step, str)][-2:]
         assert any(name in line for line in lines for name in names), (path, lines)
+
+
+def test_trials_side_by_side_share_nothing():
+    from pipeline_tuner.study import Runner
+    from pipeline_tuner.study_check import _concurrency
+
+    before = {"before": [{"sql": "TRUNCATE x", "conn_id": "dw"}]}
+    found = [
+        str(problem)
+        for runner in (
+            Runner(kind="operator", operator="a.B", concurrent=4),
+            Runner(kind="operator", operator="a.B", concurrent=4, options=before),
+            Runner(kind="glue", concurrent=8),
+            Runner(kind="glue", concurrent=8, options={"concurrent_runs": 8}),
+        )
+        for problem in _concurrency(runner)
+    ]
+    assert found == [
+        "runner.concurrent: is 4: trials side by side would share what options.before prepares",
+        "runner.options.concurrent_runs: is 4, and concurrent is 8: Glue must allow as many runs of the job",
+    ]

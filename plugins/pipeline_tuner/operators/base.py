@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from pipeline_tuner import settings
 from pipeline_tuner.connections import job_connections, open_store
@@ -18,8 +18,16 @@ from pipeline_tuner.operators.configuration import choose_configuration
 from pipeline_tuner.operators.job_run import JobRun, outcome_of, run_folder
 from pipeline_tuner.operators.links import EngineLink, PageLink
 from pipeline_tuner.operators.production import conclude_production, production_run
-from pipeline_tuner.operators.trials import conclude_trial, known_sweep, planned_run, take_trial, trial_arguments
+from pipeline_tuner.operators.trials import (
+    conclude_trial,
+    known_sweep,
+    over_the_cap,
+    planned_run,
+    taken_trial,
+    trial_arguments,
+)
 from pipeline_tuner.runners import Runner, TrialRun, runner_for
+from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.study import Study
 from pipeline_tuner.trial import TrialPlan, TrialResult
@@ -87,12 +95,21 @@ class JobOperator(BaseOperator):
 
     def _run_trial(self, context: Context) -> dict[str, Any]:
         handed = TrialPlan.from_dict({**(self.trial or {}), "configuration": self.configuration})
-        with open_store(self.results_conn_id) as store, store.measuring():
-            plan = take_trial(store, handed, context["ti"])
-            self.trial, self.configuration = trial_arguments(plan).values()
-            result = self.run_planned(plan, known_sweep(store, plan.sweep_id))
-            store.record_result(result)
+        with open_store(self.results_conn_id) as store:
+            sweep = known_sweep(store, handed.sweep_id)
+            with taken_trial(store, handed, context["ti"], sweep) as plan:
+                self.trial, self.configuration = trial_arguments(plan).values()
+                self._stop_at_the_cap(store, sweep, plan)
+                result = self.run_planned(plan, sweep)
+                store.record_result(result)
         return conclude_trial(result, context)
+
+    def _stop_at_the_cap(self, store: Store, sweep: SweepRecord, plan: TrialPlan) -> None:
+        """Raises AirflowFailException, with the trial's row saying why, where the sweep's money is spent."""
+        reason = over_the_cap(store, sweep)
+        if reason is not None:
+            store.record_result(TrialResult(plan, "failed", failure="infrastructure", reason=reason))
+            raise AirflowFailException(reason)
 
     def run_planned(self, plan: TrialPlan, sweep: SweepRecord) -> TrialResult:
         """Run a planned trial's job with its sweep's study and options, as they were when the sweep started."""

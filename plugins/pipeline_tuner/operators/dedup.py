@@ -55,7 +55,7 @@ class GlueDedupOperator(JobOperator):
     def measure(self, study: Study, run: JobRun, prepared: TrialRun) -> Measurement:
         """On Glue and deferrable: start the run and leave this worker. Else as every job."""
         if study.runner.kind != "glue" or not (self.deferrable or study.runner.options.get("deferrable")):
-            return super().measure(study, run, prepared)
+            return super().measure(study, run, _with_own_table(prepared) if study.runner.concurrent > 1 else prepared)
         # Imported here: AWS's client takes a second, which no DAG parse should pay.
         from pipeline_tuner.runners.glue_trigger import GlueRunTrigger
 
@@ -115,7 +115,7 @@ class GlueDedupOperator(JobOperator):
 
 
 def _with_own_table(run: TrialRun) -> TrialRun:
-    """Deferred trials hold no lock, and may run side by side: each has a scratch table of its own."""
+    """Trials that may run side by side (deferred ones hold no lock) have a scratch table of their own each."""
     target = run.workload.get("target", {})
     if not target.get("scratch") or "table" not in target:
         return run

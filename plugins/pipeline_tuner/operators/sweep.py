@@ -16,7 +16,7 @@ from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError
 from pipeline_tuner.monitoring.start import begin_night, champions, is_night, was_missed
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.checks import check_environment
-from pipeline_tuner.operators.trials import known_sweep, trial_arguments
+from pipeline_tuner.operators.trials import known_sweep, right_to_measure, trial_arguments
 from pipeline_tuner.runners import runner_for
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.store.records import SweepRecord
@@ -141,9 +141,11 @@ class PrepareOperator(JobOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns workload and environment. Raises AirflowFailException where the job does not work at all."""
         sweep_id = sweep_id_of(self.study, context)
-        with open_store(self.results_conn_id) as store, store.measuring():
+        with open_store(self.results_conn_id) as store:
             sweep = known_sweep(store, sweep_id)
-            result = self.run_planned(_first_run(sweep), sweep)
+            with right_to_measure(store, sweep.study_definition):
+                result = self.run_planned(_first_run(sweep), sweep)
+            _record_cost(store, sweep, result)
             if result.status == "failed":
                 self._judge(store, sweep, result)
                 return {}
@@ -188,6 +190,7 @@ class PlanOperator(SweepOperator):
         # Imported here: search brings numpy and scipy, which no DAG parse should pay for.
         from threadpoolctl import threadpool_limits
 
+        from pipeline_tuner.analysis.costs import cost_so_far, within_cap
         from pipeline_tuner.search.rounds import plan_confirmation, plan_round
         from pipeline_tuner.search.strategy import SweepSoFar
 
@@ -195,13 +198,22 @@ class PlanOperator(SweepOperator):
         results, history = store.results(sweep.sweep_id), store.history_of(sweep)
         try:
             with threadpool_limits(limits=1, user_api="blas"):
-                self._tell_work_length(SweepSoFar.before(study, options, results, self._place(sweep)[1], history))
+                before = SweepSoFar.before(study, options, results, self._place(sweep)[1], history)
+                self._tell_work_length(before)
+                cost = cost_so_far(study, options, before.earlier, history)
                 if self.round_number is None:
-                    return plan_confirmation(study, options, results, history)
+                    return within_cap(plan_confirmation(study, options, results, history), cost)
                 related = store.related_history_of(sweep)
-                plans = plan_round(study, options, results, self.round_number, history, related=related)
+                planned = plan_round(study, options, results, self.round_number, history, related=related)
+                plans = within_cap(planned, cost)
         except StudyError as error:
             raise AirflowFailException(str(error)) from None
+        if self.round_number == 1 and cost is not None and not plans:
+            block = sum(plan.block == planned[0].block for plan in planned) if planned else 0
+            raise AirflowFailException(
+                f"Nothing is started: at most {cost.cap:.4g} (budget.cost) may be spent, {cost.spent:.4g} are, and a "
+                f"trial costs about {cost.usual:.4g}: the first block has {block}. Allow more, or measure less"
+            )
         if self.round_number == 1 and not plans:
             raise AirflowFailException("The plan is empty: give the sweep more trials or minutes")
         if len(plans) > MAX_PLAN:
@@ -276,6 +288,16 @@ def _first_run(sweep: SweepRecord) -> TrialPlan:
     return TrialPlan(
         f"{sweep.sweep_id}.prepare", sweep.sweep_id, "search", 0, 0, 0, control.label, control.configuration, True
     )
+
+
+def _record_cost(store: Store, sweep: SweepRecord, result: TrialResult) -> None:
+    """Keep what the run before the trials cost, where a cap needs it."""
+    if sweep.options.budget.cost is None:
+        return
+    from pipeline_tuner.analysis.costs import trial_cost  # numpy comes with it, which no DAG parse should pay for
+
+    cost = trial_cost(sweep.study_definition, result)
+    store.record_options(sweep.sweep_id, sweep.options.model_copy(update={"prepared_cost": cost}))
 
 
 def _record_environment(store: Store, sweep_id: str, result: TrialResult) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
@@ -11,12 +14,16 @@ from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.operators.job_run import JobRun
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import SweepRecord
+from pipeline_tuner.study import Study
 from pipeline_tuner.trial import TrialPlan, TrialResult
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
+
+POLL_S = 1.0
+"""Between two looks at whether a block can start."""
 
 
 def conclude_trial(result: TrialResult, context: Context) -> dict[str, Any]:
@@ -51,16 +58,65 @@ def trial_report(result: TrialResult) -> dict[str, Any]:
     }
 
 
-def take_trial(store: Store, handed: TrialPlan, ti: Any) -> TrialPlan:
+def right_to_measure(store: Store, study: Study) -> AbstractContextManager[None]:
+    """The measuring lock, or one of the places of an environment whose runs share no machine."""
+    runner = study.runner
+    return (
+        store.measuring() if runner.concurrent == 1 else store.measuring_beside(runner.environment, runner.concurrent)
+    )
+
+
+@contextmanager
+def taken_trial(store: Store, handed: TrialPlan, ti: Any, sweep: SweepRecord) -> Iterator[TrialPlan]:
+    """The trial of this task instance, with the right to measure it; see `take_trial`."""
+    if sweep.study_definition.runner.concurrent == 1:
+        with store.measuring():
+            yield take_trial(store, handed, ti, sweep)
+        return
+    # Waited for before a place is held: a killed trial's retry needs the place that it had.
+    plan = take_trial(store, handed, ti, sweep)
+    with right_to_measure(store, sweep.study_definition):
+        yield plan
+
+
+def take_trial(store: Store, handed: TrialPlan, ti: Any, sweep: SweepRecord) -> TrialPlan:
     """The trial that this task instance runs: the first one waiting in the order of the plan.
 
-    `handed` is the trial that Airflow gave to the instance.
+    `handed` is the trial that Airflow gave to the instance. Where trials run side by side it waits until its block can
+    start together, but no longer than a trial may take: what runs then has been lost.
     """
-    plan = store.take_trial(handed.trial_id, task_id=ti.task_id, map_index=ti.map_index or 0, try_number=ti.try_number)
+    places = sweep.study_definition.runner.concurrent
+    deadline = time.monotonic() + sweep.options.budget.trial_timeout_s
+    instance = {"task_id": ti.task_id, "map_index": ti.map_index or 0, "try_number": ti.try_number}
+    while True:
+        is_patient = places > 1 and time.monotonic() < deadline
+        plan = store.take_trial(handed.trial_id, **instance, places=places if is_patient else None)
+        if plan is not None:
+            break
+        time.sleep(POLL_S)
     if plan.trial_id != handed.trial_id:
         log.info("Airflow starts instances in any order: taking %s, which comes first", plan.trial_id)
     log.info("Trial %s, %s: %s", plan.trial_id, plan.label, dict(plan.configuration))
     return plan
+
+
+def over_the_cap(store: Store, sweep: SweepRecord) -> str | None:
+    """Why a trial that was taken must not start, where the sweep's cost is capped; None where it may."""
+    if sweep.options.budget.cost is None:
+        return None
+    # Imported here: it brings numpy, which no DAG parse should pay for.
+    from pipeline_tuner.analysis.costs import cost_so_far
+
+    results = store.results(sweep.sweep_id)
+    cost = cost_so_far(sweep.study_definition, sweep.options, results)
+    running = sum(result.status == "running" for result in results)
+    if cost is None or running <= cost.trials:
+        return None
+    beside = f", {running - 1} more are running" if running > 1 else ""
+    return (
+        f"not started: {cost.spent:.4g} of at most {cost.cap:.4g} (budget.cost) are spent, a trial costs about "
+        f"{cost.usual:.4g}{beside}"
+    )
 
 
 def trial_arguments(plan: TrialPlan) -> dict[str, Any]:

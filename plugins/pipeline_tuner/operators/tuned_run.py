@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from pipeline_tuner import settings
 from pipeline_tuner.argument_paths import check_places, lay_over, written_values
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, OutdatedSchemaError, StudyError
 from pipeline_tuner.measurement import FailureKind, returned_figures
+from pipeline_tuner.operator_job import Observations, observations_of
 from pipeline_tuner.production import Choice, Source, fallback_choice, production_choice
+from pipeline_tuner.runners.watched import Seen, Watch
 from pipeline_tuner.space import Parameter, Scalar, configuration_id
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.study import Study
@@ -63,7 +68,17 @@ class BegunRun:
         return cls(values["study"], choice, values["sets"], started_at, values["try_number"])
 
 
-_begun: dict[str, BegunRun] = {}
+@dataclass(frozen=True)
+class Ongoing:
+    """A run that this process has now."""
+
+    run: BegunRun
+    watch: Watch
+    has_store: bool
+    """Whether the results database was there when this process began with it."""
+
+
+_ongoing: dict[str, Ongoing] = {}
 """Runs of this process that have not ended, by the identity of their row."""
 
 
@@ -75,17 +90,17 @@ def begin_run(tuned: TunedTask, context: Mapping[str, Any]) -> None:
     operator, ti = context["task"], context["ti"]
     kept = _kept(ti)
     if kept is not None:
-        _begun[row_id(ti)] = kept
         lay_over(operator, kept.places, kept.choice.configuration if kept.places else {})
+        _watch(tuned, kept, operator, ti, is_new=False, has_store=True)
         return
     run, store = _chosen_run(tuned, operator, context)
-    _begun[row_id(ti)] = run
     if run.places:
         log.info("Running with %s (%s: %s): %s", run.choice.label, run.choice.source, run.choice.reason, _settings(run))
     if store is not None:
         with store:
             _note(store, ti, lambda: store.start_production_run(row_id(ti), _row(run, ti)))
     ti.xcom_push(key=XCOM_KEY, value=run.to_dict())
+    _watch(tuned, run, operator, ti, is_new=True, has_store=store is not None)
 
 
 def end_run(
@@ -98,17 +113,73 @@ def end_run(
     reason: str = "",
 ) -> None:
     """Note how a run ended: with its duration in seconds and the figures that the task returned."""
-    run = _begun.pop(row_id(ti), None)
-    if run is None:
+    ongoing = _ongoing.pop(row_id(ti), None)
+    if ongoing is None:
         return
-    duration_s = (datetime.now(UTC) - run.started_at).total_seconds()
-    metrics = {**returned_figures(result), "duration_s": duration_s} if status == "measured" else {}
-    values = {**_row(run, ti), "status": status, "failure": failure, "reason": reason, "metrics": metrics}
+    values = {**_row(ongoing.run, ti), "status": status, "failure": failure, "reason": reason}
+    with closing(ongoing.watch):
+        if status == "measured":
+            values |= _measured(ongoing, result)
     try:
-        with _store(tuned) as store:
-            _note(store, ti, lambda: store.record_production_run(row_id(ti), values))
+        _record(tuned, ti, values, PATIENCE_S if ongoing.has_store else 0.0)
     except InfrastructureError as error:
-        log.warning("This run is not noted: %s", error)
+        log.warning("Run %s is not noted: %s", row_id(ti), error)
+
+
+def _record(tuned: TunedTask, ti: Any, values: Mapping[str, Any], patience_s: float) -> None:
+    """Note a run's end, again for a while where the database is just being started anew."""
+    again = Retrying(
+        retry=retry_if_exception_type(InfrastructureError),
+        wait=wait_fixed(0.5),
+        stop=stop_after_delay(patience_s),
+        reraise=True,
+    )
+    for attempt in again:
+        with attempt, _store(tuned) as store:
+            _with_tables(store, lambda: store.record_production_run(row_id(ti), values))
+
+
+def _measured(ongoing: Ongoing, result: Any) -> dict[str, Any]:
+    """What the row of a task that succeeded says: figures, or that its output is wrong."""
+    duration_s = (datetime.now(UTC) - ongoing.run.started_at).total_seconds()
+    seen = _seen(ongoing, result)
+    if seen.failed_check:
+        log.warning("The output of this run is wrong: %s", seen.failed_check)
+        return {"status": "failed", "failure": "check_failed", "reason": seen.failed_check}
+    return {"metrics": {**seen.metrics, **returned_figures(result), "duration_s": duration_s}}
+
+
+def _seen(ongoing: Ongoing, result: object) -> Seen:
+    try:
+        return ongoing.watch.seen(ongoing.run.started_at, result)
+    except Exception as error:
+        # Whatever is wrong with a figure: that the task succeeded is noted.
+        log.warning("Pipeline Tuner can't look at this run: %s: %s", type(error).__name__, error)
+        return Seen({})
+
+
+def _watch(tuned: TunedTask, run: BegunRun, operator: object, ti: Any, *, is_new: bool, has_store: bool) -> None:
+    earlier = _ongoing.pop(row_id(ti), None)
+    if earlier is not None:
+        earlier.watch.close()
+    watch = Watch.begin(operator, _observations(tuned), from_its_start=is_new)
+    _ongoing[row_id(ti)] = Ongoing(run, watch, has_store)
+
+
+def _observations(tuned: TunedTask) -> Observations:
+    """What is looked at when the run has ended: what the keyword names, and the study's patterns of the task's log.
+
+    A study's statements are about its trials' own data.
+    """
+    try:
+        study = _study(tuned)
+        known = study.runner.options.get("metrics") if study is not None else None
+        patterns = {name: one for name, one in (known or {}).items() if isinstance(one, str)}
+        wanted = {"metrics": {**patterns, **(tuned.metrics or {})}, "checks": dict(tuned.checks or {})}
+        return observations_of(wanted, "tuned")
+    except StudyError as error:
+        log.warning("Nothing is looked at after this run: %s", " ".join(str(error).split()))
+        return Observations()
 
 
 def row_id(ti: Any) -> str:

@@ -32,6 +32,7 @@ from pipeline_tuner.runners.aws_calls import BUSY_S, explained, patiently
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun
 from pipeline_tuner.runners.glue_metrics import billed_figures, cloudwatch_figures
 from pipeline_tuner.space import Frozen
+from pipeline_tuner.study_check import GLUE_RUNS
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class GlueOptions(Frozen):
     role_arn: str | None = None
     role_name: str | None = None
     glue_version: str = DEFAULT_GLUE
-    concurrent_runs: int = Field(default=4, ge=1)
+    concurrent_runs: int = Field(default=GLUE_RUNS, ge=1)
     timeout_minutes: int = Field(default=60, ge=1)
     execution_class: ExecutionClass = "STANDARD"
     secret: str = ""

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import copy
 import functools
-import resource
 import signal
 import threading
 import time
@@ -20,20 +19,27 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
 
-from airflow.sdk import BaseHook, BaseOperator, get_current_context
+from airflow.sdk import BaseOperator, get_current_context
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowTaskTimeout, TaskDeferred
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random_exponential
 
 from pipeline_tuner.argument_paths import check_places, lay_over
-from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, MeasurementError, StudyError
+from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, StudyError
 from pipeline_tuner.measurement import CONTRACT_VERSION, Measurement, returned_figures, validated
 from pipeline_tuner.operator_job import Observations, Statement, observations_of
 from pipeline_tuner.printed import memory_sign, plain_text
+from pipeline_tuner.runners.aws_calls import is_busy
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun, out_of_memory
 from pipeline_tuner.runners.observed import compiled_pattern, figure_pattern, machine
 from pipeline_tuner.runners.said import error_words, written_down
+from pipeline_tuner.runners.statements import hook_of, number, value_of
+from pipeline_tuner.runners.watched import engine_figures, used_s
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.study import Study
+
+MOST_PATIENCE_S = 7200.0
+"""How long a trial waits for room to run in."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,7 @@ class OperatorRunner(Runner):
         except ConfigurationError as error:
             raise TrialFailedError("bad_configuration", str(error)) from None
         for statement in self.observations.before:
-            _hook(statement.conn_id).run(statement.sql, autocommit=True)
+            hook_of(statement.conn_id).run(statement.sql, autocommit=True)
         self._operator = operator
 
     def wait(self, timeout_s: float) -> int:
@@ -129,14 +135,28 @@ class OperatorRunner(Runner):
         with written_down(self._run.output.path), _as_the_task(operator):
             self._is_running = True
             try:
-                with _alarm(timeout_s):
-                    self._ending = _timed(functools.partial(_executed, operator, self._context))
+                self._ending = self._ended(operator, timeout_s)
             except AirflowTaskTimeout:
                 operator.on_kill()
                 raise TimeoutError from None
             finally:
                 self._is_running = False
         return 0 if self._ending.error is None else 1
+
+    def _ended(self, operator: BaseOperator, timeout_s: float) -> Ending:
+        """How the operator ends; it is run again where there was no room for it, which is in no trial's time."""
+
+        def attempt() -> Ending:
+            with _alarm(timeout_s):
+                return _timed(functools.partial(_executed, operator, self._context))
+
+        again = Retrying(
+            retry=retry_if_result(lambda ending: ending.error is not None and is_busy(ending.error)),
+            wait=wait_random_exponential(multiplier=1, max=60),
+            stop=stop_after_delay(min(timeout_s, MOST_PATIENCE_S)),
+            retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+        )
+        return again(attempt)
 
     def collect(self, exit_code: int) -> Measurement:
         """What was observed. An operator that raised, or skipped itself, failed."""
@@ -148,8 +168,9 @@ class OperatorRunner(Runner):
             raise self._failure(ending.error, text)
         figures = {pattern.metric: pattern.figure(text) for pattern in self._patterns}
         asked = {name: s for name, s in self.observations.metrics.items() if isinstance(s, Statement)}
-        figures |= {name: _number(name, _value(f"metrics.{name}", one)) for name, one in asked.items()}
-        times = {"duration_s": ending.duration_s, "core_seconds": ending.core_seconds}
+        figures |= {name: number(name, value_of(f"metrics.{name}", one)) for name, one in asked.items()}
+        figures |= {"duration_s": ending.duration_s, "core_seconds": ending.core_seconds}
+        engine = engine_figures(self._operator, ending.result, ending.started_at, ending.ended_at)
         document = {
             "contract": CONTRACT_VERSION,
             "job": self._run.job,
@@ -158,7 +179,7 @@ class OperatorRunner(Runner):
             "started_at": ending.started_at,
             "ended_at": ending.ended_at,
             "samples": [{"duration_s": ending.duration_s}],
-            "metrics": {**returned_figures(ending.result), **times, **figures},
+            "metrics": {**engine, **returned_figures(ending.result), **figures},
             "checks": self._checked(text),
             # Without the host: the work may be anywhere, and any worker may take the task.
             "environment": {name: value for name, value in machine().items() if name != "host"},
@@ -172,7 +193,7 @@ class OperatorRunner(Runner):
             self._operator.on_kill()
 
     def _failure(self, error: BaseException, text: str) -> Exception:
-        if isinstance(error, AirflowNotFoundException):
+        if isinstance(error, AirflowNotFoundException) or is_busy(error):
             return InfrastructureError(str(error))
         sign = memory_sign(f"{text}\n{error}")
         if sign is not None or isinstance(error, MemoryError):
@@ -188,7 +209,7 @@ class OperatorRunner(Runner):
         ]
         asked = [(name, one) for name, one in self.observations.checks.items() if isinstance(one, Statement)]
         for name, statement in asked:
-            value = _value(f"checks.{name}", statement)
+            value = value_of(f"checks.{name}", statement)
             said.append({"name": name, "passed": bool(value), "detail": f"{statement.sql} gave {value!r}"})
         return said
 
@@ -250,14 +271,14 @@ def _alarm(timeout_s: float) -> Iterator[None]:
 
 def _timed(call: Callable[[], Any]) -> Ending:
     """How a call ends, its errors included; not those that end the task itself."""
-    started_at, began, used = datetime.now(UTC), time.monotonic(), _used_s()
+    started_at, began, used = datetime.now(UTC), time.monotonic(), used_s()
     result, error = None, None
     try:
         result = call()
     except Exception as raised:
         error = raised
     duration_s = time.monotonic() - began
-    return Ending(started_at, datetime.now(UTC), duration_s, max(_used_s() - used, 0.0), result, error)
+    return Ending(started_at, datetime.now(UTC), duration_s, max(used_s() - used, 0.0), result, error)
 
 
 def _executed(operator: BaseOperator, context: Any) -> Any:
@@ -279,36 +300,3 @@ async def _first_event(deferred: TaskDeferred) -> Any:
         return await asyncio.wait_for(anext(deferred.trigger.run(), None), allowed)
     finally:
         await deferred.trigger.cleanup()
-
-
-def _used_s() -> float:
-    parts = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(part.ru_utime + part.ru_stime for part in parts)
-
-
-def _value(key: str, statement: Statement) -> Any:
-    """The first value that a statement gives; None where it gives none. Raises MeasurementError."""
-    hook = _hook(statement.conn_id)
-    try:
-        row = hook.get_first(statement.sql)
-    except Exception as error:
-        raise MeasurementError(f"runner.options.{key}: {error_words(error)}") from None
-    return row[0] if row else None
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise MeasurementError(f"runner.options.metrics.{name}: the statement gave {value!r}, no number") from None
-
-
-def _hook(conn_id: str) -> Any:
-    """The SQL hook of a connection. Raises InfrastructureError."""
-    try:
-        hook = BaseHook.get_hook(conn_id)
-    except AirflowException as error:
-        raise InfrastructureError(f"connection {conn_id!r} of runner.options can't be used: {error}") from None
-    if not hasattr(hook, "get_first"):
-        raise InfrastructureError(f"connection {conn_id!r} of runner.options knows no SQL")
-    return hook

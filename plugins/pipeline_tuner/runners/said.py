@@ -21,8 +21,15 @@ LOGGED = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\S* \[\w+ *\]")
 
 @contextlib.contextmanager
 def written_down(path: Path) -> Iterator[None]:
-    """Write every line of it into a file, too. It goes where it went in any case."""
-    with path.open("a", encoding="utf-8") as file, _tapped(file), contextlib.redirect_stdout(_Both(file)):
+    """Write every line of it into a file of this path, too. It goes where it went in any case."""
+    with path.open("a", encoding="utf-8") as file, written_to(file):
+        yield
+
+
+@contextlib.contextmanager
+def written_to(file: TextIO) -> Iterator[None]:
+    """Write every line of it into an open file, too."""
+    with _tapped(file), contextlib.redirect_stdout(_Both(file)):
         yield
 
 

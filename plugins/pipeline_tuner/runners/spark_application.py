@@ -10,10 +10,10 @@ from typing import Any
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
 from pipeline_tuner.advise.advice import RunAdvice, advise
-from pipeline_tuner.advise.application import Outcome, Stage
-from pipeline_tuner.advise.costs import executor_ms
+from pipeline_tuner.advise.application import Outcome
 from pipeline_tuner.advise.files import LogError, find_logs
 from pipeline_tuner.advise.reading import read_log
+from pipeline_tuner.advise.run_figures import run_figures, stage_figures
 from pipeline_tuner.command import Command
 from pipeline_tuner.exceptions import MeasurementError, StudyError
 from pipeline_tuner.measurement import Measurement, validated
@@ -23,8 +23,6 @@ from pipeline_tuner.runners.spark_submit import DEFAULT_CONN_ID, check_spark_con
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.spark_application import ApplicationOptions, parsed_options
 from pipeline_tuner.unfilled import MARK
-
-GB = 1e9
 
 
 class SparkApplicationRunner(ObservedRunner):
@@ -86,8 +84,8 @@ class SparkApplicationRunner(ObservedRunner):
         if observed.status != "measured":
             return observed
         found = self._advice()
-        metrics = {**observed.metrics, **_metrics(found)}
-        details = {**observed.details, "stages": [_stage(stage) for stage in found.read.application.stages]}
+        metrics = {**observed.metrics, **run_figures(found)}
+        details = {**observed.details, "stages": [stage_figures(stage) for stage in found.read.application.stages]}
         return validated(
             observed.model_dump() | {"metrics": metrics, "details": details, "ended_at": datetime.now(UTC)}
         )
@@ -162,61 +160,3 @@ def _filled(texts: Any, values: Mapping[str, Scalar]) -> list[str]:
 def _with_master(command: list[str], master: str) -> list[str]:
     place = command.index("--master") + 1
     return [*command[:place], master, *command[place + 1 :]]
-
-
-def _metrics(found: RunAdvice) -> dict[str, float]:
-    app, breakdown = found.read.application, found.breakdown
-    stages = app.stages
-
-    def total(name: str) -> float:
-        return float(sum(getattr(stage.totals, name) for stage in stages))
-
-    metrics = {
-        "application_s": app.wall_ms / 1000,
-        "startup_before_tasks_s": breakdown.startup_ms / 1000,
-        "no_task_s": breakdown.quiet_ms / 1000,
-        "task_s": app.task_ms / 1000,
-        "input_bytes": total("input_bytes"),
-        "input_rows": total("input_records"),
-        "output_bytes": total("output_bytes"),
-        "output_rows": total("output_records"),
-        "shuffle_read_bytes": total("shuffle_read_bytes"),
-        "shuffle_write_bytes": total("shuffle_write_bytes"),
-        "spill_bytes": total("disk_spilled_bytes"),
-        "gc_s": total("gc_ms") / 1000,
-        "executor_cpu_s": total("cpu_ns") / 1e9,
-        "tasks": float(sum(stage.complete_tasks for stage in stages)),
-        "failed_tasks": float(sum(stage.wasted.failed for stage in stages)),
-        "executors_lost": float(sum(1 for each in app.executors if each.removed and each.removed < app.ended)),
-    }
-    return metrics | _paid(found)
-
-
-def _paid(found: RunAdvice) -> dict[str, float]:
-    """Cores and heap over time; nothing where the log doesn't say, so that no goal takes it for free."""
-    app, core_ms = found.read.application, found.breakdown.core_ms
-    if core_ms is None:
-        raise MeasurementError("the event log doesn't say which executors there were, so the run has no cost")
-    memory = executor_ms(app) / 1000 * found.rules.heap_bytes / GB
-    return {"allocated_core_seconds": core_ms / 1000, "allocated_gb_seconds": memory}
-
-
-def _stage(stage: Stage) -> dict[str, Any]:
-    """A stage as the other Spark jobs report theirs (pipeline_jobs/event_log.py)."""
-    spread, totals = stage.spread, stage.totals
-    return {
-        "id": stage.stage_id,
-        "name": stage.description or stage.name,
-        "tasks": stage.complete_tasks,
-        "failed_tasks": stage.wasted.failed,
-        "duration_s": stage.wall_ms / 1000,
-        "median_task_s": spread.median_ms / 1000 if spread else 0.0,
-        "max_task_s": spread.longest.duration_ms / 1000 if spread else 0.0,
-        "shuffle_read_bytes": totals.shuffle_read_bytes,
-        "shuffle_write_bytes": totals.shuffle_write_bytes,
-        "spill_bytes": totals.disk_spilled_bytes,
-        "gc_s": totals.gc_ms / 1000,
-        "executor_cpu_s": totals.cpu_ns / 1e9,
-        "input_bytes": totals.input_bytes,
-        "output_bytes": totals.output_bytes,
-    }

@@ -26,7 +26,7 @@ from pipeline_tuner.search.one_at_a_time import OneAtATime
 from pipeline_tuner.search.presets import NamedList, Presets
 from pipeline_tuner.search.sobol import Sobol
 from pipeline_tuner.search.staged import Staged
-from pipeline_tuner.search.strategy import Strategy, SweepSoFar, trials_in_time
+from pipeline_tuner.search.strategy import Strategy, SweepSoFar, trials_for_cost, trials_in_time
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import Candidate, Phase, TrialPlan, TrialResult
@@ -200,9 +200,10 @@ def plan_confirmation(
     """
     sweep = SweepSoFar.before(study, options, results, options.budget.rounds + 1, history)
     groups = finalists_by_goal(sweep)
-    in_time = trials_in_time(options, sweep.earlier, history)
+    in_time = trials_in_time(options, sweep.earlier, history, side_by_side=study.runner.concurrent)
     least = 0 if options.is_night else _least_confirmation(sweep, groups)
-    left = min(options.budget.trials - len(sweep.earlier), max(in_time, least))
+    paid = trials_for_cost(study, options, sweep.earlier, history)
+    left = min(options.budget.trials - len(sweep.earlier), max(in_time, least), paid)
     finalists = _affordable(sweep, groups, left)
     count = min(options.budget.confirm_blocks, left // (len(finalists) + 1))
     if not finalists or count < 2:

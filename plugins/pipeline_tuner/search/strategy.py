@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pipeline_tuner.analysis.costs import cost_so_far
 from pipeline_tuner.analysis.estimates import search_trials
 from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
 from pipeline_tuner.analysis.selection import Selection
@@ -144,8 +145,11 @@ class SweepSoFar:
 
     @cached_property
     def room(self) -> int:
-        """The trials that this and later rounds may still plan, by the budget of trials and of minutes."""
-        in_time = trials_in_time(self.options, self.earlier, self.history)
+        """The trials that this and later rounds may still plan, by the budget of trials, minutes and cost."""
+        in_time = min(
+            trials_in_time(self.options, self.earlier, self.history, side_by_side=self.study.runner.concurrent),
+            trials_for_cost(self.study, self.options, self.earlier, self.history),
+        )
         # Of the whole budget: what is kept back must not shrink with every round.
         whole = min(self.options.budget.trials, len(self.earlier) + in_time)
         return max(0, search_trials(self.options, whole, self.reserved) - len(self.earlier))
@@ -198,8 +202,22 @@ def _distance(configuration: Configuration, other: Configuration) -> int:
     return sum(configuration.get(name) != other.get(name) for name in {*configuration, *other})
 
 
-def trials_in_time(options: SweepOptions, results: Sequence[TrialResult], history: Sequence[TrialResult] = ()) -> int:
-    """How many more trials of the usual length the budget of minutes allows.
+def trials_for_cost(
+    study: Study, options: SweepOptions, results: Sequence[TrialResult], history: Sequence[TrialResult] = ()
+) -> int:
+    """How many more usual trials the budget of cost pays for. Raises StudyError as `cost_so_far`."""
+    cost = cost_so_far(study, options, results, history)
+    return cost.trials if cost else UNLIMITED
+
+
+def trials_in_time(
+    options: SweepOptions,
+    results: Sequence[TrialResult],
+    history: Sequence[TrialResult] = (),
+    *,
+    side_by_side: int = 1,
+) -> int:
+    """How many more trials of the usual length the budget of minutes allows, so many of them side by side.
 
     Before the first is measured, earlier sweeps tell the usual length; without them there is no limit yet.
     """
@@ -208,7 +226,7 @@ def trials_in_time(options: SweepOptions, results: Sequence[TrialResult], histor
     lengths = _seconds(options, results)
     spent_s, usual = sum(lengths), lengths or _seconds(options, history)
     usual_s = sum(usual) / max(len(usual), 1)
-    left_s = options.budget.minutes * 60 - spent_s
+    left_s = options.budget.minutes * 60 * side_by_side - spent_s
     return UNLIMITED if usual_s == 0 else math.floor(max(left_s, 0) / usual_s)
 
 

@@ -90,6 +90,29 @@ class PageReads:
         query = select(*columns).where(production_run.c.study == study)
         return self._rows(query.order_by(production_run.c.ended_at.desc()).limit(limit))
 
+    def tuned_runs(self, study: str, dag_ids: Collection[str], limit: int = 1000) -> list[Row]:
+        """The newest first tries of a study's tuned tasks that ended, in the order of their starts; no skipped ones."""
+        run = production_run.c
+        names = (
+            "dag_id",
+            "task_id",
+            "goal",
+            "label",
+            "configuration_id",
+            "configuration",
+            "status",
+            "failure",
+            "metrics",
+        )
+        query = (
+            select(*(run[name] for name in ("production_run_id", *names)))
+            .where(run.study == study, run.dag_id.in_(dag_ids), run.task_id.is_not(None))
+            .where(run.map_index == -1, run.try_number == 1, run.status.in_(("measured", "failed")))
+            .order_by(run.started_at.desc())
+            .limit(limit)
+        )
+        return self._rows(query)[::-1]
+
     def noted_studies(self, dag_ids: Collection[str]) -> list[str]:
         """The studies of tuned tasks' runs in these DAGs, by name."""
         query = (

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from pipeline_tuner.recommendation import Recommendation
@@ -48,6 +48,10 @@ class Writes:
         }
         with self.transaction() as connection:
             upsert(connection, sweep, [values])
+
+    def record_options(self, sweep_id: str, options: SweepOptions) -> None:
+        """Replace what a sweep's planning reads beside the study and the results."""
+        self._update_sweep(sweep_id, options=options.model_dump(mode="json"))
 
     def record_workload(self, sweep_id: str, workload: Mapping[str, Any], fingerprint: str | None) -> None:
         """Record what data the sweep runs on."""
@@ -112,8 +116,13 @@ class Writes:
                     statement.on_conflict_do_update(index_elements=["trial_id"], set_=replaced, where=changed)
                 )
 
-    def take_trial(self, trial_id: str, *, task_id: str, map_index: int, try_number: int) -> TrialPlan:
+    def take_trial(
+        self, trial_id: str, *, task_id: str, map_index: int, try_number: int, places: int | None = None
+    ) -> TrialPlan | None:
         """The trial that this task instance runs now, marked `running`.
+
+        Where trials run side by side in so many `places`, a block starts together: None as long as there is no room
+        for the first trial of a block and all of its others, or as many as there are places.
 
         A retried or cleared instance gets its own trial again. Otherwise it is the first of the round that is
         not taken, in planned order: Airflow may start mapped instances in any order, blocks must stay together.
@@ -127,6 +136,8 @@ class Writes:
             mine = select(trial).where(of_round, trial.c.task_id == task_id, trial.c.map_index == map_index)
             free = select(trial).where(of_round, trial.c.task_id.is_(None)).order_by(trial.c.block, trial.c.position)
             row = connection.execute(mine).first() or connection.execute(free.limit(1)).first() or own
+            if places is not None and row.task_id is None and not _has_room(connection, row, places):
+                return None
             connection.execute(
                 update(trial)
                 .where(trial.c.trial_id == row.trial_id)
@@ -255,6 +266,17 @@ class Writes:
     def _update_sweep(self, sweep_id: str, **values: Any) -> None:
         with self.transaction() as connection:
             connection.execute(update(sweep).where(sweep.c.sweep_id == sweep_id).values(values))
+
+
+def _has_room(connection: Connection, row: Row[Any], places: int) -> bool:
+    """Whether a trial may start beside those that run: with its block where it is the first of it."""
+    of_sweep = trial.c.sweep_id == row.sweep_id
+    of_block = and_(of_sweep, trial.c.phase == row.phase, trial.c.round == row.round, trial.c.block == row.block)
+    running = connection.scalar(select(func.count()).where(of_sweep, trial.c.status == "running")) or 0
+    waiting = connection.scalar(select(func.count()).where(of_block, trial.c.task_id.is_(None))) or 0
+    begun = connection.scalar(select(func.count()).where(of_block, trial.c.task_id.is_not(None))) or 0
+    wanted = 1 if begun else min(waiting, places)
+    return running + wanted <= places
 
 
 def _planned_row(plan: TrialPlan, study: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from pipeline_tuner.web.production import in_production, known_definition, produ
 from pipeline_tuner.web.rendering import page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
 from pipeline_tuner.web.sweeps import held, page_count, progress_of
+from pipeline_tuner.web.task_savings import task_savings
 
 router = APIRouter()
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
@@ -71,6 +72,7 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         in_production=_by_study_and_goal(page_reads().newest_promotions([study])),
         running=in_production(study, [row["goal"] for row in recommendations]),
         production_runs=production_runs,
+        task_savings=task_savings(study, readable),
         nights=nights,
         night_ids={night["night_id"] for night in nights},
         alerts=alerts,

@@ -22,7 +22,7 @@ from pipeline_tuner.metric_names import column_title, grouped_metrics, metric_na
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.page_reads import PageReads
 from pipeline_tuner.web.charts_script import script_name
-from pipeline_tuner.wording import interval_words, number, regret_words, second_words, without_paths
+from pipeline_tuner.wording import interval_words, number, percent, regret_words, second_words, without_paths
 
 NAMES_OF_A_ROW = ("id", "number", "name", "state")
 
@@ -91,6 +91,7 @@ def _environment() -> Environment:
         regret=regret_words,
         compact=_compact,
         studies=_studies,
+        share=percent,
     )
     return environment
 
