@@ -20,14 +20,15 @@ ENV AIRFLOW_HOME=/opt/airflow \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
     AIRFLOW__CORE__EXECUTOR=LocalExecutor \
     AIRFLOW__PIPELINE_TUNER__REPORTS_FOLDER=/opt/airflow/reports \
+    AIRFLOW__PIPELINE_TUNER__DATA_FOLDER=/opt/data \
     PYTHONPATH=/opt/tuner/plugins \
     JAVA_HOME=/usr/lib/jvm/default-java
 # Debian names Java's folder after the processor; Spark's jars are fetched once, into the image.
 RUN ln -s "$(dirname "$(dirname "$(readlink -f /usr/bin/java)")")" /usr/lib/jvm/default-java \
  && python -m pipeline_tuner.local jars > /opt/tuner/jars.env \
- && mkdir -p /opt/airflow \
- && chown -R airflow:0 /opt/airflow \
- && chmod -R g=u /opt/airflow
+ && mkdir -p /opt/airflow /opt/data \
+ && chown -R airflow:0 /opt/airflow /opt/data \
+ && chmod -R g=u /opt/airflow /opt/data
 
 USER 50000
 ENTRYPOINT ["tini", "--", "/bin/sh", "-c", "set -a; . /opt/tuner/jars.env; set +a; exec \"$@\"", "sh"]

@@ -51,7 +51,7 @@ class Bench:
         self.spark, self.folder = spark, folder
         generated = workload.Generated(points=points, orgs=orgs)
         self.source = f"lake.bench.raw_{points}_{orgs}"
-        make_source(spark, self.source, Workload(generated=generated), folder)
+        make_source(spark, self.source, Workload(generated=generated))
         self.end_us = generated.end_us - 20_000_000
         listed = spark.sql(f"SELECT file_path FROM {self.source}.files").collect()
         self.files = [row[0].removeprefix("file:").replace("//", "/") for row in listed]

@@ -57,6 +57,7 @@ os.environ.update(
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{AIRFLOW_HOME}/airflow.db",
     AIRFLOW__API_AUTH__JWT_SECRET="a secret of the tests only, of sixty-four bytes or more: " + "x" * 16,
     AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
+    AIRFLOW__PIPELINE_TUNER__DATA_FOLDER=str(AIRFLOW_HOME / "data"),
 )
 
 

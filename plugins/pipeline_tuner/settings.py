@@ -78,6 +78,13 @@ def work_folder() -> Path:
     return Path(_option("work_folder") or tempfile.gettempdir())
 
 
+def data_folder() -> Path:
+    """Where jobs keep what later runs need too (made data, a warehouse): option `data_folder`, else below the
+    project's folder. The machines of a Spark cluster share it, and it outlives containers.
+    """
+    return Path(_option("data_folder") or project_folder() / ".local" / "data")
+
+
 def valid_days() -> float | None:
     """For how many days production follows a recommendation that nobody promoted: `valid_days`, 30; 0 is no end."""
     days = conf.getfloat(SECTION, "valid_days", fallback=30.0)

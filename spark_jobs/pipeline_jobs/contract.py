@@ -24,6 +24,9 @@ from urllib.parse import unquote, urlsplit
 
 CONTRACT_VERSION = 1
 
+DATA_VARIABLE = "PIPELINE_TUNER_DATA"
+"""Names the folder of what later runs need too; on a cluster its machines share that folder."""
+
 MOST_REPEATS = 100
 """So many samples at most are added for `min_work_s`: a sample without a duration must not go on for ever."""
 
@@ -70,6 +73,11 @@ class TrialConfig:
                 f"no connection for the role {role!r}: set the environment variable {variable or '(none named)'}"
             )
         return os.environ[variable]
+
+
+def data_folder() -> Path:
+    """Where a job keeps what later runs need too (made data, a warehouse): DATA_VARIABLE's, or `.local/data` here."""
+    return Path(os.environ.get(DATA_VARIABLE) or ".local/data").resolve()
 
 
 def read_config(path: str | Path) -> TrialConfig:

@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ SETTINGS = {
     "adaptive": "spark.sql.adaptive.enabled",
 }
 """The names that all jobs give to Spark's settings. A key that starts with `spark.` stands for itself."""
+
+CORES = "cores"
+"""How many tasks run at once, on whatever master: threads of a local one, cores of a cluster."""
+STANDALONE = "spark://"
+GIVEN_TIMEOUT_S = 60.0
+"""A standalone master gives a free core within seconds; another application may hold it."""
 
 JVM_SETTINGS = ("spark.driver.memory", "spark.driver.extraJavaOptions", "spark.driver.extraClassPath", "spark.jars")
 """Settings that hold for the life of a JVM. Jars too: a driver loads classes only of those it was started with."""
@@ -53,14 +60,28 @@ _jvm_settings: dict[str, str] = {}
 
 def spark_names(configuration: Mapping[str, Any]) -> tuple[str, ...]:
     """The names that a configuration may use for Spark's settings: those of all jobs, and `spark.*` as it is there."""
-    return (*SETTINGS, *(key for key in configuration if key.startswith("spark.")))
+    return (*SETTINGS, CORES, *(key for key in configuration if key.startswith("spark.")))
 
 
 def spark_settings(configuration: Mapping[str, Any]) -> dict[str, str]:
     """Spark's settings for a trial's configuration; keys that are not Spark's business are left out."""
-    settings = {SETTINGS[key]: value for key, value in configuration.items() if key in SETTINGS}
+    settings = {SETTINGS[key]: value for key, value in configuration.items() if key in SETTINGS and value != ""}
     settings |= {key: value for key, value in configuration.items() if key.startswith("spark.")}
+    if configuration.get(CORES):
+        settings = _settings_of_cores(int(configuration[CORES]), settings.get("spark.master")) | settings
     return {key: _as_text(value) for key, value in settings.items() if value is not None}
+
+
+def _settings_of_cores(cores: int, master: str | None) -> dict[str, Any]:
+    """What makes so many tasks run at once. `master`: the configuration's own, which already says its threads."""
+    if master is not None and (is_local(master) or master.startswith("local")):
+        return {}
+    master = master or _submitted_master() or "local"
+    if is_local(master):
+        return {"spark.master": f"local[{cores}]"}
+    if master.startswith(STANDALONE):
+        return {"spark.cores.max": cores, "spark.scheduler.minRegisteredResourcesRatio": 1.0}
+    return {"spark.executor.instances": cores, "spark.executor.cores": 1}
 
 
 def effective_master(configuration: Mapping[str, Any]) -> str:
@@ -104,6 +125,8 @@ def open_session(
     context.setLogLevel("ERROR")
     if not is_local(str(context.master)):
         _ship_package(context)
+    if str(context.master).startswith(STANDALONE) and "spark.cores.max" in settings:
+        _wait_for_cores(context, settings["spark.cores.max"])
     return SparkSession(context)
 
 
@@ -161,6 +184,48 @@ def _master(settings: Mapping[str, str]) -> str:
     if "spark.master" not in settings:
         SparkContext._ensure_initialized()
     return settings.get("spark.master") or SparkConf().get("spark.master", "local") or "local"
+
+
+def _submitted_master() -> str | None:
+    """The master that spark-submit was started with; None without spark-submit."""
+    if not _is_under_submit():
+        return None
+    SparkContext._ensure_initialized()
+    return SparkConf().get("spark.master")
+
+
+def _wait_for_cores(context: SparkContext, cores: str) -> None:
+    """Work that begins on half of its cores is measured as slow. Raises BadConfigurationError for cores never given."""
+    scheduler = context._jsc.sc().schedulerBackend()
+    deadline = time.monotonic() + GIVEN_TIMEOUT_S
+    while not scheduler.sufficientResourcesRegistered():
+        if time.monotonic() > deadline:
+            context.stop()
+            raise BadConfigurationError(
+                f"the cluster {context.master} did not give {cores} cores within {GIVEN_TIMEOUT_S:g} s: it has fewer, "
+                "or other applications hold them"
+            )
+        time.sleep(0.1)
+
+
+def require_shared(spark: SparkSession, folder: Path) -> None:
+    """Raises BadConfigurationError where the executors can't read and write a folder of this machine."""
+    context = spark.sparkContext
+    if is_local(str(context.master)):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".seen-") as mark:
+        name, tasks = mark.name, context.defaultParallelism
+        if all(context.parallelize(range(tasks), tasks).map(lambda _: _is_usable(name)).collect()):
+            return
+    raise BadConfigurationError(
+        f"the executors of {context.master} can't read and write {folder}: set [pipeline_tuner] data_folder to one "
+        "that all machines share, or name data of your own that they reach"
+    )
+
+
+def _is_usable(name: str) -> bool:
+    return os.path.exists(name) and os.access(os.path.dirname(name), os.W_OK | os.X_OK)
 
 
 def _python_path() -> str:

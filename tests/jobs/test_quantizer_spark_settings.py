@@ -20,7 +20,7 @@ from pipeline_jobs.session import close_session, is_local, open_session, stop_jv
 
 ROOT = Path(__file__).parents[2]
 SPARK_SETTINGS: dict[str, Any] = {
-    "master": "local[1]",
+    "cores": 1,
     "driver_memory": "3g",
     "shuffle_partitions": 5,
     "adaptive": False,
@@ -52,7 +52,7 @@ def seen(spark: SparkSession, name: str) -> object:
     runtime = spark.sparkContext._jvm.java.lang.Runtime.getRuntime()
     collectors = spark.sparkContext._jvm.java.lang.management.ManagementFactory.getGarbageCollectorMXBeans()
     special = {
-        "master": lambda: spark.sparkContext.defaultParallelism,
+        "cores": lambda: spark.sparkContext.defaultParallelism,
         "driver_memory": lambda: round(runtime.maxMemory() / 2**30),
         "shuffle_partitions": lambda: spark.conf.get("spark.sql.shuffle.partitions"),
         "adaptive": lambda: spark.conf.get("spark.sql.adaptive.enabled"),

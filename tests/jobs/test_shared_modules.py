@@ -96,6 +96,34 @@ def test_settings_of_a_configuration() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("submitted", "configuration", "wanted"),
+    [
+        (None, {"cores": 3}, {"spark.master": "local[3]"}),
+        ("local[*]", {"cores": 3}, {"spark.master": "local[3]"}),
+        ("local[*]", {"cores": 0}, {}),
+        ("local[*]", {"cores": 3, "master": "local[1]"}, {"spark.master": "local[1]"}),
+        (
+            "spark://far:7077",
+            {"cores": 3},
+            {"spark.cores.max": "3", "spark.scheduler.minRegisteredResourcesRatio": "1.0"},
+        ),
+        (
+            "spark://far:7077",
+            {"cores": 3, "spark.scheduler.minRegisteredResourcesRatio": 0.5},
+            {"spark.cores.max": "3", "spark.scheduler.minRegisteredResourcesRatio": "0.5"},
+        ),
+        ("yarn", {"cores": 3}, {"spark.executor.instances": "3", "spark.executor.cores": "1"}),
+        ("yarn", {"cores": 3, "master": ""}, {"spark.executor.instances": "3", "spark.executor.cores": "1"}),
+    ],
+)
+def test_cores_are_tasks_at_once_on_whatever_master(
+    submitted: str | None, configuration: dict[str, Any], wanted: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline_jobs.session._submitted_master", lambda: submitted)
+    assert spark_settings(configuration) == wanted
+
+
 def test_each_session_has_its_own_settings_and_leaves_an_event_log(tmp_path: Path, spark_env: dict[str, str]) -> None:
     first = open_session("first", {"master": "local[2]", "shuffle_partitions": 3, "driver_memory": "1g"})
     assert first.conf.get("spark.sql.shuffle.partitions") == "3"

@@ -107,8 +107,9 @@ class Airflow:
             list(pool.map(lambda name: self._program(name).stop(), PROGRAMS))
 
     def remove(self) -> None:
-        """Stop Airflow and delete its folder: logs, settings, login."""
+        """Stop Airflow and delete its folder (logs, settings, login) and what the jobs made."""
         self.stop()
+        shutil.rmtree(self._data, ignore_errors=True)
         shutil.rmtree(self.home, ignore_errors=True)
 
     def is_running(self) -> bool:
@@ -157,6 +158,7 @@ class Airflow:
             "API__SECRET_KEY": layout.secret("api"),
             "API_AUTH__JWT_SECRET": layout.secret("jwt", size_bytes=64),
             "USAGE_DATA_COLLECTION__ENABLED": False,
+            "PIPELINE_TUNER__DATA_FOLDER": self._data,
         }
         return {f"AIRFLOW__{name}": str(value) for name, value in settings.items()}
 
@@ -180,6 +182,10 @@ class Airflow:
         address = {"conn_type": "mongo", "host": "127.0.0.1", "port": mongodb.port, "schema": "source"}
         options = {"authSource": "admin", "directConnection": "true"}
         return json.dumps({**address, "login": "tuner", "password": mongodb.password, "extra": options})
+
+    @property
+    def _data(self) -> Path:
+        return self.services.layout.local / "data"
 
     @property
     def _passwords_file(self) -> Path:

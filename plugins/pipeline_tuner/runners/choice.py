@@ -52,7 +52,7 @@ def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
     if is_application(study.runner.options):
         return _application_runner(study)
     # Imported here: the Spark provider takes half a second, which no DAG parse should pay.
-    from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
+    from pipeline_tuner.runners.spark_submit import SparkSubmitRunner, keeps_warm
 
     submit = SparkSubmitRunner(
         _script(study),
@@ -61,7 +61,7 @@ def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
         options=study.runner.options,
         folder=settings.project_folder(),
     )
-    if study.runner.warm and sweep_id:
+    if study.runner.warm and sweep_id and keeps_warm(study.runner.conn_id):
         return WarmRunner(study.job, submit, modules=settings.jobs_folder(), sweep_id=sweep_id)
     return submit
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_tuner import settings
 from pipeline_tuner.command import Command, variables
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError
 from pipeline_tuner.measurement import Measurement
@@ -22,6 +23,8 @@ GUARD = Path(__file__).with_name("guard.py")
 POLL_S = 0.05
 KILL_AFTER_S = 60.0
 """For a guard that ends its job on a busy machine; after that the guard itself is killed."""
+DATA_VARIABLE = "PIPELINE_TUNER_DATA"
+"""By it a job knows the data folder (pipeline_jobs/contract.py); its working folder says nothing of that."""
 AIRFLOW_SECRETS = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_")
 """Variables that configure Airflow: none of a job's business."""
 
@@ -133,7 +136,10 @@ class ProcessRunner(Runner):
 
 
 def job_environment(own: Mapping[str, str], modules: Path) -> dict[str, str]:
-    """The variables that a job starts with: this process's without Airflow's settings and connections, and its own."""
+    """The variables that a job starts with: this process's without Airflow's settings and connections, and its own.
+
+    They name the data folder too, wherever the job's process runs.
+    """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(AIRFLOW_SECRETS)}
     environment = {**inherited, **own}
     programs = str(Path(sys.executable).parent)
@@ -141,4 +147,5 @@ def job_environment(own: Mapping[str, str], modules: Path) -> dict[str, str]:
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(modules), environment.get("PYTHONPATH")]))
     environment["PYTHONUNBUFFERED"] = "1"
     environment.setdefault("PYSPARK_PYTHON", sys.executable)
+    environment[DATA_VARIABLE] = str(settings.data_folder())
     return environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.runners.base import TrialRun
 from pipeline_tuner.runners.process import ProcessRunner
 from pipeline_tuner.space import Configuration
+
+log = logging.getLogger(__name__)
 
 JARS_VARIABLE = "PIPELINE_TUNER_JARS"
 DEFAULT_CONN_ID = "spark_default"
@@ -70,6 +73,17 @@ class SparkSubmitRunner(ProcessRunner):
         conf |= {name: str(value) for name, value in self._options.get("conf", {}).items()}
         jvm = {name: str(value) for name, value in configuration.items() if name.startswith("spark.driver.extra")}
         return conf | jvm
+
+
+def keeps_warm(conn_id: str | None) -> bool:
+    """Whether `runner.warm` applies: a JVM is kept on a local master alone. On a cluster each trial submits anew, as
+    production does, and no executor is held between trials. Raises InfrastructureError.
+    """
+    master = check_spark_connection(conn_id or DEFAULT_CONN_ID)
+    if master.startswith("local"):
+        return True
+    log.info("The master is %s: each trial submits anew, runner.warm keeps a JVM on a local master alone", master)
+    return False
 
 
 def check_spark_connection(conn_id: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.contract import BadConfigurationError, TrialConfig, data_folder
 from pipeline_jobs.dedup.options import Rule, Source, dedup_options, made_options
 from pipeline_jobs.dedup.workload import FLIGHTS_RULE, GENERATED_RULE, ensure_flights, ensure_generated
 
@@ -36,7 +36,7 @@ def prepare_data(config: TrialConfig) -> Data:
         assert source is not None
         return Data(source, workload, {"name": workload.get("name", ""), "format": source.format, "path": source.path})
     made = made_options(config)
-    kind, folder = made.data or made.name, Path(made.folder).resolve()
+    kind, folder = made.data or made.name, data_folder() / made.folder
     if kind == "flights":
         return _made(ensure_flights(config.fraction, folder), workload, FLIGHTS_RULE)
     if kind == "generated":

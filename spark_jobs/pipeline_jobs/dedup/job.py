@@ -19,7 +19,7 @@ from pipeline_jobs.dedup.run_once import Outcome, deduplicate
 from pipeline_jobs.environment import environment
 from pipeline_jobs.event_log import summarise_event_log
 from pipeline_jobs.resources import ResourceMonitor
-from pipeline_jobs.session import close_session, open_session
+from pipeline_jobs.session import close_session, open_session, require_shared
 
 EXTRA_SETTINGS = {"spark.sql.execution.arrow.maxRecordsPerBatch": "20000"}
 STAGES_SHOWN = 20
@@ -36,6 +36,8 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
         writer.environment = environment()
         writer.startup_s = time.monotonic() - started
         try:
+            if data.folder is not None:
+                require_shared(spark, data.folder)
             tried = [_measure(spark, sample, data, options, config) for sample in writer.samples()]
             measured = [each for each in tried if not each[0].is_warmup]
             check_output(writer, data, options, config, [outcome for _, outcome, _ in measured])

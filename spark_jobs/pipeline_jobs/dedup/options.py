@@ -13,8 +13,8 @@ from pipeline_jobs.session import spark_names
 FORMATS = ("parquet", "json", "csv", "jdbc", "iceberg")
 STRATEGIES = ("auto", "window", "max_by", "salted", "semi_join", "seed")
 TARGETS = ("postgresql", "parquet", "redshift", "none")
-FOLDER = ".local/workloads"
-"""Where workloads are kept, below the working directory, where the option `folder` doesn't say."""
+FOLDER = "workloads"
+"""Where workloads are kept, below the data folder, where the option `folder` doesn't say."""
 LOSING_MODES = ("DROPMALFORMED", "PERMISSIVE")
 """Modes of Spark's readers that lose records or values without a word."""
 
@@ -138,7 +138,7 @@ class Made:
     data: str = option(
         "`generated` or `flights`, where there is no `source`; the workload's name by default", default=""
     )
-    folder: str = option("where made data are kept", default=FOLDER)
+    folder: str = option("where made data are kept; a relative path starts at the data folder", default=FOLDER)
     generator: Mapping[str, Any] = option("the generator's knobs, such as `rows` and `duplicates`", default={})
     name: str = option("the workload's name", default="")
 

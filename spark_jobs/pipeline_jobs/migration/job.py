@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -19,7 +20,7 @@ from pipeline_jobs.migration.options import Settings, Workload, read_settings, r
 from pipeline_jobs.migration.postgres import is_postgres
 from pipeline_jobs.migration.production import Production
 from pipeline_jobs.migration.trial import Trial
-from pipeline_jobs.session import close_session, open_session
+from pipeline_jobs.session import close_session, effective_master, is_local, open_session
 
 
 def run(config: TrialConfig, writer: MeasurementWriter) -> None:
@@ -69,7 +70,9 @@ def _run(
 
 @contextmanager
 def _session(config: TrialConfig, settings: Settings, logs: str) -> Iterator[SparkSession]:
-    own = {"master": settings.spark_master, "parallelism": settings.task_count}
+    own: dict[str, Any] = {"parallelism": settings.task_count}
+    if not settings.cores and not settings.master and is_local(effective_master(config.configuration)):
+        own["cores"] = settings.core_count
     extra = {"spark.sql.caseSensitive": "true", "spark.locality.wait": "0"}
     spark = open_session(
         f"migration {config.trial_id}", {**config.configuration, **own}, extra=extra, event_log_dir=logs

@@ -22,8 +22,12 @@ class Settings:
         default="copy",
         choices=METHODS,
     )
-    cores: int = option("threads of a local master; 0 for all that the process may use", default=0, low=0)
-    master: str = option("any Spark master, instead of `cores` threads here", default="")
+    cores: int = option(
+        "tasks at once: threads of a local master (0 for all that the process may use), cores of a cluster (0 for all)",
+        default=0,
+        low=0,
+    )
+    master: str = option("any Spark master, instead of the connection's", default="")
     driver_memory: str = option("the JVM's heap, such as `2g`; Spark's own default without", default="")
     partitions: int = option("key ranges, one transaction each; 0 for four per core", default=0, low=0)
     parallelism: int = option(
@@ -49,11 +53,6 @@ class Settings:
     target_rate_limit: int = option(
         "written to the target at most, over all ranges; 0 for no limit", default=0, unit="rows/s", low=0
     )
-
-    @property
-    def spark_master(self) -> str:
-        """The master that Spark is started with."""
-        return self.master or f"local[{self.core_count}]"
 
     @property
     def core_count(self) -> int:

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pyspark.sql import SparkSession
 
@@ -27,7 +29,7 @@ from pipeline_jobs.quantizer.sample import series_sample
 from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us, read_settings, read_workload, sized
 from pipeline_jobs.quantizer.source import make_source, source_name
 from pipeline_jobs.resources import ResourceMonitor
-from pipeline_jobs.session import close_session, open_session
+from pipeline_jobs.session import close_session, open_session, require_shared
 
 WARM_UP_PART = 8
 CLOCK_STEP_S = 0.001
@@ -44,12 +46,14 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     with tempfile.TemporaryDirectory(prefix="quantizer-") as folder:
         with _session(config, work, folder) as spark:
             warm_up_workers(spark)
+            if work.warehouse.startswith("file:"):
+                require_shared(spark, Path(url2pathname(urlsplit(work.warehouse).path)))
             if work.target:
                 writer.startup_s = time.monotonic() - begun
                 writer.environment = environment()
                 run_production(spark, settings, work, writer)
                 return
-            trial = Trial(spark, settings, work, config.fraction, Path(folder), f"trial_{_name(config.trial_id)}")
+            trial = Trial(spark, settings, work, config.fraction, f"trial_{_name(config.trial_id)}")
             trial.prepare()
             writer.startup_s = time.monotonic() - begun
             writer.environment = environment()
@@ -73,11 +77,9 @@ def warm_up_workers(spark: SparkSession) -> None:
 class Trial:
     """A trial's tables and what is done with them."""
 
-    def __init__(
-        self, spark: SparkSession, settings: Settings, work: Workload, fraction: float, folder: Path, name: str
-    ) -> None:
+    def __init__(self, spark: SparkSession, settings: Settings, work: Workload, fraction: float, name: str) -> None:
         work = sized(work, fraction)
-        self.spark, self.settings, self.work, self.folder = spark, settings, work, folder
+        self.spark, self.settings, self.work = spark, settings, work
         self.source = source_name(work)
         self.target = f"lake.quantizer_{name}.rollups"
         self.borders_us = borders_us(work, fraction if work.kind == "weather" else 1.0)
@@ -86,7 +88,7 @@ class Trial:
 
     def prepare(self) -> None:
         """Make the raw points where they are not there yet, and know what they amount to."""
-        make_source(self.spark, self.source, self.work, self.folder)
+        make_source(self.spark, self.source, self.work)
         start, end = self.borders_us[0], self.borders_us[-1]
         self.expected = expected_figures(self.spark, self.source, start, end, self.work.resolutions_ms)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -78,8 +76,7 @@ def _check_tables(spark: SparkSession, source: str, target: str) -> None:
 def _own_points(spark: SparkSession, work: Workload) -> str:
     """Without a source the workload's own points are rolled up: something to try production with."""
     name = source_name(work)
-    with tempfile.TemporaryDirectory(prefix="quantizer-points-") as folder:
-        make_source(spark, name, work, Path(folder))
+    make_source(spark, name, work)
     return name
 
 

@@ -9,12 +9,11 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.contract import BadConfigurationError, TrialConfig, data_folder
 from pipeline_jobs.known_names import refuse_unknown
 from pipeline_jobs.options import option, read_both
 from pipeline_jobs.quantizer.baseline import Shape
@@ -104,7 +103,7 @@ class Workload:
         low=1,
     )
     catalog: str = option("the Iceberg catalog's kind", default="jdbc", choices=CATALOGS)
-    warehouse: str = option("where the tables are; a folder here by default", default="")
+    warehouse: str = option("where the tables are; a relative path starts at the data folder", default="warehouse")
     source: str = option(
         "production: the table to roll up (lake.db.table); without one the workload's own points are", default=""
     )
@@ -275,9 +274,9 @@ ONLY_CLUSTER = (
 def read_workload(config: TrialConfig) -> Workload:
     """The workload's options. Raises BadConfigurationError for one that is not known."""
     work, generated = read_both(Workload, Generated, config.workload, "workload option", beside=("name",))
-    warehouse = work.warehouse or (Path.cwd() / ".local" / "warehouse").as_uri()
+    warehouse = work.warehouse
     if "://" not in warehouse:
-        warehouse = Path(warehouse).resolve().as_uri()
+        warehouse = (data_folder() / warehouse).resolve().as_uri()
     if work.source and not work.target:
         raise BadConfigurationError("production needs a 'target' for its 'source', both tables like lake.db.table")
     if work.maintenance and not work.target:

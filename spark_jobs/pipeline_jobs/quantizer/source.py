@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
 
+from pipeline_jobs.contract import data_folder
 from pipeline_jobs.quantizer import workload
 from pipeline_jobs.quantizer.settings import Workload
+from pipeline_jobs.session import require_shared
 
 
 def source_name(work: Workload) -> str:
@@ -25,19 +28,24 @@ def fingerprint(work: Workload) -> str:
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def make_source(spark: SparkSession, name: str, work: Workload, folder: Path) -> None:
-    """The raw table of a workload, complete: made where it is not there, made anew where it was left half done."""
+def make_source(spark: SparkSession, name: str, work: Workload) -> None:
+    """The raw table of a workload, complete: made where it is not there, made anew where it was left half done.
+
+    Raises BadConfigurationError where executors don't see the data folder, through which points reach them.
+    """
     if spark.catalog.tableExists(name):
         properties = {row["key"]: row["value"] for row in spark.sql(f"SHOW TBLPROPERTIES {name}").collect()}
         if properties.get("quantizer.complete") == "true":
             return
         spark.sql(f"DROP TABLE {name} PURGE")
+    require_shared(spark, data_folder())
     weather = work.kind == "weather"
     workload.create_source(spark, name, partition="months" if weather else "hours")
-    if weather:
-        workload.append(spark, name, workload.weather(), folder)
-    else:
-        _generate(spark, name, work, folder)
+    with tempfile.TemporaryDirectory(prefix=".points-", dir=data_folder()) as folder:
+        if weather:
+            workload.append(spark, name, workload.weather(), Path(folder))
+        else:
+            _generate(spark, name, work, Path(folder))
     spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ('quantizer.complete'='true')")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import bson
 from pymongo.errors import PyMongoError
 
-from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, TrialConfig, write_json
+from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, TrialConfig, data_folder, write_json
 from pipeline_jobs.known_names import refuse_unknown
 from pipeline_jobs.options import option
 from pipeline_jobs.streaming_etl import users
@@ -28,7 +28,7 @@ from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import Limit, check_choice
 
 USERS_MAPPING = Path(__file__).with_name("users.yaml")
-FOLDER = ".local/workloads/streaming_etl"
+FOLDER = "workloads/streaming_etl"
 MADE_DATABASE_COLLECTION = "tuner_users_{documents}_{seed}"
 
 
@@ -64,7 +64,7 @@ class Options:
         "a collection of one's own, in an archive `name` or `database.name`; the mapping's by default", default=""
     )
     mapping: str = option("a mapping file; the one of the 15 tables by default", default="")
-    folder: str = option("where made files are kept", default=FOLDER)
+    folder: str = option("where made files are kept; a relative path starts at the data folder", default=FOLDER)
     source_records_per_s: float = option(
         "in trials: the most documents that each pipeline's source gives; 0 for as many as it can. `timeout_s` closes "
         "batches only where a source is slower than the workers",
@@ -157,7 +157,7 @@ class MadeWorkload:
 
 def make_users(options: Options, mapping: Mapping) -> MadeWorkload:
     """Find or make the file of `options.documents` users, with the rows expected of it."""
-    folder = Path(options.folder)
+    folder = data_folder() / options.folder
     identity = hashlib.sha256(USERS_MAPPING.read_bytes() + Path(users.__file__).read_bytes()).hexdigest()[:10]
     path = folder / f"users-{options.documents}-{options.seed}-{identity}.bson"
     facts = path.with_suffix(".json")
