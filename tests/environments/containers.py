@@ -164,7 +164,7 @@ class Engine:
 
     def _furnish(self, root: Path) -> None:
         """What the base image, apt and pip bring: packages that all may read, and Java where Debian has it."""
-        for path in (Path(sys.prefix), Path(getattr(sys, "_base_executable", sys.executable)), ROOT):
+        for path in (Path(sys.prefix), Path(getattr(sys, "_base_executable", sys.executable))):
             for folder in [path.resolve(), path, *path.parents, *path.resolve().parents]:
                 if folder.is_dir() and folder != Path("/"):
                     (root / folder.relative_to("/")).chmod(0o755)
