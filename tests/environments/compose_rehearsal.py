@@ -67,6 +67,8 @@ user, word = os.environ["MONGO_INITDB_ROOT_USERNAME"], os.environ["MONGO_INITDB_
 client = MongoClient("127.0.0.1", username=user, password=word, directConnection=True, serverSelectionTimeoutMS=5000)
 client.admin.command("ping")
 """
+AS_ITS_USER = 'chown 999 "$0" && exec setpriv --reuid=999 --regid=0 --clear-groups "$@"'
+"""As the images of databases do: they start as root, take their volume and go on as a user of their own."""
 IDLE = "trap 'exit 0' TERM; sleep infinity & wait"
 QUICK = {"blocks": 1, "confirm_blocks": 0, "rounds": 1, "repeats": 1, "min_work_s": 0}
 CONFS: dict[str, dict[str, Any]] = {
@@ -121,7 +123,8 @@ class Rehearsal:
         programs = _packaged_installation() / "bin"
         variables = {**self.engine.variables, "PATH": f"{programs}:{self.engine.variables['PATH']}", **own}
         command = ["sh", "-c", POSTGRES] if name == "postgres" else ["python", "-c", MONGO]
-        return Program(command, variables, 999, "/", volumes)
+        (place,) = volumes.values()
+        return Program(["sh", "-c", AS_ITS_USER, place, *command], variables, 0, "/", volumes)
 
     def is_well(self, name: str) -> tuple[bool, str]:
         """What the service's own check says now."""
@@ -136,9 +139,12 @@ class Rehearsal:
         self.running[name].stop()
         idle = replace(self.program(name), command=["sh", "-c", IDLE])
         self.running[name] = self.engine.start(name, idle)
+        until(lambda: self.running[name].run(["true"], 60).returncode == 0, 60)
         seen = until(lambda: not self.is_well(name)[0], 180)
+        answers = self.running[name].run(["true"], 60).returncode == 0
+        said = self.is_well(name)[1]
         self.running[name].stop()
-        return Finding("check fails when down", name, seen)
+        return Finding("check fails when down", name, seen and answers, said=said)
 
     def run_dag(self, dag: str) -> Finding:
         """Trigger a DAG by the REST API and wait for its end; what its tasks said where it is not green."""

@@ -73,9 +73,12 @@ class Container:
     log: Path
 
     def run(self, command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:
-        """Run a command beside the program, as `docker exec` does."""
+        """Run a command beside the program, as `docker exec` does; it fails where the program doesn't run."""
+        pid = self._first_pid
+        if pid is None:
+            return subprocess.CompletedProcess(list(command), 125, "", f"{self.name} does not run")
         spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root"]
-        entered = ["nsenter", "--target", str(self._first_pid), *spaces]
+        entered = ["nsenter", "--target", str(pid), *spaces]
         return subprocess.run(
             [*entered, *self.program.arguments(command)],
             env={"PATH": os.environ["PATH"]},
@@ -89,8 +92,9 @@ class Container:
 
     def stop(self) -> None:
         """End the program and all that it started."""
-        if self.process.poll() is None:
-            os.kill(self._first_pid, signal.SIGTERM)
+        pid = self._first_pid
+        if pid is not None:
+            os.kill(pid, signal.SIGTERM)
         try:
             self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -98,10 +102,12 @@ class Container:
             self.process.wait()
 
     @property
-    def _first_pid(self) -> int:
-        """The process that is number 1 inside."""
-        (pid,) = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(pid)
+    def _first_pid(self) -> int | None:
+        """The process that is number 1 inside; None before it starts and after its end."""
+        if self.process.poll() is not None:
+            return None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0]) if children else None
 
 
 class Engine:
@@ -183,7 +189,12 @@ class Engine:
     def _steps(self) -> list[str]:
         """The RUN lines, of the first one its last command, without those that install packages."""
         (user,) = [part for part in self.image.runs[0].split("&&") if "useradd" in part]
-        return [user, *(f"cd {self.image.folder}; {run}" for run in self.image.runs[1:] if "pip install" not in run)]
+        databases = "getent passwd 999 || useradd --uid 999 --gid 0 --no-create-home databases"
+        return [
+            user,
+            databases,
+            *(f"cd {self.image.folder}; {run}" for run in self.image.runs[1:] if "pip install" not in run),
+        ]
 
     def _layer(self, name: str) -> Path:
         layer = self.layers / name
