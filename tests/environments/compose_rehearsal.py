@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,25 @@ class Rehearsal:
         self.running[name].stop()
         return Finding("check fails when down", name, seen and answers, said=said)
 
+    def refused(self, what: str, said: str, variables: Mapping[str, str], **configuration: Any) -> Finding:
+        """Whether a job on the cluster refuses what can't work there, in one line with its reason."""
+        asked = {
+            "contract": 1,
+            "job": "dedup",
+            "trial_id": "refused",
+            "configuration": {"strategy": "window", "master": "spark://spark-master:7077", **configuration},
+            "workload": {"data": "generated", "generator": {"rows": 1000}, "target": {"kind": "none"}},
+        }
+        script = f"{self.image.folder}/spark_jobs/dedup.py"
+        command = (
+            f"echo '{json.dumps(asked)}' > /tmp/c.json; python {script} --config /tmp/c.json --measurement /tmp/m.json"
+        )
+        pairs = [f"{name}={value}" for name, value in variables.items()]
+        self.running["scheduler"].run(["env", *pairs, "sh", "-c", command], 300)
+        left = self.running["scheduler"].run(["cat", "/tmp/m.json"], 60).stdout
+        reason = str((json.loads(left or "{}").get("failure") or {}).get("reason"))
+        return Finding("refused", what, said in reason and "\n" not in reason, said=reason)
+
     def run_dag(self, dag: str) -> Finding:
         """Trigger a DAG by the REST API and wait for its end; what its tasks said where it is not green."""
         begun = time.monotonic()
@@ -217,7 +236,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("dags", nargs="*")
-    parser.add_argument("--down", action="store_true", help="at the end, see each service's check fail without it")
+    parser.add_argument(
+        "--down", action="store_true", help="see too what is refused, and each service's check fail without it"
+    )
     options = parser.parse_args()
     rehearsal = Rehearsal(options.folder)
     findings = []
@@ -231,6 +252,11 @@ def main() -> int:
             note(finding)
             if not finding.good:
                 return 1
+        if options.down:
+            alone = {"PIPELINE_TUNER_DATA": "/tmp/alone"}
+            note(rehearsal.refused("data that executors don't see", "can't read and write /tmp/alone", alone, cores=1))
+            shared = {"PIPELINE_TUNER_DATA": "/opt/data"}
+            note(rehearsal.refused("more cores than there are", "did not give 64 cores", shared, cores=64))
         for dag in options.dags:
             note(rehearsal.run_dag(dag))
         for name in reversed([n for n, s in rehearsal.compose.services.items() if s.healthcheck and options.down]):

@@ -20,7 +20,7 @@ import pytest
 from dedup_runs import WORKLOAD, config, latest_of, query, run, staging_tables, write_events
 from tests.jobs.job_variables import set_variable
 
-from pipeline_jobs.contract import measure
+from pipeline_jobs.contract import BadConfigurationError, measure
 from pipeline_jobs.dedup.job import run as run_job
 from pipeline_jobs.session import close_session, open_session, stop_jvm
 from pipeline_tuner.runners.base import TrialFailedError, TrialRun
@@ -250,11 +250,15 @@ def cluster(spark_env: dict[str, str], tmp_path: Path) -> Iterator[Cluster]:
     started.stop()
 
 
-def test_a_cluster_that_loses_a_worker_ends_right(cluster: Cluster, database: str, tmp_path: Path) -> None:
+def test_a_cluster_that_loses_a_worker_ends_right(
+    cluster: Cluster, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has two cores, which a session has when it opens; one that asks for three is refused."""
     rows = FIRST + SECOND
     source = {"format": "parquet", "path": write_events(tmp_path / "events", rows)}
     settings = {
         "master": cluster.master,
+        "cores": 2,
         "shuffle_partitions": 6,
         "executor_memory": "512m",
         "adaptive": False,
@@ -265,8 +269,13 @@ def test_a_cluster_that_loses_a_worker_ends_right(cluster: Cluster, database: st
     }
     from concurrent.futures import ThreadPoolExecutor
 
+    with monkeypatch.context() as hurried:
+        hurried.setattr("pipeline_jobs.session.GIVEN_TIMEOUT_S", 1.0)
+        with pytest.raises(BadConfigurationError, match="did not give 3 cores within 1 s"):
+            open_session("cluster", {**settings, "cores": 3})
     spark = open_session("cluster", settings)
     try:
+        assert spark._jsc.sc().getExecutorMemoryStatus().size() == 3, "the driver and both executors"
         given = config(source, {"kind": "postgresql", "table": "latest"}, database, strategy="window")
         with ThreadPoolExecutor(1) as pool:
             with copies_held(database):
