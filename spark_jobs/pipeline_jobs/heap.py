@@ -1,16 +1,22 @@
-"""How full the JVM's heap was during the work: what collections left on a local master, executors' own peaks else."""
+"""How full the JVM's heap was during the work: what collections left on a local master, executors' own peaks else.
+
+And what a cluster's executors were given.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 UNITS = {"": 20, "k": 10, "m": 20, "g": 30, "t": 40}
 """Powers of two of Spark's sizes; a bare number is in MiB."""
+LEAST_OVERHEAD_BYTES = 384 << 20
+"""Spark's own least for what an executor needs beside its heap."""
 
 
 class HeapMonitor:
@@ -86,6 +92,36 @@ def _executors(context: Any) -> list[tuple[int, int]]:
         if one.id() != "driver" and one.peakMemoryMetrics().isDefined():
             found.append((one.peakMemoryMetrics().get().getMetricValue("JVMHeapMemory"), heap_bytes))
     return found
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the executors of a cluster were given, used or not. On a local master there are none."""
+
+    cores: int = 0
+    bytes: int = 0
+    """Heap and what Spark adds to it for all else."""
+
+
+def given_now() -> Given:
+    """What the executors have at this moment. A JVM that is not there or is going away gave nothing."""
+    context = _context()
+    if context is None or not _is_cluster(context):
+        return Given()
+    try:
+        conf = context.getConf()
+        heap = size_bytes(conf.get("spark.executor.memory", "1g"))
+        beside = size_bytes(conf.get("spark.executor.memoryOverhead", "0")) or max(heap // 10, LEAST_OVERHEAD_BYTES)
+        summaries = context._jsc.sc().statusStore().executorList(True)
+        cores = [
+            one.totalCores()
+            for one in (summaries.apply(place) for place in range(summaries.size()))
+            if one.id() != "driver"
+        ]
+    except Exception as error:  # as in `sample`
+        log.debug("The executors can't be looked at: %s", error)
+        return Given()
+    return Given(sum(cores), len(cores) * (heap + beside))
 
 
 def size_bytes(text: str) -> int:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 import psutil
 
-from pipeline_jobs.heap import HeapMonitor
+from pipeline_jobs.heap import Given, HeapMonitor, given_now
 
 INTERVAL_S = 0.2
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -32,6 +32,7 @@ class ResourceMonitor:
         self._memory_peak_bytes = 0
         self._swap_peak_bytes = 0
         self._heap = HeapMonitor()
+        self._given = Given()
         self._machine_s = self._idle_s = self._duration_s = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="resource-monitor", daemon=True)
@@ -55,10 +56,18 @@ class ResourceMonitor:
         """`core_seconds` of this tree and of the machine, memory, swap, `other_cpu_fraction`, and the heap's (heap.py).
 
         `memory_peak_fraction` is of what this process may have, `other_cpu_fraction` the part of the machine's cores
-        that others used, the databases among them.
+        that others used, the databases among them. On a cluster `core_seconds` and `memory_peak_bytes` are this tree's,
+        which is the driver's, and what the executors were given, used or not; what holds of this machine alone is left
+        out.
         """
         own_s = sum(cpu_s - self._cpu_at_start.get(key, 0.0) for key, cpu_s in self._cpu_last.items())
         capacity_s = max(self._duration_s, 1e-9) * (os.cpu_count() or 1)
+        if self._given.cores:
+            return {
+                "core_seconds": max(0.0, own_s) + self._given.cores * self._duration_s,
+                "memory_peak_bytes": float(self._memory_peak_bytes + self._given.bytes),
+                **self._heap.metrics(),
+            }
         return {
             "core_seconds": max(0.0, own_s),
             "machine_core_seconds": max(0.0, self._machine_s),
@@ -75,6 +84,7 @@ class ResourceMonitor:
 
     def _sample(self) -> dict[tuple[int, float], float]:
         self._heap.sample()
+        self._given = max(self._given, given_now(), key=lambda given: given.cores)
         memory = swap = 0
         for process in _tree(self._root):
             try:

@@ -22,6 +22,7 @@ from tests.jobs.job_variables import set_variable
 
 from pipeline_jobs.contract import BadConfigurationError, measure
 from pipeline_jobs.dedup.job import run as run_job
+from pipeline_jobs.resources import ResourceMonitor
 from pipeline_jobs.session import close_session, open_session, stop_jvm
 from pipeline_tuner.runners.base import TrialFailedError, TrialRun
 from pipeline_tuner.runners.process import ProcessRunner
@@ -276,6 +277,13 @@ def test_a_cluster_that_loses_a_worker_ends_right(
     spark = open_session("cluster", settings)
     try:
         assert spark._jsc.sc().getExecutorMemoryStatus().size() == 3, "the driver and both executors"
+        began = time.monotonic()
+        with ResourceMonitor() as monitor:
+            spark.range(10).count()
+        figures, longest_s = monitor.metrics(), time.monotonic() - began
+        assert figures["memory_peak_bytes"] > 2 * (512 + 384) * 2**20, "both executors' heaps and what is beside them"
+        assert 0 < figures["core_seconds"] < 2 * longest_s + psutil.cpu_count() * longest_s
+        assert not {"memory_peak_fraction", "machine_core_seconds"} & set(figures), "they are of the driver's machine"
         given = config(source, {"kind": "postgresql", "table": "latest"}, database, strategy="window")
         with ThreadPoolExecutor(1) as pool:
             with copies_held(database):
