@@ -38,10 +38,12 @@ def make_source(spark: SparkSession, name: str, work: Workload) -> None:
         if properties.get("quantizer.complete") == "true":
             return
         spark.sql(f"DROP TABLE {name} PURGE")
-    require_shared(spark, data_folder())
+    shared = data_folder()
+    shared.mkdir(parents=True, exist_ok=True)
+    require_shared(spark, shared)
     weather = work.kind == "weather"
     workload.create_source(spark, name, partition="months" if weather else "hours")
-    with tempfile.TemporaryDirectory(prefix=".points-", dir=data_folder()) as folder:
+    with tempfile.TemporaryDirectory(prefix=".points-", dir=shared) as folder:
         if weather:
             workload.append(spark, name, workload.weather(), Path(folder))
         else:
