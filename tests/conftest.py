@@ -58,6 +58,7 @@ os.environ.update(
     AIRFLOW__API_AUTH__JWT_SECRET="a secret of the tests only, of sixty-four bytes or more: " + "x" * 16,
     AIRFLOW__USAGE_DATA_COLLECTION__ENABLED="False",
     AIRFLOW__PIPELINE_TUNER__DATA_FOLDER=str(AIRFLOW_HOME / "data"),
+    PIPELINE_TUNER_DATA=str(AIRFLOW_HOME / "data"),
 )
 
 
