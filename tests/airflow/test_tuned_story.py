@@ -36,7 +36,6 @@ noted = BashOperator(
     append_env=True,
     **tuned("noted_only", sets={{"level": "env.LEVEL"}}),
 )
-load >> noted
 """
 COLUMNS = "year, month, day, dep_time, carrier, flight, tailnum, origin, dest, distance"
 ROWS = "SELECT count(*), sum(hashtext(concat_ws(',', {columns}))) FROM {table} {where}"
