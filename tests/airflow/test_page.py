@@ -362,9 +362,9 @@ def test_a_tuned_task_leads_to_its_study_which_may_have_no_sweep(admin, url):
 
 def test_the_page_of_a_tuned_task_says_what_it_learnt_and_saved(admin, url):
     study = parse_study(
-        STUDY.replace("study: copy_table", "study: tuned_loads").replace(
-            "throughput: {maximize: rows_per_s, unit: rows/s}", "cost: {minimize: task_s / rows}"
-        )
+        STUDY.replace("study: copy_table", "study: tuned_loads")
+        .replace("job: migration", "job: loads")
+        .replace("throughput: {maximize: rows_per_s, unit: rows/s}", "cost: {minimize: task_s / rows}")
     )
     assert list(study.goals) == ["cost"]
     values = {"study": "tuned_loads", "goal": "cost", "source": "x", "dag_id": "tune_migration", "run_id": "r"}
