@@ -208,11 +208,11 @@ class PlanOperator(SweepOperator):
                 plans = within_cap(planned, cost)
         except StudyError as error:
             raise AirflowFailException(str(error)) from None
-        if self.round_number == 1 and cost is not None and not plans:
-            block = sum(plan.block == planned[0].block for plan in planned) if planned else 0
+        if self.round_number == 1 and cost is not None and len(plans) < 2:
             raise AirflowFailException(
                 f"Nothing is started: at most {cost.cap:.4g} (budget.cost) may be spent, {cost.spent:.4g} are, and a "
-                f"trial costs about {cost.usual:.4g}: the first block has {block}. Allow more, or measure less"
+                f"trial costs about {cost.usual:.4g}: what is left pays for no comparison. Allow more, or measure a "
+                "smaller size"
             )
         if self.round_number == 1 and not plans:
             raise AirflowFailException("The plan is empty: give the sweep more trials or minutes")
