@@ -167,7 +167,8 @@ def test_a_rate_limit_holds(numbers: Case, method: str) -> None:
     assert measurement.metrics["rows_per_s"] <= limit * 1.1
     assert measurement.metrics["rate_limit_binds"] == (measurement.metrics["rows_per_s"] >= 0.9 * limit)
     if method == "copy":
-        assert limit * 0.4 < measurement.metrics["peak_rows_per_s"] <= limit * 1.25
+        # What a busy machine holds back lands together with what comes next; without a limit all land in a second.
+        assert measurement.metrics["rows_per_s"] * 0.4 < measurement.metrics["peak_rows_per_s"] <= limit * 2
 
 
 def test_a_jdbc_range_takes_as_long_as_its_task_and_not_the_wait_for_a_core(numbers: Case) -> None:
@@ -177,19 +178,20 @@ def test_a_jdbc_range_takes_as_long_as_its_task_and_not_the_wait_for_a_core(numb
     assert passed(measurement)
     spans = [(part["start_s"], part["start_s"] + part["duration_s"]) for part in measurement.details["partitions"]]
     assert len(spans) == 8
-    # A core is free a little before Spark notes the end of what it did.
-    assert max(sum(start + 0.2 < at < end - 0.2 for start, end in spans) for at, _ in spans) <= 1
-    # However busy the machine is, two cores can't have worked more than twice the time.
-    assert sum(end - start for start, end in spans) <= 2.2 * max(end for _, end in spans)
+    # Two cores work twice the time at most. With the wait for a core in it, it would be five times: the mean range
+    # would wait for half of the others. A core is free a little before Spark notes the end of what it did.
+    assert sum(end - start for start, end in spans) <= 3 * max(end for _, end in spans)
     assert "peak_rows_per_s" not in measurement.metrics
     assert "doesn't say when rows land" in measurement.details["throughput"]["unknown"]
 
 
 def test_a_jdbc_range_that_is_slow_stands_out(numbers: Case) -> None:
-    """A planted delay: the target's trigger sleeps at the first statement of one range's rows."""
+    """A planted delay: a row of the first range waits in the target until the others' rows are there."""
     numbers.sql(
         "target",
-        "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(4); RETURN NEW; END $$",
+        "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        f"WHILE (SELECT count(*) FROM t WHERE k > {ROWS // 4}) < {ROWS - ROWS // 4} LOOP PERFORM pg_sleep(0.05); "
+        "END LOOP; RETURN NEW; END $$",
         "CREATE TRIGGER nap BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.k = 100) EXECUTE FUNCTION nap()",
     )
     workload = {"table": "t", "run_id": "slow"}
@@ -197,9 +199,10 @@ def test_a_jdbc_range_that_is_slow_stands_out(numbers: Case) -> None:
     assert passed(measurement)
     assert 0 in measurement.details["slow_partitions"]
     by_number = {part["number"]: part["duration_s"] for part in measurement.details["partitions"]}
-    assert by_number[0] == max(by_number.values()) >= 4
-    others = sorted(seconds for number, seconds in by_number.items() if number)
-    assert others[len(others) // 2] < 4, "who waited for the core meanwhile did not work"
+    assert by_number[0] == max(by_number.values())
+    others_s = sum(seconds for number, seconds in by_number.items() if number)
+    # Three times as long, if who waited for the core meanwhile counted as working.
+    assert others_s < 2 * by_number[0]
 
 
 @pytest.mark.parametrize(("method", "victim"), [("copy", "jvm"), ("jdbc", "job")])
