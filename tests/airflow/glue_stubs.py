@@ -32,7 +32,7 @@ def aws() -> Iterator[str]:
     for name, value in names.items():
         environment.setenv(name, value)
     # moto keeps its state in this process, beyond the life of a server.
-    urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST"), timeout=10).close()
+    urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST"), timeout=120).close()
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     yield address
     environment.undo()

@@ -17,6 +17,7 @@ from pipeline_tuner.analysis.exploration import (
 )
 from pipeline_tuner.trial import Candidate
 
+SOAK = pytest.mark.soak
 REFERENCE = Candidate("as written", {"level": 1})
 OTHERS = [Candidate(f"level={level}", {"level": level}) for level in range(2, 7)]
 IDENTITIES = {one.label: one.configuration_id for one in (REFERENCE, *OTHERS)}
@@ -42,7 +43,7 @@ def challenges(history, candidate):
     return sum(run.is_challenge and run.configuration_id == candidate.configuration_id for run in history)
 
 
-@pytest.mark.parametrize("noise", [0.03, 0.1, 0.3])
+@pytest.mark.parametrize("noise", [pytest.param(0.03, marks=SOAK), 0.1, pytest.param(0.3, marks=SOAK)])
 def test_where_nothing_is_better_at_most_one_history_in_twenty_promotes(noise):
     promoted = sum(simulated({}, seed=seed, noise=noise)[1] is not None for seed in range(200))
     assert promoted <= 10
