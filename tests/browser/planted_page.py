@@ -233,7 +233,7 @@ def _forget():
 
     for kept in (rendering.results_store, rendering.page_reads, overview._lists, insights._computed):
         kept.cache_clear()
-    production._STORED.clear()
+    production.stored_studies.cache_clear()
 
 
 @contextmanager

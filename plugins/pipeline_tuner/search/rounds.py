@@ -7,7 +7,7 @@ random order. New candidates are measured once; repeats go to those that are not
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline_tuner.analysis.estimates import search_selection
@@ -68,7 +68,8 @@ def plan_round(
     `history` and `related` are as in `SweepSoFar`. `strategy` replaces the one that the options name.
     """
     sweep = SweepSoFar.before(study, options, results, round_number, history, related)
-    sweep = replace(sweep, reserved=_confirmation_trials(sweep))
+    selections = _selections(sweep) if sweep.earlier else {}
+    sweep = replace(sweep, reserved=_confirmation_trials(sweep, selections))
     if not 1 <= round_number <= options.budget.rounds or sweep.room == 0:
         return ()
     strategy = strategy or strategy_of(study, options)
@@ -78,7 +79,7 @@ def plan_round(
     elif fresh:
         blocks = [[*fresh, *_lost(sweep)][: sweep.room - 1]]
     else:
-        blocks = _blocks_of_repeats(sweep, strategy.finalists(sweep))
+        blocks = _blocks_of_repeats(sweep, strategy.finalists(sweep), selections)
     first = 1 + max((r.plan.block for r in sweep.earlier), default=0)
     with_control = sweep.control.label not in sweep.failed
     if not fresh or sweep.fraction == 1.0:
@@ -88,11 +89,16 @@ def plan_round(
     return (*explored, *_planned(sweep, checked, first + 1, "search", with_control=True))
 
 
-def _confirmation_trials(sweep: SweepSoFar) -> int:
+def _selections(sweep: SweepSoFar) -> dict[str, Selection]:
+    """What the search says so far of each goal, among all that may still win."""
+    return {goal: search_selection(sweep.study, sweep.options, goal, sweep.earlier) for goal in sweep.options.goals}
+
+
+def _confirmation_trials(sweep: SweepSoFar, selections: Mapping[str, Selection]) -> int:
     """The trials that confirming every goal's pick beside its reference takes, as far as the picks are known."""
     blocks = min(MIN_BLOCKS, sweep.options.budget.confirm_blocks)
     if sweep.earlier:
-        members = {c.configuration_id for group in finalists_by_goal(sweep) for c in group}
+        members = {c.configuration_id for group in finalists_by_goal(sweep, selections) for c in group}
         return blocks * (1 + len(members))
     if sweep.options.budget.rounds > 1:
         return 0
@@ -113,9 +119,11 @@ def _lost(sweep: SweepSoFar) -> list[Candidate]:
     return [sweep.candidates[label] for label in sweep.retries]
 
 
-def _blocks_of_repeats(sweep: SweepSoFar, among: Sequence[str]) -> list[list[Candidate]]:
+def _blocks_of_repeats(
+    sweep: SweepSoFar, among: Sequence[str], selections: Mapping[str, Selection]
+) -> list[list[Candidate]]:
     again = _lost(sweep)
-    repeats, wanted = _open_questions(sweep, among)
+    repeats, wanted = _open_questions(sweep, among, selections)
     if not repeats:
         return [again[: sweep.room - 1]] if again else []
     # Each that is open must be told apart from the leader: short of trials, all of them get fewer blocks.
@@ -125,7 +133,9 @@ def _blocks_of_repeats(sweep: SweepSoFar, among: Sequence[str]) -> list[list[Can
     return [[*members, *again[:spare]], *[members] * (wanted - 1)]
 
 
-def _open_questions(sweep: SweepSoFar, among: Sequence[str]) -> tuple[list[Candidate], int]:
+def _open_questions(
+    sweep: SweepSoFar, among: Sequence[str], selections: Mapping[str, Selection]
+) -> tuple[list[Candidate], int]:
     """What to repeat beside the control, the neediest first, and in how many blocks.
 
     The first goal decides; what the other goals leave open is repeated until it has the study's number of blocks.
@@ -136,7 +146,9 @@ def _open_questions(sweep: SweepSoFar, among: Sequence[str]) -> tuple[list[Candi
     repeats: dict[str, Candidate] = {}
     wanted = 0
     for goal in sweep.options.goals:
-        selection = search_selection(sweep.study, sweep.options, goal, sweep.earlier, among)
+        selection = selections[goal]
+        if among:
+            selection = search_selection(sweep.study, sweep.options, goal, sweep.earlier, among)
         found = [c for c in _worth_repeating(sweep, goal, selection, among) if c.label != sweep.control.label]
         if goal != sweep.options.primary_goal:
             found = [c for c in found if _full_blocks(sweep, c.label) < sweep.options.budget.blocks]
@@ -199,7 +211,7 @@ def plan_confirmation(
     not what one goal's decision takes at least: a sweep that ends without an answer has wasted them all.
     """
     sweep = SweepSoFar.before(study, options, results, options.budget.rounds + 1, history)
-    groups = finalists_by_goal(sweep)
+    groups = finalists_by_goal(sweep, _selections(sweep))
     in_time = trials_in_time(options, sweep.earlier, history, side_by_side=study.runner.concurrent)
     least = 0 if options.is_night else _least_confirmation(sweep, groups)
     paid = trials_for_cost(study, options, sweep.earlier, history)
@@ -230,10 +242,9 @@ def _affordable(sweep: SweepSoFar, groups: Sequence[Sequence[Candidate]], left: 
     return members
 
 
-def finalists_by_goal(sweep: SweepSoFar) -> list[list[Candidate]]:
+def finalists_by_goal(sweep: SweepSoFar, selections: Mapping[str, Selection]) -> list[list[Candidate]]:
     """What the confirmation is to hold for each goal beside the control: the pick, and what production runs now."""
     goals = sweep.options.goals
-    selections = {goal: search_selection(sweep.study, sweep.options, goal, sweep.earlier) for goal in goals}
     picks = {goal: _pick(sweep, selection) for goal, selection in selections.items()}
     labels = strategy_of(sweep.study, sweep.options).finals(sweep, selections, picks)
     chosen = [sweep.candidates[label] for label in labels if label in sweep.candidates]

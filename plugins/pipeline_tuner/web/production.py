@@ -17,8 +17,23 @@ from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.web.rendering import page_reads
 
 MOST_KEPT = 1000
-_STORED: dict[str, Study | None] = {}
-"""Definitions by the sweep that stored them; they never change."""
+
+
+class StoredStudies:
+    """Definitions by the sweep that stored them, which never change: the newest ones that were asked for are kept."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Study | None] = {}
+
+    def of(self, sweep_ids: Iterable[str], lists: PageLists) -> dict[str, Study]:
+        """The studies that the sweeps stored, without those that this version of the plugin can't read."""
+        wanted = list(sweep_ids)
+        new = lists.definitions([sweep_id for sweep_id in wanted if sweep_id not in self._known])
+        self._known |= {sweep_id: _stored(definition) for sweep_id, definition in new.items()}
+        found = {sweep_id: study for sweep_id in wanted if (study := self._known.get(sweep_id)) is not None}
+        for sweep_id in list(self._known)[: max(0, len(self._known) - MOST_KEPT)]:
+            del self._known[sweep_id]
+        return found
 
 
 def in_production(study: str, goals: Iterable[str]) -> dict[tuple[str, str], Choice]:
@@ -64,13 +79,14 @@ def _definitions(sweeps: Sequence[Row], lists: PageLists) -> dict[str, Study]:
     folder = settings.studies_folder()
     found = {row["study"]: study for row in sweeps if (study := _of_file(row["study"], folder)) is not None}
     missing = {row["sweep_id"]: row["study"] for row in sweeps if row["study"] not in found}
-    stored = lists.definitions([sweep_id for sweep_id in missing if sweep_id not in _STORED])
-    for sweep_id, definition in stored.items():
-        _STORED[sweep_id] = _stored(definition)
-        if len(_STORED) > MOST_KEPT:
-            _STORED.pop(next(iter(_STORED)))
-    known = {study: _STORED.get(sweep_id) for sweep_id, study in missing.items()}
-    return found | {study: definition for study, definition in known.items() if definition is not None}
+    stored = stored_studies().of(missing, lists)
+    return found | {missing[sweep_id]: study for sweep_id, study in stored.items()}
+
+
+@lru_cache(maxsize=1)
+def stored_studies() -> StoredStudies:
+    """Of this server; `cache_clear` forgets them, as another database's sweeps may have the same names."""
+    return StoredStudies()
 
 
 def _of_file(study: str, folder: Path) -> Study | None:
