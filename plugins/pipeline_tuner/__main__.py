@@ -173,14 +173,14 @@ def _sweep_of_file(path: Path) -> StoredSweep:
 
 
 def _result_of(trial: Mapping[str, Any], workload: Mapping[str, Any]) -> TrialResult:
-    """A trial; one without its whole record gets the workload's figures beside its metrics, for goals to use."""
+    """A trial; one without its whole record gets the workload's numbers beside its metrics, for goals to use."""
     plan = TrialPlan.from_dict({name: trial[name] for name in TrialPlan.__dataclass_fields__ if name in trial})
     record, metrics = trial.get("measurement"), trial.get("metrics") or {}
-    figures = {} if record else {name: value for name, value in workload.items() if isinstance(value, int | float)}
+    numbers = {} if record else {name: value for name, value in workload.items() if isinstance(value, int | float)}
     return TrialResult(
         plan,
         trial["status"],
-        metrics={**figures, **metrics} if trial["status"] == "measured" else metrics,
+        metrics={**numbers, **metrics} if trial["status"] == "measured" else metrics,
         failure=trial.get("failure"),
         reason=trial.get("reason") or "",
         measurement=Measurement.model_validate(record) if record else None,

@@ -1,4 +1,4 @@
-"""What a document says and a study holds against its measurements: a figure, or advice with its size. No I/O."""
+"""What a document says and a study holds against its measurements: a value, or advice with its size. No I/O."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Range:
 
     @property
     def is_number(self) -> bool:
-        """Whether it is one number: a figure as a document prints it."""
+        """Whether it is one number, as a document prints it."""
         return self.low == self.high
 
     def widened(self, indifference: float) -> Range:
@@ -74,10 +74,10 @@ RangeText = Annotated[Range, BeforeValidator(Range.parsed), PlainSerializer(str)
 
 
 class Claim(Frozen):
-    """A figure or a piece of advice from a document, to hold against what is measured.
+    """A value or a piece of advice from a document, to hold against what is measured.
 
     Advice is `better` over `worse`, with its size (`ratio` or `equal_within`) or without: then only its direction is
-    judged. A figure is a `metric` with its `value`.
+    judged. A value is a `metric` with its `value`.
     """
 
     source: str
@@ -94,7 +94,7 @@ class Claim(Frozen):
     equal_within: Annotated[float, BeforeValidator(_fraction)] | None = None
     """The two don't differ by more than this: `5%`."""
     value: RangeText | None = None
-    """The figure that the document gives, in the unit of the metric: a number, or `low..high`."""
+    """The value that the document gives, in the unit of the metric: a number, or `low..high`."""
     comparable: Flag = True
     """False where the document's machine or data can't be compared; `note` says why."""
     note: str = ""
@@ -108,7 +108,7 @@ class Claim(Frozen):
         if self.ratio is not None and self.ratio.high < 1:
             raise ValueError(f"'ratio' is {self.ratio}: below 1 the other one is better, so swap 'better' and 'worse'")
         if self.value is not None and (self.metric is None or self.worse):
-            raise ValueError("'value' is a figure of one configuration: give its 'metric' and no 'worse'")
+            raise ValueError("'value' is of one configuration: give its 'metric' and no 'worse'")
         return self
 
     @property
@@ -117,8 +117,8 @@ class Claim(Frozen):
         return bool(self.better and self.worse)
 
     @property
-    def is_figure(self) -> bool:
-        """Whether it gives a figure."""
+    def is_value(self) -> bool:
+        """Whether it gives a value."""
         return self.metric is not None and self.value is not None
 
 
@@ -136,7 +136,7 @@ def _elsewhere(claim: Mapping[str, Any], foreign: Set[str]) -> Mapping[str, Any]
 
 
 def with_present_keys(claim: dict[str, Any]) -> dict[str, Any]:
-    """A stored claim as its sweep wrote it: before 0.1 a figure's upper bound was the key `high`."""
+    """A stored claim as its sweep wrote it: before 0.1 a value's upper bound was the key `high`."""
     high = claim.get("high")
     values = {key: value for key, value in claim.items() if key != "high"}
     return {**values, "value": f"{values['value']}..{high}"} if high is not None else values

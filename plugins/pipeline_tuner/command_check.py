@@ -10,7 +10,7 @@ from pipeline_tuner.command import FILES, Command, variable
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.problems import Path, Problem, no_such, shown
 from pipeline_tuner.space import Parameter
-from pipeline_tuner.spark_application import FIGURES, ApplicationOptions, is_application, parsed_options
+from pipeline_tuner.spark_application import METRICS, ApplicationOptions, is_application, parsed_options
 
 if TYPE_CHECKING:
     from pipeline_tuner.study import Runner
@@ -21,16 +21,16 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 """`runner.options` by kind of runner; Glue's are checked where they are read."""
 OBSERVED = ("duration_s", "core_seconds", "startup_s", "teardown_s")
-"""Figures of every command that is timed from outside."""
+"""Metrics of every command that is timed from outside."""
 
 
 def given_by_a_command(runner: Runner) -> tuple[str, ...] | None:
-    """The figures of a command that is timed from outside; None where the job itself says what it measured."""
+    """The metrics of a command that is timed from outside; None where the job itself says what it measured."""
     application = runner.kind == "spark_submit" and is_application(runner.options)
     if not application and (runner.kind != "process" or not is_observed(runner)):
         return None
     metrics = runner.options.get("metrics")
-    return (*OBSERVED, *(FIGURES if application else ()), *(metrics if isinstance(metrics, Mapping) else ()))
+    return (*OBSERVED, *(METRICS if application else ()), *(metrics if isinstance(metrics, Mapping) else ()))
 
 
 def is_observed(runner: Runner) -> bool:
@@ -88,22 +88,22 @@ def _patterns(runner: Runner) -> Iterator[Problem]:
             yield Problem(("options", key), f"is {shown(patterns)}, must be a mapping: names with regular expressions")
             continue
         for name, pattern in (patterns or {}).items():
-            yield from pattern_problems(("options", key, name), pattern, is_figure=key == "metrics")
+            yield from pattern_problems(("options", key, name), pattern, is_metric=key == "metrics")
 
 
-def pattern_problems(path: Path, pattern: Any, *, is_figure: bool) -> Iterator[Problem]:
+def pattern_problems(path: Path, pattern: Any, *, is_metric: bool) -> Iterator[Problem]:
     """What is wrong with the pattern of a figure or a check."""
     if not isinstance(pattern, str):
         yield Problem(path, f"is {shown(pattern)}, must be a regular expression, in quotes")
         return
-    if is_figure and not re.fullmatch(r"[A-Za-z_]\w*", str(path[-1])):
+    if is_metric and not re.fullmatch(r"[A-Za-z_]\w*", str(path[-1])):
         yield Problem(path, "must be a name of letters, digits and _: a goal uses it")
     try:
         groups = re.compile(pattern, re.MULTILINE).groups
     except (re.error, OverflowError, RecursionError) as error:
         yield Problem(path, f"{shown(pattern)} is no regular expression: {error}")
         return
-    if is_figure and groups != 1:
+    if is_metric and groups != 1:
         yield Problem(path, f"{shown(pattern)} must have one group (...) around the number, it has {groups}")
 
 

@@ -77,7 +77,7 @@ class Measurement(Record):
     teardown_s: Real = Field(default=0.0, ge=0)
     samples: tuple[Sample, ...] = ()
     metrics: dict[str, Real] = {}
-    """The trial's figures: over its samples, rates and times by the median, counts as they are."""
+    """The trial's metrics: over its samples, rates and times by the median, counts as they are."""
     checks: tuple[Check, ...] = ()
     details: dict[str, Any] = {}
     """The job's own evidence: partitions, stages, throughput over time. Shown, not compared."""
@@ -159,18 +159,18 @@ def first_problem(error: ValidationError) -> str:
     return f"{key}: {words}" if key else words
 
 
-def returned_figures(value: object) -> dict[str, float]:
-    """The figures in what a task returns: a mapping's numbers by their names, or one number as `returned`."""
-    named = value if isinstance(value, Mapping) else {"returned": value}
+def returned_metrics(returned: object) -> dict[str, float]:
+    """The numbers in what a task returns: a mapping's numbers by their names, or one number as `returned`."""
+    named = returned if isinstance(returned, Mapping) else {"returned": returned}
     return {
-        name: float(figure)
-        for name, figure in named.items()
+        name: float(value)
+        for name, value in named.items()
         if isinstance(name, str) and name.isidentifier()
-        # Booleans are no figures, and a negative one would make the measurement invalid.
-        if isinstance(figure, int | float) and not isinstance(figure, bool) and math.isfinite(figure) and figure >= 0
+        # Booleans are no numbers, and a negative one would make the measurement invalid.
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
     }
 
 
 def is_usable(value: float | None) -> bool:
-    """Whether a figure can enter a comparison on the log scale: finite and above zero."""
+    """Whether a value can enter a comparison on the log scale: finite and above zero."""
     return value is not None and math.isfinite(value) and value > 0

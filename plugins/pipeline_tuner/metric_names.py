@@ -1,6 +1,6 @@
 """What metrics are called where people read them: title, group and unit, in the order in which they matter.
 
-A job leaves figures by short names (`latency_p95_s`, docs/contract.md). This table is the only place that knows how
+A job leaves metrics by short names (`latency_p95_s`, docs/contract.md). This table is the only place that knows how
 they read. A metric that is not here is shown by its own words, last, with the unit that its name ends with.
 """
 
@@ -22,7 +22,7 @@ class MetricGroup(StrEnum):
     FAULTS = "Faults"
     SPARK = "Spark"
     STEPS = "Steps"
-    OTHER = "Other figures"
+    OTHER = "Other metrics"
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Observations(Frozen):
     before: tuple[Statement, ...] = ()
     """Statements that make each trial begin alike: `TRUNCATE orders_copy`."""
     metrics: dict[str, str | Statement] = {}
-    """Figures: a regular expression with one group over what the operator logs and prints, or a statement's value."""
+    """Values: a regular expression with one group over what the operator logs and prints, or a statement's value."""
     checks: dict[str, str | Statement] = {}
     """What must hold: a regular expression that the log must match, or a statement whose value must be true."""
 
@@ -94,7 +94,7 @@ def _observation_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
     for key, found in (("metrics", known.metrics), ("checks", known.checks)):
         for name, one in found.items():
             if isinstance(one, str):
-                yield from pattern_problems((key, name), one, is_figure=key == "metrics")
+                yield from pattern_problems((key, name), one, is_metric=key == "metrics")
 
 
 def _place(name: str, parameter: Parameter, templates: str) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""What a program prints, read for figures, checks and the reason of its end. No I/O."""
+"""What a program prints, read for metrics, checks and the reason of its end. No I/O."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def plain_text(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class FigurePattern:
-    """A metric of a program that can't be changed: the last match's group is the figure."""
+class MetricPattern:
+    """A metric of a program that can't be changed: the last match's group is the value."""
 
     metric: str
     pattern: re.Pattern[str]
 
-    def figure(self, text: str) -> float:
-        """The figure in plain text. Raises MeasurementError, in one line, where there is none or no plain number."""
+    def value_in(self, text: str) -> float:
+        """The value in plain text. Raises MeasurementError, in one line, where there is none or no plain number."""
         match = _last(self.pattern.finditer(text))
         if match is None:
             raise MeasurementError(

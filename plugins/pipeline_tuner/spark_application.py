@@ -11,7 +11,7 @@ from pipeline_tuner.command import Command
 from pipeline_tuner.problems import Problem
 from pipeline_tuner.space import Frozen
 
-FIGURES = (
+METRICS = (
     *(
         "application_s",
         "startup_before_tasks_s",
@@ -43,7 +43,7 @@ class ApplicationOptions(Frozen):
     files: str | None = None
     name: str | None = None
     metrics: dict[str, str] = {}
-    """Further figures: regular expressions over what the program prints, one group around the number."""
+    """Further metrics: regular expressions over what the program prints, one group around the number."""
     checks: dict[str, str] = {}
     """What the program must print for its output to count as right: regular expressions."""
 

@@ -75,7 +75,7 @@ def misfits(parts: Parts) -> Iterator[Problem]:
 
 
 def oddities(parts: Parts) -> Iterator[Problem]:
-    """What a study that is written today must not have: settings without effect, figures that nothing gives."""
+    """What a study that is written today must not have: settings without effect, metrics that nothing gives."""
     space = mapping(parts.written.get("space"))
     parameters = mapping(space.get("parameters"))
     for name, written in parameters.items():

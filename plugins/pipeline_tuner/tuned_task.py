@@ -43,7 +43,7 @@ class TunedTask:
             log.warning("Pipeline Tuner can't take part in this run: %s: %s", type(error).__name__, error)
 
     def after(self, context: Any, result: Any = None) -> None:
-        """After the task succeeded: note how long it took, and the figures that it returned."""
+        """After the task succeeded: note how long it took, and the numbers that it returned."""
         try:
             from pipeline_tuner.operators.tuned_run import end_run
 

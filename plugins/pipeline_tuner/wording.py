@@ -1,4 +1,4 @@
-"""Figures in words: rounded to what they are worth, with their unit. Used wherever people read them."""
+"""Numbers in words: rounded to what they are worth, with their unit. Used wherever people read them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def number(value: float) -> str:
 
 
 def with_unit(value: float, unit: str = "") -> str:
-    """A figure with its unit; bytes and seconds in the scale that people read."""
+    """A number with its unit; bytes and seconds in the scale that people read."""
     if unit in ("B", "bytes"):
         return byte_words(value)
     if unit == "s" and math.isfinite(value):
@@ -62,7 +62,7 @@ def without_paths(text: str) -> str:
 
 
 def interval_words(interval: Interval, unit: str = "") -> str:
-    """A figure with its bounds: `1,230 (1,180 to 1,290) rows/s`; says so where the bounds are unknown."""
+    """A number with its bounds: `1,230 (1,180 to 1,290) rows/s`; says so where the bounds are unknown."""
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return f"{with_unit(interval.value, unit)} (bounds unknown: {interval.n} run)"
     if unit in ("s", "B", "bytes"):
@@ -102,7 +102,7 @@ def regret_words(bound: float | None) -> str:
 
 
 def spark(values: Sequence[float]) -> str:
-    """Figures as a line of small bars, the lowest the lowest bar: ▁▃▆█. Empty for fewer than two."""
+    """Numbers as a line of small bars, the lowest the lowest bar: ▁▃▆█. Empty for fewer than two."""
     low, high = min(values, default=0.0), max(values, default=0.0)
     if len(values) < 2:
         return ""

@@ -11,7 +11,7 @@ import pytest
 from pipeline_tuner.__main__ import main
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.runners import TrialFailedError, TrialRun, runner_for
-from pipeline_tuner.spark_application import FIGURES
+from pipeline_tuner.spark_application import METRICS
 from pipeline_tuner.store import Store
 from pipeline_tuner.study import load_study
 
@@ -121,7 +121,7 @@ def test_a_trial_takes_its_settings_and_leaves_sparks_figures(filled, airflow_en
     metrics = measurement.metrics
     assert max(stage["tasks"] for stage in measurement.details["stages"] if stage["shuffle_read_bytes"]) == 5
     assert metrics["output_rows"] == 100_000
-    assert set(FIGURES) | {"duration_s", "core_seconds"} == set(metrics)
+    assert set(METRICS) | {"duration_s", "core_seconds"} == set(metrics)
     assert metrics["allocated_core_seconds"] <= metrics["application_s"] <= metrics["duration_s"]
     assert metrics["allocated_gb_seconds"] == pytest.approx(metrics["allocated_core_seconds"] * 0.9437, rel=0.01)
 

@@ -104,7 +104,7 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
 
     frame.get_by_role("link", name="Trials", exact=True).click()
     frame.locator("#trials a").first.click()
-    frame.get_by_role("heading", name="Figures").wait_for()
+    frame.get_by_role("heading", name="Metrics", exact=True).wait_for()
     chart(page, "trial")
 
     for label in ("copy_2", "copy_8"):

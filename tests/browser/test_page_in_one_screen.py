@@ -134,8 +134,8 @@ def test_a_part_that_did_not_change_is_left_as_it_is(open_page, address, store):
 
 def test_a_trial_reads_well_and_names_no_place_of_the_machine(open_page, address):
     page = open_page(f"{address}/trials/evidence")
-    groups = page.locator("#figures h3").all_inner_texts()
+    groups = page.locator("#metrics h3").all_inner_texts()
     assert groups == ["Speed", "Memory and processor", "What was moved", "Faults", "Spark"]
-    assert page.locator("#figures tr").first.inner_text().split("\t") == ["duration", "5.6 s"]
+    assert page.locator("#metrics tr").first.inner_text().split("\t") == ["duration", "5.6 s"]
     assert "collect at mover.py:12" in page.locator("main").inner_text()
     assert not re.search(r"/(home|work|tmp|opt|usr|var)/", page.content())

@@ -337,7 +337,7 @@ def test_no_password_reaches_spark_s_event_log(numbers: Case, method: str, monke
         logs.extend(path.read_text() for path in Path(folder).iterdir())
         return {"stages": []}
 
-    monkeypatch.setattr("pipeline_jobs.migration.figures.summarise_event_log", read)
+    monkeypatch.setattr("pipeline_jobs.migration.metrics.summarise_event_log", read)
     measurement = numbers.run({"method": method, "partitions": 2}, {"table": "t"}, fraction=0.1)
     assert passed(measurement)
     assert "SparkListenerTaskEnd" in logs[0]

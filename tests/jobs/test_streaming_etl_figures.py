@@ -17,7 +17,7 @@ from tests.jobs.planted_clock import PlantedClock
 
 from pipeline_jobs.streaming_etl import channel, engine, figures, records, settings
 from pipeline_jobs.streaming_etl.engine import Manager, Pipeline, Report, Usage
-from pipeline_jobs.streaming_etl.figures import (
+from pipeline_jobs.streaming_etl.metrics import (
     MemoryTrend,
     bottleneck,
     growth_bytes_per_s,
@@ -138,7 +138,7 @@ def test_a_slow_pipeline_is_told_from_the_others_by_its_threads() -> None:
 
 LEAK = """
 import json, time
-from pipeline_jobs.streaming_etl.figures import MemoryTrend
+from pipeline_jobs.streaming_etl.metrics import MemoryTrend
 held = []
 with MemoryTrend() as memory:
     for _ in range(25):

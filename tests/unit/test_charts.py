@@ -12,7 +12,7 @@ from pipeline_tuner.charts.busy import Threads, busy
 from pipeline_tuner.charts.convergence import Seen, convergence
 from pipeline_tuner.charts.courses import Course, courses
 from pipeline_tuner.charts.effects import effect_bar, effects
-from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, Event, Figure, history
+from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, Event, Point, history
 from pipeline_tuner.charts.intervals import MOST, bars_of, bound_of, intervals
 from pipeline_tuner.charts.look import (
     DARK,
@@ -63,7 +63,7 @@ def every_chart():
         "partitions": [{"number": n, "start_s": n, "duration_s": 1} for n in range(3)],
     }
     moments = [f"2026-01-0{day}" for day in (1, 2, 3)]
-    figures = [Figure(at, name, 5.0) for at in moments for name in ("production", HELD_AGAINST, RUNS)]
+    figures = [Point(at, name, 5.0) for at in moments for name in ("production", HELD_AGAINST, RUNS)]
     return {
         "busy": busy([Threads(HOSTILE, 0.9, 0.5, 0.3, 0.2)], title="t"),
         "convergence": convergence([Seen(1, 1.0), Seen(2, 1.5)], confirmed=Seen(3, 1.4), title="t"),
@@ -156,7 +156,7 @@ def test_what_is_no_figure_is_not_drawn(value):
 
 
 def test_a_night_without_a_figure_breaks_the_line():
-    document = specification(history([Figure("2026-01-01", "production", None)], main="production", y="rows/s"))
+    document = specification(history([Point("2026-01-01", "production", None)], main="production", y="rows/s"))
     assert '"value": null' in json.dumps(document)
 
 

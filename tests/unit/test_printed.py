@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_tuner.exceptions import MeasurementError
-from pipeline_tuner.printed import FigurePattern, memory_sign, plain_text
+from pipeline_tuner.printed import MetricPattern, memory_sign, plain_text
 
 
 def figure(pattern, printed):
-    return FigurePattern("size", re.compile(pattern, re.MULTILINE)).figure(plain_text(printed))
+    return MetricPattern("size", re.compile(pattern, re.MULTILINE)).value_in(plain_text(printed))
 
 
 @pytest.mark.parametrize(

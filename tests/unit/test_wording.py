@@ -83,7 +83,7 @@ def test_a_file_is_its_name_and_an_address_stays(text, shown):
 
 def test_metrics_read_well_and_stand_in_the_order_in_which_they_matter():
     groups = grouped_metrics(["zeta_s", "gc_s", "rows_per_s", "duration_s", "memory_peak_bytes", "own", "1 + 1"])
-    assert [str(group) for group in groups] == ["Speed", "Memory and processor", "Spark", "Steps", "Other figures"]
+    assert [str(group) for group in groups] == ["Speed", "Memory and processor", "Spark", "Steps", "Other metrics"]
     assert [name.title for name in groups[MetricGroup.SPEED]] == ["duration", "average rows per second"]
     assert [name.title for name in groups[MetricGroup.OTHER]] == ["1 + 1", "own"]
     assert metric_name("staging_write_bytes").title == "staging write"

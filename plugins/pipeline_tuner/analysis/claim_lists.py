@@ -89,7 +89,7 @@ def _problems(study: Study, claim: Claim) -> Iterator[str]:
     if not claim.comparable:
         if not claim.note:
             yield "'comparable' is false and 'note' does not say why"
-    elif not claim.is_advice and not claim.is_figure:
+    elif not claim.is_advice and not claim.is_value:
         yield (
             "nothing of it can be measured: give 'better' and 'worse', or 'metric' and 'value', or 'comparable: false' "
             "with a 'note' that says why"

@@ -1,4 +1,4 @@
-"""Documented figures and advice, held against what was measured here.
+"""Documented values and advice, held against what was measured here.
 
 Advice ("this rather than that", "by 48%", "equal within 5%") is judged from pairs of configurations that differ in
 nothing but what the advice names, in the same blocks. Where only pairs exist that differ in more, it is not separable:
@@ -17,7 +17,7 @@ from pipeline_tuner.analysis.block_fit import BlockFit, Observation
 from pipeline_tuner.analysis.claim_lists import common_context, judging_list, matches, settings
 from pipeline_tuner.analysis.goals import goal_score, known_values, larger_is_better
 from pipeline_tuner.analysis.intervals import exponential, log_interval, mean_interval, t_quantile
-from pipeline_tuner.analysis.verdicts import Verdict, VerdictKind, figure_verdict, measured_gain, ratio_verdict
+from pipeline_tuner.analysis.verdicts import Verdict, VerdictKind, measured_gain, ratio_verdict, value_verdict
 from pipeline_tuner.claim import Claim, Range
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.measurement import MAY_BE_NEGATIVE, is_usable
@@ -53,7 +53,7 @@ def _verdict(study: Study, options: SweepOptions, claim: Claim, measured: list[T
     if claim.is_advice:
         return _advice(study, options, claim, measured)
     if claim.metric is not None and claim.value is not None:
-        return _figure(study, options, claim, measured)
+        return _value(study, options, claim, measured)
     return Verdict(claim, VerdictKind.NOT_COMPARABLE, claim.note or "it names nothing that could be measured")
 
 
@@ -182,13 +182,13 @@ def _metric_value(study: Study, metric: str, result: TrialResult) -> float | Non
     return float(value) if isinstance(value, int | float) and is_usable(value) else None
 
 
-def _figure(study: Study, options: SweepOptions, claim: Claim, measured: list[TrialResult]) -> Verdict:
+def _value(study: Study, options: SweepOptions, claim: Claim, measured: list[TrialResult]) -> Verdict:
     metric, claimed = claim.metric or "", claim.value or Range(0, 0)
     values: dict[tuple[str, int, int], list[float]] = defaultdict(list)
     for result in measured:
         if matches(study.space, result.plan.configuration, claim.better):
             try:
-                values[_place(result)] += filter(_is_figure, [Expression(metric).evaluate(known_values(study, result))])
+                values[_place(result)] += filter(_is_number, [Expression(metric).evaluate(known_values(study, result))])
             except ValueError as error:
                 return Verdict(claim, VerdictKind.NOT_COMPARABLE, f"{error}, which was not measured")
     blocks = [found for found in values.values() if found]
@@ -197,15 +197,15 @@ def _figure(study: Study, options: SweepOptions, claim: Claim, measured: list[Tr
         if claim.better:
             reason = f"no trial had {settings(claim.better)}{_where(study, claim)}"
         return Verdict(claim, VerdictKind.NOT_COMPARABLE, "; ".join(filter(None, [claim.note, reason])))
-    return figure_verdict(claim, claimed, _typical(blocks, options.budget.confidence), options.budget.indifference)
+    return value_verdict(claim, claimed, _typical(blocks, options.budget.confidence), options.budget.indifference)
 
 
-def _is_figure(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _typical(blocks: Sequence[Sequence[float]], confidence: float) -> Interval:
-    """The figure over the blocks: trials of one block had the same machine. By ratios, unless a figure is 0."""
+    """The value over the blocks: trials of one block had the same machine. By ratios, unless a value is 0."""
     if all(value > 0 for block in blocks for value in block):
         return log_interval([math.fsum(map(math.log, block)) / len(block) for block in blocks], confidence)
     return mean_interval([math.fsum(block) / len(block) for block in blocks], confidence)

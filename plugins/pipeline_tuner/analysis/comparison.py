@@ -1,4 +1,4 @@
-"""One configuration's figures beside another's: medians, and the ratio of runs in the same block."""
+"""One configuration's metrics beside another's: medians, and the ratio of runs in the same block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.trial import TrialResult
 
 EXACT = 1e-3
-"""A figure whose runs differ by less than this fraction does not vary: one run settles it."""
+"""A metric whose runs differ by less than this fraction does not vary: one run settles it."""
 
 
 @dataclass(frozen=True)

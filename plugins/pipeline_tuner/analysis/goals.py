@@ -1,7 +1,7 @@
 """A study's goals, evaluated for each trial: what a trial is worth, and whether it keeps the goal's constraints.
 
 A goal's expression may name, in this order of precedence, a metric of the trial, `startup_s` and `teardown_s`, a
-figure of its workload fingerprint, an option of the study's workload and `fraction`, a parameter of the configuration
+value of its workload fingerprint, an option of the study's workload and `fraction`, a parameter of the configuration
 (its default where it is inactive) and a price of the study.
 
 A balanced goal is the geometric mean of the ratios of its parts to the control of the same block. The

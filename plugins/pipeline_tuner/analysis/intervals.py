@@ -1,4 +1,4 @@
-"""Student's t intervals, on the log scale where the figure is a time, a rate or a ratio."""
+"""Student's t intervals, on the log scale where the value is a time, a rate or a ratio."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval
 
 
 def log_interval(logs: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The geometric mean of figures given as logs, with its t interval; (0, inf) for a single one."""
+    """The geometric mean of values given as logs, with its t interval; (0, inf) for a single one."""
     return exponential(mean_interval(logs, confidence))
 
 
 def exponential(interval: Interval) -> Interval:
-    """An interval of logs as an interval of the figures themselves."""
+    """An interval of logs as an interval of the values themselves."""
     low, high = math.exp(interval.low), math.exp(min(interval.high, 700.0)) if interval.high < math.inf else math.inf
     return Interval(math.exp(interval.value), low, high, interval.confidence, interval.n)
 

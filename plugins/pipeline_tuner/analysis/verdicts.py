@@ -31,7 +31,7 @@ class VerdictKind(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the measurements say on a claim. `interval` is the measured ratio (advice) or figure."""
+    """What the measurements say on a claim. `interval` is the measured ratio (advice) or value."""
 
     claim: Claim
     verdict: VerdictKind
@@ -55,13 +55,13 @@ def ratio_verdict(claim: Claim, gain: Interval, indifference: float) -> Verdict:
     return Verdict(claim, kind, f"{said}{why}", gain)
 
 
-def figure_verdict(claim: Claim, claimed: Range, found: Interval, indifference: float) -> Verdict:
-    """The verdict on a figure from its measured interval; `claimed` is in the unit of the metric."""
+def value_verdict(claim: Claim, claimed: Range, found: Interval, indifference: float) -> Verdict:
+    """The verdict on a value from its measured interval; `claimed` is in the unit of the metric."""
     unit = metric_unit(claim.metric or "")
     said = f"measured {interval_words(found, unit)} in {counted(found.n, 'block')}"
     if not claim.comparable:
         return Verdict(claim, VerdictKind.NOT_COMPARABLE, f"{claim.note}; here {said}", found)
-    words = _figure_words(claimed, unit)
+    words = _value_words(claimed, unit)
     if not found.is_enough:
         return Verdict(claim, VerdictKind.NOT_SEPARABLE, f"{said}, too few to hold {words} against", found)
     kind = _place(found, claimed.widened(indifference))
@@ -127,7 +127,7 @@ def _ratio_words(claimed: Range) -> str:
     return f"{_bound(claimed.low)} to {ratio(claimed.high)}" if claimed.low else f"{ratio(claimed.high)} or less"
 
 
-def _figure_words(claimed: Range, unit: str) -> str:
+def _value_words(claimed: Range, unit: str) -> str:
     if claimed.is_number:
         return with_unit(claimed.low, unit)
     if math.isinf(claimed.high):

@@ -14,8 +14,8 @@ HELD_AGAINST, RUNS = "control", "production runs"
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of one series at a moment (ISO 8601); None breaks the line: nothing was measured then."""
+class Point:
+    """One value of one series at a moment (ISO 8601); None breaks the line: nothing was measured then."""
 
     at: str
     series: str
@@ -34,10 +34,10 @@ class Event:
 
 
 def history(
-    figures: Sequence[Figure], events: Sequence[Event] = (), *, main: str, y: str, title: str = ""
+    points: Sequence[Point], events: Sequence[Event] = (), *, main: str, y: str, title: str = ""
 ) -> alt.LayerChart:
     """`main` is the series that is looked at, beside it the control; production runs are dots by themselves."""
-    shown = [name for name in (main, HELD_AGAINST, RUNS) if any(figure.series == name for figure in figures)]
+    shown = [name for name in (main, HELD_AGAINST, RUNS) if any(point.series == name for point in points)]
     # In the order of the themes' colours, as KINDS.
     domain = alt.Scale(domain=[main, KINDS[1], HELD_AGAINST, KINDS[3], RUNS])
     dates = alt.Axis(grid=False, format="%Y-%m-%d", labelOverlap=True)
@@ -46,9 +46,9 @@ def history(
         "y": alt.Y("value:Q", title=plain(y, 60), scale=alt.Scale(zero=False)),
         "color": alt.Color("series:N", scale=domain, legend=alt.Legend(values=shown)),
     }
-    joined = [figure for figure in figures if figure.series != RUNS]
+    joined = [point for point in points if point.series != RUNS]
     layers = [layer(joined, mark("line", LINE), **places)] if joined else []
-    layers += [layer(figures, mark("point", DOT | {"size": 35}), tip={"words": "measured"}, **places)]
+    layers += [layer(points, mark("point", DOT | {"size": 35}), tip={"words": "measured"}, **places)]
     if events:
         marks = mark("rule", MARKER | {"strokeDash": [4, 3], "size": 2}), mark("text", NOTE | {"y": 6}, text="name:N")
         layers += [layer(events, *marks, tip={"name": "what", "words": "in words"}, x=places["x"])]

@@ -1,4 +1,4 @@
-"""How a goal's figure responds to one parameter: every trial as a dot, and what the model expects, with its band."""
+"""How a goal's value responds to one parameter: every trial as a dot, and what the model expects, with its band."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDE = 30.0
 
 @dataclass(frozen=True)
 class Dot:
-    """One trial: the parameter's level (a number, or a name) and the goal's figure."""
+    """One trial: the parameter's level (a number, or a name) and the goal's value."""
 
     level: float | str
     value: float

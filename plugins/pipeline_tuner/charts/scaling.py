@@ -1,4 +1,4 @@
-"""How a figure grows with workers, partitions or cores: levels as measured, and the fitted law with its band."""
+"""How a value grows with workers, partitions or cores: levels as measured, and the fitted law with its band."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pipeline_tuner.charts.look import DOT, FAINT, LINE, MARKER, NOTE, RANGE, la
 from pipeline_tuner.wording import number
 
 ROOM = 1.25
-"""What is left above the highest figure."""
+"""What is left above the highest value."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """A figure at one level with its bounds."""
+    """A value at one level with its bounds."""
 
     level: float
     value: float
@@ -44,10 +44,10 @@ def scaling(
     highest = max(point.value for point in (*measured, *law)) * ROOM
     up = alt.Scale(domain=[0, highest], clamp=True)
     across = alt.X("level:Q", title=plain(x, 60), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=10))
-    figure, low = (alt.Y(f"{name}:Q", title=plain(y, 60), scale=up) for name in ("value", "low"))
-    bounds = mark("rule", RANGE, y=low, y2="high:Q"), mark("point", DOT, y=figure)
-    layers = _law(measured, law, highest, across, figure, low) if law else []
-    layers += [] if law else [layer(measured, mark("line", LINE | {"opacity": 0.5}, y=figure), x=across)]
+    height, low = (alt.Y(f"{name}:Q", title=plain(y, 60), scale=up) for name in ("value", "low"))
+    bounds = mark("rule", RANGE, y=low, y2="high:Q"), mark("point", DOT, y=height)
+    layers = _law(measured, law, highest, across, height, low) if law else []
+    layers += [] if law else [layer(measured, mark("line", LINE | {"opacity": 0.5}, y=height), x=across)]
     layers += [layer(measured, *bounds, tip={"words": x}, x=across)]
     if knee is not None:
         words = mark("text", NOTE | {"dy": -8}, text="words:N", y=alt.value("height"))
@@ -57,7 +57,7 @@ def scaling(
 
 
 def _law(
-    measured: Sequence[Level], law: Sequence[Level], highest: float, across: alt.X, figure: alt.Y, low: alt.Y
+    measured: Sequence[Level], law: Sequence[Level], highest: float, across: alt.X, height: alt.Y, low: alt.Y
 ) -> list[alt.LayerChart]:
     """The law's band and line, and proportional growth."""
     end, first = max(point.level for point in measured), law[0]
@@ -68,7 +68,7 @@ def _law(
     line, dashes, dots = LINE | {"clip": True}, {"strokeDash": [5, 4]}, {"strokeDash": [2, 3], "strokeWidth": 1}
     return [
         layer(curve, mark("area", {"opacity": 0.18, "clip": True}, y=low, y2="high:Q"), x=across),
-        layer(ideal, mark("line", FAINT | line | dots, y=figure), tinted=False, x=across),
-        layer(inside, mark("line", line, y=figure), x=across),
-        layer(curve[max(0, len(inside) - 1) :], mark("line", line | dashes, y=figure), x=across),
+        layer(ideal, mark("line", FAINT | line | dots, y=height), tinted=False, x=across),
+        layer(inside, mark("line", line, y=height), x=across),
+        layer(curve[max(0, len(inside) - 1) :], mark("line", line | dashes, y=height), x=across),
     ]

@@ -40,7 +40,7 @@ CLIP = 2.6
 SAME_NOISE = 2.5
 """The control's variance helps to estimate production's where they differ by no more than this factor."""
 SMALLEST_NOISE = 1e-3
-"""Figures that don't vary at all are taken to vary by this much (0.1%)."""
+"""Values that don't vary at all are taken to vary by this much (0.1%)."""
 MACHINE_LIKELIER, JOB_LIKELIER = 1.0, 2.5
 """Differences of log likelihoods from which on a cause is named: the job is only blamed at 12 to 1."""
 
@@ -49,7 +49,7 @@ MACHINE_LIKELIER, JOB_LIKELIER = 1.0, 2.5
 class Change:
     """The level changed with night `night` (an index), and that could be told at night `noticed`.
 
-    `ratio` is the new level over the old one; above 1 is a loss where the figures are times or costs.
+    `ratio` is the new level over the old one; above 1 is a loss where the values are times or costs.
     """
 
     night: int
@@ -65,9 +65,9 @@ def changes(
     larger_is_better: bool = False,
     confidence: float = 0.95,
 ) -> tuple[Change, ...]:
-    """The changes of a figure over the nights, in order; missed nights are None.
+    """The changes of a value over the nights, in order; missed nights are None.
 
-    `control` is the same figure of the control configuration in the same nights; without it the cause is unclear.
+    `control` is the same value of the control configuration in the same nights; without it the cause is unclear.
     """
     logs = _logs(production, sign=-1.0 if larger_is_better else 1.0)
     beside = _logs(control, sign=-1.0 if larger_is_better else 1.0) if len(control) else np.full_like(logs, np.nan)

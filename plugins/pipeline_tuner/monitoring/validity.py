@@ -10,7 +10,7 @@ from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.trial import TrialResult
 
 SIZE_REACH = 2.0
-"""A figure of the workload may leave its measured range by this factor: beyond, the ranking is a guess."""
+"""A number of the workload may leave its measured range by this factor: beyond, the ranking is a guess."""
 MACHINE = ("cpu_model", "cores", "memory_bytes", "host")
 VERSIONS = ("spark", "java", "python")
 SAME_MEMORY = 0.05
@@ -43,7 +43,7 @@ class Envelope:
     def problems(self, workload: Mapping[str, Any], environment: Mapping[str, Any]) -> tuple[str, ...]:
         """Why the recommendation doesn't hold for this workload and machine, in words; empty where it does.
 
-        Figures that either side doesn't know are no problem: they can't be judged.
+        Numbers that either side doesn't know are no problem: they can't be judged.
         """
         sizes = (_size_problem(name, bounds, workload.get(name)) for name, bounds in self.ranges.items())
         machine = (_machine_problem(name, seen, environment.get(name)) for name, seen in self.machine.items())
@@ -61,8 +61,8 @@ def measured_envelope(results: Sequence[TrialResult]) -> Envelope:
     whole = [r for r in results if r.status == "measured" and r.plan.fraction == 1.0]
     records = [r.measurement for r in whole if r.measurement is not None]
     workloads = [record.workload for record in records]
-    names = {name for workload in workloads for name, value in workload.items() if _is_figure(value)}
-    ranges = {name: _range([w[name] for w in workloads if _is_figure(w.get(name))]) for name in sorted(names)}
+    names = {name for workload in workloads for name, value in workload.items() if _is_number(value)}
+    ranges = {name: _range([w[name] for w in workloads if _is_number(w.get(name))]) for name in sorted(names)}
     environments = [record.environment for record in records]
     machine = {name: seen for name in MACHINE if (seen := _seen(environments, name))}
     known = [_versions(environment) for environment in environments]
@@ -70,7 +70,7 @@ def measured_envelope(results: Sequence[TrialResult]) -> Envelope:
     return Envelope(ranges, machine, versions, max((r.ended_at.isoformat() for r in records), default=""))
 
 
-def _is_figure(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -91,7 +91,7 @@ def _versions(environment: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _size_problem(name: str, bounds: tuple[float, float], value: Any) -> str | None:
-    if not _is_figure(value):
+    if not _is_number(value):
         return None
     low, high = sorted((bounds[0] / SIZE_REACH, bounds[1] * SIZE_REACH))
     if low <= value <= high:

@@ -15,7 +15,7 @@ from pipeline_tuner import settings
 from pipeline_tuner.argument_paths import check_places, lay_over, written_values
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, OutdatedSchemaError, StudyError
-from pipeline_tuner.measurement import FailureKind, returned_figures
+from pipeline_tuner.measurement import FailureKind, returned_metrics
 from pipeline_tuner.operator_job import Observations, observations_of
 from pipeline_tuner.production import Choice, Source, fallback_choice, production_choice
 from pipeline_tuner.runners.watched import Seen, Watch
@@ -146,7 +146,7 @@ def _measured(ongoing: Ongoing, result: Any) -> dict[str, Any]:
     if seen.failed_check:
         log.warning("The output of this run is wrong: %s", seen.failed_check)
         return {"status": "failed", "failure": "check_failed", "reason": seen.failed_check}
-    return {"metrics": {**seen.metrics, **returned_figures(result), "duration_s": duration_s}}
+    return {"metrics": {**seen.metrics, **returned_metrics(result), "duration_s": duration_s}}
 
 
 def _seen(ongoing: Ongoing, result: object) -> Seen:

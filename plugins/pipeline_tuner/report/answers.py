@@ -1,4 +1,4 @@
-"""The first part of the details: settings and figures of what to run, and all configurations side by side."""
+"""The first part of the details: settings and metrics of what to run, and all configurations side by side."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _chart_title(answer: Recommendation) -> str:
 
 
 def results(data: ReportData) -> str:
-    """The figures of the recommended configuration beside the control's, and their ratio in the same block."""
+    """The metrics of the recommended configuration beside the control's, and their ratio in the same block."""
     mine, control = data.subject, data.control
     if mine is None:
         return ""
@@ -80,21 +80,21 @@ def results(data: ReportData) -> str:
     phase = "the confirmation" if any(r.plan.phase == "confirm" for r in trials) else "the search (not confirmed)"
     status = f"{escaped(mine.label)}: {mine.evidence.measured} of {counted(mine.evidence.planned, 'trial')} measured"
     status += f", {mine.evidence.failed} failed." if mine.evidence.failed else ", none failed."
-    status += f" Figures are medians over {counted(len(trials), 'trial')} of {phase}."
+    status += f" Values are medians over {counted(len(trials), 'trial')} of {phase}."
     if control is None or control.label == mine.label:
-        return f"{status}\n\n{_own_figures(data, mine)}"
+        return f"{status}\n\n{_own_metrics(data, mine)}"
     found = [compare(trials, data.deciding(control), name) for name in _metric_names([*trials])]
     compared = [line for line in found if line is not None]
     rows = [_compared(line) for line in compared if line.differs or line.metric in COLUMNS]
     if not compared:
-        nothing = f"The control {escaped(control.label)} has no figures to compare with."
-        return f"{status} {nothing}\n\n{_own_figures(data, mine)}"
+        nothing = f"The control {escaped(control.label)} has no metrics to compare with."
+        return f"{status} {nothing}\n\n{_own_metrics(data, mine)}"
     header = ("metric", f"control ({control.label})", mine.label, "ratio in the same block")
     parts = [status, table(header, rows), _exact_words(compared), _same_words(compared)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _own_figures(data: ReportData, row: Row) -> str:
+def _own_metrics(data: ReportData, row: Row) -> str:
     trials = data.deciding(row)
     lines = [(name, metric_words(row.median(name) or 0.0, name)) for name in _metric_names(trials)]
     return table(("metric", row.label), lines)
@@ -136,7 +136,7 @@ def _exact_words(lines: Sequence[MetricComparison]) -> str:
     if not settled:
         return ""
     said = listed([f"{escaped(metric_name(line.metric).title)} ({line.first / line.second:.3f}x)" for line in settled])
-    return f"These figures don't vary between runs, so they are settled without repeats: {said}."
+    return f"These metrics don't vary between runs, so they are settled without repeats: {said}."
 
 
 def comparison(data: ReportData) -> str:
@@ -156,11 +156,11 @@ def comparison(data: ReportData) -> str:
 
 
 def _comparison_row(row: Row, columns: Sequence[str], pick: str) -> list[str]:
-    figures = [metric_words(value, n) if (value := row.median(n)) is not None else "" for n in columns]
+    values = [metric_words(value, n) if (value := row.median(n)) is not None else "" for n in columns]
     known = row.evidence
     gain = known.confirmed if known.confirmed and known.confirmed.low < known.confirmed.high else known.ratio
     label = f"{row.label} (same as {listed(known.same_as)})" if known.same_as else row.label
-    return [label, f"{known.measured}/{known.planned}", *figures, _bounds(gain, row), _standing(row, pick)]
+    return [label, f"{known.measured}/{known.planned}", *values, _bounds(gain, row), _standing(row, pick)]
 
 
 def _bounds(gain: Interval | None, row: Row) -> str:
@@ -194,10 +194,10 @@ def _earlier_rows(data: ReportData, columns: Sequence[str]) -> list[list[str]]:
     identity, gain = max(gains.items(), key=lambda item: item[1].value)
     trials = [r for r in data.history if configuration_id(r.plan.configuration) == identity and r.status == "measured"]
     medians = {name: statistics.median(values) for name in columns if (values := values_of(trials, name))}
-    figures = [metric_words(medians[name], name) if name in medians else "" for name in columns]
+    cells = [metric_words(medians[name], name) if name in medians else "" for name in columns]
     sweeps = counted(len({result.plan.sweep_id for result in trials}), "earlier sweep")
     bounds = f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f})"
-    return [[f"best so far: {trials[0].plan.label}", f"{len(trials)}", *figures, bounds, sweeps]]
+    return [[f"best so far: {trials[0].plan.label}", f"{len(trials)}", *cells, bounds, sweeps]]
 
 
 def _drift_words(data: ReportData) -> str:

@@ -86,10 +86,10 @@ class ReportData:
         }
 
     def deciding(self, row: Row) -> tuple[TrialResult, ...]:
-        """The trials behind the row's figures: the confirmation's where there are any, the search's otherwise."""
+        """The trials behind the row's values: the confirmation's where there are any, the search's otherwise."""
         fresh = tuple(r for r in row.results if r.plan.phase == "confirm" and r.status == "measured")
         return fresh or tuple(r for r in row.results if r.plan.fraction == 1.0)
 
     def facts(self, row: Row) -> Facts:
-        """The row's figures for findings."""
+        """The row's values for findings."""
         return Facts.of(row.label, row.evidence.configuration, self.deciding(row))

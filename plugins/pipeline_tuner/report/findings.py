@@ -1,6 +1,6 @@
-"""What works and what limits a configuration: each finding with the figures behind it.
+"""What works and what limits a configuration: each finding with the values behind it.
 
-A finding appears only where its figures were measured. The thresholds say from when on something is worth a look.
+A finding appears only where its metrics were measured. The thresholds say from when on something is worth a look.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PARTITION_NAMES = ("name", "number", "partition", "id")
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence with its figures: what works, or what limits."""
+    """One sentence with its values: what works, or what limits."""
 
     kind: Literal["works", "limits"]
     text: str
@@ -59,7 +59,7 @@ class Facts:
         return [r.measurement for r in self.results if r.measurement is not None]
 
     def environment(self, key: str) -> Any:
-        """A figure of the machine, from the first record that has it."""
+        """A value of the machine, from the first record that has it."""
         return next((m.environment[key] for m in self.measurements if key in m.environment), None)
 
 
@@ -94,10 +94,10 @@ def _rate_limits(facts: Facts) -> Finding | None:
         return None
     name, limit = min(limits.items(), key=lambda item: item[1])
     share = rate / limit
-    figures = f"{name} {number(limit)} rows/s, {word} {number(rate)} rows/s ({percent(share)})"
+    rates = f"{name} {number(limit)} rows/s, {word} {number(rate)} rows/s ({percent(share)})"
     if share >= RATE_BINDS:
-        return Finding("limits", f"A rate limit binds: {figures}. A faster configuration can't show.")
-    return Finding("works", f"Rate limits don't bind: {figures}.")
+        return Finding("limits", f"A rate limit binds: {rates}. A faster configuration can't show.")
+    return Finding("works", f"Rate limits don't bind: {rates}.")
 
 
 def _memory(facts: Facts) -> Finding | None:
@@ -146,7 +146,7 @@ def _startup(facts: Facts) -> Finding | None:
     )
     if share > STARTUP_SHARE:
         return Finding("limits", f"The {text}: a production run of this size pays it each time.")
-    return Finding("works", f"The {text}; they are measured apart and not in the figures.")
+    return Finding("works", f"The {text}; they are measured apart and not in the metrics.")
 
 
 def _overhead(measurement: Measurement) -> float:

@@ -130,16 +130,16 @@ def _total(stages: Sequence[Mapping[str, Any]], key: str) -> float:
 
 
 def _tables(data: ReportData, rows: Sequence[Row]) -> str:
-    figures: dict[str, Mapping[str, Any]] = {row.label: _last_details(data, row).get("iceberg") or {} for row in rows}
-    names = list(dict.fromkeys(name for found in figures.values() for name in found))
+    tables: dict[str, Mapping[str, Any]] = {row.label: _last_details(data, row).get("iceberg") or {} for row in rows}
+    names = list(dict.fromkeys(name for found in tables.values() for name in found))
     if not names:
         return ""
-    found = figures.values()
-    cells = [(name.replace("_", " "), *(_figure(name, each.get(name)) for each in found)) for name in names]
-    return f"What Iceberg's metadata says of the table after a run:\n\n{table(('', *map(str, figures)), cells)}"
+    found = tables.values()
+    cells = [(name.replace("_", " "), *(_value(name, each.get(name)) for each in found)) for name in names]
+    return f"What Iceberg's metadata says of the table after a run:\n\n{table(('', *map(str, tables)), cells)}"
 
 
-def _figure(name: str, value: Any) -> str:
+def _value(name: str, value: Any) -> str:
     if value is None:
         return "-"
     if name.endswith("bytes"):

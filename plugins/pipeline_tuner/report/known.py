@@ -37,7 +37,7 @@ def gap(data: ReportData) -> str:
     if not rows:
         return ""
     header = ("metric", f"previous best ({previous.label})", f"current ({data.subject.label})", "gap", "gap, per cent")
-    head = f"The previous best is {previous.words}. Figures are medians."
+    head = f"The previous best is {previous.words}. Values are medians."
     return f"{head}\n\n{table(header, rows)}"
 
 

@@ -22,7 +22,7 @@ from pipeline_tuner.wording import counted, gain_words, interval_words, listed, 
 
 
 def key_findings(data: ReportData) -> str:
-    """A numbered list: each sentence with the figures behind it."""
+    """A numbered list: each sentence with the values behind it."""
     said = [*_gain_findings(data), *effect_findings(data), *_same_findings(data)]
     return "\n".join(f"{number}. {escaped(text)}" for number, text in enumerate(said, start=1))
 
@@ -88,13 +88,13 @@ def _factor(gain: Interval) -> str:
 
 
 def works_and_limits(data: ReportData) -> str:
-    """Findings on the subject of the analysis, each with the figures behind it."""
+    """Findings on the subject of the analysis, each with the values behind it."""
     if data.subject is None:
         return ""
     found = findings(data.facts(data.subject))
     works = [f"- {escaped(finding.text)}" for finding in found if finding.kind == "works"]
     limits = [f"- {escaped(finding.text)}" for finding in found if finding.kind == "limits"]
-    parts = [f"Of {escaped(data.subject.label)}, each with the figures behind it."]
+    parts = [f"Of {escaped(data.subject.label)}, each with the values behind it."]
     parts += ["What works:\n\n" + "\n".join(works)] if works else []
     parts += ["What limits:\n\n" + "\n".join(limits)] if limits else ["Nothing that was measured limits it."]
     return "\n\n".join(parts)
@@ -173,7 +173,7 @@ def effect_bars(found: Effects) -> list[EffectBar]:
 
 
 def trade_offs(data: ReportData) -> str:
-    """The Pareto front of the goals that have a figure of their own; empty with one goal or one configuration."""
+    """The Pareto front of the goals that have a value of their own; empty with one goal or one configuration."""
     answers = [a for a in data.recommendations if not data.study.goals[a.goal].balance]
     points = _gains_by_label(answers)
     if len(answers) < 2 or len(points) < 2:
@@ -251,7 +251,7 @@ def _predicted(idea: Suggestion) -> str:
 
 
 def _expected(data: ReportData, idea: Suggestion) -> str:
-    """The goal's figure that the prediction stands for, from the confirmed value of the configuration it is against."""
+    """The goal's value that the prediction stands for, from the confirmed value of the configuration it is against."""
     confirmed, gain = data.main.estimate, idea.predicted
     if confirmed is None or gain is None or data.study.goals[data.main.goal].balance:
         return ""

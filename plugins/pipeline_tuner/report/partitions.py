@@ -31,7 +31,7 @@ def partitions(data: ReportData) -> str:
         return ""
     rows = [_row(data, row, trials) for row, trials in found[:MAX_ROWS]]
     head = (
-        "Times are medians over the trials behind each configuration's figures. A partition is slow from 1.5 times the "
+        "Times are medians over the trials behind each configuration's values. A partition is slow from 1.5 times the "
         "usual time for a row; in brackets, in how many trials it was. First and last are those that started so, with "
         "their time for a row against the median."
     )

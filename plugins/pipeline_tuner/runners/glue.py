@@ -30,7 +30,7 @@ from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.problems import problems_of
 from pipeline_tuner.runners.aws_calls import BUSY_S, explained, patiently
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun
-from pipeline_tuner.runners.glue_metrics import billed_figures, cloudwatch_figures
+from pipeline_tuner.runners.glue_metrics import billed_metrics, cloudwatch_metrics
 from pipeline_tuner.space import Frozen
 from pipeline_tuner.study_check import GLUE_RUNS
 
@@ -131,10 +131,10 @@ class GlueRunner(Runner):
             raise TrialFailedError("invalid_measurement", f"the run left no measurement: {explained(error)}") from None
         self._run.measurement_path.write_text(text, encoding="utf-8")
         measurement = self._run.read_measurement()
-        figures = self._figures()
+        added = self._metrics()
         return measurement.model_copy(
             update={
-                "metrics": {**measurement.metrics, **figures},
+                "metrics": {**measurement.metrics, **added},
                 "environment": {**measurement.environment, "glue": self._described()},
             }
         )
@@ -234,11 +234,11 @@ class GlueRunner(Runner):
             return InfrastructureError(f"the Glue run was {state.lower()} by someone or something else: {message}")
         return TrialFailedError("error", f"the Glue run {state.lower()} {where}: {message or 'no message'}")
 
-    def _figures(self) -> dict[str, float]:
+    def _metrics(self) -> dict[str, float]:
         options = self.options
         size = self._size(self._run)
-        billed = billed_figures(self._state, size, self._prices, options.execution_class, options.glue_version)
-        return billed | cloudwatch_figures(self.conn_id, str(self._state["Id"]), self._state)
+        billed = billed_metrics(self._state, size, self._prices, options.execution_class, options.glue_version)
+        return billed | cloudwatch_metrics(self.conn_id, str(self._state["Id"]), self._state)
 
     def _described(self) -> dict[str, Any]:
         size = self._size(self._run)

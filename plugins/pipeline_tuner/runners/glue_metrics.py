@@ -31,7 +31,7 @@ PERIOD_S = 30
 SLACK = timedelta(minutes=5)
 
 
-def billed_figures(
+def billed_metrics(
     state: Mapping[str, Any], size: Mapping[str, Any], prices: Prices, execution_class: ExecutionClass, glue: str
 ) -> dict[str, float]:
     """`dpu_seconds` and `cost` of a run, and `glue_execution_s`: Glue's own DPU seconds where it gives them."""
@@ -45,7 +45,7 @@ def billed_figures(
     }
 
 
-def cloudwatch_figures(conn_id: str, run_id: str, state: Mapping[str, Any]) -> dict[str, float]:
+def cloudwatch_metrics(conn_id: str, run_id: str, state: Mapping[str, Any]) -> dict[str, float]:
     """Utilisation, memory, disk, skew and errors of a run, as far as CloudWatch has them by now.
 
     They come some minutes late, and never cost a trial: without them the measurement is complete.
@@ -56,13 +56,13 @@ def cloudwatch_figures(conn_id: str, run_id: str, state: Mapping[str, Any]) -> d
             Namespace=NAMESPACE, Dimensions=[{"Name": "JobRunId", "Value": run_id}]
         )
         metrics = [metric for page in pages for metric in page["Metrics"]]
-        return {name: value for metric in metrics for name, value in _figures(client, metric, state).items()}
+        return {name: value for metric in metrics for name, value in _values(client, metric, state).items()}
     except (ClientError, BotoCoreError) as error:
-        log.warning("No figures from CloudWatch: %s", error)
+        log.warning("No metrics from CloudWatch: %s", error)
         return {}
 
 
-def _figures(client: Any, metric: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, float]:
+def _values(client: Any, metric: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, float]:
     name = metric["MetricName"]
     if name not in {*AVERAGED, *HIGHEST} and not name.startswith(ERROR_PREFIX):
         return {}

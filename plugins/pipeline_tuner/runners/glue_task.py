@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 OPERATOR = "GlueJobOperator"
 
 
-def glue_figures(operator: object, result: object) -> dict[str, float]:
+def glue_run_metrics(operator: object, result: object) -> dict[str, float]:
     """Duration, DPU seconds, cost and CloudWatch's figures of a Glue task's run; `result` is what the task returned.
 
     None for any other task, and, with a warning, where AWS or the price file does not say them.
@@ -32,12 +32,12 @@ def glue_figures(operator: object, result: object) -> dict[str, float]:
 
 def _figures(operator: Any, run_id: str) -> dict[str, float]:
     # Imported here: AWS's client takes a second, which no other task should pay.
-    from pipeline_tuner.runners.glue_metrics import billed_figures, cloudwatch_figures
+    from pipeline_tuner.runners.glue_metrics import billed_metrics, cloudwatch_metrics
 
     client = operator.hook.conn
     run = client.get_job_run(JobName=operator.job_name, RunId=run_id)["JobRun"]
     glue = client.get_job(JobName=operator.job_name)["Job"].get("GlueVersion", DEFAULT_GLUE)
     prices, execution_class = load_prices(settings.prices_file()), run.get("ExecutionClass", "STANDARD")
-    return billed_figures(run, run, prices, execution_class, glue) | cloudwatch_figures(
+    return billed_metrics(run, run, prices, execution_class, glue) | cloudwatch_metrics(
         operator.aws_conn_id, run_id, run
     )

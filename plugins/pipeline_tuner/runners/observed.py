@@ -1,4 +1,4 @@
-"""A program that can't be changed: timed from outside, its figures read from what it prints."""
+"""A program that can't be changed: timed from outside, its metrics read from what it prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.measurement import CONTRACT_VERSION, Measurement, validated
-from pipeline_tuner.printed import FigurePattern, plain_text
+from pipeline_tuner.printed import MetricPattern, plain_text
 from pipeline_tuner.runners.base import TrialRun, measurement_of
 from pipeline_tuner.runners.output import TEXT_BYTES
 from pipeline_tuner.runners.process import ProcessRunner
@@ -25,7 +25,7 @@ from pipeline_tuner.space import Scalar
 class ObservedRunner(ProcessRunner):
     """Runs a command once a trial and makes the measurement itself.
 
-    `patterns` are regular expressions by metric; the last match's group 1 is the figure, a plain number. `checks` are
+    `patterns` are regular expressions by metric; the last match's group 1 is the value, a plain number. `checks` are
     regular expressions by check: what the program prints must match, else its output counts as wrong. Both look at
     lines without a terminal's colours, and a carriage return ends a line. `duration_s` is the
     whole process's time, start-up included; `core_seconds` the processor time of it and of what it started.
@@ -43,7 +43,7 @@ class ObservedRunner(ProcessRunner):
         defaults: Mapping[str, Scalar] | None = None,
     ) -> None:
         super().__init__(command, modules=modules, folder=folder, defaults=defaults)
-        self._patterns = [figure_pattern(name, pattern) for name, pattern in patterns.items()]
+        self._patterns = [metric_pattern(name, pattern) for name, pattern in patterns.items()]
         self._checks = {name: compiled_pattern(f"checks.{name}", pattern) for name, pattern in (checks or {}).items()}
 
     def start(self, run: TrialRun) -> None:
@@ -56,7 +56,7 @@ class ObservedRunner(ProcessRunner):
         if exit_code != 0:
             return measurement_of(self._run, exit_code, kernel_kills_before=self._kernel_kills)
         text = plain_text(self._run.output.text())
-        printed = {pattern.metric: pattern.figure(text) for pattern in self._patterns}
+        printed = {pattern.metric: pattern.value_in(text) for pattern in self._patterns}
         times = self.times
         metrics = {"duration_s": times.duration_s, "core_seconds": times.core_seconds, **printed}
         document = {
@@ -86,12 +86,12 @@ class ObservedRunner(ProcessRunner):
         ]
 
 
-def figure_pattern(name: str, pattern: str) -> FigurePattern:
+def metric_pattern(name: str, pattern: str) -> MetricPattern:
     """The pattern of a study's metric. Raises StudyError where it is none, or has not one group."""
     compiled = compiled_pattern(f"metrics.{name}", pattern)
     if compiled.groups != 1:
         raise StudyError(f"runner.options.metrics.{name}: {pattern!r} must have one group (...) around the number")
-    return FigurePattern(name, compiled)
+    return MetricPattern(name, compiled)
 
 
 def compiled_pattern(key: str, pattern: str) -> re.Pattern[str]:

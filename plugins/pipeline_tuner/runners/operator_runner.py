@@ -26,15 +26,15 @@ from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random_ex
 
 from pipeline_tuner.argument_paths import check_places, lay_over
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, StudyError
-from pipeline_tuner.measurement import CONTRACT_VERSION, Measurement, returned_figures, validated
+from pipeline_tuner.measurement import CONTRACT_VERSION, Measurement, returned_metrics, validated
 from pipeline_tuner.operator_job import Observations, Statement, observations_of
 from pipeline_tuner.printed import memory_sign, plain_text
 from pipeline_tuner.runners.aws_calls import is_busy
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun, out_of_memory
-from pipeline_tuner.runners.observed import compiled_pattern, figure_pattern, machine
+from pipeline_tuner.runners.observed import compiled_pattern, machine, metric_pattern
 from pipeline_tuner.runners.said import error_words, written_down
 from pipeline_tuner.runners.statements import hook_of, number, value_of
-from pipeline_tuner.runners.watched import engine_figures, used_s
+from pipeline_tuner.runners.watched import engine_metrics, used_s
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.study import Study
 
@@ -71,7 +71,7 @@ class OperatorRunner(Runner):
         self._study = study
         self.observations: Observations = observations_of(study.runner.options)
         patterns = [(name, text) for name, text in self.observations.metrics.items() if isinstance(text, str)]
-        self._patterns = [figure_pattern(name, text) for name, text in patterns]
+        self._patterns = [metric_pattern(name, text) for name, text in patterns]
         self._checks = {
             name: compiled_pattern(f"checks.{name}", text)
             for name, text in self.observations.checks.items()
@@ -166,11 +166,11 @@ class OperatorRunner(Runner):
         text = plain_text(self._run.output.text())
         if ending.error is not None:
             raise self._failure(ending.error, text)
-        figures = {pattern.metric: pattern.figure(text) for pattern in self._patterns}
+        values = {pattern.metric: pattern.value_in(text) for pattern in self._patterns}
         asked = {name: s for name, s in self.observations.metrics.items() if isinstance(s, Statement)}
-        figures |= {name: number(name, value_of(f"metrics.{name}", one)) for name, one in asked.items()}
-        figures |= {"duration_s": ending.duration_s, "core_seconds": ending.core_seconds}
-        engine = engine_figures(self._operator, ending.result, ending.started_at, ending.ended_at)
+        values |= {name: number(name, value_of(f"metrics.{name}", one)) for name, one in asked.items()}
+        values |= {"duration_s": ending.duration_s, "core_seconds": ending.core_seconds}
+        engine = engine_metrics(self._operator, ending.result, ending.started_at, ending.ended_at)
         document = {
             "contract": CONTRACT_VERSION,
             "job": self._run.job,
@@ -179,7 +179,7 @@ class OperatorRunner(Runner):
             "started_at": ending.started_at,
             "ended_at": ending.ended_at,
             "samples": [{"duration_s": ending.duration_s}],
-            "metrics": {**engine, **returned_figures(ending.result), **figures},
+            "metrics": {**engine, **returned_metrics(ending.result), **values},
             "checks": self._checked(text),
             # Without the host: the work may be anywhere, and any worker may take the task.
             "environment": {name: value for name, value in machine().items() if name != "host"},

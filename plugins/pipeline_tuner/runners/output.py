@@ -19,7 +19,7 @@ a millisecond of the processor that the trial is measured on."""
 LINE_COST_BYTES = 256
 """What a shorter line counts as."""
 TEXT_BYTES = 64 * 1024 * 1024
-"""What is looked at for figures, checks and reasons: a program may print more than fits into memory."""
+"""What is looked at for metrics, checks and reasons: a program may print more than fits into memory."""
 END_BYTES = 16 * 1024
 """What the log gets of the end in any case."""
 LEAST_BYTES = 4 * 1024

@@ -1,4 +1,4 @@
-"""A Spark application that can't be changed: settings by spark-submit, figures by its own event log."""
+"""A Spark application that can't be changed: settings by spark-submit, metrics by its own event log."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class SparkApplicationRunner(ObservedRunner):
         return _with_master(command, _filled([options.master], values)[0]) if options.master else command
 
     def collect(self, exit_code: int) -> Measurement:
-        """What was observed, with the figures of the event log; an application that did not exit with 0 failed."""
+        """What was observed, with the metrics of the event log; an application that did not exit with 0 failed."""
         observed = super().collect(exit_code)
         if observed.status != "measured":
             return observed

@@ -17,8 +17,8 @@ from pipeline_tuner.advise.run_of_task import log_folder, run_between
 from pipeline_tuner.exceptions import InfrastructureError, MeasurementError, StudyError
 from pipeline_tuner.operator_job import Observations, Statement
 from pipeline_tuner.printed import plain_text
-from pipeline_tuner.runners.glue_task import glue_figures
-from pipeline_tuner.runners.observed import compiled_pattern, figure_pattern
+from pipeline_tuner.runners.glue_task import glue_run_metrics
+from pipeline_tuner.runners.observed import compiled_pattern, metric_pattern
 from pipeline_tuner.runners.output import TEXT_BYTES
 from pipeline_tuner.runners.said import written_to
 from pipeline_tuner.runners.statements import number, value_of
@@ -64,7 +64,7 @@ class Watch:
     def seen(self, started_at: datetime, result: object) -> Seen:
         """What there is to see now that the task has succeeded. What can't be seen is left out, with a warning."""
         text = self._text()
-        metrics = self._processor_time() | engine_figures(self.operator, result, started_at, datetime.now(UTC))
+        metrics = self._processor_time() | engine_metrics(self.operator, result, started_at, datetime.now(UTC))
         metrics |= dict(_each(self.observations.metrics, text))
         return Seen(metrics, _failed(self.observations.checks, text))
 
@@ -86,12 +86,12 @@ def used_s() -> float:
     return sum(part.ru_utime + part.ru_stime for part in parts)
 
 
-def engine_figures(operator: object, result: object, started_at: datetime, ended_at: datetime) -> dict[str, float]:
+def engine_metrics(operator: object, result: object, started_at: datetime, ended_at: datetime) -> dict[str, float]:
     """What Spark or Glue says of the run that an operator made; `result` is what it returned."""
-    return spark_figures(operator, started_at, ended_at) | glue_figures(operator, result)
+    return spark_run_metrics(operator, started_at, ended_at) | glue_run_metrics(operator, result)
 
 
-def spark_figures(operator: object, started_at: datetime, ended_at: datetime) -> dict[str, float]:
+def spark_run_metrics(operator: object, started_at: datetime, ended_at: datetime) -> dict[str, float]:
     """The figures of the Spark application that an operator ran, where its `conf` writes an event log to a path.
 
     None, with a warning, where its log can't be told from others, or not be read.
@@ -117,7 +117,7 @@ def _each(wanted: Mapping[str, str | Statement], text: str) -> Iterator[tuple[st
 
 def _figure(name: str, one: str | Statement, text: str) -> float:
     if isinstance(one, str):
-        return figure_pattern(name, one).figure(text)
+        return metric_pattern(name, one).value_in(text)
     return number(name, value_of(f"metrics.{name}", one))
 
 

@@ -16,7 +16,7 @@ from pipeline_tuner.space import Configuration, Parameter, Scalar, Space
 
 @dataclass(frozen=True)
 class Encoding:
-    """Columns for each parameter of a space, and for each feature that the workload's figures allow.
+    """Columns for each parameter of a space, and for each feature that the workload's numbers allow.
 
     An ordered parameter is one column: the rank of its level where levels are listed, its place in the range (by
     ratio where `log`) otherwise; a categorical one over amounts of memory is one, too. One with three or more values is
@@ -25,8 +25,8 @@ class Encoding:
     """
 
     space: Space
-    figures: Mapping[str, Any]
-    """The workload's figures that features may name."""
+    workload: Mapping[str, Any]
+    """The workload's numbers that features may name."""
 
     @cached_property
     def groups(self) -> np.ndarray:
@@ -37,7 +37,7 @@ class Encoding:
 
     @cached_property
     def _features(self) -> tuple[Expression, ...]:
-        known = {*self.space.parameters, *self.figures}
+        known = {*self.space.parameters, *self.workload}
         parsed = (Expression(text) for text in self.space.features.values())
         return tuple(feature for feature in parsed if feature.names <= known)
 
@@ -49,7 +49,7 @@ class Encoding:
             c for name, p in self.space.parameters.items() for c in _columns(p, [v[name] for v in complete])
         ]
         columns += [
-            _scaled([_evaluated(feature, {**self.figures, **v}) for v in complete]) for feature in self._features
+            _scaled([_evaluated(feature, {**self.workload, **v}) for v in complete]) for feature in self._features
         ]
         return np.array(columns, dtype=float).T.reshape(len(complete), len(self.groups))
 
@@ -81,11 +81,11 @@ def _evaluated(feature: Expression, values: Mapping[str, Any]) -> float:
 
 def _scaled(values: Sequence[float]) -> np.ndarray:
     """To 0..1, by ratio where all are above zero; the middle where a feature can't be computed."""
-    figures = np.array(values, dtype=float)
-    figures = np.where(np.isfinite(figures), figures, np.nan)
-    if not np.isfinite(figures).any():
-        return np.full(len(figures), 0.5)
-    if np.nanmin(figures) > 0:
-        figures = np.log(figures)
-    low, high = np.nanmin(figures), np.nanmax(figures)
-    return np.nan_to_num((figures - low) / (high - low), nan=0.5) if high > low else np.full(len(figures), 0.5)
+    numbers = np.array(values, dtype=float)
+    numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+    if not np.isfinite(numbers).any():
+        return np.full(len(numbers), 0.5)
+    if np.nanmin(numbers) > 0:
+        numbers = np.log(numbers)
+    low, high = np.nanmin(numbers), np.nanmax(numbers)
+    return np.nan_to_num((numbers - low) / (high - low), nan=0.5) if high > low else np.full(len(numbers), 0.5)

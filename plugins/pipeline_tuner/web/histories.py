@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline_tuner.analysis.goals import GoalError, larger_is_better, production_score
-from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, Event, Figure, history
+from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, Event, Point, history
 from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.study import Study
@@ -26,7 +26,7 @@ FEWEST = 2
 class Past:
     """What is known of a study: nights and what they confirmed, production runs, and decisions about production.
 
-    `definition` is None where it can't be read any more: production runs then have no figures.
+    `definition` is None where it can't be read any more: production runs then have no points.
     """
 
     study: str
@@ -56,26 +56,26 @@ def _history(past: Past, goal: str, unit: str, values: Sequence[Row]) -> Specifi
     return page_specification(history([*nights, *sweeps, *runs], events, main=main, y=unit or goal))
 
 
-def _of_nights(past: Past, goal: str, unit: str, values: Sequence[Row]) -> Iterator[Figure]:
-    """The figures of production and control night by night; a night without one breaks the line."""
+def _of_nights(past: Past, goal: str, unit: str, values: Sequence[Row]) -> Iterator[Point]:
+    """The points of production and control night by night; a night without one breaks the line."""
     known = {(value["night_id"], value["role"]): value for value in values if value["goal"] == goal}
     for night in past.nights if known else ():
         for role, name in SERIES.items():
             value, link = known.get((night["night_id"], role)), f"../sweeps/{night['night_id']}"
             if value is None:
-                yield Figure(night["due_at"].isoformat(), name, None)
+                yield Point(night["due_at"].isoformat(), name, None)
             else:
-                yield _figure(night["due_at"], name, value["label"], value["value"], unit, link)
+                yield _point(night["due_at"], name, value["label"], value["value"], unit, link)
 
 
-def _of_sweeps(study: str, goal: str) -> Iterator[Figure]:
+def _of_sweeps(study: str, goal: str) -> Iterator[Point]:
     for row in page_reads().history(study, goal):
         if row["estimate"]:
             link = f"../sweeps/{row['sweep_id']}"
-            yield _figure(row["created_at"], SWEEPS, row["label"], row["estimate"], row["unit"], link)
+            yield _point(row["created_at"], SWEEPS, row["label"], row["estimate"], row["unit"], link)
 
 
-def _of_runs(past: Past, goal: str, unit: str) -> Iterator[Figure]:
+def _of_runs(past: Past, goal: str, unit: str) -> Iterator[Point]:
     """Production runs with the goal's figure; a balanced goal has none outside a sweep."""
     study = past.definition
     if study is None or goal not in study.goals or study.goals[goal].balance:
@@ -87,15 +87,15 @@ def _of_runs(past: Past, goal: str, unit: str) -> Iterator[Figure]:
                 score = production_score(study, goal, run["configuration"], run["metrics"])
             except GoalError:
                 continue
-            yield _figure(run["ended_at"], RUNS, run["label"], math.exp(sign * score), unit, "")
+            yield _point(run["ended_at"], RUNS, run["label"], math.exp(sign * score), unit, "")
 
 
-def _figure(at: datetime, series: str, label: str, value: float, unit: str, link: str) -> Figure:
-    return Figure(at.isoformat(), series, value, f"{at:%Y-%m-%d} {series} {label}: {with_unit(value, unit)}", link)
+def _point(at: datetime, series: str, label: str, value: float, unit: str, link: str) -> Point:
+    return Point(at.isoformat(), series, value, f"{at:%Y-%m-%d} {series} {label}: {with_unit(value, unit)}", link)
 
 
 def _events(past: Past, goal: str) -> Iterator[Event]:
-    """What nights confirmed, nights without figures, and who promoted or rolled back."""
+    """What nights confirmed, nights without points, and who promoted or rolled back."""
     due = {night["night_id"]: night["due_at"] for night in past.nights}
     for item in past.alerts:
         if item["goal"] in (goal, "") and item["night_id"] in due:

@@ -89,7 +89,7 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
 
 @router.get("/trials/{trial_id}", response_class=HTMLResponse)
 def trial(request: Request, user: User, trial_id: str) -> HTMLResponse:
-    """One trial: its configuration, figures, checks and the job's own evidence."""
+    """One trial: its configuration, metrics, checks and the job's own evidence."""
     row = page_reads().trial(trial_id)
     if row is None:
         raise HTTPException(404, "No such trial")

@@ -19,8 +19,8 @@ from pipeline_jobs.contract import BadConfigurationError, JobError, MeasurementW
 from pipeline_jobs.environment import environment
 from pipeline_jobs.migration import jdbc
 from pipeline_jobs.migration.copy_plan import RangeResult, RangeTask
-from pipeline_jobs.migration.figures import record_ranges, record_sample
 from pipeline_jobs.migration.ledger import PENDING, Ledger
+from pipeline_jobs.migration.metrics import record_ranges, record_sample
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.postgres import connect, identifier, one_row
 from pipeline_jobs.migration.ranges import KeyRange

@@ -13,8 +13,8 @@ from pyspark.sql import SparkSession
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
 from pipeline_jobs.environment import environment
 from pipeline_jobs.migration.endpoints import open_endpoints
-from pipeline_jobs.migration.figures import record_stages
 from pipeline_jobs.migration.generic import run_generic
+from pipeline_jobs.migration.metrics import record_stages
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload, read_settings, read_workload
 from pipeline_jobs.migration.postgres import is_postgres

@@ -12,8 +12,8 @@ from pipeline_jobs.contract import MeasurementWriter, TrialConfig
 from pipeline_jobs.migration.comparison import check_whole, compare_ranges
 from pipeline_jobs.migration.differences import correct, find_differences, record_differences
 from pipeline_jobs.migration.endpoints import Endpoints
-from pipeline_jobs.migration.figures import record_sample, record_totals
 from pipeline_jobs.migration.ledger import Ledger, PlannedRange
+from pipeline_jobs.migration.metrics import record_sample, record_totals
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.ranges import plan_ranges

@@ -12,9 +12,9 @@ from pipeline_jobs.contract import MeasurementWriter, TrialConfig
 from pipeline_jobs.migration.comparison import check_whole, compare_ranges
 from pipeline_jobs.migration.copy_plan import RangeResult
 from pipeline_jobs.migration.endpoints import Endpoints
-from pipeline_jobs.migration.figures import record_sample, record_totals
 from pipeline_jobs.migration.ledger import Ledger
 from pipeline_jobs.migration.leftovers import claim_table, remove_orphans
+from pipeline_jobs.migration.metrics import record_sample, record_totals
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.postgres import identifier

@@ -13,8 +13,8 @@ from pipeline_jobs.contract import MeasurementWriter, TrialConfig
 from pipeline_jobs.environment import environment
 from pipeline_jobs.resources import ResourceMonitor
 from pipeline_jobs.streaming_etl.engine import Report
-from pipeline_jobs.streaming_etl.figures import MemoryTrend, bottleneck, run_metrics, thread_details
 from pipeline_jobs.streaming_etl.memory import MemoryWork, Sums
+from pipeline_jobs.streaming_etl.metrics import MemoryTrend, bottleneck, run_metrics, thread_details
 from pipeline_jobs.streaming_etl.parameters import TargetChoices, read_memory, read_tables
 from pipeline_jobs.streaming_etl.production import run_production
 from pipeline_jobs.streaming_etl.settings import Settings
