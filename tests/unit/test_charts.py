@@ -155,7 +155,7 @@ def test_what_is_no_figure_is_not_drawn(value):
     assert bars_of({"a": ConfigurationEvidence({}, StandingKind.WORSE, ratio=ratio)}) == []
 
 
-def test_a_night_without_a_figure_breaks_the_line():
+def test_a_night_without_a_value_breaks_the_line():
     document = specification(history([Point("2026-01-01", "production", None)], main="production", y="rows/s"))
     assert '"value": null' in json.dumps(document)
 
