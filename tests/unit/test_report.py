@@ -170,7 +170,7 @@ def test_a_control_that_never_works_leaves_the_others_figures(tmp_path, undrawn)
         for r in sweep()
     ]
     text = whole(written(tmp_path, results))
-    assert "has no figures to compare with" in section(text, "Results")
+    assert "has no metrics to compare with" in section(text, "Results")
     assert "copy 16" in section(text, "Results")
 
 
