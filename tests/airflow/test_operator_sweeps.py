@@ -13,7 +13,7 @@ from operator_study import BASH, SPARK, choice, integer, operator_study
 from pipeline_tuner import tuned
 from pipeline_tuner.store import Store
 
-pytestmark = pytest.mark.soak  # the sweep of tests/airflow/test_tuned_executor.py is in the fast tests
+pytestmark = pytest.mark.soak
 LOAD = "sleep 0.$NAP; echo loaded $BATCH; true {{ run_id }}"
 
 

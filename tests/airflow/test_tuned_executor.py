@@ -87,6 +87,7 @@ def airflow(own_postgres, tmp_path_factory):
         yield real
 
 
+@pytest.mark.soak
 def test_a_sweep_over_an_operator_then_tasks_that_follow_it_one_of_them_killed(airflow):
     sweep = airflow.tune("any_task")
     assert airflow.finished("any_task", sweep) == "success", airflow.logs()
