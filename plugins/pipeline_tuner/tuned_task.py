@@ -79,7 +79,7 @@ def tuned(
     :param explore: Part of the runs, up to 0.5, that may try something else than what production runs with: one
         change at a time within the study's space, beside a run of the reference. What is confirmed better is promoted.
         Only in scheduled runs of tasks that have retries. Nothing is tried by default.
-    :param metrics: More figures of a run: what the task logs, by a regular expression with one group
+    :param metrics: More metrics of a run: what the task logs, by a regular expression with one group
         (`{"rows": r"loaded (\\d+)"}`), or a statement's value (`{"rows": {"sql": "SELECT ...", "conn_id": "dw"}}`).
         Patterns of the study's own `runner.options.metrics` count, too.
     :param checks: What must hold after a run, by a regular expression or a statement: a run that fails one is noted as

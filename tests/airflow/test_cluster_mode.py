@@ -109,7 +109,7 @@ def drivers():
     return [line for line in lines if "DriverWrapper" in line and PROGRAM in line]
 
 
-def test_a_trial_runs_on_the_cluster_and_its_figures_come_from_the_event_log(
+def test_a_trial_runs_on_the_cluster_and_its_metrics_come_from_the_event_log(
     measure, cluster, jar, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_CLUSTER", cluster)

@@ -95,11 +95,11 @@ def test_a_glue_task_with_the_keyword_is_noted_with_its_cost(aws, results, noted
     assert row.metrics["cost"] == pytest.approx(2 * 123 / 3600 * 0.44)
 
 
-def test_a_run_that_glue_does_not_know_costs_its_figures_alone(aws, results, noted, caplog):
+def test_a_run_that_glue_does_not_know_costs_its_metrics_alone(aws, results, noted, caplog):
     sets = {"workers": "run_job_kwargs.NumberOfWorkers"}
     orders = GlueJobOperator(task_id="orders", durable=False, **ARGUMENTS, **tuned("orders", sets=sets))
     context = {"ti": TaskInstance(), "task": orders}
     orders._pre_execute_hook(context)
     orders._post_execute_hook(context, "jr_none")
     assert [row.status for row in noted()] == ["measured"]
-    assert "no figures of Glue's" in caplog.text
+    assert "no metrics of Glue's" in caplog.text

@@ -62,7 +62,7 @@ def test_earlier_sweeps_tell_what_a_trial_costs():
     assert cost_so_far(KNOWN, options(12), [], [trial(1, cost=6.0)]).trials == 2
 
 
-def test_a_cap_without_a_figure_is_refused():
+def test_a_cap_without_a_metric_is_refused():
     with pytest.raises(StudyError, match=r"budget\.cost is 12, and nothing says what a trial costs"):
         cost_so_far(KNOWN, options(12), [])
 

@@ -9,7 +9,7 @@ import pytest
 from event_logs import START, FakeApplication, even_stage, zstd_framed
 
 from pipeline_tuner.advise import run_of_task
-from pipeline_tuner.advise.run_figures import run_figures
+from pipeline_tuner.advise.run_metrics import run_metrics
 from pipeline_tuner.advise.run_of_task import log_folder, run_between
 from pipeline_tuner.exceptions import MeasurementError
 
@@ -23,9 +23,9 @@ def log_of(folder, name="app-1"):
 
 def test_the_application_of_the_runs_time_is_read(tmp_path):
     log_of(tmp_path)
-    figures = run_figures(run_between(tmp_path, BEGAN, ENDED))
-    assert figures["tasks"] == 4
-    assert figures["allocated_core_seconds"] > 0
+    metrics = run_metrics(run_between(tmp_path, BEGAN, ENDED))
+    assert metrics["tasks"] == 4
+    assert metrics["allocated_core_seconds"] > 0
 
 
 def test_a_compressed_and_a_rolled_log_are_found_too(tmp_path):

@@ -24,7 +24,7 @@ class TaskRun:
     label: str
     configuration_id: str
     score: float | None
-    """The goal as a log in which larger is better, per unit of work; None where the run failed or has no figure."""
+    """The goal as a log in which larger is better, per unit of work; None where the run failed or has no metric."""
     spent: float | None = None
     """What the run spent of what the goal is to save, over all its work; None where that isn't known."""
     has_failed: bool = False

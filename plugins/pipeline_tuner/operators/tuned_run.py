@@ -112,7 +112,7 @@ def end_run(
     failure: FailureKind | None = None,
     reason: str = "",
 ) -> None:
-    """Note how a run ended: with its duration in seconds and the figures that the task returned."""
+    """Note how a run ended: with its duration in seconds and the metrics that the task returned."""
     ongoing = _ongoing.pop(row_id(ti), None)
     if ongoing is None:
         return
@@ -140,7 +140,7 @@ def _record(tuned: TunedTask, ti: Any, values: Mapping[str, Any], patience_s: fl
 
 
 def _measured(ongoing: Ongoing, result: Any) -> dict[str, Any]:
-    """What the row of a task that succeeded says: figures, or that its output is wrong."""
+    """What the row of a task that succeeded says: metrics, or that its output is wrong."""
     duration_s = (datetime.now(UTC) - ongoing.run.started_at).total_seconds()
     seen = _seen(ongoing, result)
     if seen.failed_check:
@@ -153,7 +153,7 @@ def _seen(ongoing: Ongoing, result: object) -> Seen:
     try:
         return ongoing.watch.seen(ongoing.run.started_at, result)
     except Exception as error:
-        # Whatever is wrong with a figure: that the task succeeded is noted.
+        # Whatever is wrong with a metric: that the task succeeded is noted.
         log.warning("Pipeline Tuner can't look at this run: %s: %s", type(error).__name__, error)
         return Seen({})
 

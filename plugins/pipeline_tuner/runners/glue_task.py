@@ -17,20 +17,20 @@ OPERATOR = "GlueJobOperator"
 
 
 def glue_run_metrics(operator: object, result: object) -> dict[str, float]:
-    """Duration, DPU seconds, cost and CloudWatch's figures of a Glue task's run; `result` is what the task returned.
+    """Duration, DPU seconds, cost and CloudWatch's metrics of a Glue task's run; `result` is what the task returned.
 
     None for any other task, and, with a warning, where AWS or the price file does not say them.
     """
     if not isinstance(result, str) or OPERATOR not in [kind.__name__ for kind in type(operator).__mro__]:
         return {}
     try:
-        return _figures(operator, result)
+        return _metrics(operator, result)
     except (ClientError, BotoCoreError, StudyError, KeyError) as error:
-        log.warning("This run has no figures of Glue's: %s: %s", type(error).__name__, error)
+        log.warning("This run has no metrics of Glue's: %s: %s", type(error).__name__, error)
         return {}
 
 
-def _figures(operator: Any, run_id: str) -> dict[str, float]:
+def _metrics(operator: Any, run_id: str) -> dict[str, float]:
     # Imported here: AWS's client takes a second, which no other task should pay.
     from pipeline_tuner.runners.glue_metrics import billed_metrics, cloudwatch_metrics
 

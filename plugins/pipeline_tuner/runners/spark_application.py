@@ -13,7 +13,7 @@ from pipeline_tuner.advise.advice import RunAdvice, advise
 from pipeline_tuner.advise.application import Outcome
 from pipeline_tuner.advise.files import LogError, find_logs
 from pipeline_tuner.advise.reading import read_log
-from pipeline_tuner.advise.run_figures import run_figures, stage_figures
+from pipeline_tuner.advise.run_metrics import run_metrics, stage_metrics
 from pipeline_tuner.command import Command
 from pipeline_tuner.exceptions import MeasurementError, StudyError
 from pipeline_tuner.measurement import Measurement, validated
@@ -84,8 +84,8 @@ class SparkApplicationRunner(ObservedRunner):
         if observed.status != "measured":
             return observed
         found = self._advice()
-        metrics = {**observed.metrics, **run_figures(found)}
-        details = {**observed.details, "stages": [stage_figures(stage) for stage in found.read.application.stages]}
+        metrics = {**observed.metrics, **run_metrics(found)}
+        details = {**observed.details, "stages": [stage_metrics(stage) for stage in found.read.application.stages]}
         return validated(
             observed.model_dump() | {"metrics": metrics, "details": details, "ended_at": datetime.now(UTC)}
         )

@@ -23,7 +23,7 @@ def value_of(key: str, statement: Statement) -> Any:
 
 
 def number(name: str, value: Any) -> float:
-    """A statement's value as a figure. Raises MeasurementError."""
+    """A statement's value as a number. Raises MeasurementError."""
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The figures of a tuned task's run that are seen from outside: processor time, its log, its event log, statements."""
+"""The metrics of a tuned task's run that are seen from outside: processor time, its log, its event log, statements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TextIO
 
-from pipeline_tuner.advise.run_figures import run_figures
+from pipeline_tuner.advise.run_metrics import run_metrics
 from pipeline_tuner.advise.run_of_task import log_folder, run_between
 from pipeline_tuner.exceptions import InfrastructureError, MeasurementError, StudyError
 from pipeline_tuner.operator_job import Observations, Statement
@@ -92,7 +92,7 @@ def engine_metrics(operator: object, result: object, started_at: datetime, ended
 
 
 def spark_run_metrics(operator: object, started_at: datetime, ended_at: datetime) -> dict[str, float]:
-    """The figures of the Spark application that an operator ran, where its `conf` writes an event log to a path.
+    """The metrics of the Spark application that an operator ran, where its `conf` writes an event log to a path.
 
     None, with a warning, where its log can't be told from others, or not be read.
     """
@@ -101,21 +101,21 @@ def spark_run_metrics(operator: object, started_at: datetime, ended_at: datetime
     if folder is None:
         return {}
     try:
-        return run_figures(run_between(folder, started_at, ended_at))
+        return run_metrics(run_between(folder, started_at, ended_at))
     except MeasurementError as error:
-        log.warning("This run has no figures of Spark's: %s", error)
+        log.warning("This run has no metrics of Spark's: %s", error)
         return {}
 
 
 def _each(wanted: Mapping[str, str | Statement], text: str) -> Iterator[tuple[str, float]]:
     for name, one in wanted.items():
         try:
-            yield name, _figure(name, one, text)
+            yield name, _metric(name, one, text)
         except (MeasurementError, StudyError, InfrastructureError) as error:
-            log.warning("This run has no figure %s: %s", name, error)
+            log.warning("This run has no metric %s: %s", name, error)
 
 
-def _figure(name: str, one: str | Statement, text: str) -> float:
+def _metric(name: str, one: str | Statement, text: str) -> float:
     if isinstance(one, str):
         return metric_pattern(name, one).value_in(text)
     return number(name, value_of(f"metrics.{name}", one))

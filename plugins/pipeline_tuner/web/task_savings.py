@@ -70,5 +70,5 @@ def _run(study: Study, goal: str, spent: Expression | None, row: Row) -> TaskRun
             score = goal_score(study, goal, result)
             amount = float(spent.evaluate(known_values(study, result))) if spent is not None else None
         except (GoalError, ValueError, TypeError):
-            pass  # an older run may lack a figure that the goal is about
+            pass  # an older run may lack a metric that the goal is about
     return TaskRun(row["label"], row["configuration_id"], score, amount, has_failed)

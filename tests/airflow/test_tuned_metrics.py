@@ -39,7 +39,7 @@ def statement(sql):
     return {"sql": sql, "conn_id": "pipeline_tuner_default"}
 
 
-def test_figures_come_from_the_log_from_statements_and_from_programs_that_it_started(promoted, noted):
+def test_metrics_come_from_the_log_from_statements_and_from_programs_that_it_started(promoted, noted):
     metrics = {"rows": r"^loaded (\d+) rows", "pages": statement("SELECT 3 * 4"), "none": r"^skipped (\d+)"}
     run_task(tuned(promoted, metrics=metrics))
     (row,) = noted()
@@ -69,7 +69,7 @@ def test_a_check_that_can_not_be_asked_says_nothing(promoted, noted, caplog):
     assert "Check all can't be made" in caplog.text
 
 
-def test_a_pattern_that_is_none_costs_the_figures_alone(promoted, noted, caplog):
+def test_a_pattern_that_is_none_costs_the_metrics_alone(promoted, noted, caplog):
     run_task(tuned(promoted, metrics={"rows": "loaded ("}))
     (row,) = noted()
     assert (row.status, row.label) == ("measured", "mine")

@@ -1,4 +1,4 @@
-"""The figures of a Spark run, as its event log has them: metrics, and its stages."""
+"""The metrics of a Spark run and its stages, as its event log has them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline_tuner.advise.costs import GB, executor_ms
 from pipeline_tuner.exceptions import MeasurementError
 
 
-def run_figures(found: RunAdvice) -> dict[str, float]:
+def run_metrics(found: RunAdvice) -> dict[str, float]:
     """A run's metrics, sums over its tasks as in Spark's own pages. Raises MeasurementError where it has no cost."""
     app, breakdown = found.read.application, found.breakdown
     stages = app.stages
@@ -48,7 +48,7 @@ def _paid(found: RunAdvice) -> dict[str, float]:
     return {"allocated_core_seconds": core_ms / 1000, "allocated_gb_seconds": memory}
 
 
-def stage_figures(stage: Stage) -> dict[str, Any]:
+def stage_metrics(stage: Stage) -> dict[str, Any]:
     """A stage as the other Spark jobs report theirs (pipeline_jobs/event_log.py)."""
     spread, totals = stage.spread, stage.totals
     return {
