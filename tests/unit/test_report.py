@@ -202,7 +202,7 @@ def test_summary_for_a_terminal():
     text = summary(recommend(STUDY, OPTIONS, results), results)
     header, _, first = text.splitlines()[:3]
     assert header.split("  ")[0] == "goal"
-    assert re.match(r"throughput +use copy 16 +1\.\d+ \(1\.\d+ to 1\.\d+\) x +[\d.]+% +95%", first)
+    assert re.match(r"throughput +use copy 16 +1\.\d+x \(1\.\d+ to 1\.\d+\) +[\d.]+% +95%", first)
     assert "\nthroughput: use copy 16\n" in text
     assert re.search(r"value +16,\d00 \(1\d,\d00 to 1\d,\d00\) rows/s, 95% interval", text)
     assert "35 of 35 trials measured, none failed" in text
