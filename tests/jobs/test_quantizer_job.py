@@ -119,7 +119,7 @@ def test_production_without_a_target_is_refused(options: dict[str, Any], reason:
         read_workload(TrialConfig("quantizer", "t", {}, workload=options))
 
 
-def test_the_seeds_shape_counts_the_same_points(spark: SparkSession, make: Make) -> None:  # noqa: F811
+def test_the_baseline_counts_the_same_points(spark: SparkSession, make: Make) -> None:  # noqa: F811
     batch = make(some_points(32, 600))
     ours = run_batch(spark, batch)
     theirs = replace(batch, target=batch.target + "_seed")
