@@ -17,7 +17,7 @@ from pipeline_tuner.analysis.goals import (
     larger_is_better,
 )
 from pipeline_tuner.analysis.intervals import log_interval, mean_interval, probability_above
-from pipeline_tuner.analysis.pareto import dominates, front, knee
+from pipeline_tuner.analysis.preference import dominates, front, knee
 from pipeline_tuner.analysis.reference import admits
 
 STUDY = planted_study()

@@ -13,7 +13,7 @@ from pipeline_tuner.jobs import JOBS
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.choice import operator_for
 from pipeline_tuner.operators.command import CommandOperator
-from pipeline_tuner.report.section import Section
+from pipeline_tuner.report.data import Section
 from pipeline_tuner.report.written import SECTIONS, sections_of
 from pipeline_tuner.study import load_study
 

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.planted import STUDY as TEXT
 from tests.unit.planted import planted_options, planted_sweep
 
-from pipeline_tuner.analysis.best_known import best_known
+from pipeline_tuner.analysis.history import best_known
 from pipeline_tuner.charts import look
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report.files import details_of

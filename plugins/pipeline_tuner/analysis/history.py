@@ -1,11 +1,12 @@
-"""Earlier sweeps of a study: what each configuration was worth against the control of the same block."""
+"""What earlier sweeps of the same workload and machine say: gains by configuration, and the best one known."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pipeline_tuner.analysis.goals import goal_scores
+from pipeline_tuner.analysis.goals import GoalError, check_constraints, goal_scores
 from pipeline_tuner.analysis.intervals import log_interval
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.study import Study
@@ -33,3 +34,63 @@ def _blocks(results: Sequence[TrialResult]) -> list[list[TrialResult]]:
         plan = result.plan
         blocks[plan.sweep_id, plan.phase, plan.round, plan.block].append(result)
     return list(blocks.values())
+
+
+@dataclass(frozen=True)
+class BestKnown:
+    """A configuration with its trials, and its gain over the control of the same blocks."""
+
+    label: str
+    """Its newest name."""
+    configuration_id: str
+    gain: Interval
+    trials: tuple[TrialResult, ...]
+    """Its measured trials, the newest first."""
+
+    @property
+    def sweeps(self) -> int:
+        """How many sweeps measured it."""
+        return len({result.plan.sweep_id for result in self.trials})
+
+
+def best_known(study: Study, goal: str, results: Sequence[TrialResult], confidence: float = 0.95) -> BestKnown | None:
+    """The configuration whose gain is surest to be large: the largest lower bound; None where nothing is known.
+
+    `results` are of one machine and one workload, in any order. A configuration that failed, or that is not shown to
+    keep the goal's constraints, is left out. The control itself is it where no other is sure to be better.
+    """
+    full = sorted((r for r in results if r.plan.fraction == 1.0), key=_ended, reverse=True)
+    trials = _admissible(study, goal, full, confidence)
+    gains = {key: gain for key, gain in earlier_gains(study, goal, full, confidence).items() if key in trials}
+    control = next((_identity(r) for r in full if r.plan.is_control and _identity(r) in trials), None)
+    key, gain = max(gains.items(), key=lambda item: item[1].low, default=("", None))
+    if control is not None and (gain is None or gain.low <= 1):
+        key, gain = control, Interval(1.0, 1.0, 1.0, confidence, len(trials[control]))
+    return BestKnown(trials[key][0].plan.label, key, gain, tuple(trials[key])) if gain is not None else None
+
+
+def _admissible(
+    study: Study, goal: str, results: Sequence[TrialResult], confidence: float
+) -> dict[str, list[TrialResult]]:
+    """The measured trials by configuration, of those that never failed and keep the goal's constraints."""
+    trials: dict[str, list[TrialResult]] = defaultdict(list)
+    for result in results:
+        if result.status == "measured":
+            trials[_identity(result)].append(result)
+    broken = {_identity(r) for r in results if r.status == "failed" and r.is_evidence}
+    return {key: found for key, found in trials.items() if key not in broken and _keeps(study, goal, found, confidence)}
+
+
+def _keeps(study: Study, goal: str, trials: Sequence[TrialResult], confidence: float) -> bool:
+    try:
+        return all(check.holds(confidence) for check in check_constraints(study, goal, trials))
+    except GoalError:
+        return False  # what a constraint needs was not measured
+
+
+def _ended(result: TrialResult) -> float:
+    return result.measurement.ended_at.timestamp() if result.measurement else 0.0
+
+
+def _identity(result: TrialResult) -> str:
+    return Candidate(result.plan.label, result.plan.configuration).configuration_id

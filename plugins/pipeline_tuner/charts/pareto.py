@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline_tuner.analysis.pareto import front
+from pipeline_tuner.analysis.preference import front
 from pipeline_tuner.charts.look import DOT, LINE, WORDS, gain_axis, layer, mark, plain, stacked
 
 NAMED = 14

@@ -1,8 +1,8 @@
-"""What a written analysis is made from: the sweep, its answers, and whom it is about."""
+"""What a written analysis is made from: the sweep, its answers, and whom it is about; and what a section is."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,3 +93,12 @@ class ReportData:
     def facts(self, row: Row) -> Facts:
         """The row's values for findings."""
         return Facts.of(row.label, row.evidence.configuration, self.deciding(row))
+
+
+@dataclass(frozen=True)
+class Section:
+    """`write` gives Markdown, or an empty text where there is nothing to say; `after` is the title it comes after."""
+
+    title: str
+    write: Callable[[ReportData], str]
+    after: str

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline_tuner.analysis.best_known import BestKnown, best_known
 from pipeline_tuner.analysis.comparison import values_of
+from pipeline_tuner.analysis.history import BestKnown, best_known
 from pipeline_tuner.metric_names import metric_name, metric_words
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import escaped, table

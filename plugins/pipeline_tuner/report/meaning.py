@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipeline_tuner.analysis.claims import check_claims
 from pipeline_tuner.analysis.effects import Effects
 from pipeline_tuner.analysis.goals import larger_is_better
-from pipeline_tuner.analysis.pareto import front, knee
+from pipeline_tuner.analysis.preference import front, knee
 from pipeline_tuner.analysis.suggestions import Suggestion, suggestions
 from pipeline_tuner.charts import look
 from pipeline_tuner.charts.effects import EffectBar, effect_bar

@@ -23,10 +23,9 @@ from pipeline_tuner.report import (
     search,
     stages,
 )
-from pipeline_tuner.report.data import ReportData
+from pipeline_tuner.report.data import ReportData, Section
 from pipeline_tuner.report.files import ANALYSIS, DETAILS
 from pipeline_tuner.report.markdown import escaped
-from pipeline_tuner.report.section import Section
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pipeline_tuner.search.grid import grid_size
+from pipeline_tuner.search.spread import grid_size
 from pipeline_tuner.space import Configuration, Parameter, Scalar, Space
 
 MAX_CANDIDATES = 2500

@@ -21,11 +21,9 @@ from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.monitoring.night_plan import Nightly, champions
 from pipeline_tuner.recommendation import MIN_BLOCKS
 from pipeline_tuner.search.adaptive import Adaptive
-from pipeline_tuner.search.grid import Grid
-from pipeline_tuner.search.one_at_a_time import OneAtATime
 from pipeline_tuner.search.presets import NamedList, Presets
-from pipeline_tuner.search.sobol import Sobol
-from pipeline_tuner.search.staged import Staged
+from pipeline_tuner.search.spread import Grid, Sobol
+from pipeline_tuner.search.stepwise import OneAtATime, Staged
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar, trials_for_cost, trials_in_time
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions

@@ -9,8 +9,7 @@ from pipeline_tuner.analysis.glue_prices import DEFAULT_GLUE, Prices, load_price
 from pipeline_tuner.jobs.dedup.glue_advice import infrastructure
 from pipeline_tuner.jobs.dedup.measured import Measured, bullets, measured_configurations
 from pipeline_tuner.recommendation import DecisionStatus
-from pipeline_tuner.report.data import ReportData
-from pipeline_tuner.report.section import Section
+from pipeline_tuner.report.data import ReportData, Section
 from pipeline_tuner.trial import TrialResult
 
 PARTITIONS, WRITERS = "shuffle_partitions", "write_partitions"

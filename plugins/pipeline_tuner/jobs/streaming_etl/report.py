@@ -11,9 +11,8 @@ from pipeline_tuner.analysis.series import Series, median_of, oversized, paired_
 from pipeline_tuner.charts import look
 from pipeline_tuner.charts.busy import Threads, busy
 from pipeline_tuner.recommendation import Interval
-from pipeline_tuner.report.data import ReportData
+from pipeline_tuner.report.data import ReportData, Section
 from pipeline_tuner.report.markdown import escaped, table
-from pipeline_tuner.report.section import Section
 from pipeline_tuner.report.tables import Row
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.trial import TrialResult

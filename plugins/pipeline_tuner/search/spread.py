@@ -1,4 +1,4 @@
-"""Every combination of levels: the strategy that others are compared with."""
+"""Configurations over the whole space: every combination of levels, or a scrambled Sobol sequence (Owen, 1998)."""
 
 from __future__ import annotations
 
@@ -56,5 +56,34 @@ def grid_in_random_order(
     values = {name: parameter.levels(levels) for name, parameter in space.parameters.items()}
     for _ in range(20 * count):
         configuration = space.complete({name: v[generator.integers(len(v))] for name, v in values.items()})
+        if space.problem(configuration) is None:
+            yield configuration
+
+
+OVERSAMPLE = 8
+"""Points drawn for each one wanted: some break constraints or round to the same configuration."""
+
+
+@dataclass(frozen=True)
+class Sobol(Strategy):
+    """Half of the trials for new configurations, the other half to repeat the good ones."""
+
+    def propose(self, sweep: SweepSoFar) -> tuple[Candidate, ...]:
+        """All points in the first round."""
+        if sweep.round_number > 1:
+            return ()
+        count = max(sweep.room // 2 - 1, 0)
+        seed = int(sweep.generator(2).integers(2**31))
+        return sweep.fresh(sobol_points(sweep.study.space.searched, OVERSAMPLE * count, seed), count)
+
+
+def sobol_points(space: Space, count: int, seed: int) -> Iterator[Configuration]:
+    """About `count` valid configurations in the sequence's order, repeats among them."""
+    from scipy.stats import qmc  # half a second to import
+
+    sequence = qmc.Sobol(len(space.parameters), scramble=True, seed=seed)
+    for point in sequence.random_base2(math.ceil(math.log2(max(count, 2)))):
+        values = {name: p.at(float(x)) for (name, p), x in zip(space.parameters.items(), point, strict=True)}
+        configuration = space.complete(values)
         if space.problem(configuration) is None:
             yield configuration
