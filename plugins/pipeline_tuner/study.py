@@ -23,11 +23,9 @@ from pipeline_tuner.expression import Expression
 from pipeline_tuner.monitoring.nights import Nights
 from pipeline_tuner.problems import Problem, problems_of, refuse, shown
 from pipeline_tuner.space import FORMER_TYPES, ExpressionText, Flag, Frozen, Level, Parameter, Real, Space, Whole
-from pipeline_tuner.study_check import Parts, mapping, misfits, oddities
+from pipeline_tuner.study_check import Parts, StrategyName, mapping, misfits, oddities
 from pipeline_tuner.study_yaml import read_text, read_yaml
 from pipeline_tuner.trial import Candidate
-
-StrategyName = Literal["adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged", "nightly"]
 
 
 class Goal(Frozen):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pipeline_tuner.command_check import given_by_a_command, runner_problems
 from pipeline_tuner.exceptions import ConfigurationError
@@ -21,7 +21,8 @@ from pipeline_tuner.space import Parameter, Space, unknown_names
 if TYPE_CHECKING:
     from pipeline_tuner.study import Goal, Runner, Workload
 
-STRATEGIES = ("adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged", "nightly")
+StrategyName = Literal["adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged", "nightly"]
+STRATEGIES = get_args(StrategyName)
 """The strategies that every study has; a study's own lists have other names."""
 
 
