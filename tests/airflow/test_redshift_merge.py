@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from botocore.stub import ANY, Stubber
 from glue_stubs import BUCKET, aws  # noqa: F401
 
-from pipeline_tuner.operators.redshift import STAGING, Merge, RedshiftMergeOperator
+from pipeline_tuner.operators.redshift import STAGING, Merge, RedshiftMergeOperator, staged_columns
 
 MERGE = Merge("latest", ("id", "at", "version", "status"), ("id",), ("at", "version"))
 BEFORE = [
@@ -79,11 +80,13 @@ def test_a_failing_post_action_changes_nothing(connection: Any) -> None:
 
 def test_the_batch_is_one_call(aws: str) -> None:
     boto3.client("s3").put_object(Bucket=BUCKET, Key="staged/CURRENT", Body=b"run-1")
+    described = json.dumps({"columns": [*MERGE.columns, "_deleted"]}).encode()
+    boto3.client("s3").put_object(Bucket=BUCKET, Key="staged/run-1.json", Body=described)
     operator = RedshiftMergeOperator(
         task_id="merge",
         path=f"s3://{BUCKET}/staged",
         table="latest",
-        columns=MERGE.columns,
+        columns=sorted(MERGE.columns),
         key=MERGE.key,
         order=MERGE.order,
         iam_role="role",
@@ -105,3 +108,30 @@ def test_the_batch_is_one_call(aws: str) -> None:
         assert operator.execute({}) == "batch-1"
         operator.on_kill()
         stub.assert_no_pending_responses()
+
+
+def test_columns_are_those_of_the_files_in_their_order() -> None:
+    assert staged_columns(["b", "a", "_deleted"], ["a", "b"]) == ("b", "a")
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "message"),
+    [
+        (["a", "b", "_deleted"], ["a"], r"\(b differ\)"),
+        (["a", "_deleted"], ["a", "b"], r"\(b differ\)"),
+        (["a", "b"], ["a", "b"], "no _deleted as their last column"),
+    ],
+)
+def test_files_of_other_columns_are_refused(found: list[str], wanted: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        staged_columns(found, wanted)
+
+
+def test_a_folder_that_does_not_say_its_columns_is_refused(aws: str) -> None:
+    boto3.client("s3").put_object(Bucket=BUCKET, Key="old/CURRENT", Body=b"run-1")
+    operator = RedshiftMergeOperator(
+        task_id="merge", path=f"s3://{BUCKET}/old", table="latest", columns=MERGE.columns, key=MERGE.key,
+        order=MERGE.order, iam_role="role", database="dev", workgroup_name="tuner", aws_conn_id="aws_test",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="run the dedup job again"):
+        operator.execute({})

@@ -20,7 +20,7 @@ from tests.jobs.job_variables import set_variable
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.dedup.options import dedup_options
-from pipeline_jobs.dedup.postgres_target import holds
+from pipeline_jobs.dedup.postgres_types import holds
 from pipeline_jobs.dedup.run_once import Outcome
 from pipeline_jobs.session import close_session, open_session
 
@@ -203,7 +203,10 @@ def test_a_role_that_may_not_create_tables_is_told_what_it_needs(spark: SparkSes
         ("real", "double precision", False), ("double precision", "real", True), ("date", "timestamptz", False),
         ("timestamp without time zone", "timestamptz", False), ("timestamp with time zone", "timestamptz", True),
         ("timestamp(3) with time zone", "timestamptz", False), ("character(5)", "text", False),
-        ("character varying(5)", "text", True), ("jsonb", "jsonb", True), ("uuid", "text", True),
+        ("character varying(5)", "text", True), ("jsonb", "jsonb", True), ("uuid", "text", False),
+        ("name", "text", False), ('"char"', "text", False), ("citext", "text", False), ("text", "bigint", False),
+        ("money", "numeric(10,2)", False), ("text", "bytea", False), ("json", "jsonb", True), ("text", "jsonb", True),
+        ("character varying(5)", "jsonb", False), ("numeric", "integer", True), ("numeric(5,0)", "integer", False),
     ],
 )  # fmt: skip
 def test_a_narrower_column_is_known(theirs: str, ours: str, fits: bool) -> None:

@@ -133,7 +133,7 @@ def test_a_wrong_type_and_a_database_that_refuses_get_one_message(
         (
             config({"format": "parquet", "path": events}, target, database),
             BadConfigurationError,
-            "refused the rows for",
+            "column at of type text, which can't hold every bigint",
         ),
     ]
     for given, kind, message in cases:

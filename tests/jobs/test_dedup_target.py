@@ -79,7 +79,7 @@ def test_attempts_that_do_not_count_leave_no_row(spark: SparkSession, database: 
     with PostgresTarget(database, Target("postgresql", "latest"), Rule(("id",), "at"), records.schema) as target:
         target.stage(rows.where("id = 'a'"))
         counted = target.stage(rows)
-        merged = target.merge(counted, None)
+        merged = target.merge(counted)
     assert (merged.staged, merged.upserted) == (2, 2)
     assert query(database, "SELECT id FROM latest ORDER BY 1") == [("a",), ("b",)]
 

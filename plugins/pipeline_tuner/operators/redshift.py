@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ class Merge:
 
     table: str
     columns: tuple[str, ...]
+    """In the order of the staged files, the delete marker left out: COPY takes Parquet by position."""
     key: tuple[str, ...]
     order: tuple[str, ...]
     """The declared order: a staged record replaces one that is not after it. NULL is the smallest."""
@@ -36,7 +38,7 @@ class Merge:
 
     @property
     def make_staging(self) -> str:
-        """A temporary table of the target's columns and the delete marker."""
+        """A temporary table with the target's types in the files' order, the delete marker last as in the files."""
         return (
             f"CREATE TEMP TABLE {STAGING} AS SELECT {self._names()}, false AS {DELETED} FROM {self.table} WHERE false"
         )
@@ -91,7 +93,7 @@ class RedshiftMergeOperator(BaseOperator):
 
     :param path: Where the job stages, `s3://...`: its `target.path`, where `CURRENT` names the last run.
     :param table: Table to merge into; it must exist.
-    :param columns: Its columns, as in the Parquet files.
+    :param columns: Its columns, in any order: they are held against those of the Parquet files, by name.
     :param key: Key columns.
     :param order: Timestamp and tie-breakers.
     :param iam_role: ARN of the role that Redshift reads the folder with.
@@ -151,9 +153,10 @@ class RedshiftMergeOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Run the batch; returns its id. Raises what Redshift says where it fails: nothing has changed then."""
-        merge = Merge(self.table, tuple(self.columns), tuple(self.key), tuple(self.order))
+        folder = self._current_folder()
+        merge = Merge(self.table, self._staged_columns(folder), tuple(self.key), tuple(self.order))
         output = self.hook.execute_query(
-            sql=merge.statements(self._current_folder(), self.iam_role, self.pre_actions, self.post_actions),
+            sql=merge.statements(f"{folder}/", self.iam_role, self.pre_actions, self.post_actions),
             database=self.database,
             cluster_identifier=self.cluster_identifier,
             workgroup_name=self.workgroup_name,
@@ -166,12 +169,37 @@ class RedshiftMergeOperator(BaseOperator):
 
     def _current_folder(self) -> str:
         path = self.path.rstrip("/")
-        return f"{path}/{S3Hook(aws_conn_id=self.aws_conn_id).read_key(f'{path}/CURRENT')}/"
+        return f"{path}/{S3Hook(aws_conn_id=self.aws_conn_id).read_key(f'{path}/CURRENT')}"
+
+    def _staged_columns(self, folder: str) -> tuple[str, ...]:
+        """The files' columns in their order. Raises ValueError where they are not those of the task."""
+        hook = S3Hook(aws_conn_id=self.aws_conn_id)
+        if not hook.check_for_key(f"{folder}.json"):
+            raise ValueError(f"{folder} doesn't say which columns its files have: run the dedup job again")
+        columns = json.loads(hook.read_key(f"{folder}.json"))["columns"]
+        return staged_columns(columns, self.columns)
 
     def on_kill(self) -> None:
         """Cancel the batch: its transaction is rolled back."""
         if self._statement_id:
             self.hook.conn.cancel_statement(Id=self._statement_id)
+
+
+def staged_columns(found: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The staged files' columns without the delete marker, in the files' order; `wanted` are the task's.
+
+    Raises ValueError where a column is missing on one side: by position, it would land in another one.
+    """
+    if not found or found[-1] != DELETED:
+        raise ValueError(f"the staged files have no {DELETED} as their last column: name a 'redshift' target's")
+    columns = tuple(found[:-1])
+    strange = [*(name for name in columns if name not in wanted), *(name for name in wanted if name not in columns)]
+    if strange:
+        raise ValueError(
+            f"the staged files have the columns {', '.join(columns)}, the task names {', '.join(wanted)}: "
+            f"name the same ones ({', '.join(strange)} differ)"
+        )
+    return columns
 
 
 def _name(name: str) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
-from pyspark.sql import Column, DataFrame, Observation
+from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
 from pipeline_jobs.dedup.options import Rule
@@ -51,7 +50,7 @@ class Counter:
         self._latest = Observation()
 
     def on_records(self, records: DataFrame) -> DataFrame:
-        """Count all records of the source, and remember the largest timestamp."""
+        """Count all records of the source."""
         rule = self._rule
         no_key, no_time = any_null(rule.key), F.col(rule.timestamp).isNull()
         dropped = (no_key & F.lit(rule.null_keys == "drop")) | (no_time & F.lit(rule.null_timestamps == "drop"))
@@ -60,24 +59,7 @@ class Counter:
             F.count(F.lit(1)).alias("rows"),
             F.count_if(dropped).alias("dropped"),
             F.count_if(no_time).alias("null_timestamps"),
-            self._newest(records).cast("string").alias("newest"),
         )
-
-    def _newest(self, records: DataFrame) -> Column:
-        """The largest timestamp of the records that take part and do not lie beyond the run's own clock.
-
-        A record of the year 9999 would otherwise hide all that come after it.
-        """
-        rule, kind = self._rule, records.schema[self._rule.timestamp].dataType.simpleString()
-        counts = ~(any_null(rule.key) & F.lit(rule.null_keys == "drop"))
-        now = datetime.now(UTC)
-        if kind == "timestamp":
-            counts &= F.col(rule.timestamp) <= F.lit(now)
-        elif kind == "timestamp_ntz":
-            counts &= F.col(rule.timestamp) <= F.lit(now.isoformat(sep=" ")[:26]).cast(kind)
-        elif kind == "date":
-            counts &= F.col(rule.timestamp) <= F.lit(now.date())
-        return F.max(F.when(counts, F.col(rule.timestamp)))
 
     def on_latest(self, latest: DataFrame) -> DataFrame:
         """Count the keys, ties and deletes."""
@@ -92,11 +74,6 @@ class Counter:
         """What was counted, after the one action of a run."""
         seen = _seen(self._records) | _seen(self._latest)
         return Counts(**{name: int(seen.get(name) or 0) for name in Counts.__dataclass_fields__})
-
-    @property
-    def newest(self) -> str | None:
-        """The largest timestamp seen, as Spark writes it in UTC; None without records."""
-        return _seen(self._records).get("newest")
 
 
 def _seen(observation: Observation) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -70,7 +70,7 @@ def _measure(
     if rows:
         sample.metrics |= {"rows": float(rows), "rows_per_s": rows / sample.duration_s}
     if outcome.merged:
-        sample.metrics |= {name: float(value) for name, value in asdict(outcome.merged).items()}
+        sample.metrics |= outcome.merged.metrics()
     return sample, outcome, (since, time.time())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
@@ -39,6 +40,17 @@ class Source:
             )
 
 
+class TimestampUnit(StrEnum):
+    """What a whole-number timestamp counts."""
+
+    UNKNOWN = "unknown"
+    NUMBER = "number"
+    SECONDS = "seconds"
+    MILLISECONDS = "milliseconds"
+    MICROSECONDS = "microseconds"
+    NANOSECONDS = "nanoseconds"
+
+
 @dataclass(frozen=True)
 class Target:
     """Where the latest records go. `merge` keeps what a run doesn't touch, `replace` leaves this run's result only.
@@ -61,6 +73,14 @@ class Target:
         unit="seconds, or units of a numeric timestamp",
         low=0,
     )
+    timestamp_unit: str = option(
+        "what a whole-number timestamp counts: a unit since 1970 bounds the bookmark by the clock, `number` by nothing",
+        default=TimestampUnit.UNKNOWN.value,
+        choices=tuple(unit.value for unit in TimestampUnit),
+    )
+    work_schema: str = option(
+        "the schema of the staging table and the bookmarks; by default the first of the role's search path", default=""
+    )
     scratch: bool = option("a trial's target: emptied before each repeat and removed at the end", default=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +89,11 @@ class Target:
             raise BadConfigurationError(f"workload option target.{needed} is missing: a {self.kind} target needs it")
         if self.bookmark and (self.kind != "postgresql" or self.mode != "merge"):
             raise BadConfigurationError("target.bookmark needs a postgresql target in mode 'merge'")
+
+    @property
+    def unit(self) -> TimestampUnit:
+        """What a whole-number timestamp counts."""
+        return TimestampUnit(self.timestamp_unit)
 
 
 @dataclass(frozen=True)

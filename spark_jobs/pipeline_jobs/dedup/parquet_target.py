@@ -1,15 +1,18 @@
 """The latest records as Parquet: each run writes a folder of its own, then one small file says which folder holds.
 
-A reader follows `CURRENT`. A killed run leaves `CURRENT` as it was; the next run removes what is not current.
+A reader follows `CURRENT`. A killed run leaves `CURRENT` as it was; the next run removes what is not current. Beside
+the folder lies a file of its name with `.json` that lists its columns in their order: Redshift reads by position.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from pipeline_jobs.dedup.columns import Names
 from pipeline_jobs.dedup.strategies import DELETED
 
 CURRENT = "CURRENT"
@@ -31,19 +34,25 @@ class ParquetTarget:
         """Where this run writes."""
         return str(self._child(self._run).toString())
 
-    def write(self, latest: DataFrame) -> None:
+    def write(self, latest: DataFrame, names: Names) -> None:
         """Write this run's records, without the deleted keys unless asked; nobody sees them before `publish`."""
-        rows = latest if self._keep_deleted else latest.where(f"NOT {DELETED}").drop(DELETED)
+        kept = latest if self._keep_deleted else latest.where(f"NOT {DELETED}")
+        rows = names.written(kept, *([DELETED] if self._keep_deleted else []))
         rows.write.parquet(self.folder)
+        self._create(f"{self._run}.json", json.dumps({"columns": rows.columns}))
 
     def publish(self) -> None:
         """Make this run's folder the current one, and remove the others."""
-        stream = self._files.create(self._child(CURRENT), True)
-        stream.write(bytearray(self._run, "ascii"))
-        stream.close()
+        self._create(CURRENT, self._run)
         for status in self._files.listStatus(self._root):
-            if status.isDirectory() and status.getPath().getName() != self._run:
+            name = str(status.getPath().getName())
+            if name.startswith("run-") and name.removesuffix(".json") != self._run:
                 self._files.delete(status.getPath(), True)
+
+    def _create(self, name: str, text: str) -> None:
+        stream = self._files.create(self._child(name), True)
+        stream.write(bytearray(text, "utf-8"))
+        stream.close()
 
     def remove(self) -> None:
         """Remove a trial's target."""

@@ -127,13 +127,12 @@ def _check_names(line: str, wanted: Sequence[str], file: str) -> None:
 def since(bookmark: str, look_back_s: float, records: DataFrame, timestamp: str) -> Column:
     """The condition for records at or after the bookmark less the look-back; those without a timestamp stay in."""
     kind = records.schema[timestamp].dataType.simpleString()
-    reached = F.lit(bookmark).cast(kind)
     if kind.startswith("timestamp"):
-        start = reached - F.make_dt_interval(secs=F.lit(look_back_s))
+        start = F.lit(bookmark).cast(kind) - F.make_dt_interval(secs=F.lit(look_back_s))
     elif kind == "date":
-        start = F.date_sub(reached, int(-(-look_back_s // 86_400)))
+        start = F.date_sub(F.lit(bookmark).cast(kind), int(-(-look_back_s // 86_400)))
     else:
-        start = reached - F.lit(int(-(-look_back_s // 1)))
+        start = F.lit(int(bookmark) - int(-(-look_back_s // 1)))
     return (F.col(timestamp) >= start) | F.col(timestamp).isNull()
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType
 
 from pipeline_jobs.contract import TrialConfig
 from pipeline_jobs.dedup.choice import Choice
+from pipeline_jobs.dedup.columns import Names, check_names
 from pipeline_jobs.dedup.counts import Counter, Counts
 from pipeline_jobs.dedup.options import DedupOptions, Source
 from pipeline_jobs.dedup.parquet_target import ParquetTarget
 from pipeline_jobs.dedup.postgres_target import Merged, PostgresTarget
+from pipeline_jobs.dedup.postgres_types import check_types
 from pipeline_jobs.dedup.readers import read_source, since
 from pipeline_jobs.dedup.sample import choose_strategy
 from pipeline_jobs.dedup.strategies import TIED, check_columns, eligible, latest
@@ -26,47 +30,60 @@ class Outcome:
     merged: Merged | None
     folder: str | None
     """Where Parquet was written."""
-    newest: str | None
     started_from: str | None
     """The bookmark that the run read from; None for everything."""
+
+    @property
+    def newest(self) -> str | None:
+        """The bookmark that the run left; None without one."""
+        return self.merged.newest if self.merged else None
 
 
 def deduplicate(spark: SparkSession, source: Source, options: DedupOptions, config: TrialConfig) -> Outcome:
     """Read, keep the latest of each key, write. Raises JobError; the target is then as before."""
     records = read_source(spark, source, config)
     check_columns(records, options.rule)
+    check_names(records.columns, options.target.kind)
+    names = Names.of(records.columns)
     if options.target.kind != "postgresql":
-        return _run(spark, records, source, options, None)
-    with PostgresTarget(config.uri("target"), options.target, options.rule, records.schema) as target:
-        return _run(spark, records, source, options, target)
+        return _run(spark, records, names, source, options, None)
+    check_types(records.schema)
+    place = (config.uri("target"), options.target, options.rule, records.schema)
+    with PostgresTarget(*place, source=source, names=names) as target:
+        return _run(spark, records, names, source, options, target)
 
 
 def _run(
-    spark: SparkSession, records: DataFrame, source: Source, options: DedupOptions, target: PostgresTarget | None
+    spark: SparkSession,
+    records: DataFrame,
+    names: Names,
+    source: Source,
+    options: DedupOptions,
+    target: PostgresTarget | None,
 ) -> Outcome:
-    rule, tuning = options.rule, options.tuning
-    started_from = target.bookmark() if target and options.target.bookmark else None
+    records, rule, tuning = names.records(records, options.rule), names.rule(options.rule), options.tuning
+    started_from = target.bookmark() if target else None
     if started_from is not None:
         records = records.where(since(started_from, options.target.look_back_s, records, rule.timestamp))
     choice = None
     if tuning.strategy == "auto":
-        choice = choose_strategy(eligible(records, rule), rule, source)
+        choice = choose_strategy(eligible(records, rule, options.rule), rule, source)
         tuning = choice.applied(tuning)
     counter = Counter(rule) if tuning.counts == "observe" or options.target.bookmark else None
     seen = counter.on_records(records) if counter else records
-    found = latest(eligible(seen, rule), rule, tuning, unobserved=eligible(records, rule))
+    taking_part = eligible(seen, rule, options.rule)
+    found = latest(taking_part, rule, tuning, unobserved=eligible(records, rule, options.rule))
     if tuning.counts == "count":
         _count_as_the_seed_did(records, found)
     written = counter.on_latest(found) if counter else found
     if tuning.write_partitions:
         written = written.repartition(tuning.write_partitions)
-    result = _write(spark, written.drop(TIED), options, target, counter)
+    result = _write(spark, written.drop(TIED), names, options, target)
     return Outcome(
         counts=counter.counts() if counter else None,
         choice=choice,
         merged=result if isinstance(result, Merged) else None,
         folder=result if isinstance(result, str) else None,
-        newest=counter.newest if counter else None,
         started_from=started_from,
     )
 
@@ -78,15 +95,26 @@ def _count_as_the_seed_did(records: DataFrame, found: DataFrame) -> None:
 
 
 def _write(
-    spark: SparkSession, rows: DataFrame, options: DedupOptions, target: PostgresTarget | None, counter: Counter | None
+    spark: SparkSession, rows: DataFrame, names: Names, options: DedupOptions, target: PostgresTarget | None
 ) -> Merged | str | None:
     if target:
-        attempts = target.stage(rows)
-        return target.merge(attempts, counter.newest if counter else None)
+        return target.merge(target.stage(rows))
     if options.target.kind in ("parquet", "redshift"):
-        folder = ParquetTarget(spark, options.target.path, keep_deleted=options.target.kind == "redshift")
-        folder.write(rows)
+        staged = options.target.kind == "redshift"
+        folder = ParquetTarget(spark, options.target.path, keep_deleted=staged)
+        folder.write(_without_padded_keys(rows, names, options) if staged else rows, names)
         folder.publish()
         return folder.folder
     rows.write.format("noop").mode("overwrite").save()
     return None
+
+
+def _without_padded_keys(rows: DataFrame, names: Names, options: DedupOptions) -> DataFrame:
+    """The rows, failing at a text in the key that ends with a blank: to Redshift it equals the one without."""
+    for name in options.rule.key:
+        inner = names.inside(name)
+        if isinstance(rows.schema[inner].dataType, StringType):
+            message = f"the source has a text in the key's column {name} that ends with a blank, which Redshift ignores"
+            refused = F.raise_error(F.lit(f"{message}: trim it in the source")).cast("boolean")
+            rows = rows.where(F.when(F.col(inner).endswith(" "), refused).otherwise(True))
+    return rows

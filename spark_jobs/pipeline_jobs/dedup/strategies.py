@@ -43,11 +43,15 @@ def latest(records: DataFrame, rule: Rule, tuning: Tuning, *, unobserved: DataFr
     return winners.select(*records.columns, TIED, deleted.alias(DELETED))
 
 
-def eligible(records: DataFrame, rule: Rule) -> DataFrame:
-    """The records that take part: those with NULL in key or timestamp are kept, dropped or refused as declared."""
+def eligible(records: DataFrame, rule: Rule, said: Rule | None = None) -> DataFrame:
+    """The records that take part: those with NULL in key or timestamp are kept, dropped or refused as declared.
+
+    `said`: the rule in the names that messages use, where the columns have others.
+    """
+    said = said or rule
     for problem, policy, what in (
-        (any_null(rule.key), rule.null_keys, f"a NULL in the key ({', '.join(rule.key)}); set null_keys"),
-        (F.col(rule.timestamp).isNull(), rule.null_timestamps, f"no {rule.timestamp}; set null_timestamps"),
+        (any_null(rule.key), rule.null_keys, f"a NULL in the key ({', '.join(said.key)}); set null_keys"),
+        (F.col(rule.timestamp).isNull(), rule.null_timestamps, f"no {said.timestamp}; set null_timestamps"),
     ):
         if policy == "drop":
             records = records.where(~problem)
@@ -162,7 +166,6 @@ def is_orderable(kind: DataType) -> bool:
 
 def check_columns(records: DataFrame, rule: Rule) -> None:
     """Refuse, in one message, a source that the rule can't be applied to. Raises BadConfigurationError."""
-    _refuse_names(records.columns)
     missing = [name for name in (*rule.key, *rule.declared) if name not in records.columns]
     if missing:
         raise BadConfigurationError(
@@ -191,23 +194,3 @@ def _check_condition(records: DataFrame, condition: str) -> None:
 
 def _type(records: DataFrame, name: str) -> str:
     return records.schema[name].dataType.simpleString()
-
-
-RESERVED = (TIED, DELETED, RANK, WINNER, "_attempt")
-MAX_NAME_BYTES = 63
-
-
-def _refuse_names(columns: list[str]) -> None:
-    """Raises BadConfigurationError for names that the job or PostgreSQL can't keep apart."""
-    for name in columns:
-        if name in RESERVED:
-            raise BadConfigurationError(
-                f"the source has a column {name}, a name that this job uses: rename it in a view"
-            )
-        if len(name.encode()) > MAX_NAME_BYTES:
-            raise BadConfigurationError(
-                f"the source has the column {name} of {len(name.encode())} bytes: rename it, PostgreSQL's names have "
-                f"{MAX_NAME_BYTES} at most"
-            )
-        if "." in name or "`" in name:
-            raise BadConfigurationError(f"the source has the column {name}: rename it without dots and backticks")
