@@ -52,6 +52,7 @@ _TITLES = (
             "latency_p95_s": "latency, 95% below",
             "latency_p99_s": "latency, 99% below",
             "startup_s": "start-up",
+            "inspection_s": "looking at the source first",
             "teardown_s": "teardown",
             "startup_fraction": "start-up's part of the run",
             "teardown_fraction": "teardown's part of the run",

@@ -25,14 +25,15 @@ def with_tables(text: str) -> str:
     )
 
 
-def options_table(kind: type) -> str:
-    """A dataclass's options as a table of Markdown."""
-    rows = (f"| `{each.name}` | {_meaning(each)} | {_default(each)} |" for each in options_of(kind))
+def options_table(kind: type | tuple[Option, ...]) -> str:
+    """A dataclass's options, or some without one, as a table of Markdown."""
+    options = kind if isinstance(kind, tuple) else options_of(kind)
+    rows = (f"| `{each.name}` | {_meaning(each)} | {_default(each)} |" for each in options)
     return "\n".join((*HEAD, *rows)) + "\n"
 
 
-def _named(module: str, name: str) -> type:
-    found: type = getattr(importlib.import_module(module), name)
+def _named(module: str, name: str) -> type | tuple[Option, ...]:
+    found: type | tuple[Option, ...] = getattr(importlib.import_module(module), name)
     return found
 
 

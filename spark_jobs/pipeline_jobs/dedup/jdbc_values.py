@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from psycopg2 import Error
+from psycopg2.extensions import DECIMAL, Column
 from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.dedup.csv_copy import APPLICATION
-from pipeline_jobs.migration.postgres import column_types, connect, identifier, is_postgres
+from pipeline_jobs.migration.postgres import connect, identifier, is_postgres
 
+BOUNDED = re.compile(r"numeric\((\d+),(-?\d+)\)")
+MOST_DIGITS = 38
+UNBOUNDED = 65535
+"""What the driver says for a numeric without precision."""
+IN_LISTS = ("numeric", "time", "date")
+"""First words of types whose lists Spark changes."""
 WITH_INFINITY = ("timestamp", "date")
 OUTSIDE = "NOT isfinite({0}) OR {0} > '9999-12-31 23:59:59.999999' OR {0} < '0001-01-01'"
 """What a column of dates or times must not be, as SQL."""
@@ -19,14 +27,14 @@ OUTSIDE = "NOT isfinite({0}) OR {0} > '9999-12-31 23:59:59.999999' OR {0} < '000
 def check_values(uri: str, table: str) -> None:
     """Raises BadConfigurationError naming the column whose values would not arrive as they are.
 
-    A source that is no plain table (a query in parentheses) and one that isn't PostgreSQL are not looked at.
+    `table` may be a query in parentheses. A source that isn't PostgreSQL is not looked at.
     """
-    if not is_postgres(uri) or table.lstrip().startswith("("):
+    if not is_postgres(uri):
         return
     connection = connect(uri, APPLICATION)
     try:
         with connection.cursor() as cursor:
-            columns = column_types(cursor, table)
+            columns = _columns(cursor, table)
             _refuse_types(table, columns)
             _refuse_moments(cursor, table, [name for name, kind in columns.items() if kind.startswith(WITH_INFINITY)])
     except Error:
@@ -34,6 +42,24 @@ def check_values(uri: str, table: str) -> None:
         return
     finally:
         connection.close()
+
+
+def _columns(cursor: Cursor, table: str) -> dict[str, str]:
+    """Names and types of what a table or query gives, as PostgreSQL writes them."""
+    cursor.execute(f"SELECT * FROM {table} LIMIT 0")
+    described = [(column.name, column.type_code, *_modifier(column)) for column in cursor.description or ()]
+    columns = {}
+    for name, code, modifier in described:
+        cursor.execute("SELECT format_type(%s::oid, %s)", (code, modifier))
+        columns[name] = cursor.fetchone()[0]  # type: ignore[index]
+    return columns
+
+
+def _modifier(column: Column) -> tuple[int | None]:
+    """PostgreSQL's own number for precision and scale, which the driver gives apart; only those of numeric count."""
+    if column.type_code not in DECIMAL.values or column.precision in (None, UNBOUNDED):
+        return (None,)
+    return ((column.precision << 16 | (column.scale or 0) & 0x7FF) + 4,)
 
 
 def _refuse_moments(cursor: Cursor, table: str, names: Sequence[str]) -> None:
@@ -58,7 +84,18 @@ def _refuse_types(table: str, columns: dict[str, str]) -> None:
                 f"source {table} has column {name} of type numeric without precision, which Spark would cut to 18 "
                 f"digits after the point: read from a view with {name}::numeric(p, s) or {name}::text"
             )
-        if kind.startswith("time ") or kind.startswith("time("):
+        found = BOUNDED.fullmatch(kind)
+        if found and (int(found[1]) > MOST_DIGITS or not 0 <= int(found[2]) <= int(found[1])):
+            raise BadConfigurationError(
+                f"source {table} has column {name} of type {kind}, where Spark's numbers have {MOST_DIGITS} digits at "
+                f"most, and none before a negative scale: read from a view with {name}::text"
+            )
+        if kind.endswith("[]") and kind.startswith(IN_LISTS):
+            raise BadConfigurationError(
+                f"source {table} has column {name} of type {kind}, whose elements Spark would cut or move: read from a "
+                f"view with {name}::text"
+            )
+        if kind.startswith(("time ", "time(")):
             raise BadConfigurationError(
                 f"source {table} has column {name} of type {kind}, which Spark would move by the machine's time zone: "
                 f"read from a view with {name}::text"

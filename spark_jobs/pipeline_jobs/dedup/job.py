@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -13,7 +14,8 @@ from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig
 from pipeline_jobs.dedup.checks import check_output
 from pipeline_jobs.dedup.data import Data, prepare_data
 from pipeline_jobs.dedup.failures import explained
-from pipeline_jobs.dedup.options import DedupOptions, dedup_options
+from pipeline_jobs.dedup.inspection import Inspection, inspect_source
+from pipeline_jobs.dedup.options import DedupOptions, dedup_options, made_options
 from pipeline_jobs.dedup.postgres_target import drop_table
 from pipeline_jobs.dedup.run_once import Outcome, deduplicate
 from pipeline_jobs.environment import environment
@@ -38,7 +40,9 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
         try:
             if data.folder is not None:
                 require_shared(spark, data.folder)
-            tried = [_measure(spark, sample, data, options, config) for sample in writer.samples()]
+            found = _inspected(spark, data, config)
+            writer.metrics["inspection_s"] = found.took_s
+            tried = [_measure(spark, sample, data, options, config, found) for sample in writer.samples()]
             measured = [each for each in tried if not each[0].is_warmup]
             check_output(writer, data, options, config, [outcome for _, outcome, _ in measured])
         except Exception as error:
@@ -56,15 +60,22 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     writer.details |= _details(measured[-1][1], options)
 
 
+def _inspected(spark: SparkSession, data: Data, config: TrialConfig) -> Inspection:
+    """What is known of the source before the clock starts; made data need no look."""
+    if data.folder is not None:
+        return Inspection()
+    return inspect_source(spark, data.source, config, Path(made_options(config).folder).resolve())
+
+
 def _measure(
-    spark: SparkSession, sample: Sample, data: Data, options: DedupOptions, config: TrialConfig
+    spark: SparkSession, sample: Sample, data: Data, options: DedupOptions, config: TrialConfig, found: Inspection
 ) -> tuple[Sample, Outcome, tuple[float, float]]:
     _remove_scratch(options, config)
     since = time.time()
     # A warm-up starts the context's Python workers and compiles the generated code: a part of the rows is enough.
     source = data.part if sample.is_warmup and data.part else data.source
     with ResourceMonitor() as monitor:
-        outcome = sample.timed(lambda: deduplicate(spark, source, options, config))
+        outcome = sample.timed(lambda: deduplicate(spark, source, options, config, found.records))
     rows = outcome.counts.rows if outcome.counts else data.rows
     sample.metrics |= monitor.metrics() | (outcome.counts.metrics() if outcome.counts else {})
     if rows:

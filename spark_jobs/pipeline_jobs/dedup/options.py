@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.dedup.reader_options import reader_options
 from pipeline_jobs.options import option, options_of, read_both, read_options
 from pipeline_jobs.session import spark_names
 
@@ -16,8 +17,6 @@ STRATEGIES = ("auto", "window", "max_by", "salted", "semi_join", "seed")
 TARGETS = ("postgresql", "parquet", "redshift", "none")
 FOLDER = "workloads"
 """Where workloads are kept, below the data folder, where the option `folder` doesn't say."""
-LOSING_MODES = ("DROPMALFORMED", "PERMISSIVE")
-"""Modes of Spark's readers that lose records or values without a word."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +25,14 @@ class Source:
 
     format: str = option("what the records are in", choices=FORMATS)
     path: str = option("a file or folder, or the name of a JDBC or Iceberg table")
-    options: Mapping[str, Any] = option("Spark's own reader options, such as `header` for CSV", default={})
+    options: Mapping[str, Any] = option("options of Spark's reader, such as `header` for CSV", default={})
     schema: str = option(
         "a schema in SQL, such as `id BIGINT, changed TIMESTAMP`; JSON and CSV without one are read twice to find it",
         default="",
     )
 
     def __post_init__(self) -> None:
-        mode = str(next((value for name, value in self.options.items() if name.lower() == "mode"), "FAILFAST"))
-        if mode.upper() in LOSING_MODES:
-            raise BadConfigurationError(
-                f"source.options.mode is {mode}, which loses records without counting them: leave it out"
-            )
+        reader_options(self.format, self.options)
 
 
 class TimestampUnit(StrEnum):
@@ -190,9 +185,14 @@ def dedup_options(config: TrialConfig) -> DedupOptions:
     workload, parameters = config.workload, config.configuration
     source, target = workload.get("source"), workload.get("target") or {}
     rule, _ = read_both(Rule, Made, workload, "workload option", beside=PARTS)
+    goes_to = read_options(Target, _mapping("target", target), "workload option target:")
+    if goes_to.kind == "redshift" and rule.null_keys == "group":
+        raise BadConfigurationError(
+            "null_keys 'group' and a redshift target don't go together: its merge finds no key with a NULL again"
+        )
     return DedupOptions(
         rule=rule,
-        target=read_options(Target, _mapping("target", target), "workload option target:"),
+        target=goes_to,
         tuning=read_options(Tuning, parameters, "parameter", beside=(*OF_GLUE, *spark_names(parameters))),
         source=read_options(Source, _mapping("source", source), "workload option source:") if source else None,
     )

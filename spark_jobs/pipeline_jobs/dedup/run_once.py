@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
-from pipeline_jobs.contract import TrialConfig
+from pipeline_jobs.contract import JobError, TrialConfig
 from pipeline_jobs.dedup.choice import Choice
 from pipeline_jobs.dedup.columns import Names, check_names
 from pipeline_jobs.dedup.counts import Counter, Counts
@@ -39,18 +40,23 @@ class Outcome:
         return self.merged.newest if self.merged else None
 
 
-def deduplicate(spark: SparkSession, source: Source, options: DedupOptions, config: TrialConfig) -> Outcome:
-    """Read, keep the latest of each key, write. Raises JobError; the target is then as before."""
+def deduplicate(
+    spark: SparkSession, source: Source, options: DedupOptions, config: TrialConfig, expected: int | None = None
+) -> Outcome:
+    """Read, keep the latest of each key, write. Raises JobError; the target is then as before.
+
+    `expected`: how many records the source has, where they were counted.
+    """
     records = read_source(spark, source, config)
     check_columns(records, options.rule)
     check_names(records.columns, options.target.kind)
     names = Names.of(records.columns)
     if options.target.kind != "postgresql":
-        return _run(spark, records, names, source, options, None)
+        return _run(spark, records, names, source, options, None, expected)
     check_types(records.schema)
     place = (config.uri("target"), options.target, options.rule, records.schema)
     with PostgresTarget(*place, source=source, names=names) as target:
-        return _run(spark, records, names, source, options, target)
+        return _run(spark, records, names, source, options, target, expected)
 
 
 def _run(
@@ -60,6 +66,7 @@ def _run(
     source: Source,
     options: DedupOptions,
     target: PostgresTarget | None,
+    expected: int | None,
 ) -> Outcome:
     records, rule, tuning = names.records(records, options.rule), names.rule(options.rule), options.tuning
     started_from = target.bookmark() if target else None
@@ -78,7 +85,12 @@ def _run(
     written = counter.on_latest(found) if counter else found
     if tuning.write_partitions:
         written = written.repartition(tuning.write_partitions)
-    result = _write(spark, written.drop(TIED), names, options, target)
+
+    def check() -> None:
+        if counter and expected is not None and started_from is None:
+            check_all_read(counter.counts().rows, expected)
+
+    result = _write(spark, written.drop(TIED), names, options, target, check)
     return Outcome(
         counts=counter.counts() if counter else None,
         choice=choice,
@@ -95,18 +107,36 @@ def _count_as_the_seed_did(records: DataFrame, found: DataFrame) -> None:
 
 
 def _write(
-    spark: SparkSession, rows: DataFrame, names: Names, options: DedupOptions, target: PostgresTarget | None
+    spark: SparkSession,
+    rows: DataFrame,
+    names: Names,
+    options: DedupOptions,
+    target: PostgresTarget | None,
+    check: Callable[[], None],
 ) -> Merged | str | None:
+    """Write the rows. `check` is called when they were read, and before anybody sees them."""
     if target:
-        return target.merge(target.stage(rows))
+        attempts = target.stage(rows)
+        check()
+        return target.merge(attempts)
     if options.target.kind in ("parquet", "redshift"):
         staged = options.target.kind == "redshift"
         folder = ParquetTarget(spark, options.target.path, keep_deleted=staged)
         folder.write(_without_padded_keys(rows, names, options) if staged else rows, names)
+        check()
         folder.publish()
         return folder.folder
     rows.write.format("noop").mode("overwrite").save()
     return None
+
+
+def check_all_read(read: int, expected: int) -> None:
+    """Raises JobError where Spark read fewer records than there are; a task that ran twice may have counted more."""
+    if read < expected:
+        raise JobError(
+            f"Spark read {read} of the {expected} records that the files have: nothing was written, and this job's way "
+            "of reading them is at fault"
+        )
 
 
 def _without_padded_keys(rows: DataFrame, names: Names, options: DedupOptions) -> DataFrame:

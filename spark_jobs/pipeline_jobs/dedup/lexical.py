@@ -1,0 +1,236 @@
+"""Which texts, and which values of JSON, are exactly a value of a type: what Spark would round, cut or guess is not.
+
+Spark's parsers take "2024-01-01T10:00" for a date, 20240101 for the year 57385, 10:00 for today, "1,5" for 15, more
+digits than a number holds, and nanoseconds. Here a value is what it says, or it is none. Pure Python: it runs in
+Spark's tasks.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    ByteType,
+    DataType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    LongType,
+    MapType,
+    ShortType,
+    StringType,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
+
+IsText = Callable[[str], bool]
+"""Whether a text is exactly a value."""
+
+BITS: Mapping[type[DataType], int] = {ByteType: 8, ShortType: 16, IntegerType: 32, LongType: 64}
+WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+CLOCK = r"[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6}0*)?)?"
+LOCAL = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:{CLOCK})?")
+MOMENT = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:{CLOCK}(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?")
+DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})")
+UNBOUNDED = ("NaN", "Inf", "-Inf", "+Inf", "Infinity", "-Infinity", "+Infinity", "INF", "-INF", "+INF")
+
+
+def is_text_of(kind: DataType, *, formatted: frozenset[str] = frozenset()) -> IsText | None:
+    """What tells a text that is exactly a value of the type; None where every text is.
+
+    `formatted`: types, by name, for which the study gives a format of its own.
+    """
+    if kind.simpleString() in formatted:
+        return None
+    if type(kind) in BITS:
+        return _whole(BITS[type(kind)])
+    if isinstance(kind, DoubleType | FloatType):
+        return lambda text: text in UNBOUNDED or (_is_number(text) and _keeps_digits(kind, Decimal(text)))
+    if isinstance(kind, DecimalType):
+        return lambda text: _is_number(text) and _fits(kind, Decimal(text))
+    if isinstance(kind, BooleanType):
+        return lambda text: text.lower() in ("true", "false")
+    shapes: dict[type[DataType], re.Pattern[str]] = {DateType: DAY, TimestampType: MOMENT, TimestampNTZType: LOCAL}
+    shape = shapes.get(type(kind))
+    return None if shape is None else lambda text: _is_dated(shape, text)
+
+
+def _whole(bits: int) -> IsText:
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return lambda text: WHOLE.fullmatch(text) is not None and low <= int(text) <= high
+
+
+def _is_number(text: str) -> bool:
+    return NUMBER.fullmatch(text) is not None
+
+
+def _keeps_digits(kind: DataType, number: Decimal | int) -> bool:
+    """Whether the nearest binary number, written back, is the same: all digits that it was given are in it."""
+    try:
+        nearest = float(number)
+    except OverflowError:
+        return False
+    if isinstance(kind, FloatType):
+        with np.errstate(over="ignore", under="ignore"):
+            nearest = float(np.float32(nearest))
+        written = (str(np.float32(nearest)), f"{nearest:.9g}")
+    else:
+        written = (repr(nearest), f"{nearest:.17g}")
+    return math.isfinite(nearest) and any(Decimal(each) == number for each in written)
+
+
+def _fits(kind: DecimalType, number: Decimal) -> bool:
+    """Whether no digit is rounded away and none is too many. Decimal's own rounding is of 28 digits: not used here."""
+    _, digits, exponent = number.as_tuple()
+    if not isinstance(exponent, int):
+        return False
+    written = "".join(map(str, digits)).rstrip("0")
+    exponent += len(digits) - len(written)
+    before_point = len(written.lstrip("0")) + exponent
+    return not written or (-exponent <= kind.scale and before_point <= kind.precision - kind.scale)
+
+
+def _is_dated(shape: re.Pattern[str], text: str) -> bool:
+    found = shape.fullmatch(text)
+    if found is None:
+        return False
+    try:
+        date.fromisoformat(found[1])
+    except ValueError:
+        return False
+    return True
+
+
+class NoValueError(Exception):
+    """A value of JSON that is not exactly one of its column's type, or a name in another case than the schema's."""
+
+    def __init__(self, column: str, words: str) -> None:
+        super().__init__(words)
+        self.column, self.words = column, words
+
+
+Check = Callable[[Any], None]
+"""Raises NoValueError."""
+
+
+def json_check(kind: DataType, column: str, *, formatted: frozenset[str] = frozenset()) -> Check | None:
+    """A check of a value as Python's parser gives it, numbers with a point as Decimal; None where all are right."""
+    if isinstance(kind, StructType):
+        return _struct(kind, column, formatted)
+    if isinstance(kind, ArrayType | MapType):
+        return _many(kind, column, formatted)
+    if isinstance(kind, StringType):
+        return lambda value: _check_characters(value, column)
+    accepts = _accepts(kind, formatted)
+    if accepts is None:
+        return None
+
+    def check(value: Any) -> None:
+        if value is not None and not accepts(value):
+            raise NoValueError(column, f"{_shown(value)} in column {column}, which is not exactly {_named(kind)}")
+
+    return check
+
+
+def _accepts(kind: DataType, formatted: frozenset[str]) -> Callable[[Any], bool] | None:
+    if type(kind) in BITS:
+        limit = 2 ** (BITS[type(kind)] - 1)
+        return lambda value: type(value) is int and -limit <= value < limit
+    if isinstance(kind, BooleanType):
+        return lambda value: type(value) is bool
+    if isinstance(kind, BinaryType):
+        return lambda value: isinstance(value, str) and _is_base64(value)
+    as_text = is_text_of(kind, formatted=formatted)
+    if isinstance(kind, DoubleType | FloatType):
+        return lambda value: (
+            value in UNBOUNDED if isinstance(value, str) else type(value) is float or _is_exact(kind, value)
+        )
+    if isinstance(kind, DecimalType):
+        return lambda value: type(value) in (int, Decimal) and _fits(kind, Decimal(value))
+    if isinstance(kind, DateType | TimestampType | TimestampNTZType):
+        return lambda value: isinstance(value, str) and (as_text is None or as_text(value))
+    return None
+
+
+def _is_exact(kind: DataType, value: Any) -> bool:
+    return type(value) in (int, Decimal) and _keeps_digits(kind, value)
+
+
+def _is_base64(text: str) -> bool:
+    try:
+        base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return True
+
+
+def _check_characters(value: Any, column: str) -> None:
+    """A half of a surrogate pair is no character: Spark would write a question mark for it."""
+    if isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise NoValueError(column, f"half a character in column {column}") from None
+
+
+def _struct(kind: StructType, column: str, formatted: frozenset[str]) -> Check:
+    prefix = f"{column}." if column else ""
+    names = frozenset(kind.names)
+    by_lower = {name.lower(): name for name in kind.names}
+    checks = [(part.name, json_check(part.dataType, prefix + part.name, formatted=formatted)) for part in kind]
+
+    def check(value: Any) -> None:
+        if value is None:
+            return
+        if type(value) is not dict:
+            raise NoValueError(column, f"{_shown(value)} in column {column}, which is not an object")
+        if not names >= value.keys():
+            for name in value.keys() - names:
+                wanted = by_lower.get(name.lower())
+                if wanted is not None and wanted not in value:
+                    raise NoValueError(column, f"{prefix}{name} where source.schema has {prefix}{wanted}")
+        for name, each in checks:
+            if each is not None and name in value:
+                each(value[name])
+
+    return check
+
+
+def _many(kind: ArrayType | MapType, column: str, formatted: frozenset[str]) -> Check:
+    inner = json_check(kind.elementType if isinstance(kind, ArrayType) else kind.valueType, column, formatted=formatted)
+    wanted = list if isinstance(kind, ArrayType) else dict
+
+    def check(value: Any) -> None:
+        if value is None:
+            return
+        if type(value) is not wanted:
+            raise NoValueError(column, f"{_shown(value)} in column {column}, which is not {_named(kind)}")
+        if inner is not None:
+            for each in value.values() if isinstance(value, dict) else value:
+                inner(each)
+
+    return check
+
+
+def _shown(value: Any) -> str:
+    text = str(value) if isinstance(value, int | Decimal) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _named(kind: DataType) -> str:
+    return kind.simpleString().upper()
