@@ -81,7 +81,7 @@ def test_a_failing_post_action_changes_nothing(connection: Any) -> None:
 def test_the_batch_is_one_call(aws: str) -> None:
     boto3.client("s3").put_object(Bucket=BUCKET, Key="staged/CURRENT", Body=b"run-1")
     described = json.dumps({"columns": [*MERGE.columns, "_deleted"]}).encode()
-    boto3.client("s3").put_object(Bucket=BUCKET, Key="staged/run-1.json", Body=described)
+    boto3.client("s3").put_object(Bucket=BUCKET, Key="staged/columns-run-1.json", Body=described)
     operator = RedshiftMergeOperator(
         task_id="merge",
         path=f"s3://{BUCKET}/staged",

@@ -94,7 +94,7 @@ def test_names_too_long_for_postgresql_go_to_parquet(spark: SparkSession, databa
     run(spark, config(database, source, {"kind": "parquet", "path": str(out)}))
     current = (out / "CURRENT").read_text()
     assert pq.read_table(out / current).to_pylist() == [{"id": "a", "at": 1, name: 5}]
-    assert json.loads((out / f"{current}.json").read_text()) == {"columns": ["id", "at", name]}
+    assert json.loads((out / f"columns-{current}.json").read_text()) == {"columns": ["id", "at", name]}
 
 
 def test_nanoseconds_of_whole_microseconds_are_read(spark: SparkSession, database: str, tmp_path: Path) -> None:

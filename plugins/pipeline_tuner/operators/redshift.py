@@ -153,10 +153,10 @@ class RedshiftMergeOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Run the batch; returns its id. Raises what Redshift says where it fails: nothing has changed then."""
-        folder = self._current_folder()
-        merge = Merge(self.table, self._staged_columns(folder), tuple(self.key), tuple(self.order))
+        path, run = self._current()
+        merge = Merge(self.table, self._staged_columns(path, run), tuple(self.key), tuple(self.order))
         output = self.hook.execute_query(
-            sql=merge.statements(f"{folder}/", self.iam_role, self.pre_actions, self.post_actions),
+            sql=merge.statements(f"{path}/{run}/", self.iam_role, self.pre_actions, self.post_actions),
             database=self.database,
             cluster_identifier=self.cluster_identifier,
             workgroup_name=self.workgroup_name,
@@ -167,16 +167,16 @@ class RedshiftMergeOperator(BaseOperator):
         self.hook.wait_for_results(self._statement_id, poll_interval=self.poll_interval_s)
         return self._statement_id
 
-    def _current_folder(self) -> str:
+    def _current(self) -> tuple[str, str]:
         path = self.path.rstrip("/")
-        return f"{path}/{S3Hook(aws_conn_id=self.aws_conn_id).read_key(f'{path}/CURRENT')}"
+        return path, S3Hook(aws_conn_id=self.aws_conn_id).read_key(f"{path}/CURRENT")
 
-    def _staged_columns(self, folder: str) -> tuple[str, ...]:
+    def _staged_columns(self, path: str, run: str) -> tuple[str, ...]:
         """The files' columns in their order. Raises ValueError where they are not those of the task."""
-        hook = S3Hook(aws_conn_id=self.aws_conn_id)
-        if not hook.check_for_key(f"{folder}.json"):
-            raise ValueError(f"{folder} doesn't say which columns its files have: run the dedup job again")
-        columns = json.loads(hook.read_key(f"{folder}.json"))["columns"]
+        hook, described = S3Hook(aws_conn_id=self.aws_conn_id), f"{path}/columns-{run}.json"
+        if not hook.check_for_key(described):
+            raise ValueError(f"{path} doesn't say which columns its files have: run the dedup job again")
+        columns = json.loads(hook.read_key(described))["columns"]
         return staged_columns(columns, self.columns)
 
     def on_kill(self) -> None:

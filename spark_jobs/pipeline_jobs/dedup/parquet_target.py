@@ -1,7 +1,7 @@
 """The latest records as Parquet: each run writes a folder of its own, then one small file says which folder holds.
 
 A reader follows `CURRENT`. A killed run leaves `CURRENT` as it was; the next run removes what is not current. Beside
-the folder lies a file of its name with `.json` that lists its columns in their order: Redshift reads by position.
+the folder lies a file `columns-FOLDER.json` that lists its columns in their order: Redshift reads by position.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pipeline_jobs.dedup.columns import Names
 from pipeline_jobs.dedup.strategies import DELETED
 
 CURRENT = "CURRENT"
+COLUMNS = "columns-"
 
 
 class ParquetTarget:
@@ -28,6 +29,7 @@ class ParquetTarget:
         self._root = self._jvm.org.apache.hadoop.fs.Path(path)
         self._files = self._root.getFileSystem(spark._jsc.hadoopConfiguration())
         self._run = f"run-{uuid.uuid4().hex[:12]}"
+        self._columns = f"{COLUMNS}{self._run}.json"
 
     @property
     def folder(self) -> str:
@@ -39,14 +41,15 @@ class ParquetTarget:
         kept = latest if self._keep_deleted else latest.where(f"NOT {DELETED}")
         rows = names.written(kept, *([DELETED] if self._keep_deleted else []))
         rows.write.parquet(self.folder)
-        self._create(f"{self._run}.json", json.dumps({"columns": rows.columns}))
+        self._create(self._columns, json.dumps({"columns": rows.columns}))
 
     def publish(self) -> None:
         """Make this run's folder the current one, and remove the others."""
         self._create(CURRENT, self._run)
         for status in self._files.listStatus(self._root):
             name = str(status.getPath().getName())
-            if name.startswith("run-") and name.removesuffix(".json") != self._run:
+            is_ours = status.isDirectory() or name.startswith(COLUMNS)
+            if is_ours and name not in (self._run, self._columns):
                 self._files.delete(status.getPath(), True)
 
     def _create(self, name: str, text: str) -> None:

@@ -1,0 +1,169 @@
+"""Generated cases against plain Python: types, formats, targets, three time zones, files that differ. Exact, or refused.
+
+The cases share a Spark session, each has tables of its own. `make soak` runs 1,000, `make test` the first of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pyarrow.parquet as pq
+import pytest
+from dedup_generated import (
+    ZONES,
+    Case,
+    Change,
+    Fault,
+    Outcome,
+    cases,
+    comparable,
+    found,
+    into_table,
+    make_target,
+    write,
+)
+from dedup_runs import query, run
+from pyspark.sql import SparkSession
+from tests.jobs.job_variables import set_variable
+
+from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.dedup.failures import explained
+from pipeline_jobs.session import close_session, open_session
+from pipeline_tuner.operators.redshift import STAGING, Merge
+
+SHORT, LONG, PART = 60, 1000, 100
+
+
+@pytest.fixture(scope="module")
+def spark(spark_env: dict[str, str]) -> Iterator[SparkSession]:
+    settings = {
+        "master": "local[2]",
+        "shuffle_partitions": 1,
+        "driver_memory": "1g",
+        # Rebasing is for files of old versions; these are new.
+        "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    }
+    session = open_session("generated", settings)
+    zone = session._jvm.java.util.TimeZone.getDefault()  # type: ignore[union-attr]
+    yield session
+    session._jvm.java.util.TimeZone.setDefault(zone)  # type: ignore[union-attr]
+    close_session(session)
+
+
+@pytest.fixture(scope="module")
+def databases(new_database: Callable[[], str]) -> dict[str, str]:
+    """A database in each time zone."""
+    made = {zone: new_database() for zone in ZONES}
+    for zone, uri in made.items():
+        query(uri, f"ALTER DATABASE {uri.rsplit('/', 1)[1].split('?')[0]} SET timezone = '{zone}'")
+    return made
+
+
+def outcome_of(spark: SparkSession, case: Case, uri: str, folder: Path) -> str:
+    """`exact` or `refused`. Raises AssertionError where it is neither."""
+    spark._jvm.java.util.TimeZone.setDefault(spark._jvm.java.util.TimeZone.getTimeZone(case.zone))  # type: ignore[union-attr]
+    table = f"t{case.seed}"
+    if case.made or case.target == "redshift":
+        make_target(case, uri, table)
+    try:
+        run(spark, _config(case, uri, folder, table))
+    except Exception as error:
+        told = explained(error, {})
+        assert isinstance(told, BadConfigurationError), f"{case}: {told!r}"
+        assert len(str(told).splitlines()) == 1, f"{case}: {told}"
+        assert found(case, uri, table) == [], f"{case}: refused, and yet written"
+        assert case.may_be is not Outcome.EXACT, f"{case}: {told}"
+        return "refused"
+    if case.target == "redshift":
+        _merge_as_redshift_does(case, uri, folder / "out", table)
+    wanted = sorted(comparable(row) for row in case.expected())
+    got = found(case, uri, table)
+    assert got == wanted, f"{case}\nfound    {got}\nexpected {wanted}"
+    assert case.may_be is not Outcome.REFUSED, f"{case}: taken, and it has no exact place"
+    return "exact"
+
+
+def _config(case: Case, uri: str, folder: Path, table: str) -> TrialConfig:
+    set_variable("DEDUP_GENERATED", uri)
+    source: dict[str, Any] = {"format": case.format, "path": str(folder / "in")}
+    if case.format == "jdbc":
+        into_table(case, uri, f"s{case.seed}")
+        source["path"] = f"s{case.seed}"
+    else:
+        (folder / "in").mkdir()
+        write(case, folder / "in")
+    if case.format in ("csv", "json"):
+        encoding = "UTF-16" if case.encoding == "utf-16" else "UTF-8"
+        options = {"header": True, "encoding": encoding} if case.format == "csv" else {"multiLine": case.is_multi_line}
+        source |= {"schema": case.schema, "options": options}
+    to = {"kind": "redshift", "path": str(folder / "out")}
+    target = to if case.target == "redshift" else {"kind": "postgresql", "table": table}
+    workload = {"source": source, "target": target, "key": list(case.key), "timestamp": "at", "tie_breakers": ["v"]}
+    connections = {"source": "DEDUP_GENERATED", "target": "DEDUP_GENERATED"}
+    return TrialConfig("dedup", "t", {}, workload, connections)
+
+
+def _merge_as_redshift_does(case: Case, uri: str, out: Path, table: str) -> None:
+    """The operator's statements on PostgreSQL; the files' rows are put into the staging table by position."""
+    folder = out / (out / "CURRENT").read_text()
+    rows = [row for file in folder.glob("*.parquet") for row in _rows(file)]
+    names = pq.read_schema(next(folder.glob("*.parquet"))).names
+    merge = Merge(table, tuple(names[:-1]), case.key, ("at", "v"))
+    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SET timezone = 'UTC'")
+        for statement in merge.statements("s3://b/f/", "role"):
+            if statement.startswith("COPY"):
+                marks = ", ".join(["%s"] * len(names))
+                cursor.executemany(f"INSERT INTO {STAGING} VALUES ({marks})", rows)
+            else:
+                cursor.execute(statement)
+
+
+def _rows(file: Path) -> list[tuple[Any, ...]]:
+    table = pq.read_table(file)
+    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def run_cases(spark: SparkSession, databases: dict[str, str], folder: Path, start: int, count: int) -> Counter[str]:
+    """How many were exact and refused; all that were neither, in one AssertionError."""
+    counted: Counter[str] = Counter()
+    wrong = []
+    for case in cases(start, count):
+        (folder / str(case.seed)).mkdir()
+        try:
+            counted[outcome_of(spark, case, databases[case.zone], folder / str(case.seed))] += 1
+        except AssertionError as error:
+            wrong.append(str(error))
+    assert not wrong, f"{len(wrong)} of {count} cases\n" + "\n".join(wrong)
+    return counted
+
+
+def test_the_cases_are_of_all_sorts() -> None:
+    made = list(cases(0, LONG))
+    for each in Fault:
+        assert any(case.fault is each for case in made), each
+    for change in Change:
+        assert any(case.change is change for case in made), change
+    assert {(case.format, case.zone) for case in made} == {
+        (f, z) for f in ("parquet", "csv", "json", "jdbc") for z in ZONES
+    }
+    assert sum(case.may_be is Outcome.EXACT for case in made) > LONG / 3
+
+
+def test_cases_are_exact_or_refused(spark: SparkSession, databases: dict[str, str], tmp_path: Path) -> None:
+    counted = run_cases(spark, databases, tmp_path, 0, SHORT)
+    assert counted["exact"] > SHORT / 3
+    assert counted["refused"] > SHORT / 10
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("start", range(SHORT, LONG, PART))
+def test_many_cases_are_exact_or_refused(
+    spark: SparkSession, databases: dict[str, str], tmp_path: Path, start: int
+) -> None:
+    run_cases(spark, databases, tmp_path, start, min(PART, LONG - start))
