@@ -1,4 +1,4 @@
-"""Generated cases against plain Python: types, formats, targets, three time zones, files that differ. Exact, or refused.
+"""Generated cases against plain Python: types, formats, targets, time zones, files that differ. Exact, or refused.
 
 The cases share a Spark session, each has tables of its own. `make soak` runs 1,000, `make test` the first of them.
 """
@@ -14,19 +14,8 @@ from typing import Any
 import psycopg2
 import pyarrow.parquet as pq
 import pytest
-from dedup_generated import (
-    ZONES,
-    Case,
-    Change,
-    Fault,
-    Outcome,
-    cases,
-    comparable,
-    found,
-    into_table,
-    make_target,
-    write,
-)
+from dedup_case_files import comparable, found, into_table, make_target, write
+from dedup_generated import ZONES, Case, Change, Fault, Outcome, cases
 from dedup_runs import query, run
 from pyspark.sql import SparkSession
 from tests.jobs.job_variables import set_variable
@@ -81,7 +70,7 @@ def outcome_of(spark: SparkSession, case: Case, uri: str, folder: Path) -> str:
         return "refused"
     if case.target == "redshift":
         _merge_as_redshift_does(case, uri, folder / "out", table)
-    wanted = sorted(comparable(row) for row in case.expected())
+    wanted = sorted(comparable(case, row) for row in case.expected())
     got = found(case, uri, table)
     assert got == wanted, f"{case}\nfound    {got}\nexpected {wanted}"
     assert case.may_be is not Outcome.REFUSED, f"{case}: taken, and it has no exact place"
