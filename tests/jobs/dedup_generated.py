@@ -411,9 +411,9 @@ def _spoilt(r: random.Random, case: Case) -> Case:
     fate = r.random()
     if fate < 0.33 and case.files[-1]:
         return _with_fault(r, case)
-    if fate < 0.5 and case.format != "jdbc" and len(case.files) > 1 and all(case.files):
+    if fate < 0.55 and case.format != "jdbc" and len(case.files) > 1 and all(case.files):
         return _with_change(r, case)
-    if fate < 0.67 and case.target == "postgresql":
+    if fate < 0.7 and case.target == "postgresql":
         able = [column for column in case.columns if column.kind.narrower and column.name not in case.key]
         if able:
             chosen = r.choice(able)
@@ -449,5 +449,5 @@ def _with_change(r: random.Random, case: Case) -> Case:
     if len(case.columns[-1].name) == 2:
         able.append(Change.CASE)
     if case.format == "parquet" and case.columns[-1].kind.name in ("INT", "BIGINT"):
-        able.append(Change.TYPE)
+        able += [Change.TYPE] * 3
     return replace(case, change=r.choice(able), encoding="utf-8")
