@@ -31,6 +31,7 @@ from benchmarks.record import Figures
 
 from pipeline_jobs.contract import TrialConfig
 from pipeline_jobs.dedup.data import Data, prepare_data
+from pipeline_jobs.dedup.inspection import Inspection
 from pipeline_jobs.dedup.job import EXTRA_SETTINGS
 from pipeline_jobs.dedup.options import dedup_options
 from pipeline_jobs.dedup.run_once import deduplicate
@@ -160,7 +161,7 @@ def _measure(data: Data, rounds: int, *, with_postgres: bool) -> Table:
 
 def _spark(spark: Any, data: Data, way: str) -> Any:
     config = TrialConfig("dedup", "bench", WAYS[way], {**data.workload, "target": {"kind": "none"}})
-    return deduplicate(spark, data.source, dedup_options(config), config)
+    return deduplicate(spark, data.source, dedup_options(config), config, Inspection())
 
 
 def _duckdb(data: Data) -> None:

@@ -13,7 +13,6 @@ from pyspark.sql import SparkSession
 from tests.jobs.job_variables import set_variable
 
 from pipeline_jobs.contract import TrialConfig
-from pipeline_jobs.dedup.inspection import inspect_source
 from pipeline_jobs.dedup.options import dedup_options
 from pipeline_jobs.dedup.run_once import Outcome, deduplicate
 
@@ -46,8 +45,7 @@ def run(spark: SparkSession, given: TrialConfig) -> Outcome:
     """One run in a session that the tests share."""
     options = dedup_options(given)
     assert options.source is not None
-    found = inspect_source(spark, options.source, given)
-    return deduplicate(spark, options.source, options, given, found.records)
+    return deduplicate(spark, options.source, options, given)
 
 
 def query(uri: str, sql: str) -> list[tuple[Any, ...]]:

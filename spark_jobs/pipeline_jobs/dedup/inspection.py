@@ -30,8 +30,8 @@ VERSION = 1
 """Changes when the checks do: what older ones found right is looked at again."""
 TEXT = ("json", "csv")
 OF_FILES = ("json", "csv", "parquet")
-LISTING = ("recursiveFileLookup", "pathGlobFilter", "basePath")
-"""Options that say which files are read."""
+NOTE_DAYS = 30
+"""Notes that are older are removed: their files have changed, or are looked at once more."""
 WHOLE_FILES = str(1 << 60)
 
 
@@ -148,9 +148,11 @@ def _scan(spark: SparkSession, source: Source, how: TextFormat) -> int:
 
 
 def _lines(spark: SparkSession, source: Source, how: TextFormat) -> DataFrame:
-    """The files' lines as bytes, in order; or each file as one, where lines mean nothing."""
+    """The files' lines as bytes, in order; or each file as one, where lines mean nothing. Folders are no columns."""
     given = spark_options(source)
-    reader = spark.read.options(**{name: value for name, value in given.items() if name in LISTING})
+    reader = spark.read.option("recursiveFileLookup", "true")
+    if "pathGlobFilter" in given:
+        reader = reader.option("pathGlobFilter", given["pathGlobFilter"])
     if how.is_whole or (source.format == "json" and how.is_multi_line):
         reader = reader.option("wholetext", "true")
     elif source.format == "csv":
@@ -203,4 +205,7 @@ def _remember(note: Path, found: Inspection) -> None:
     """Where nothing can be written, the next trial looks again."""
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
+        for old in note.parent.glob("inspected-*.json"):
+            if old.stat().st_mtime < time.time() - NOTE_DAYS * 86_400:
+                old.unlink()
         write_json(note, {"records": found.records})

@@ -75,7 +75,7 @@ def _measure(
     # A warm-up starts the context's Python workers and compiles the generated code: a part of the rows is enough.
     source = data.part if sample.is_warmup and data.part else data.source
     with ResourceMonitor() as monitor:
-        outcome = sample.timed(lambda: deduplicate(spark, source, options, config, found.records))
+        outcome = sample.timed(lambda: deduplicate(spark, source, options, config, found))
     rows = outcome.counts.rows if outcome.counts else data.rows
     sample.metrics |= monitor.metrics() | (outcome.counts.metrics() if outcome.counts else {})
     if rows:

@@ -13,6 +13,7 @@ from pipeline_jobs.contract import JobError, TrialConfig
 from pipeline_jobs.dedup.choice import Choice
 from pipeline_jobs.dedup.columns import Names, check_names
 from pipeline_jobs.dedup.counts import Counter, Counts
+from pipeline_jobs.dedup.inspection import Inspection, inspect_source
 from pipeline_jobs.dedup.options import DedupOptions, Source
 from pipeline_jobs.dedup.parquet_target import ParquetTarget
 from pipeline_jobs.dedup.postgres_target import Merged, PostgresTarget
@@ -41,12 +42,17 @@ class Outcome:
 
 
 def deduplicate(
-    spark: SparkSession, source: Source, options: DedupOptions, config: TrialConfig, expected: int | None = None
+    spark: SparkSession,
+    source: Source,
+    options: DedupOptions,
+    config: TrialConfig,
+    inspection: Inspection | None = None,
 ) -> Outcome:
     """Read, keep the latest of each key, write. Raises JobError; the target is then as before.
 
-    `expected`: how many records the source has, where they were counted.
+    `inspection`: what was found by who looked at the source already; it is looked at here otherwise.
     """
+    expected = (inspection or inspect_source(spark, source, config)).records
     records = read_source(spark, source, config)
     check_columns(records, options.rule)
     check_names(records.columns, options.target.kind)
