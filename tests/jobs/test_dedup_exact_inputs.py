@@ -6,7 +6,8 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -257,3 +258,78 @@ def test_a_timestamp_keeps_its_microseconds_whatever_the_zone(
     source = {"format": "csv", "path": str(tmp_path), "schema": TYPES.replace("BIGINT", "TIMESTAMP_NTZ")}
     run(spark, config(database, source))
     assert query(database, "SELECT at FROM latest") == [(datetime(2024, 3, 10, 2, 30, 0, 1),)]
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A text file that is refused, and what the refusal advises: what isn't given stays as it was."""
+
+    text: str
+    schema: str
+    words: str
+    options: dict[str, Any] = field(default_factory=dict)
+    mended_text: str = ""
+    mended_schema: str = ""
+    mended_options: dict[str, Any] = field(default_factory=dict)
+    format: str = "csv"
+    mended: tuple[Any, ...] = ()
+    """The columns beside key and timestamp, afterwards."""
+
+
+HEAD = {"header": True}
+JSON_T = '{"id": "a", "at": 1, "t": %s}'
+REMEDIES = {
+    "header order": Remedy(
+        "t,id,at\nx,a,1\n", TYPES, "give the schema in the file's order", HEAD,
+        mended_schema="t STRING, id STRING, at BIGINT", mended=("x",),
+    ),
+    "no header": Remedy("id,at,t\na,1,x\n", TYPES.replace("BIGINT", "STRING"), "header true", mended_options=HEAD,
+                        mended_schema=TYPES, mended=("x",)),
+    "columns twice": Remedy("id,at,t,T\na,1,x,y\n", f"{TYPES}, u STRING", "name each once", HEAD,
+                            mended_text="id,at,t,u\na,1,x,y\n", mended=("x", "y")),
+    "line breaks": Remedy('a,1,"x\ny"\n', TYPES, "multiLine true", {"multiLine": False},
+                          mended_options={"multiLine": True}, mended=("x\ny",)),
+    "open quote": Remedy('a,1,"x\n', TYPES, "mend the record", mended_text='a,1,"x"\n', mended=("x",)),
+    "too few values": Remedy("a,1\n", TYPES, "2 values for 3 columns", mended_text="a,1,\n", mended=(None,)),
+    "line ends": Remedy("a,1,x\r\nb,2,y\n", TYPES, "write them alike", mended_text="a,1,x\r\n", mended=("x",)),
+    "character 1": Remedy("a,1,\x01\n", TYPES, "set source.options.nullValue", mended_options={"nullValue": "NULL"},
+                          mended=("\x01",)),
+    "decimal comma": Remedy('a,1,"1,5"\n', TYPES.replace("t STRING", "t DOUBLE"), "declare t STRING", mended_schema=TYPES,
+                            mended=("1,5",)),
+    "too many digits": Remedy("a,1,9007199254740993\n", TYPES.replace("t STRING", "t DOUBLE"), "declare t STRING",
+                              mended_schema=TYPES, mended=("9007199254740993",)),
+    "date without dashes": Remedy("a,1,20240131\n", TYPES.replace("t STRING", "t DATE"), "not exactly DATE",
+                                  mended_options={"dateFormat": "yyyyMMdd"}, mended=(date(2024, 1, 31),)),
+    "nanoseconds": Remedy("a,1,2024-01-31T00:00:00.000000001\n", TYPES.replace("t STRING", "t TIMESTAMP_NTZ"),
+                          "declare t STRING", mended_schema=TYPES, mended=("2024-01-31T00:00:00.000000001",)),
+    "two objects": Remedy(JSON_T % '"x"' + JSON_T % '"y"', TYPES, "write one object per line", format="json",
+                          mended_text=JSON_T % '"x"' + "\n" + JSON_T % '"x"', mended=("x",)),
+    "two objects in a file": Remedy(JSON_T % '"x"' + "\n" + JSON_T % '"x"', TYPES, "without multiLine",
+                                    {"multiLine": True}, format="json", mended_options={"multiLine": False}, mended=("x",)),
+    "other case": Remedy('{"ID": "a", "at": 1, "t": "x"}', TYPES, "write the schema's names as the file has them",
+                         format="json", mended_text=JSON_T % '"x"', mended=("x",)),
+    "single quotes": Remedy("{'id': 'a', 'at': 1}", TYPES, "mend the record", format="json",
+                            mended_text=JSON_T % '"x"', mended=("x",)),
+    "a text for a number": Remedy(JSON_T % '"5"', TYPES.replace("t STRING", "t INT"), "such as STRING", format="json",
+                                  mended_schema=TYPES, mended=("5",)),
+    "several lines": Remedy(json.dumps([{"id": "a", "at": 1, "t": "x"}], indent=1), TYPES, "multiLine true",
+                            format="json", mended_options={"multiLine": True}, mended=("x",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_what_a_refusal_of_a_text_file_advises_works(
+    spark: SparkSession, database: str, tmp_path: Path, name: str
+) -> None:
+    case = REMEDIES[name]
+    file = tmp_path / f"x.{case.format}"
+    file.write_bytes(case.text.encode())
+    source = {"format": case.format, "path": str(file), "schema": case.schema, "options": case.options}
+    assert case.words in refusal(spark, config(database, source))
+    assert query(database, "SELECT to_regclass('latest')") == [(None,)], "not even the table was made"
+    file.write_bytes((case.mended_text or case.text).encode())
+    mended = {"schema": case.mended_schema or case.schema, "options": {**case.options, **case.mended_options}}
+    run(spark, config(database, {**source, **mended}))
+    others = query(database, "SELECT * FROM latest")[0]
+    names = [part.split()[0] for part in mended["schema"].split(", ")]
+    assert tuple(value for name, value in zip(names, others, strict=True) if name not in ("id", "at")) == case.mended
