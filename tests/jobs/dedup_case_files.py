@@ -139,7 +139,7 @@ def _joined(case: Case, records: list[str], is_last: bool) -> bytes:
         text = "[\n" + ",\n".join(records) + "\n]" + ("\n{}" if spoilt else "")
     else:
         text = "\n".join(records) + (" {}" if spoilt else "\n")
-    content = text.encode()
+    content = text.encode(case.encoding)
     if is_last and case.fault is Fault.OTHER_BYTES:
         content = content.replace(b"{", b'{"\xe9": 1, ', 1)
     return content

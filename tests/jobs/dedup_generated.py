@@ -377,6 +377,8 @@ def _columns(r: random.Random, able: Sequence[Kind], target: str) -> tuple[Colum
 
 
 def _encoding(r: random.Random, format: str) -> str:
+    if format == "json":
+        return r.choice(("utf-8", "utf-8", "utf-8-sig"))
     return r.choice(("utf-8", "utf-8", "utf-8-sig", "utf-16")) if format == "csv" else "utf-8"
 
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ IsText = Callable[[str], bool]
 BITS: Mapping[type[DataType], int] = {ByteType: 8, ShortType: 16, IntegerType: 32, LongType: 64}
 WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+SURE_DIGITS: Mapping[type[DataType], int] = {DoubleType: 15, FloatType: 6}
+"""So many digits each number of the type keeps, whatever they are."""
 CLOCK = r"[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6}0*)?)?"
 LOCAL = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:{CLOCK})?")
 MOMENT = re.compile(rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?:{CLOCK}(?:Z|[+-][0-9]{{2}}:[0-9]{{2}})?)?")
@@ -60,7 +63,7 @@ def is_text_of(kind: DataType, *, formatted: frozenset[str] = frozenset()) -> Is
     if type(kind) in BITS:
         return _whole(BITS[type(kind)])
     if isinstance(kind, DoubleType | FloatType):
-        return lambda text: text in UNBOUNDED or (_is_number(text) and _keeps_digits(kind, Decimal(text)))
+        return lambda text: text in UNBOUNDED or (_is_number(text) and _keeps_digits(kind, text))
     if isinstance(kind, DecimalType):
         return lambda text: _is_number(text) and _fits(kind, Decimal(text))
     if isinstance(kind, BooleanType):
@@ -79,8 +82,11 @@ def _is_number(text: str) -> bool:
     return NUMBER.fullmatch(text) is not None
 
 
-def _keeps_digits(kind: DataType, number: Decimal | int) -> bool:
+def _keeps_digits(kind: DataType, text: str) -> bool:
     """Whether the nearest binary number, written back, is the same: all digits that it was given are in it."""
+    if len(text) <= SURE_DIGITS[type(kind)] and "e" not in text and "E" not in text:
+        return True
+    number = Decimal(text)
     try:
         nearest = float(number)
     except OverflowError:
@@ -109,11 +115,20 @@ def _is_dated(shape: re.Pattern[str], text: str) -> bool:
     found = shape.fullmatch(text)
     if found is None:
         return False
+    return _is_day(found[1])
+
+
+@lru_cache(maxsize=10_000)
+def _is_day(text: str) -> bool:
     try:
-        date.fromisoformat(found[1])
+        date.fromisoformat(text)
     except ValueError:
         return False
     return True
+
+
+class Literal(str):
+    """A number of JSON that isn't whole, as it is written."""
 
 
 class NoValueError(Exception):
@@ -129,7 +144,7 @@ Check = Callable[[Any], None]
 
 
 def json_check(kind: DataType, column: str, *, formatted: frozenset[str] = frozenset()) -> Check | None:
-    """A check of a value as Python's parser gives it, numbers with a point as Decimal; None where all are right."""
+    """A check of a value as Python's parser gives it, numbers with a point as Literal; None where all are right."""
     if isinstance(kind, StructType):
         return _struct(kind, column, formatted)
     if isinstance(kind, ArrayType | MapType):
@@ -154,21 +169,21 @@ def _accepts(kind: DataType, formatted: frozenset[str]) -> Callable[[Any], bool]
     if isinstance(kind, BooleanType):
         return lambda value: type(value) is bool
     if isinstance(kind, BinaryType):
-        return lambda value: isinstance(value, str) and _is_base64(value)
+        return lambda value: type(value) is str and _is_base64(value)
     as_text = is_text_of(kind, formatted=formatted)
     if isinstance(kind, DoubleType | FloatType):
         return lambda value: (
-            value in UNBOUNDED if isinstance(value, str) else type(value) is float or _is_exact(kind, value)
+            value in UNBOUNDED if type(value) is str else type(value) is float or _is_exact(kind, value)
         )
     if isinstance(kind, DecimalType):
-        return lambda value: type(value) in (int, Decimal) and _fits(kind, Decimal(value))
+        return lambda value: type(value) in (int, Literal) and _fits(kind, Decimal(value))
     if isinstance(kind, DateType | TimestampType | TimestampNTZType):
-        return lambda value: isinstance(value, str) and (as_text is None or as_text(value))
+        return lambda value: type(value) is str and (as_text is None or as_text(value))
     return None
 
 
 def _is_exact(kind: DataType, value: Any) -> bool:
-    return type(value) in (int, Decimal) and _keeps_digits(kind, value)
+    return type(value) in (int, Literal) and _keeps_digits(kind, str(value))
 
 
 def _is_base64(text: str) -> bool:
@@ -228,7 +243,7 @@ def _many(kind: ArrayType | MapType, column: str, formatted: frozenset[str]) -> 
 
 
 def _shown(value: Any) -> str:
-    text = str(value) if isinstance(value, int | Decimal) else repr(value)
+    text = str(value) if type(value) in (int, Literal) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

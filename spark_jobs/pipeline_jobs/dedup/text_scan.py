@@ -13,12 +13,12 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StructType
 
-from pipeline_jobs.dedup.lexical import NoValueError, is_text_of, json_check
+from pipeline_jobs.dedup.lexical import Literal, NoValueError, is_text_of, json_check
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +52,7 @@ class TextFormat:
     formatted: frozenset[str] = frozenset()
     """Types for which the study gives a format of its own."""
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Whether a file must be decoded in one piece."""
         return codecs.lookup(self.encoding).name.startswith(UNSPLIT)
@@ -123,7 +123,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-DECODER = json.JSONDecoder(parse_float=Decimal, object_pairs_hook=_without_repeats)
+DECODER = json.JSONDecoder(parse_float=Literal, object_pairs_hook=_without_repeats)
 
 
 def scan_csv(lines: Iterable[Line], how: TextFormat) -> int:
@@ -172,7 +172,7 @@ class _CsvFile:
                 if count == 0 and how.has_header:
                     self._check_header(record)
                 else:
-                    self._check(record)
+                    self._check(record, is_first=count == 0)
                 count += 1
         except csv.Error as error:
             raise ProblemError(f"has a record that can't be read ({error}): {_excerpt(self._last)}; {MEND}") from None
@@ -221,13 +221,13 @@ class _CsvFile:
             remedy = "give the schema in the file's order" if self._how.is_declared else "give the files one header"
             raise ProblemError(f"has the columns {', '.join(names)}, {where} {', '.join(wanted)}: {remedy}")
 
-    def _check(self, record: list[str]) -> None:
+    def _check(self, record: list[str], *, is_first: bool) -> None:
         columns = self._how.columns
         if len(record) != len(columns):
             raise ProblemError(
                 f"has a record of {len(record)} values for {len(columns)} columns: {_excerpt(self._last)}; {MEND}"
             )
-        if not self._how.has_header and [each.lower() for each in record] == [name.lower() for name in columns.names]:
+        if is_first and [each.lower() for each in record] == [name.lower() for name in columns.names]:
             raise ProblemError("has a record with the names of the columns: set source.options.header true")
         if self._how.null == OUR_NULL and OUR_NULL in record:
             raise ProblemError(f"has a value that is the character 1 alone: {MEND}, or set source.options.nullValue")
