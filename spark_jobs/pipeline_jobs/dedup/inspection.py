@@ -24,7 +24,7 @@ from pipeline_jobs.contract import BadConfigurationError, TrialConfig, write_jso
 from pipeline_jobs.dedup.jdbc_values import check_values
 from pipeline_jobs.dedup.options import Source
 from pipeline_jobs.dedup.readers import listed_files, read_source, spark_options
-from pipeline_jobs.dedup.text_scan import OUR_NULL, TextFormat, scanner
+from pipeline_jobs.dedup.text_scan import IN_BOTH, OUR_NULL, TextFormat, scanner
 
 VERSION = 1
 """Changes when the checks do: what older ones found right is looked at again."""
@@ -69,7 +69,7 @@ def inspect_source(spark: SparkSession, source: Source, config: TrialConfig, not
 def _inspect_files(spark: SparkSession, source: Source, records: DataFrame) -> int | None:
     _check_listing(spark, source, records)
     if source.format == "parquet":
-        _check_declared(spark, source)
+        _check_parquet(spark, source, records)
         return None
     return _scan(spark, source, text_format(source, records))
 
@@ -85,12 +85,17 @@ def _check_listing(spark: SparkSession, source: Source, records: DataFrame) -> N
         )
 
 
-def _check_declared(spark: SparkSession, source: Source) -> None:
-    """Refuse a column that source.schema has and no file: it would be NULL everywhere."""
+def _check_parquet(spark: SparkSession, source: Source, records: DataFrame) -> None:
+    """Refuse a column that files and folders have, of which Spark takes the folders' value, and one that none has."""
+    found = spark.read.options(**spark_options(source)).parquet(source.path) if source.schema else records
+    in_files = {str(name).lower() for name in _relation(found).dataSchema().fieldNames()}
+    twice = [name for name in _partition_columns(found) if name.lower() in in_files]
+    if twice:
+        raise BadConfigurationError(IN_BOTH.format(twice[0]))
     if not source.schema:
         return
     wanted = spark.createDataFrame([], source.schema).columns
-    present = {name.lower() for name in spark.read.options(**spark_options(source)).parquet(source.path).columns}
+    present = {name.lower() for name in found.columns}
     missing = [name for name in wanted if name.lower() not in present]
     if missing:
         raise BadConfigurationError(
@@ -112,6 +117,7 @@ def text_format(source: Source, records: DataFrame) -> TextFormat:
     formats = {"dateformat": "date", "timestampformat": "timestamp", "timestampntzformat": "timestamp_ntz"}
     return TextFormat(
         columns=StructType([part for part in records.schema if part.name not in folders]),
+        folders=frozenset(folders),
         is_declared=bool(source.schema),
         encoding=encoding,
         is_multi_line=_is_on(given, "multiline"),
@@ -131,8 +137,12 @@ def _is_on(given: dict[str, str], name: str) -> bool:
 
 
 def _partition_columns(records: DataFrame) -> list[str]:
-    leaf: Any = records._jdf.queryExecution().analyzed().collectLeaves().head()
-    return list(leaf.relation().partitionSchema().fieldNames())
+    return list(_relation(records).partitionSchema().fieldNames())
+
+
+def _relation(records: DataFrame) -> Any:
+    """What Spark knows of the files that a frame reads."""
+    return records._jdf.queryExecution().analyzed().collectLeaves().head().relation()
 
 
 def _scan(spark: SparkSession, source: Source, how: TextFormat) -> int:
@@ -187,8 +197,7 @@ def _note(records: DataFrame, source: Source, notes: Path | None) -> Path | None
 
 
 def _state_of_files(records: DataFrame) -> list[str]:
-    leaf: Any = records._jdf.queryExecution().analyzed().collectLeaves().head()
-    files = leaf.relation().location().allFiles()
+    files = _relation(records).location().allFiles()
     return sorted(
         f"{(status := files.apply(number)).getPath()} {status.getLen()} {status.getModificationTime()}"
         for number in range(files.size())

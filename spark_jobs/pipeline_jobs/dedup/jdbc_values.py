@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from psycopg2 import Error
 from psycopg2.extensions import DECIMAL, Column
@@ -13,9 +12,17 @@ from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.dedup.csv_copy import APPLICATION
 from pipeline_jobs.migration.postgres import connect, identifier, is_postgres
 
+NO_NUMBER = "{0}::text IN ('NaN', 'Infinity', '-Infinity')"
+"""What a column of numeric must not be, as SQL."""
+AS_TEXT = ("bit", "money")
+"""First words of types that Spark writes in a way of its own."""
 BOUNDED = re.compile(r"numeric\((\d+),(-?\d+)\)")
 MOST_DIGITS = 38
-UNBOUNDED = 65535
+UNNO_NUMBER = "{0}::text IN ('NaN', 'Infinity', '-Infinity')"
+"""What a column of numeric must not be, as SQL."""
+AS_TEXT = ("bit", "money")
+"""First words of types that Spark writes in a way of its own."""
+BOUNDED = 65535
 """What the driver says for a numeric without precision."""
 IN_LISTS = ("numeric", "time", "date")
 """First words of types whose lists Spark changes."""
@@ -36,7 +43,7 @@ def check_values(uri: str, table: str) -> None:
         with connection.cursor() as cursor:
             columns = _columns(cursor, table)
             _refuse_types(table, columns)
-            _refuse_moments(cursor, table, [name for name, kind in columns.items() if kind.startswith(WITH_INFINITY)])
+            _refuse_moments(cursor, table, columns)
     except Error:
         # What the table itself refuses is said by the reader, in one place for all kinds of databases.
         return
@@ -62,18 +69,22 @@ def _modifier(column: Column) -> tuple[int | None]:
     return ((column.precision << 16 | (column.scale or 0) & 0x7FF) + 4,)
 
 
-def _refuse_moments(cursor: Cursor, table: str, names: Sequence[str]) -> None:
-    """One pass over the table for all its dates and times."""
-    if not names:
+def _refuse_moments(cursor: Cursor, table: str, columns: dict[str, str]) -> None:
+    """One pass over the table for all its dates, times and numbers without an end."""
+    outside = {
+        name: (OUTSIDE if kind.startswith(WITH_INFINITY) else NO_NUMBER).format(identifier(name))
+        for name, kind in columns.items()
+        if kind.startswith((*WITH_INFINITY, "numeric"))
+    }
+    if not outside:
         return
-    columns = [identifier(name) for name in names]
-    wanted = [f"min({column}::text) FILTER (WHERE {OUTSIDE.format(column)})" for column in columns]
+    wanted = [f"min({identifier(name)}::text) FILTER (WHERE {condition})" for name, condition in outside.items()]
     cursor.execute(f"SELECT {', '.join(wanted)} FROM {table}")
-    for name, value in zip(names, cursor.fetchone() or (), strict=False):
+    for name, value in zip(outside, cursor.fetchone() or (), strict=False):
         if value is not None:
             raise BadConfigurationError(
-                f"source {table} has {value} in column {name}, which Spark's dates can't hold: "
-                "read from a view that gives NULL or another value for it"
+                f"source {table} has {value} in column {name}, which Spark's {columns[name].split('(')[0].split()[0]} "
+                "can't hold: read from a view that gives NULL or another value for it"
             )
 
 
@@ -93,6 +104,11 @@ def _refuse_types(table: str, columns: dict[str, str]) -> None:
         if kind.endswith("[]") and kind.startswith(IN_LISTS):
             raise BadConfigurationError(
                 f"source {table} has column {name} of type {kind}, whose elements Spark would cut or move: read from a "
+                f"view with {name}::text"
+            )
+        if kind.split("(")[0].split()[0] in AS_TEXT:
+            raise BadConfigurationError(
+                f"source {table} has column {name} of type {kind}, which Spark would write in its own way: read from a "
                 f"view with {name}::text"
             )
         if kind.startswith(("time ", "time(")):

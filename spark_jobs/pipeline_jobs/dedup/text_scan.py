@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MEND = "mend the record"
+IN_BOTH = (
+    "the files of the source have the column {0}, and so have their folders, whose value would be taken: set "
+    "source.options.recursiveFileLookup true, or rename the folders"
+)
 OVER_LINES = ". JSON whose records take several lines needs source.options.multiLine true"
 NO_FIELD_LIMIT = 2**31 - 1
 OUR_NULL = "\x01"
@@ -49,6 +53,8 @@ class TextFormat:
     comment: str = ""
     null: str = OUR_NULL
     is_stripped: bool = False
+    folders: frozenset[str] = frozenset()
+    """Columns that partition folders give."""
     formatted: frozenset[str] = frozenset()
     """Types for which the study gives a format of its own."""
 
@@ -60,6 +66,10 @@ class TextFormat:
 
 class ProblemError(Exception):
     """What is wrong with a file, in words that follow "the file NAME"."""
+
+
+class WholeError(ProblemError):
+    """What is wrong with all files, in a sentence of its own."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +89,18 @@ def scan_json(lines: Iterable[Line], how: TextFormat) -> int:
         with in_file(line.file):
             text = decoded(line.content, how).strip()
             if text:
-                count += _check_root(_parsed(text, how), check)
+                count += _check_root(_parsed(text, how), check, how.folders)
     return count
 
 
-def _check_root(root: Any, check: Callable[[Any], None]) -> int:
+def _check_root(root: Any, check: Callable[[Any], None], folders: frozenset[str]) -> int:
     """An object is a record, and a list is as many as it has."""
     records = root if isinstance(root, list) else [root]
     for record in records:
         if type(record) is not dict:
             raise ProblemError(f"has a record that is no object: {MEND}")
+        if folders and not folders.isdisjoint(record):
+            raise WholeError(IN_BOTH.format(", ".join(sorted(folders & record.keys()))))
         try:
             check(record)
         except NoValueError as error:
@@ -212,10 +224,12 @@ class _CsvFile:
                 yield (text.removeprefix("\ufeff") if number == 0 else text) + "\n"
 
     def _check_header(self, header: list[str]) -> None:
-        wanted = self._how.columns.names
+        wanted, folders = self._how.columns.names, self._how.folders
         names = [name.strip() for name in header] if self._how.is_stripped else header
         if len({name.lower() for name in names}) != len(names) or "" in names:
             raise ProblemError(f"has a column without a name, or two of one name ({', '.join(names)}): name each once")
+        if folders and not folders.isdisjoint(names):
+            raise WholeError(IN_BOTH.format(", ".join(sorted(folders & set(names)))))
         if [name.lower() for name in names] != [name.lower() for name in wanted]:
             where = "source.schema has" if self._how.is_declared else "another file has"
             remedy = "give the schema in the file's order" if self._how.is_declared else "give the files one header"
@@ -268,7 +282,7 @@ class in_file:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ProblemError):
+        if isinstance(error, ProblemError) and not isinstance(error, WholeError):
             raise ProblemError(f"the file {self._file} {error}") from None
 
 
