@@ -198,29 +198,13 @@ def test_a_query_is_looked_at_as_a_table_is(spark: SparkSession, database: str) 
     assert query(database, "SELECT n FROM latest") == [(1.5,)]
 
 
-JDBC_REFUSED = {
-    "numeric(50,2)": ("1.5", r"numeric\(50,2\), .*38 digits", "x::text"),
-    "numeric[]": ("'{1.5}'", r"type numeric\[\]", "x::text"),
-    "timestamp[]": ("'{2024-01-01}'", r"type timestamp without time zone\[\]", "x::text"),
-    "bit(8)": ("'00000101'", r"type bit\(8\)", "x::text"),
-    "money": ("'1.5'", "type money", "x::text"),
-    "numeric(5,2)": ("'NaN'", "NaN in column x, which Spark's numeric can't hold", "nullif(x, 'NaN') AS x"),
-    "time with time zone": ("'10:00+01'", "type time with time zone", "x::text"),
-}
-
-
-@pytest.mark.parametrize("kind", JDBC_REFUSED)
-def test_a_type_that_jdbc_would_change_is_refused_and_the_remedy_works(
-    spark: SparkSession, database: str, kind: str
-) -> None:
-    value, words, remedy = JDBC_REFUSED[kind]
+@pytest.mark.parametrize(("kind", "value"), [("numeric(50,2)", "1.5"), ("timestamp[]", "'{2024-01-01}'")])
+def test_a_type_that_jdbc_would_change_goes_as_text(spark: SparkSession, database: str, kind: str, value: str) -> None:
     query(database, f"CREATE TABLE events (id text, at bigint, x {kind}); INSERT INTO events VALUES ('a', 1, {value})")
-    message = refusal(spark, config(database, {"format": "jdbc", "path": "events"}))
-    assert re.search(words, message), message
-    assert remedy in message or "a view that gives NULL" in message
-    query(database, f"CREATE VIEW mended AS SELECT id, at, {remedy} FROM events")
+    assert "read from a view with x::text" in refusal(spark, config(database, {"format": "jdbc", "path": "events"}))
+    query(database, "CREATE VIEW mended AS SELECT id, at, x::text FROM events")
     run(spark, config(database, {"format": "jdbc", "path": "mended"}))
-    assert query(database, "SELECT count(*) FROM latest") == [(1,)]
+    assert query(database, "SELECT l.x = e.x::text FROM latest l, events e") == [(True,)]
 
 
 def test_redshift_gets_no_key_that_it_takes_for_another(spark: SparkSession, database: str, tmp_path: Path) -> None:

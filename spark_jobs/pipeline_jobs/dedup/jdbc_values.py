@@ -18,11 +18,7 @@ AS_TEXT = ("bit", "money")
 """First words of types that Spark writes in a way of its own."""
 BOUNDED = re.compile(r"numeric\((\d+),(-?\d+)\)")
 MOST_DIGITS = 38
-UNNO_NUMBER = "{0}::text IN ('NaN', 'Infinity', '-Infinity')"
-"""What a column of numeric must not be, as SQL."""
-AS_TEXT = ("bit", "money")
-"""First words of types that Spark writes in a way of its own."""
-BOUNDED = 65535
+UNBOUNDED = 65535
 """What the driver says for a numeric without precision."""
 IN_LISTS = ("numeric", "time", "date")
 """First words of types whose lists Spark changes."""
