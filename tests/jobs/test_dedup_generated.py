@@ -25,6 +25,7 @@ from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.operators.redshift import STAGING, Merge
 
+STRATEGIES = ("window", "max_by", "salted", "semi_join", "seed")
 SHORT, LONG, PART = 60, 1000, 100
 
 
@@ -94,7 +95,7 @@ def _config(case: Case, uri: str, folder: Path, table: str) -> TrialConfig:
     target = to if case.target == "redshift" else {"kind": "postgresql", "table": table}
     workload = {"source": source, "target": target, "key": list(case.key), "timestamp": "at", "tie_breakers": ["v"]}
     connections = {"source": "DEDUP_GENERATED", "target": "DEDUP_GENERATED"}
-    return TrialConfig("dedup", "t", {}, workload, connections)
+    return TrialConfig("dedup", "t", {"strategy": STRATEGIES[case.seed % len(STRATEGIES)]}, workload, connections)
 
 
 def _merge_as_redshift_does(case: Case, uri: str, out: Path, table: str) -> None:
@@ -151,7 +152,8 @@ def test_cases_are_exact_or_refused(spark: SparkSession, databases: dict[str, st
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("start", range(SHORT, LONG, PART))
+@pytest.mark.parametrize("start", range(STRATEGIES = ("window", "max_by", "salted", "semi_join", "seed")
+SHORT, LONG, PART))
 def test_many_cases_are_exact_or_refused(
     spark: SparkSession, databases: dict[str, str], tmp_path: Path, start: int
 ) -> None:

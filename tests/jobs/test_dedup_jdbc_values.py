@@ -49,7 +49,7 @@ def test_what_arrives_as_it_is_is_taken(database: str) -> None:
     query(
         database,
         "CREATE DOMAIN code AS varchar(3); CREATE TABLE events (id uuid, a smallint, b bigint[], c numeric(10,2), "
-        'd numeric(38,38), e text, f char(3), g jsonb, h timestamptz, i date, j code, k interval, "odd ""name" boolean)',
+        'd numeric(38,38), e text, f char(3), g jsonb, h timestamptz, i date, j code, k interval, "an ""odd" bool)',
     )
     check_values(database, "events")
     check_values(database, "public.events")
