@@ -139,9 +139,7 @@ def test_the_cases_are_of_all_sorts() -> None:
         assert any(case.fault is each for case in made), each
     for change in Change:
         assert any(case.change is change for case in made), change
-    assert {(case.format, case.zone) for case in made} == {
-        (f, z) for f in ("parquet", "csv", "json", "jdbc") for z in ZONES
-    }
+    assert {(case.format, case.zone) for case in made} == {(format, zone) for format in FORMATS for zone in ZONES}
     assert sum(case.may_be is Outcome.EXACT for case in made) > LONG / 3
 
 

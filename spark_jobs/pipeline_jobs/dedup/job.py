@@ -5,12 +5,11 @@ from __future__ import annotations
 import tempfile
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig
+from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig, data_folder
 from pipeline_jobs.dedup.checks import check_output
 from pipeline_jobs.dedup.data import Data, prepare_data
 from pipeline_jobs.dedup.failures import explained
@@ -64,7 +63,7 @@ def _inspected(spark: SparkSession, data: Data, config: TrialConfig) -> Inspecti
     """What is known of the source before the clock starts; made data need no look."""
     if data.folder is not None:
         return Inspection()
-    return inspect_source(spark, data.source, config, Path(made_options(config).folder).resolve())
+    return inspect_source(spark, data.source, config, data_folder() / made_options(config).folder)
 
 
 def _measure(

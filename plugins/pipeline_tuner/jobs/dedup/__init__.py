@@ -10,7 +10,7 @@ DESCRIPTION = JobDescription(
     metrics=(
         *TIMES,
         *("rows", "rows_per_s", "bytes", "unique", "duplicates", "dropped", "null_timestamps", "ties", "deletes"),
-        *("staged", "upserted", "deleted", "task_max_s"),
+        *("staged", "upserted", "deleted", "task_max_s", "inspection_s"),
         *RESOURCES,
         *HEAP,
         *SPARK,
