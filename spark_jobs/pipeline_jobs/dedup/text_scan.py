@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StructType
@@ -149,8 +150,6 @@ def scan_csv(lines: Iterable[Line], how: TextFormat) -> int:
 
 
 def _by_file(lines: Iterable[Line]) -> Iterator[tuple[str, Iterator[bytes]]]:
-    from itertools import groupby
-
     for file, group in groupby(lines, key=lambda line: line.file):
         yield file, (line.content for line in group)
 
