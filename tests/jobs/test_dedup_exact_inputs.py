@@ -28,11 +28,12 @@ from pipeline_jobs.session import close_session, open_session
 
 LATEST = {"kind": "postgresql", "table": "latest"}
 TYPES = "id STRING, at BIGINT, t STRING"
+SETTINGS = {"master": "local[2]", "shuffle_partitions": 2, "driver_memory": "1g"}
 
 
 @pytest.fixture(scope="module")
 def spark(spark_env: dict[str, str]) -> Iterator[SparkSession]:
-    session = open_session("exact inputs", {"master": "local[2]", "shuffle_partitions": 2, "driver_memory": "1g"})
+    session = open_session("exact inputs", SETTINGS)
     yield session
     close_session(session)
 
@@ -241,21 +242,6 @@ def test_a_source_is_looked_at_once_for_each_state(spark: SparkSession, database
     assert not inspect_source(spark, other, given, tmp_path / "notes").is_from_note
 
 
-def test_a_measurement_has_the_look_apart_from_the_clock(database: str, tmp_path: Path, spark: SparkSession) -> None:
-    (tmp_path / "x.csv").write_text("a,1,x\nb,2,y\n")
-    source = {"format": "csv", "path": str(tmp_path / "x.csv"), "schema": TYPES}
-    given = config(database, source, folder=str(tmp_path / "notes"))
-    document = {"contract": 1, "job": "dedup", "trial_id": "t", "configuration": {}, "workload": given.workload}
-    path = tmp_path / "c.json"
-    path.write_text(json.dumps({**document, "connections": given.connections, "warmups": 0, "repeats": 2}))
-    assert measure("dedup", run_job, path, tmp_path / "m.json") == 0
-    measured = json.loads((tmp_path / "m.json").read_text())
-    assert measured["status"] == "measured", measured
-    assert measured["metrics"]["inspection_s"] > 0
-    assert [sample["metrics"]["rows"] for sample in measured["samples"]] == [2.0, 2.0]
-    assert len(list((tmp_path / "notes").glob("inspected-*.json"))) == 1
-
-
 def test_a_timestamp_keeps_its_microseconds_whatever_the_zone(
     spark: SparkSession, database: str, tmp_path: Path
 ) -> None:
@@ -339,3 +325,19 @@ def test_what_a_refusal_of_a_text_file_advises_works(
     others = query(database, "SELECT * FROM latest")[0]
     names = [part.split()[0] for part in mended["schema"].split(", ")]
     assert tuple(value for name, value in zip(names, others, strict=True) if name not in ("id", "at")) == case.mended
+
+
+def test_a_measurement_has_the_look_apart_from_the_clock(spark: SparkSession, database: str, tmp_path: Path) -> None:
+    """The last of this file: the job opens a session of its own in the same JVM, which ends the tests'."""
+    (tmp_path / "x.csv").write_text("a,1,x\nb,2,y\n")
+    source = {"format": "csv", "path": str(tmp_path / "x.csv"), "schema": TYPES}
+    given = config(database, source, folder=str(tmp_path / "notes"))
+    document = {"contract": 1, "job": "dedup", "trial_id": "t", "configuration": SETTINGS, "workload": given.workload}
+    path = tmp_path / "c.json"
+    path.write_text(json.dumps({**document, "connections": given.connections, "warmups": 0, "repeats": 2}))
+    assert measure("dedup", run_job, path, tmp_path / "m.json") == 0
+    measured = json.loads((tmp_path / "m.json").read_text())
+    assert measured["status"] == "measured", measured
+    assert measured["metrics"]["inspection_s"] > 0
+    assert [sample["metrics"]["rows"] for sample in measured["samples"]] == [2.0, 2.0]
+    assert len(list((tmp_path / "notes").glob("inspected-*.json"))) == 1
