@@ -5,8 +5,9 @@ The cases share a Spark session, each has tables of its own. `make soak` runs 1,
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.jobs.job_variables import set_variable
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.session import close_session, open_session
+from pipeline_tuner.local.postgres import PostgresServer
 from pipeline_tuner.operators.redshift import STAGING, Merge
 
 STRATEGIES = ("window", "max_by", "salted", "semi_join", "seed")
@@ -46,12 +48,15 @@ def spark(spark_env: dict[str, str]) -> Iterator[SparkSession]:
 
 
 @pytest.fixture(scope="module")
-def databases(new_database: Callable[[], str]) -> dict[str, str]:
+def databases(postgres: PostgresServer) -> Iterator[dict[str, str]]:
     """A database in each time zone."""
-    made = {zone: new_database() for zone in ZONES}
-    for zone, uri in made.items():
-        query(uri, f"ALTER DATABASE {uri.rsplit('/', 1)[1].split('?')[0]} SET timezone = '{zone}'")
-    return made
+    names = {zone: f"zone_{number}_{uuid.uuid4().hex[:8]}" for number, zone in enumerate(ZONES)}
+    made = {zone: postgres.create_database(name) for zone, name in names.items()}
+    for zone, name in names.items():
+        query(made[zone], f"ALTER DATABASE {name} SET timezone = '{zone}'")
+    yield made
+    for name in names.values():
+        postgres.drop_database(name)
 
 
 def outcome_of(spark: SparkSession, case: Case, uri: str, folder: Path) -> str:
