@@ -29,6 +29,12 @@ class TaskInstance:
         return self.kept.get(key)
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_waited_for(monkeypatch):
+    """Databases that are away in this file don't come back."""
+    monkeypatch.setattr("pipeline_tuner.operators.tuned_run.RESTART_S", 0.0)
+
+
 @pytest.fixture
 def noted(results):
     """A function that returns the rows of production runs."""

@@ -28,7 +28,7 @@ def test_thirty_nights_with_kills_lose_and_double_none(own_postgres, tmp_path):
         while len(killer.killed) < KILLS and nights.ended() < NIGHTS:
             # At a moment of a run that is going on: wherever in it chance has it.
             begun = len(tries(said))
-            real.until(lambda at=begun: len(tries(said)) > at or nights.ended() == NIGHTS)
+            real.until(lambda at=begun: killer.revive() or len(tries(said)) > at or nights.ended() == NIGHTS)
             ended.wait(dice.uniform(0, 3))
             killer.kill(dice.choice(["task", "task", "scheduler", "database"]))
             killer.revive()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
 from airflow.providers.standard.operators.python import PythonOperator
@@ -13,6 +14,8 @@ from test_tuned_hooks import TaskInstance, noted  # noqa: F401
 from tuned_study import promoted, study  # noqa: F401
 
 from pipeline_tuner import tuned
+from pipeline_tuner.operators import tuned_run
+from pipeline_tuner.store import Store, migrate
 
 BURN = "sum(i * i for i in range(3_000_000))"
 
@@ -87,3 +90,24 @@ def test_the_studys_own_patterns_count_and_its_statements_do_not(compress, resul
     (row,) = noted()
     assert row.metrics["rows"] == 12
     assert "pages" not in row.metrics
+
+
+def test_a_database_that_is_just_started_anew_is_waited_for(study, own_postgres, monkeypatch):
+    uri = own_postgres.create_database("restarted")
+    migrate(uri)
+    monkeypatch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", uri)
+    monkeypatch.setattr(tuned_run, "RESTART_S", 120.0)
+    monkeypatch.setattr(tuned_run, "PATIENCE_S", 120.0)
+    with Store(uri) as store:
+        store.promote(study, "size", "mine", {"level": 7, "mode": "wrong"}, actor="ada")
+    operator = load_task(tuned(study))
+    context = {"ti": TaskInstance(), "task": operator}
+    for hook in (operator._pre_execute_hook, operator._post_execute_hook):
+        own_postgres.stop(now=True)
+        again = threading.Thread(target=own_postgres.start)
+        again.start()
+        hook(context)
+        again.join()
+    with Store(uri) as store, store.transaction() as connection:
+        rows = connection.exec_driver_sql("SELECT label, status FROM pipeline_tuner.production_run").all()
+    assert [tuple(row) for row in rows] == [("mine", "measured")]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -34,6 +34,9 @@ AS_WRITTEN = "as written"
 """Label of the arguments that stand in the DAG."""
 PATIENCE_S = 10.0
 """How long a statement may keep the task waiting. The results database is not worth more of its time."""
+RESTART_S = 5.0
+"""How long a beginning run waits for a results database that refuses connections: one that is just starting."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -127,16 +130,24 @@ def end_run(
 
 
 def _record(tuned: TunedTask, ti: Any, values: Mapping[str, Any], patience_s: float) -> None:
-    """Note a run's end, again for a while where the database is just being started anew."""
+    """Note a run's end."""
+
+    def record() -> None:
+        with _store(tuned) as store:
+            _with_tables(store, lambda: store.record_production_run(row_id(ti), values))
+
+    _patiently(record, patience_s)
+
+
+def _patiently(call: Callable[[], T], patience_s: float) -> T:
+    """What a call gives, again for a while where the results database is just being started anew."""
     again = Retrying(
         retry=retry_if_exception_type(InfrastructureError),
         wait=wait_fixed(0.5),
         stop=stop_after_delay(patience_s),
         reraise=True,
     )
-    for attempt in again:
-        with attempt, _store(tuned) as store:
-            _with_tables(store, lambda: store.record_production_run(row_id(ti), values))
+    return again(call)
 
 
 def _measured(ongoing: Ongoing, result: Any) -> dict[str, Any]:
@@ -196,7 +207,8 @@ def _chosen_run(tuned: TunedTask, operator: object, context: Mapping[str, Any]) 
         store = _store(tuned)
         if problem is not None:
             raise problem
-        choice = _put_in(tuned, study, operator, places, store, context)
+        known = store
+        choice = _patiently(lambda: _put_in(tuned, study, operator, places, known, context), RESTART_S)
     except InfrastructureError as error:
         store, choice = None, _fallback(tuned, study, operator, places, error)
     except (StudyError, ConfigurationError) as error:
@@ -358,7 +370,7 @@ def _with_tables(store: Store, ask: Any) -> Any:
 
 def _note(store: Store, ti: Any, write: Any) -> None:
     try:
-        _with_tables(store, write)
+        _patiently(lambda: _with_tables(store, write), RESTART_S)
     except InfrastructureError as error:
         log.warning("Run %s is not noted: %s", row_id(ti), error)
 
