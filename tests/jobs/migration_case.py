@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,7 +35,10 @@ class Case:
 
     def sql(self, side: str, *statements: str) -> list[tuple[Any, ...]]:
         """Run statements; the rows of the last."""
-        with closing(psycopg2.connect(getattr(self, side))) as connection, connection.cursor() as cursor:
+        with (
+            closing(psycopg2.connect(getattr(self, side), client_encoding="UTF8")) as connection,
+            connection.cursor() as cursor,
+        ):
             connection.autocommit = True
             for statement in statements:
                 cursor.execute(statement)
@@ -98,3 +102,21 @@ def passed(measurement: Measurement) -> bool:
     assert measurement.failure is None, measurement.failure
     assert not measurement.failed_checks, measurement.failed_checks
     return measurement.status == "measured"
+
+
+class TasksHere:
+    """As much of a Spark session as `copy` needs, with its tasks in this process: for tests of what isn't Spark's."""
+
+    def __init__(self) -> None:
+        self.sparkContext = self
+
+    def parallelize(self, tasks: Sequence[Any], _slices: int) -> TasksHere:
+        self._tasks = list(tasks)
+        return self
+
+    def mapPartitions(self, work: Callable[[Sequence[Any]], Iterable[Any]]) -> TasksHere:
+        self._results = list(work(self._tasks))
+        return self
+
+    def collect(self) -> list[Any]:
+        return self._results

@@ -12,7 +12,9 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
+from pipeline_jobs.migration.conversions import refuse_changes
 from pipeline_jobs.migration.options import Workload
+from pipeline_jobs.migration.own_types import have_same_order, own_types, provide, refuse_other_shapes
 from pipeline_jobs.migration.postgres import connect, one_row
 from pipeline_jobs.migration.ranges import Key, choose_key
 from pipeline_jobs.migration.tables import Column, Table, copied_columns, create_like, existing_table, find_table
@@ -34,12 +36,16 @@ class Endpoints:
     key: Key | None
     snapshot: str
     """What other sessions import to see the same rows; '' where the server doesn't offer it."""
+    has_same_order: bool
+    """Whether the key's values have one order on both sides."""
 
     @property
     def target_key(self) -> Key | None:
-        """The key, if it has a meaning on the target too."""
-        names = {column.name for column in self.target_table.columns}
-        return self.key if self.key and set(self.key.names) <= names else None
+        """The key, if it has a meaning on the target too: the same columns, in the same order."""
+        types = {column.name: column.type for column in self.target_table.columns}
+        key = self.key
+        is_there = key is not None and [types.get(name) for name in key.names] == list(key.types)
+        return key if is_there and self.has_same_order else None
 
     def with_target(self, table: Table) -> Endpoints:
         """The same with another target table."""
@@ -72,8 +78,11 @@ def open_endpoints(source_uri: str, target_uri: str, workload: Workload, name: s
     ):
         snapshot = _export_snapshot(source)
         source_table = existing_table(source, workload.schema, workload.table, "source")
-        target_table = _target_table(target, source_table, workload)
+        target_table = _target_table(source, target, source_table, workload)
+        columns = copied_columns(source_table, target_table)
+        refuse_changes(source, source_table, target_table, columns)
         agree = _collation(source) == _collation(target)
+        key = choose_key(source_table, workload.key, agree, target_table)
         yield Endpoints(
             source_uri=source_uri,
             target_uri=target_uri,
@@ -81,9 +90,10 @@ def open_endpoints(source_uri: str, target_uri: str, workload: Workload, name: s
             target=target,
             source_table=source_table,
             target_table=target_table,
-            columns=copied_columns(source_table, target_table),
-            key=choose_key(source_table, workload.key, agree),
+            columns=columns,
+            key=key,
             snapshot=snapshot,
+            has_same_order=key is None or _have_same_order(source, source_table, target, target_table, key, agree),
         )
 
 
@@ -92,12 +102,44 @@ def _major(connection: Connection) -> str:
     return f"PostgreSQL {connection.server_version // 10_000}"
 
 
-def _target_table(target: Connection, source_table: Table, workload: Workload) -> Table:
+def _target_table(source: Connection, target: Connection, source_table: Table, workload: Workload) -> Table:
+    """The target's table. One that is missing is made like the source's, after the types that it needs."""
     schema = workload.target_schema or workload.schema
     name = workload.target_table or workload.table
-    if find_table(target, schema, name) is None:
+    theirs = find_table(target, schema, name)
+    own = [column.name for column in source_table.columns if column.is_own]
+    types = own_types(source, source_table, own) if own else ()
+    if theirs is None:
+        provide(target, types, create=workload.create_types)
         create_like(target, source_table, schema, name)
-    return existing_table(target, schema, name, "target")
+        theirs = existing_table(target, schema, name, "target")
+    kept = [column.name for column in theirs.columns if column.is_own and column.name in own]
+    if kept:
+        refuse_other_shapes(types, own_types(target, theirs, kept))
+    return theirs
+
+
+def _have_same_order(
+    source: Connection, source_table: Table, target: Connection, target_table: Table, key: Key, collations_agree: bool
+) -> bool:
+    """Whether a range of the key is the same rows on both sides: collations and the labels of enums order values."""
+    columns = [source_table.column(name) for name in key.names if not key.is_address]
+    own = [column.name for column in columns if column.is_own]
+    if any(column.is_collated for column in columns) and _encoding(source) != _encoding(target):
+        return False
+    if not own:
+        return True
+    there = {column.name for column in target_table.columns}
+    is_there = set(own) <= there
+    return (
+        collations_agree
+        and is_there
+        and have_same_order(own_types(source, source_table, own), own_types(target, target_table, own))
+    )
+
+
+def _encoding(connection: Connection) -> str | None:
+    return connection.get_parameter_status("server_encoding")
 
 
 def _export_snapshot(source: Connection) -> str:

@@ -24,7 +24,7 @@ from pipeline_jobs.migration.metrics import record_ranges, record_sample
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.postgres import connect, identifier, one_row
 from pipeline_jobs.migration.ranges import KeyRange
-from pipeline_jobs.migration.tables import Table, create_trial_table, existing_table
+from pipeline_jobs.migration.tables import Table, create_trial_table, existing_table, shortened
 from pipeline_jobs.resources import ResourceMonitor
 
 NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
@@ -187,7 +187,7 @@ def _table(target: Connection, model: Table, ledger: Ledger, workload: Workload)
     if workload.run_id:
         yield model
         return
-    name = f"{model.name[:40]}__trial_generic"
+    name = f"{shortened(model.name, 40)}__trial_generic"
     drop = f"DROP TABLE IF EXISTS {identifier(model.schema)}.{identifier(name)}"
     ledger.forget(target)
     with target.cursor() as cursor:

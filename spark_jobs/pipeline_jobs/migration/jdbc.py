@@ -24,8 +24,8 @@ from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.migration.copy_plan import RangeResult, RangeTask
 from pipeline_jobs.migration.ledger import Counts, Ledger
 from pipeline_jobs.migration.pace import Meter
-from pipeline_jobs.migration.postgres import identifier, jdbc_connection, literal
-from pipeline_jobs.migration.tables import Column, Table
+from pipeline_jobs.migration.postgres import JDBC_SESSION, SESSION, identifier, jdbc_connection, literal
+from pipeline_jobs.migration.tables import Column, Table, value_sql
 from pipeline_jobs.migration.task_times import job_group, task_times
 
 NATIVE_TYPES = ("smallint", "integer", "bigint", "real", "double precision", "boolean", "text", "bytea")
@@ -54,6 +54,7 @@ def reader_options(uri: str, fetch_size: int, snapshot: str, own: Mapping[str, s
     statement = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     if snapshot:
         statement += f"; SET TRANSACTION SNAPSHOT {literal(snapshot)}"
+    statement += f"; {SESSION}"
     parameters = {"ApplicationName": "migration"} | _driver_parameters(own)
     options = jdbc_connection(uri, parameters) | _spark_options(own)
     return options | {"fetchsize": str(fetch_size), "sessionInitStatement": statement}
@@ -70,16 +71,18 @@ def writer_options(uri: str, target: Table, batch_size: int, own: Mapping[str, s
     return options | {"dbtable": target.sql, "batchsize": str(batch_size or 1)}
 
 
-def select_list(columns: Sequence[Column]) -> str:
-    """The source's columns as SQL, in forms that Spark carries exactly."""
+def select_list(columns: Sequence[Column], source: Table) -> str:
+    """The source's columns as SQL, in the target's types and in forms that Spark carries exactly."""
     return ", ".join(
-        identifier(c.name) if c.type in NATIVE_TYPES else f"{identifier(c.name)}::text AS {identifier(c.name)}"
-        for c in columns
+        f"{value_sql(c, source)}{'' if c.type in NATIVE_TYPES else '::text'} AS {identifier(c.name)}" for c in columns
     )
 
 
-def refuse_identity(columns: Sequence[Column]) -> None:
+def refuse_what_spark_cannot_fill(columns: Sequence[Column]) -> None:
     """Raise BadConfigurationError for columns that only COPY can fill."""
+    quoted = [column.name for column in columns if '"' in column.name]
+    if quoted:
+        raise BadConfigurationError(f"Spark's JDBC source can't name the columns {quoted}: use method 'copy'")
     names = [column.name for column in columns if column.identity == "a"]
     if names:
         raise BadConfigurationError(
@@ -189,7 +192,8 @@ def _renamed(frame: DataFrame, columns: Sequence[str]) -> DataFrame:
 
 def _with_attempt(writer: Mapping[str, str], attempt: str) -> dict[str, str]:
     """The writer's options with the range in its session, for the trigger to see."""
-    setting = quote("-c pipeline_migration.attempt=" + attempt.replace("\\", "\\\\").replace(" ", "\\ "))
+    name = attempt.replace("\\", "\\\\").replace(" ", "\\ ")
+    setting = quote(f"{JDBC_SESSION} -c pipeline_migration.attempt={name}")
     return {**writer, "url": f"{writer['url']}&options={setting}"}
 
 

@@ -17,7 +17,7 @@ from pipeline_jobs.migration.generic import run_generic
 from pipeline_jobs.migration.metrics import record_stages
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload, read_settings, read_workload
-from pipeline_jobs.migration.postgres import is_postgres
+from pipeline_jobs.migration.postgres import is_postgres, server_errors
 from pipeline_jobs.migration.production import Production
 from pipeline_jobs.migration.trial import Trial
 from pipeline_jobs.session import close_session, effective_master, is_local, open_session
@@ -57,6 +57,7 @@ def _run(
     kind = Production if workload.run_id else Trial
     begun = time.monotonic()
     with (
+        server_errors(),
         open_endpoints(*uris, workload, f"migration {workload.run_id or config.trial_id}") as ends,
         _session(config, settings, logs) as spark,
         kind(config, settings, workload, ends).prepared() as work,

@@ -18,7 +18,7 @@ from pipeline_jobs.migration.ledger import PENDING, Ledger, PlannedRange
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.postgres import as_job_error, first_line, identifier, identifiers, one_row
 from pipeline_jobs.migration.ranges import split_range
-from pipeline_jobs.migration.tables import has_own_types, select_list
+from pipeline_jobs.migration.tables import has_portable_binary, select_list
 
 RETRIES = 2
 PIECES = 4
@@ -71,7 +71,7 @@ class Mover:
             ledger=ledger,
             select=f"SELECT {select_list(ends.columns, ends.source_table)} FROM {ends.source_table.sql} WHERE ",
             into=f"{ends.target_table.sql} ({identifiers([column.name for column in ends.columns])})",
-            binary=not has_own_types(ends.columns) and not settings.rate_limit,
+            binary=has_portable_binary(ends.columns) and not settings.rate_limit,
             snapshot=ends.snapshot,
             rows_per_s=settings.rate_limit / streams,
             guardrail=self._guardrail(),
@@ -118,7 +118,7 @@ class Mover:
                 ends.target_uri, ends.target_table, settings.batch_size, own, ledger.application_name
             ),
             ledger=ledger,
-            select=f"SELECT {jdbc.select_list(ends.columns)} FROM {ends.source_table.sql} WHERE ",
+            select=f"SELECT {jdbc.select_list(ends.columns, ends.source_table)} FROM {ends.source_table.sql} WHERE ",
             parallelism=settings.task_count,
             rows_per_s=settings.rate_limit / streams,
         )
@@ -127,7 +127,7 @@ class Mover:
     def _ready(self) -> Iterator[None]:
         with ExitStack() as stack:
             if self._settings.method == "jdbc":
-                jdbc.refuse_identity(self._ends.columns)
+                jdbc.refuse_what_spark_cannot_fill(self._ends.columns)
                 ledger = Ledger(self._workload.ledger_schema, "")
                 stack.enter_context(jdbc.passing_trigger(self._ends.target, self._ends.target_table, ledger))
             yield

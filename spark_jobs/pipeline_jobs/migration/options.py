@@ -95,6 +95,11 @@ class Workload:
         "more options of Spark's JDBC reader and writer, and `reWriteBatchedInserts` and a few others of the driver",
         default={},
     )
+    create_types: bool = option(
+        "make the enums, composites, domains, ranges and extensions that a missing target table needs; without it, "
+        "such a table is refused with the statements to run",
+        default=False,
+    )
     ledger_schema: str = option("where the books are kept on the target", default="pipeline_migration")
     guardrail_bytes: int = option(
         "rows with a longer value are left out and recorded; 0 for no limit", default=0, unit="bytes", low=0
@@ -116,4 +121,6 @@ def read_workload(config: TrialConfig) -> Workload:
     workload = read_options(Workload, config.workload, "workload.options:", beside=("name",))
     if not workload.table:
         raise BadConfigurationError("workload.options: table is missing")
+    if "%" in workload.ledger_schema:
+        raise BadConfigurationError("workload.options: ledger_schema must have no % in its name")
     return workload

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -10,13 +11,17 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from pipeline_jobs.contract import InfrastructureError, JobError
+from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError
 
 SESSION = (
     "SET datestyle = 'ISO, MDY'; SET intervalstyle = postgres; SET timezone = 'UTC'; SET extra_float_digits = 1; "
-    "SET bytea_output = hex; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET lc_monetary = 'C'"
+    "SET bytea_output = hex; SET standard_conforming_strings = on; SET lc_monetary = 'C'; SET xmloption = content; "
+    "SET row_security = off"
 )
-"""The same text of a value on both sides, whatever the servers' defaults."""
+"""The same text of a value on both sides, whatever the servers' defaults. Rows that a policy hides are an error."""
+
+JDBC_SESSION = "-c intervalstyle=postgres -c bytea_output=hex -c lc_monetary=C -c xmloption=content -c row_security=off"
+"""The same for the JDBC driver, which sets the rest itself; but not the zone, which it takes from the JVM."""
 
 ROW_ERROR_CLASSES = ("22", "23", "54", "P0")
 """SQLSTATE classes of errors that a row's own content causes."""
@@ -34,7 +39,11 @@ def connect(uri: str, application_name: str, *, autocommit: bool = True) -> Conn
     """An open connection. Raises InfrastructureError with the server's reason, without the password."""
     try:
         connection = psycopg2.connect(
-            uri, application_name=application_name[:63], connect_timeout=20, keepalives_idle=30
+            uri,
+            application_name=application_name[:63],
+            connect_timeout=20,
+            keepalives_idle=30,
+            client_encoding="UTF8",  # psycopg2 would not notice a SET
         )
         with connection.cursor() as cursor:
             cursor.execute(SESSION)
@@ -106,8 +115,20 @@ def as_job_error(sqlstate: str, message: str) -> JobError:
     return JobError(message)
 
 
-def one_row(connection: Connection, query: str, parameters: Sequence[object] = ()) -> tuple[Any, ...]:
-    """The only row of a query that always has one."""
+@contextmanager
+def server_errors() -> Iterator[None]:
+    """What a server says outside of ranges, as the job's error in one line."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        sqlstate = error.pgcode or ""
+        if sqlstate.startswith(("42", "0A")) and not sqlstate.startswith(ENVIRONMENT_ERROR_CLASSES):
+            raise BadConfigurationError(f"the server refuses: {first_line(error)}") from error
+        raise as_job_error(sqlstate, first_line(error)) from error
+
+
+def one_row(connection: Connection, query: str, parameters: Sequence[object] | None = None) -> tuple[Any, ...]:
+    """The only row of a query that always has one. With parameters, `%` has a meaning in the query, names included."""
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         row = cursor.fetchone()

@@ -85,8 +85,10 @@ class KeyRange:
         return " AND ".join(parts) or "true"
 
 
-def choose_key(table: Table, wanted: Sequence[str], collations_agree: bool) -> Key | None:
+def choose_key(table: Table, wanted: Sequence[str], collations_agree: bool, target: Table | None = None) -> Key | None:
     """The key to cut by: the wanted columns, a unique key, the addresses, or None where nothing serves.
+
+    `target`: the table whose rows are to have the same order; a column with a collation of its own is compared as "C".
 
     Raises BadConfigurationError where a wanted column doesn't exist, or several may be NULL.
     """
@@ -99,7 +101,11 @@ def choose_key(table: Table, wanted: Sequence[str], collations_agree: bool) -> K
         raise BadConfigurationError(
             f"the key {list(names)} of {table.sql} may be NULL: use one column, or a NOT NULL key"
         )
-    collate = tuple("" if collations_agree or not _is_text(column.type) else 'COLLATE "C"' for column in columns)
+    own = {column.name for side in (table, target) if side for column in side.columns if column.collation}
+    collate = tuple(
+        'COLLATE "C"' if column.is_collated and (not collations_agree or column.name in own) else ""
+        for column in columns
+    )
     return Key(names, tuple(column.type for column in columns), collate, nullable)
 
 
@@ -218,7 +224,3 @@ def _ordered_keys(connection: Connection, relation: str, key: Key, condition: st
 
 def _distinct(bounds: Sequence[Bound]) -> list[Bound]:
     return list(dict.fromkeys(bounds))
-
-
-def _is_text(type_name: str) -> bool:
-    return type_name.startswith(("text", "character", "citext", "name", '"char"'))

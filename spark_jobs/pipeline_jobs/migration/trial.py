@@ -19,7 +19,7 @@ from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.postgres import identifier
 from pipeline_jobs.migration.ranges import KeyRange, plan_ranges
-from pipeline_jobs.migration.tables import create_trial_table, existing_table
+from pipeline_jobs.migration.tables import create_trial_table, existing_table, shortened
 from pipeline_jobs.resources import ResourceMonitor
 
 WARMUP_ROWS = 20_000
@@ -44,7 +44,7 @@ class Trial:
         """The trial's table made and its ranges planned; both gone at the end."""
         model, target = self.ends.target_table, self.ends.target
         suffix = hashlib.sha256(self._name.encode()).hexdigest()[:8]
-        prefix = f"{model.name[:40]}__trial_"
+        prefix = f"{shortened(model.name, 40)}__trial_"
         name = f"{prefix}{suffix}"
         self._ledger("").create_tables(target)
         remove_orphans(target, model.schema, prefix)

@@ -10,12 +10,17 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.migration.postgres import identifier
-from pipeline_jobs.migration.ranges import Key, KeyRange
-from pipeline_jobs.migration.tables import Column, Table, has_own_types
+from pipeline_jobs.migration.ranges import Bound, Key, KeyRange
+from pipeline_jobs.migration.tables import Column, Table, has_portable_binary, value_sql
 
-HASHES = ("hash_record_extended(ROW({columns}), 0)", "hashtextextended(ROW({columns})::text, 0)")
+HASHES = (
+    "hash_record_extended(ROW({columns}), 0)",
+    "hashtextextended(ROW({columns})::text, 0)",
+    "('x' || md5(convert_to(ROW({columns})::text, 'UTF8')))::bit(64)::bigint",
+)
 """The first hashes the values, the second their text: for types without a hash function, or with one that depends on
-the database (enums), and for servers that disagree on the first. A sum of 64-bit hashes misses one in 2^64 changes."""
+the database (enums), and for servers that disagree on the first; the third for servers that encode text otherwise. A
+sum of 64-bit hashes misses one in 2^64 changes."""
 
 Sums = dict[int, tuple[int, int]]
 """Range (its index) to (rows, checksum)."""
@@ -42,10 +47,11 @@ def choose_hash(source: Connection, target: Connection, table: Table, columns: S
     """The quickest hash of a row that both servers compute alike. `target` is in autocommit."""
     names = ", ".join(identifier(column.name) for column in columns)
     same_types = all(table.column(c.name).type == c.type for c in columns)
-    same_servers = not has_own_types(tuple(columns)) and _major(source) == _major(target)
-    if same_types and same_servers and _works(target, columns):
+    same_servers = has_portable_binary(tuple(columns)) and _major(source) == _major(target)
+    same_texts = _encoding(source) == _encoding(target)
+    if same_types and same_servers and same_texts and _works(target, columns):
         return HASHES[0].format(columns=names)
-    return HASHES[1].format(columns=", ".join(f"{identifier(c.name)}::{c.type}" for c in columns))
+    return HASHES[1 if same_texts else 2].format(columns=", ".join(value_sql(column, table) for column in columns))
 
 
 def sums(connection: Connection, table: Table, key: Key | None, ranges: Sequence[KeyRange], hash_sql: str) -> Sums:
@@ -71,8 +77,8 @@ def compare(
 ) -> Comparison:
     """Both sides at the same time. Where the target has no such key, both are compared as a whole."""
     if target[2] is None:
-        whole = [KeyRange(ranges[0].low, ranges[-1].high)] if source[2] else ranges
-        ranges = whole
+        source = source if source[2] is None or not any(item.nulls for item in ranges) else (*source[:2], None)
+        ranges = [KeyRange(ranges[0].low, ranges[-1].high)] if source[2] else ranges
     with ThreadPoolExecutor(max_workers=1) as other:
         theirs = other.submit(sums, *target, ranges, hash_sql)
         ours = sums(*source, ranges, hash_sql)
@@ -82,11 +88,19 @@ def compare(
 def _bucket(key: Key, ranges: Sequence[KeyRange]) -> str:
     """The index of a row's range, by a binary search on the server."""
     keyed = [item for item in ranges if not item.nulls]
-    bounds = [key.bound_sql(item.low) for item in keyed[1:] if item.low is not None]
-    number = f"width_bucket({key.value_sql}, ARRAY[{', '.join(bounds)}])" if bounds else "0"
+    number = _searched(key, [item.low for item in keyed[1:] if item.low is not None])
     if not key.nullable:
         return number
     return f"CASE WHEN {key.columns_sql[0]} IS NULL THEN {len(keyed)} ELSE {number} END"
+
+
+def _searched(key: Key, bounds: Sequence[Bound], first: int = 0) -> str:
+    """How many of the bounds a key has reached, beyond `first`. width_bucket knows neither collations nor arrays."""
+    if not bounds:
+        return str(first)
+    middle = len(bounds) // 2
+    low, high = _searched(key, bounds[:middle], first), _searched(key, bounds[middle + 1 :], first + middle + 1)
+    return f"CASE WHEN {key.value_sql} < {key.bound_sql(bounds[middle])} THEN {low} ELSE {high} END"
 
 
 def _covered(key: Key, ranges: Sequence[KeyRange]) -> str:
@@ -100,6 +114,10 @@ def _covered(key: Key, ranges: Sequence[KeyRange]) -> str:
 
 def _major(connection: Connection) -> int:
     return connection.server_version // 10000
+
+
+def _encoding(connection: Connection) -> str | None:
+    return connection.get_parameter_status("server_encoding")
 
 
 def _works(target: Connection, columns: Sequence[Column]) -> bool:
