@@ -93,6 +93,8 @@ _TITLES = (
             "first_partition_ratio": "first partition against the median",
             "last_partition_ratio": "last partition against the median",
             "rate_limit_binds": "a rate limit holds it back",
+            "origin_rate_limit_binds": "the limit on reading holds it back",
+            "target_rate_limit_binds": "the limit on writing holds it back",
         },
     )
     | _table(

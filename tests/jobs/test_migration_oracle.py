@@ -231,3 +231,21 @@ def test_generated_tables_arrive_exactly_or_are_refused(
     zone(world.zone)
     wrong = differing(make_case(postgres, new_database, world, tmp_path), world, 20, seed=1)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(2, 6))
+@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.zone)
+def test_a_thousand_generated_tables(
+    postgres: PostgresServer,
+    new_database: Callable[..., str],
+    one_session: SparkSession,
+    zone: Callable[[str], None],
+    tmp_path: Path,
+    world: World,
+    seed: int,
+) -> None:
+    zone(world.zone)
+    wrong = differing(make_case(postgres, new_database, world, tmp_path), world, 84, seed=1000 * seed + len(world.zone))
+    assert not wrong, "\n".join(wrong)

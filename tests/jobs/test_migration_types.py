@@ -92,10 +92,12 @@ def test_types_that_the_target_lacks_are_listed_as_statements(case: Case) -> Non
 
 def test_types_are_made_all_or_none(case: Case) -> None:
     case.sql("source", *EVERY_TYPE)
-    case.sql("target", "CREATE TABLE deep (i int)", 'CREATE SCHEMA "Odd types"', 'CREATE TABLE "Odd types".c ()')
-    case.sql("target", "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN "
-             "RAISE EXCEPTION 'no domains here'; END $$",
-             "CREATE EVENT TRIGGER no ON ddl_command_start WHEN TAG IN ('CREATE DOMAIN') EXECUTE FUNCTION no()")  # fmt: skip
+    case.sql(
+        "target",
+        "CREATE FUNCTION no() RETURNS event_trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'no domains here'; END $$",
+        "CREATE EVENT TRIGGER no ON ddl_command_start WHEN TAG IN ('CREATE DOMAIN') EXECUTE FUNCTION no()",
+    )
     reason = refused(moved(case, create_types=True), "the target refuses to make its types (no domains here)")
     assert case.sql("target", "SELECT to_regtype('mood'), to_regtype('pair')") == [(None, None)]
     case.sql("target", "DROP EVENT TRIGGER no", reason.partition("have them made there: ")[2])

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline_jobs.contract import Sample
 from pipeline_jobs.migration.copy_plan import RangeResult
+from pipeline_jobs.migration.figures import record_sample
 from pipeline_jobs.migration.ledger import Counts
+from pipeline_jobs.migration.options import Settings
+from pipeline_jobs.migration.pace import Pace
 from pipeline_jobs.migration.throughput import range_metrics
 
 
@@ -46,3 +50,40 @@ def test_a_slow_range_and_a_slow_first_one_are_named():
     metrics = range_metrics(ranges)
     assert metrics["slow_partitions"] == 1
     assert metrics["first_partition_ratio"] == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("origin", "target", "binds"),
+    [(1000, 0, (1, 0)), (0, 1000, (0, 0)), (0, 500, (0, 1)), (1000, 500, (1, 1)), (2000, 500, (0, 1)), (0, 0, (0, 0))],
+)
+def test_each_side_s_limit_binds_by_its_own_rows(origin: int, target: int, binds: tuple[int, int]) -> None:
+    """Of 1,000 rows that were read in a second, half were refused by the target."""
+    result = RangeResult(0, state="PASS", started=0.0, ended=1.0, counts=Counts(1000, 500, 0, 500))
+    sample = Sample(is_warmup=False, duration_s=1.0)
+    record_sample(sample, [result], Settings(origin_rate_limit=origin, target_rate_limit=target))
+    assert (sample.metrics["origin_rate_limit_binds"], sample.metrics["target_rate_limit_binds"]) == binds
+    assert sample.metrics["rate_limit_binds"] == max(binds)
+
+
+def test_each_side_is_held_to_its_own_limit() -> None:
+    fast, slow = Pace(1e9), Pace(10.0)
+    assert fast.wait_s(100) == 0
+    assert slow.wait_s(100) > 9
+    assert Pace(0.0).wait_s(100) == 0
+    assert slow.wait_s(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "submitted", "master"),
+    [
+        (Settings(cores=3), "local[2]", "local[3]"),
+        (Settings(cores=3), "local[*]", "local[3]"),
+        (Settings(cores=3), "spark://cluster:7077", "spark://cluster:7077"),
+        (Settings(master="local[5]"), "spark://cluster:7077", "local[5]"),
+        (Settings(master="yarn"), "local[2]", "yarn"),
+    ],
+)
+def test_the_connection_s_master_holds_unless_the_study_names_one(
+    settings: Settings, submitted: str, master: str
+) -> None:
+    assert settings.spark_master(submitted) == master

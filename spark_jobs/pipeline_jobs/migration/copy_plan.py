@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.migration.ledger import Counts, Ledger
+from pipeline_jobs.migration.pace import NO_LIMITS, Limits
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class CopyPlan:
     binary: bool
     snapshot: str = ""
     """An exported snapshot of the source, or ''."""
-    rows_per_s: float = 0.0
-    """The rate limit of one stream; 0 = none."""
+    limits: Limits = NO_LIMITS
+    """The rate limits of one stream."""
     guardrail: str = ""
     """The condition of rows to leave out for their size, or ''."""
     batch_size: int = 1000

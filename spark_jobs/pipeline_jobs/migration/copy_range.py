@@ -69,7 +69,7 @@ def _transact(plan: CopyPlan, task: RangeTask, result: RangeResult, attempt: int
     """The rows and the state, in one transaction; the source is read in the run's snapshot."""
     source = _connection(plan.source_uri, plan.ledger.application_name)
     target = _connection(plan.target_uri, plan.ledger.application_name)
-    meter = Meter(plan.rows_per_s)
+    meter = Meter(plan.limits)
     with source, target:
         with source.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

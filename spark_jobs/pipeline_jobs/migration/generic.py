@@ -22,6 +22,7 @@ from pipeline_jobs.migration.copy_plan import RangeResult, RangeTask
 from pipeline_jobs.migration.ledger import PENDING, Ledger
 from pipeline_jobs.migration.metrics import record_ranges, record_sample
 from pipeline_jobs.migration.options import Settings, Workload
+from pipeline_jobs.migration.pace import Limits
 from pipeline_jobs.migration.postgres import connect, identifier, one_row
 from pipeline_jobs.migration.ranges import KeyRange
 from pipeline_jobs.migration.tables import Table, create_trial_table, existing_table, shortened
@@ -129,7 +130,7 @@ def _measure(
         ledger=ledger,
         select=f"SELECT * FROM {source.table} WHERE ",
         parallelism=settings.task_count,
-        rows_per_s=settings.rate_limit / streams,
+        limits=Limits(settings.origin_rate_limit / streams, settings.target_rate_limit / streams),
         columns=tuple(column.name for column in table.columns if not column.generated),
     )
     results: list[RangeResult] = []

@@ -23,7 +23,7 @@ from pyspark.sql import functions as F
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.migration.copy_plan import RangeResult, RangeTask
 from pipeline_jobs.migration.ledger import Counts, Ledger
-from pipeline_jobs.migration.pace import Meter
+from pipeline_jobs.migration.pace import NO_LIMITS, Limits, Meter
 from pipeline_jobs.migration.postgres import JDBC_SESSION, SESSION, identifier, jdbc_connection, literal
 from pipeline_jobs.migration.tables import Column, Table, value_sql
 from pipeline_jobs.migration.task_times import job_group, task_times
@@ -44,7 +44,7 @@ class JdbcPlan:
     select: str
     """`SELECT ... FROM ... WHERE ` of the source; a range's condition follows."""
     parallelism: int
-    rows_per_s: float = 0.0
+    limits: Limits = NO_LIMITS
     columns: tuple[str, ...] = ()
     """The target's columns, which the source's are matched to whatever their case; () = they are the same."""
 
@@ -163,19 +163,19 @@ class JdbcRun:
         query = f"({self._plan.select}({task.predicate})) AS source_range"
         frame = self._spark.read.format("jdbc").options(**self._plan.reader).option("dbtable", query).load()
         frame = _renamed(frame, self._plan.columns) if self._plan.columns else frame
-        return slowed(frame, self._plan.rows_per_s) if self._plan.rows_per_s else frame
+        return slowed(frame, self._plan.limits) if self._plan.limits.is_any else frame
 
 
-def slowed(frame: DataFrame, rows_per_s: float) -> DataFrame:
-    """The frame, let through at no more than `rows_per_s` in each of its partitions."""
+def slowed(frame: DataFrame, limits: Limits) -> DataFrame:
+    """The frame, let through at no more than the limits in each of its partitions."""
 
     def let_through(batches: Any) -> Any:
-        meter = Meter(rows_per_s)
+        meter = Meter(limits)
         for batch in batches:
-            step = max(1, int(rows_per_s / 10))
+            step = max(1, int(limits.tighter / 10))
             for start in range(0, batch.num_rows, step):
                 piece = batch.slice(start, step)
-                meter.add(piece.nbytes, piece.num_rows)
+                meter.add(piece.nbytes, piece.num_rows, piece.num_rows)
                 yield piece
 
     return frame.mapInArrow(let_through, frame.schema)

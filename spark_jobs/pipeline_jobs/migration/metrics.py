@@ -25,7 +25,7 @@ def record_sample(sample: Sample, results: Sequence[RangeResult], settings: Sett
     """The figures of one repeat."""
     written = sum(result.counts.written for result in results)
     failed = [result for result in results if result.state == "FAIL"]
-    sample.metrics |= range_metrics(results)
+    sample.metrics |= range_metrics(results) | _binding(results, sample.duration_s, settings)
     sample.metrics |= {
         "rows": float(written),
         "rows_per_s": written / sample.duration_s,
@@ -34,9 +34,6 @@ def record_sample(sample: Sample, results: Sequence[RangeResult], settings: Sett
         "errors": float(len(failed)),
         "connection_errors": float(sum(_is_connection_error(result) for result in failed)),
         "partitions_per_core": len(results) / settings.core_count,
-        "rate_limit_binds": float(
-            bool(settings.rate_limit) and written / sample.duration_s >= BINDING * settings.rate_limit
-        ),
     }
 
 
@@ -84,6 +81,17 @@ def record_stages(writer: MeasurementWriter, logs: str, counted_from: float) -> 
     work_s = sum(sample.duration_s for sample in writer.counted_samples) / repeats
     whole_s = writer.startup_s + work_s + writer.teardown_s
     writer.metrics |= {"startup_fraction": writer.startup_s / whole_s, "teardown_fraction": writer.teardown_s / whole_s}
+
+
+def _binding(results: Sequence[RangeResult], duration_s: float, settings: Settings) -> dict[str, float]:
+    """Which limit held the run back: 1 or 0. Rows that are refused are read and not written."""
+    read, written = (sum(getattr(result.counts, name) for result in results) for name in ("read", "written"))
+    origin, target = (
+        float(limit > 0 and rows / duration_s >= BINDING * limit)
+        for rows, limit in ((read, settings.origin_rate_limit), (written, settings.target_rate_limit))
+    )
+    names = {"origin_rate_limit_binds": origin, "target_rate_limit_binds": target}
+    return names | {"rate_limit_binds": max(origin, target)}
 
 
 def _curve(results: Sequence[RangeResult]) -> dict[str, list[float] | str]:

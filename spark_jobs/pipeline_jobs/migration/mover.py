@@ -16,6 +16,7 @@ from pipeline_jobs.migration.copy_range import copy_range, copy_ranges
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.ledger import PENDING, Ledger, PlannedRange
 from pipeline_jobs.migration.options import Settings, Workload
+from pipeline_jobs.migration.pace import Limits
 from pipeline_jobs.migration.postgres import as_job_error, first_line, identifier, identifiers, one_row
 from pipeline_jobs.migration.ranges import split_range
 from pipeline_jobs.migration.tables import has_portable_binary, select_list
@@ -71,9 +72,9 @@ class Mover:
             ledger=ledger,
             select=f"SELECT {select_list(ends.columns, ends.source_table)} FROM {ends.source_table.sql} WHERE ",
             into=f"{ends.target_table.sql} ({identifiers([column.name for column in ends.columns])})",
-            binary=has_portable_binary(ends.columns) and not settings.rate_limit,
+            binary=has_portable_binary(ends.columns) and not settings.has_rate_limit,
             snapshot=ends.snapshot,
-            rows_per_s=settings.rate_limit / streams,
+            limits=Limits(settings.origin_rate_limit / streams, settings.target_rate_limit / streams),
             guardrail=self._guardrail(),
             batch_size=settings.batch_size,
             max_rejected=self._workload.max_rejected,
@@ -120,7 +121,7 @@ class Mover:
             ledger=ledger,
             select=f"SELECT {jdbc.select_list(ends.columns, ends.source_table)} FROM {ends.source_table.sql} WHERE ",
             parallelism=settings.task_count,
-            rows_per_s=settings.rate_limit / streams,
+            limits=Limits(settings.origin_rate_limit / streams, settings.target_rate_limit / streams),
         )
 
     @contextmanager

@@ -45,7 +45,7 @@ class Settings:
         "rows of one fetch (`jdbc`); 0 for all of the range at once", default=1000, unit="rows", low=0
     )
     origin_rate_limit: int = option(
-        "read from the source at most, over all ranges; 0 for no limit; the tighter limit holds for both sides",
+        "read from the source at most, over all ranges; 0 for no limit",
         default=0,
         unit="rows/s",
         low=0,
@@ -70,9 +70,9 @@ class Settings:
         return min(self.parallelism or self.core_count, self.range_count)
 
     @property
-    def rate_limit(self) -> int:
-        """Rows/s of the tighter limit; 0 = none. A range reads and writes in step: the tighter one holds for both."""
-        return min(filter(None, (self.origin_rate_limit, self.target_rate_limit)), default=0)
+    def has_rate_limit(self) -> bool:
+        """Whether either side is held to a rate."""
+        return bool(self.origin_rate_limit or self.target_rate_limit)
 
 
 @dataclass(frozen=True)

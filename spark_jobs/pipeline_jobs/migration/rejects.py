@@ -38,7 +38,7 @@ def copy_singly(plan: CopyPlan, task: RangeTask, source: Connection, target: Con
                 raise TooManyRejectedError(f"more than {plan.max_rejected} rows rejected, the last: {refused[-1][2]}")
             if refused:
                 plan.ledger.reject(target, task.number, refused)
-            meter.add(sum(map(len, batch)), len(batch))
+            meter.add(sum(map(len, batch)), len(batch), len(batch) - len(refused))
         read = pump.finish()
     if read != written + rejected:
         raise JobError(f"range {task.number}: {read} rows were read, {written} written and {rejected} rejected")
