@@ -272,3 +272,23 @@ def test_a_trial_of_a_table_with_a_long_name_of_wide_characters(case: Case) -> N
 
 def test_a_ledger_schema_that_can_not_be_named_is_refused(case: Case) -> None:
     refused(moved(case, ledger_schema="100%"), "ledger_schema must have no %")
+
+
+@pytest.mark.parametrize(
+    ("made", "workload", "words"),
+    [
+        ("CREATE TABLE t ()", {}, "has no columns: there is nothing to move"),
+        ("CREATE TABLE t (v int)", {"target_schema": "nowhere"}, 'schema "nowhere" does not exist'),
+        ("CREATE TABLE t (v json)", {"key": "v"}, "could not identify an ordering operator for type json"),
+        ("CREATE TABLE t (v int)", {"key": "w"}, "has no column 'w'"),
+        ("CREATE TABLE other (v int)", {}, "the source has no table public.t"),
+    ],
+)
+def test_what_can_not_be_moved_is_refused_in_one_line(
+    case: Case, made: str, workload: dict[str, Any], words: str
+) -> None:
+    case.sql("source", made)
+    refused(moved(case, **workload), words)
+    case.sql("source", "DROP TABLE IF EXISTS t", "CREATE TABLE t (v int)", "INSERT INTO t VALUES (1)")
+    case.sql("target", "DROP TABLE IF EXISTS t")
+    assert passed(moved(case)), "the same run_id, once it can be done"

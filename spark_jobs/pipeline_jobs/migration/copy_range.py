@@ -101,7 +101,7 @@ def _connection(uri: str, name: str) -> Connection:
     """This worker's connection, kept for its next ranges."""
     key = (uri, name)
     if key not in _connections or _connections[key].closed:
-        _connections[key] = connect(uri, name)
+        _connections[key] = connect(uri, name, sees_whole_tables=True)
     return _connections[key]
 
 

@@ -41,7 +41,7 @@ def find_differences(ends: Endpoints, ranges: Sequence[PlannedRange]) -> Iterato
     """The rows of these ranges that differ. Raises BadConfigurationError for tables without a unique key."""
     key = unique_key(ends)
     hash_sql = choose_hash(ends.source, ends.target, ends.source_table, ends.columns)
-    with closing(connect(ends.target_uri, "migration differences", autocommit=False)) as target:
+    with closing(connect(ends.target_uri, "migration differences", autocommit=False, sees_whole_tables=True)) as target:
         for item in ranges:
             ours = _keyed_rows(ends.source, ends.source_table, key, item.range, hash_sql)
             theirs = _keyed_rows(target, ends.target_table, key, item.range, hash_sql)
@@ -62,7 +62,10 @@ def correct(ends: Endpoints, ledger: Ledger, found: Sequence[Difference]) -> int
     """Bring missing and differing rows over, with their mark, in one transaction. Returns how many rows."""
     key = unique_key(ends)
     wanted = [item for item in found if item.kind != "EXTRA"]
-    with closing(connect(ends.target_uri, "migration correction", autocommit=False)) as target, target:
+    with (
+        closing(connect(ends.target_uri, "migration correction", autocommit=False, sees_whole_tables=True)) as target,
+        target,
+    ):
         for batch in _batches(wanted):
             _bring_over(ends, key, target, [item.key for item in batch])
         record_differences(target, ledger, found, corrected=True)

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
+from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.migration.conversions import refuse_changes
 from pipeline_jobs.migration.options import Workload
 from pipeline_jobs.migration.own_types import have_same_order, own_types, provide, refuse_other_shapes
@@ -73,8 +74,8 @@ def open_endpoints(source_uri: str, target_uri: str, workload: Workload, name: s
     Raises InfrastructureError where a server can't be reached, BadConfigurationError where the tables don't fit.
     """
     with (
-        closing(connect(target_uri, f"{name} driver")) as target,
-        closing(connect(source_uri, f"{name} driver", autocommit=False)) as source,
+        closing(connect(target_uri, f"{name} driver", sees_whole_tables=True)) as target,
+        closing(connect(source_uri, f"{name} driver", autocommit=False, sees_whole_tables=True)) as source,
     ):
         snapshot = _export_snapshot(source)
         source_table = existing_table(source, workload.schema, workload.table, "source")
@@ -107,6 +108,8 @@ def _target_table(source: Connection, target: Connection, source_table: Table, w
     schema = workload.target_schema or workload.schema
     name = workload.target_table or workload.table
     theirs = find_table(target, schema, name)
+    if not source_table.columns:
+        raise BadConfigurationError(f"{source_table.sql} has no columns: there is nothing to move")
     own = [column.name for column in source_table.columns if column.is_own]
     types = own_types(source, source_table, own) if own else ()
     if theirs is None:

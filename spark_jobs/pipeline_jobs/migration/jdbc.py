@@ -24,7 +24,7 @@ from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.migration.copy_plan import RangeResult, RangeTask
 from pipeline_jobs.migration.ledger import Counts, Ledger
 from pipeline_jobs.migration.pace import NO_LIMITS, Limits, Meter
-from pipeline_jobs.migration.postgres import JDBC_SESSION, SESSION, identifier, jdbc_connection, literal
+from pipeline_jobs.migration.postgres import JDBC_SESSION, SESSION, WHOLE_TABLES, identifier, jdbc_connection, literal
 from pipeline_jobs.migration.tables import Column, Table, value_sql
 from pipeline_jobs.migration.task_times import job_group, task_times
 
@@ -54,7 +54,7 @@ def reader_options(uri: str, fetch_size: int, snapshot: str, own: Mapping[str, s
     statement = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     if snapshot:
         statement += f"; SET TRANSACTION SNAPSHOT {literal(snapshot)}"
-    statement += f"; {SESSION}"
+    statement += f"; {SESSION}; {WHOLE_TABLES}"
     parameters = {"ApplicationName": "migration"} | _driver_parameters(own)
     options = jdbc_connection(uri, parameters) | _spark_options(own)
     return options | {"fetchsize": str(fetch_size), "sessionInitStatement": statement}

@@ -15,10 +15,12 @@ from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, J
 
 SESSION = (
     "SET datestyle = 'ISO, MDY'; SET intervalstyle = postgres; SET timezone = 'UTC'; SET extra_float_digits = 1; "
-    "SET bytea_output = hex; SET standard_conforming_strings = on; SET lc_monetary = 'C'; SET xmloption = content; "
-    "SET row_security = off"
+    "SET bytea_output = hex; SET standard_conforming_strings = on; SET lc_monetary = 'C'; SET xmloption = content"
 )
-"""The same text of a value on both sides, whatever the servers' defaults. Rows that a policy hides are an error."""
+"""The same text of a value on both sides, whatever the servers' defaults."""
+
+WHOLE_TABLES = "SET row_security = off"
+"""Rows that a policy would hide are an error."""
 
 JDBC_SESSION = "-c intervalstyle=postgres -c bytea_output=hex -c lc_monetary=C -c xmloption=content -c row_security=off"
 """The same for the JDBC driver, which sets the rest itself; but not the zone, which it takes from the JVM."""
@@ -35,8 +37,10 @@ def is_postgres(uri: str) -> bool:
     return uri.startswith(("postgresql://", "postgres://"))
 
 
-def connect(uri: str, application_name: str, *, autocommit: bool = True) -> Connection:
-    """An open connection. Raises InfrastructureError with the server's reason, without the password."""
+def connect(uri: str, application_name: str, *, autocommit: bool = True, sees_whole_tables: bool = False) -> Connection:
+    """An open connection. `sees_whole_tables`: rows that a policy would hide are an error.
+
+    Raises InfrastructureError with the server's reason, without the password."""
     try:
         connection = psycopg2.connect(
             uri,
@@ -46,7 +50,7 @@ def connect(uri: str, application_name: str, *, autocommit: bool = True) -> Conn
             client_encoding="UTF8",  # psycopg2 would not notice a SET
         )
         with connection.cursor() as cursor:
-            cursor.execute(SESSION)
+            cursor.execute(f"{SESSION}; {WHOLE_TABLES}" if sees_whole_tables else SESSION)
         connection.commit()
     except psycopg2.OperationalError as error:
         raise InfrastructureError(f"can't connect to {address(uri)}: {first_line(error)}") from None
@@ -122,7 +126,7 @@ def server_errors() -> Iterator[None]:
         yield
     except psycopg2.Error as error:
         sqlstate = error.pgcode or ""
-        if sqlstate.startswith(("42", "0A")) and not sqlstate.startswith(ENVIRONMENT_ERROR_CLASSES):
+        if sqlstate.startswith(("42", "0A", "3F")) and not sqlstate.startswith(ENVIRONMENT_ERROR_CLASSES):
             raise BadConfigurationError(f"the server refuses: {first_line(error)}") from error
         raise as_job_error(sqlstate, first_line(error)) from error
 

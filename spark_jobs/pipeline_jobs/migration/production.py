@@ -16,7 +16,7 @@ from pipeline_jobs.migration.ledger import Ledger, PlannedRange
 from pipeline_jobs.migration.metrics import record_sample, record_totals
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload
-from pipeline_jobs.migration.ranges import plan_ranges
+from pipeline_jobs.migration.ranges import KeyRange, plan_ranges
 from pipeline_jobs.resources import ResourceMonitor
 
 MAX_DIFFERENCES = 100_000
@@ -42,15 +42,17 @@ class Production:
         ledger.create_tables(target)
         ledger.lock(target)
         ledger.end_orphans(target)
-        ledger.begin(target, self._description())
         self._resumes = bool(ledger.ranges(target))
-        if not self._resumes:
-            ends = self.ends
-            ranges = plan_ranges(
-                ends.source, ends.source_table, ends.key, self._settings.range_count, self._config.fraction
-            )
+        # A run that can't be planned isn't begun: its id may be taken again with another key.
+        ranges = [] if self._resumes else self._plan()
+        ledger.begin(target, self._description())
+        if ranges:
             ledger.add_ranges(target, ranges)
         yield self
+
+    def _plan(self) -> list[KeyRange]:
+        ends = self.ends
+        return plan_ranges(ends.source, ends.source_table, ends.key, self._settings.range_count, self._config.fraction)
 
     def measure(self, writer: MeasurementWriter, mover: Mover) -> None:
         """Move what is left, once; there is no warming up on a production table."""
