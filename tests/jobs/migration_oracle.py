@@ -387,6 +387,8 @@ def _same_number(place: Place, source: str, target: str) -> bool:
     if kinds == {"real", "double precision"}:
         single, double = (source, target) if place.kind == "real" else (target, source)
         return repr(float(np.float32(single))) == repr(float(double))
+    if place.target_kind == "real" and Decimal(float(np.float32(target))) == Decimal(source):
+        return True  # PostgreSQL shows the fewest digits that tell it from other reals
     return bool(_number(source, place.kind) == _number(target, place.target_kind))
 
 
