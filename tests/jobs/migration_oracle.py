@@ -145,6 +145,7 @@ WIDER_OR_OTHER: dict[str, tuple[str, ...]] = {
     "pair": ("text",),
     "oid": ("bigint", "integer"),
     "regclass": ("text", "oid"),
+    "regtype": ("text", "bigint"),
 }
 ZONES = {"timestamptz", "timetz", "timestamptz[]"}
 
@@ -182,6 +183,8 @@ class Generated:
     configuration: dict[str, Any] = field(default_factory=dict)
     workload: dict[str, Any] = field(default_factory=dict)
     is_trial: bool = False
+    is_repaired: bool = False
+    """Whether the target is spoilt after the move, for the next run to correct."""
 
     @property
     def summary(self) -> str:
@@ -237,6 +240,7 @@ def _case(rng: random.Random, number: int, encodable: Callable[[str], bool]) -> 
     return Generated(
         number, table, own or table, source, _target(rng, target, own or table, places, key), places, settings,
         workload | {"table": table} | ({"target_table": own} if own else {}), rng.random() < 0.15,
+        is_repaired="KEY" in key and not is_other and rows > 1 and kind in ("plain", "unlogged") and rng.random() < 0.5,
     )  # fmt: skip
 
 

@@ -132,7 +132,23 @@ def problem(case: Case, generated: Generated, measurement: Measurement) -> str:
         return f"failed checks {measurement.failed_checks}: {rows_problem(case, generated, 0)}"
     if generated.is_trial:
         return trial_problem(case, generated, measurement)
-    return rows_problem(case, generated, int(measurement.metrics["rejected_rows"]))
+    found = rows_problem(case, generated, int(measurement.metrics["rejected_rows"]))
+    return found or (repair_problem(case, generated) if generated.is_repaired else "")
+
+
+def repair_problem(case: Case, generated: Generated) -> str:
+    """A row that went and one whose values changed come back by `autocorrect`."""
+    table = quoted(generated.target_table)
+    (rows,) = case.sql("target", f"SELECT count(*) FROM {table}")[0]
+    changed = next((p for p in generated.places if p.sql not in generated.source[0].partition("PRIMARY KEY")[2]), None)
+    case.sql("target", f"DELETE FROM {table} WHERE ctid = (SELECT min(ctid) FROM {table})")
+    if changed is not None:
+        case.sql("target", f"UPDATE {table} SET {changed.sql} = NULL WHERE ctid = (SELECT max(ctid) FROM {table})")
+    workload = generated.workload | {"run_id": f"r{generated.number}", "autocorrect": True}
+    measurement = case.run(generated.configuration, workload)
+    if measurement.failure is not None:
+        return f"repair failed: {measurement.failure}" if rows else ""
+    return f"after repair: {found}" if (found := rows_problem(case, generated, 0)) else ""
 
 
 def trial_problem(case: Case, generated: Generated, measurement: Measurement) -> str:
@@ -184,6 +200,8 @@ def stays(case: Case, generated: Generated, place: Place) -> bool:
     if place.kind == place.target_kind:
         return True
     if (base(place.kind) in ZONES) != (base(place.target_kind) in ZONES) and place.target_kind != "text":
+        return False
+    if place.kind.startswith("reg") and place.target_kind in ("oid", "bigint"):
         return False
     query = f"SELECT {place.sql}::text, {place.sql}::{place.target_kind}::text FROM {quoted(generated.table)}"
     try:

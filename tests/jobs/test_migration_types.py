@@ -192,6 +192,13 @@ def test_a_zone_is_neither_lost_nor_made_up(case: Case, kind: str, other: str) -
     refused(moved(case), "one has a zone and the other none", "AT TIME ZONE says the zone")
 
 
+@pytest.mark.parametrize(("kind", "other"), [("regclass", "oid"), ("oid", "regtype"), ("regclass[]", "bigint[]")])
+def test_a_number_of_an_object_is_no_name_of_it(case: Case, kind: str, other: str) -> None:
+    case.sql("source", f"CREATE TABLE t (id int PRIMARY KEY, v {kind})")
+    case.sql("target", f"CREATE TABLE t (id int PRIMARY KEY, v {other})")
+    refused(moved(case), "a number of an object means another one in another database")
+
+
 def test_a_view_that_converts_is_moved(case: Case) -> None:
     case.sql("source", "CREATE TABLE t (id int PRIMARY KEY, v timestamptz, j json)",
              "INSERT INTO t VALUES (1, '2024-03-10 02:30:00-05', '{\"b\": 1,  \"a\": 2}')",

@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.migration.postgres import first_line, identifier
-from pipeline_jobs.migration.tables import Column, Table
+from pipeline_jobs.migration.tables import NAMES_OF_OBJECTS, Column, Table
 
 NUMBERS = ("numeric", "money")
 """Types whose values are compared as they are, and not their text: 1.50 is 1.5."""
@@ -46,9 +46,18 @@ def _refuse_change(source: Connection, source_table: Table, target_table: Table,
             f"{what}: one has a zone and the other none, so which moment is which would be a guess: {_remedy(ours)} "
             "(AT TIME ZONE says the zone)"
         )
+    if _is_number_of_object(*plain) or _is_number_of_object(*reversed(plain)):
+        raise BadConfigurationError(
+            f"{what}: a number of an object means another one in another database: {_remedy(ours)}"
+        )
     query = _changed_query(source_table, ours, theirs)
     if query and (changed := _first_changed(source, query, what, ours)):
         raise BadConfigurationError(f"{what}, and would change values such as {changed[0][:80]!r}: {_remedy(ours)}")
+
+
+def _is_number_of_object(named: str, other: str) -> bool:
+    """Whether one type names an object of the database and the other has its number."""
+    return named in NAMES_OF_OBJECTS and other in ("oid", "bigint", "integer")
 
 
 def _remedy(ours: Column) -> str:
