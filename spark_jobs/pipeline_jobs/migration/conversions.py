@@ -21,7 +21,12 @@ UNZONED = ("timestamp without time zone", "time without time zone", "date")
 
 WIDENING = frozenset(
     {("smallint", "integer"), ("smallint", "bigint"), ("integer", "bigint"), ("real", "double precision")}
-    | {("smallint", "double precision"), ("integer", "double precision"), ("smallint", "real")}
+    | {
+        ("smallint", "double precision"),
+        ("integer", "double precision"),
+        ("smallint", "real"),
+        ("time without time zone", "interval"),
+    }
 )
 """Pairs that need no look at the values."""
 
