@@ -18,7 +18,7 @@ import pytest
 from tests.jobs.migration_case import Case, TasksHere, passed
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Sample, TrialConfig
-from pipeline_jobs.migration import figures, job, pace, production
+from pipeline_jobs.migration import job, metrics, pace, production
 from pipeline_jobs.migration.comparison import Verdict
 from pipeline_jobs.migration.copy_plan import RangeResult
 from pipeline_jobs.migration.differences import Difference
@@ -58,11 +58,11 @@ class Seen:
         return len(re.findall(pattern.format(name=re.escape(f'"public"."{name}"')), log))
 
     def measured(self, name: str, **values: Any) -> float:
-        """A figure of a run."""
+        """A metric of a run."""
         return float(self.run(**values)[name])
 
     def run(self, **values: Any) -> dict[str, float]:
-        """All figures of a run."""
+        """All metrics of a run."""
         table = f"t_{uuid.uuid4().hex[:8]}"
         self._case.both(f"CREATE TABLE {table} (k int PRIMARY KEY)")
         self._case.sql("source", f"INSERT INTO {table} SELECT generate_series(1, {ROWS})")
@@ -192,9 +192,9 @@ def moved(
 
 
 def sampled(results: Sequence[RangeResult], s: float = 10.0, **settings: Any) -> dict[str, float]:
-    """The figures of one repeat that took so long."""
+    """The metrics of one repeat that took so long."""
     sample = Sample(is_warmup=False, duration_s=s)
-    figures.record_sample(sample, results, Settings(**{"cores": 2} | settings))
+    metrics.record_sample(sample, results, Settings(**{"cores": 2} | settings))
     return sample.metrics
 
 
@@ -205,7 +205,7 @@ LOSSES = [moved(0, 1000, 1.0, counts=Counts(1000, 900, 60, 40))]
 
 
 def whole(writer_s: tuple[float, float, float], monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """The figures of a trial as a whole: its start, work and end took so long, and one of its three ranges differs."""
+    """The metrics of a trial as a whole: its start, work and end took so long, and one of its three ranges differs."""
     writer = MeasurementWriter(TrialConfig("migration", "t", {}, warmups=0), "unused")
     writer.startup_s, work_s, writer.teardown_s = writer_s
     for sample in writer.samples():
@@ -213,15 +213,15 @@ def whole(writer_s: tuple[float, float, float], monkeypatch: pytest.MonkeyPatch)
     ends: Any = SimpleNamespace(fingerprint=lambda rows: {}, snapshot="", key=None)
     verdict = Verdict(Comparison({}, {}), 0, 0, (2,), False)
     with monkeypatch.context() as patch:
-        patch.setattr(figures, "_size_bytes", lambda _: 12345)
-        patch.setattr(figures, "summarise_event_log", lambda *_, **__: {"stages": [], "tasks": 6, "task_skew": 3.0})
-        figures.record_totals(writer, ends, Settings(), verdict, EVEN)
-        figures.record_stages(writer, "", 0.0)
+        patch.setattr(metrics, "_size_bytes", lambda _: 12345)
+        patch.setattr(metrics, "summarise_event_log", lambda *_, **__: {"stages": [], "tasks": 6, "task_skew": 3.0})
+        metrics.record_totals(writer, ends, Settings(), verdict, EVEN)
+        metrics.record_stages(writer, "", 0.0)
     return writer.metrics
 
 
 def looked_closer(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """The figures of a run that corrects what it finds: three rows missing, two that differ, one too many."""
+    """The metrics of a run that corrects what it finds: three rows missing, two that differ, one too many."""
     found = [Difference(0, kind, ("1",)) for kind in ("MISSING",) * 3 + ("MISMATCH",) * 2 + ("EXTRA",)]
     config = TrialConfig("migration", "t", {})
     workload = Workload("t", run_id="r", autocorrect=True)
@@ -316,7 +316,7 @@ def test_each_measured_metric_has_its_truth(
         yield TasksHere()
 
     monkeypatch.setattr(job, "_session", opened)
-    monkeypatch.setattr(figures, "summarise_event_log", lambda *_, **__: {"stages": []})
+    monkeypatch.setattr(metrics, "summarise_event_log", lambda *_, **__: {"stages": []})
     measured = Seen(Case(*logged, tmp_path), None).run(partitions=5).keys()  # type: ignore[arg-type]
     assert measured - METRICS.keys() - SHARED == set(), "show here what is true of it"
     assert {"rows", "partitions", "startup_fraction"} <= measured

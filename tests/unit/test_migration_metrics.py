@@ -6,8 +6,8 @@ import pytest
 
 from pipeline_jobs.contract import Sample
 from pipeline_jobs.migration.copy_plan import RangeResult
-from pipeline_jobs.migration.figures import record_sample
 from pipeline_jobs.migration.ledger import Counts
+from pipeline_jobs.migration.metrics import record_sample
 from pipeline_jobs.migration.options import Settings
 from pipeline_jobs.migration.pace import Pace
 from pipeline_jobs.migration.throughput import range_metrics
@@ -71,19 +71,3 @@ def test_each_side_is_held_to_its_own_limit() -> None:
     assert slow.wait_s(100) > 9
     assert Pace(0.0).wait_s(100) == 0
     assert slow.wait_s(0) == 0
-
-
-@pytest.mark.parametrize(
-    ("settings", "submitted", "master"),
-    [
-        (Settings(cores=3), "local[2]", "local[3]"),
-        (Settings(cores=3), "local[*]", "local[3]"),
-        (Settings(cores=3), "spark://cluster:7077", "spark://cluster:7077"),
-        (Settings(master="local[5]"), "spark://cluster:7077", "local[5]"),
-        (Settings(master="yarn"), "local[2]", "yarn"),
-    ],
-)
-def test_the_connection_s_master_holds_unless_the_study_names_one(
-    settings: Settings, submitted: str, master: str
-) -> None:
-    assert settings.spark_master(submitted) == master
