@@ -32,7 +32,8 @@ class TaskInstance:
 @pytest.fixture(autouse=True)
 def _nothing_is_waited_for(monkeypatch):
     """Databases that are away in this file don't come back."""
-    monkeypatch.setattr("pipeline_tuner.operators.tuned_run.RESTART_S", 0.0)
+    for name in ("RESTART_S", "END_S"):
+        monkeypatch.setattr(f"pipeline_tuner.operators.tuned_run.{name}", 0.0)
 
 
 @pytest.fixture

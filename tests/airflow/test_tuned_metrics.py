@@ -97,7 +97,7 @@ def test_a_database_that_is_just_started_anew_is_waited_for(study, own_postgres,
     migrate(uri)
     monkeypatch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", uri)
     monkeypatch.setattr(tuned_run, "RESTART_S", 120.0)
-    monkeypatch.setattr(tuned_run, "PATIENCE_S", 120.0)
+    monkeypatch.setattr(tuned_run, "END_S", 120.0)
     with Store(uri) as store:
         store.promote(study, "size", "mine", {"level": 7, "mode": "wrong"}, actor="ada")
     operator = load_task(tuned(study))

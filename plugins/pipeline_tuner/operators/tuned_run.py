@@ -36,6 +36,8 @@ PATIENCE_S = 10.0
 """How long a statement may keep the task waiting. The results database is not worth more of its time."""
 RESTART_S = 5.0
 """How long a beginning run waits for a results database that refuses connections: one that is just starting."""
+END_S = 10.0
+"""The same for a run that has ended, whose database was there when it began."""
 T = TypeVar("T")
 
 
@@ -124,7 +126,7 @@ def end_run(
         if status == "measured":
             values |= _measured(ongoing, result)
     try:
-        _record(tuned, ti, values, PATIENCE_S if ongoing.has_store else 0.0)
+        _record(tuned, ti, values, END_S if ongoing.has_store else 0.0)
     except InfrastructureError as error:
         log.warning("Run %s is not noted: %s", row_id(ti), error)
 
