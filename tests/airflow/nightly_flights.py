@@ -19,7 +19,7 @@ first = 1 + day.toordinal() % 7
 last = first + day.toordinal() % 3
 spark = SparkSession.builder.appName("nightly flights").getOrCreate()
 source, access = jdbc("FLIGHTS_SOURCE")
-query = f"(SELECT * FROM flights WHERE month BETWEEN {first} AND {last}) AS some"
+query = f"(SELECT * FROM flights WHERE month BETWEEN {first} AND {last}) AS chosen"
 rows = spark.read.jdbc(source, query, properties={**access, "fetchsize": "5000"})
 target, access = jdbc("FLIGHTS_TARGET")
 rows.write.jdbc(target, f"night_{day:%Y_%m_%d}", "overwrite", {**access, "batchsize": batch})
