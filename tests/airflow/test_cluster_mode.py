@@ -115,10 +115,10 @@ def test_a_trial_runs_on_the_cluster_and_its_metrics_come_from_the_event_log(
     monkeypatch.setenv("AIRFLOW_CONN_SPARK_CLUSTER", cluster)
     found = measure(study(jar, tmp_path), {"partitions": 3}, timeout_s=PATIENCE_S)
     assert found.metrics["tasks"] == 2 + 3
-    assert found.metrics["output_rows"] == 1000
+    assert found.metrics["output_rows"] == 100
     assert found.metrics["allocated_core_seconds"] > 0
     assert found.metrics["duration_s"] > found.metrics["application_s"]
-    assert pyarrow.parquet.read_table(tmp_path / "copied").num_rows == 1000
+    assert pyarrow.parquet.read_table(tmp_path / "copied").num_rows == 100
 
 
 def test_a_trial_that_takes_too_long_leaves_no_driver_on_the_cluster(measure, cluster, jar, tmp_path, monkeypatch):
