@@ -248,6 +248,12 @@ def _metrics(parts: Parts) -> Iterator[Problem]:
     claims = parts.written.get("claims")
     for place, claim in enumerate(claims if isinstance(claims, list | tuple) else ()):
         yield from _unknown(("claims", place, "metric"), mapping(claim).get("metric"), known, missing)
+    priced = parts.goals.get("cost")
+    if mapping(parts.written.get("budget")).get("cost") and "cost" not in names and (not priced or not priced.minimize):
+        words = (
+            "caps what trials cost, which nothing says: it needs a metric `cost`, or a goal `cost` that is minimised"
+        )
+        yield Problem(("budget", "cost"), words)
 
 
 def _given(parts: Parts) -> tuple[tuple[str, ...], str] | None:

@@ -101,6 +101,7 @@ def test_all_problems_come_at_once_with_their_lines(tmp_path, capsys):
         ("kind: process", "kind: spark_submit", "runner.command: is for kind: process, this is spark_submit"),
         ("kind: process", "kind: glue", "runner.command: is for kind: process, this is glue"),
         ("kind: process", "kind: process\n  concurrent: 3", "runner.concurrent: is 3: trials of kind process share a machine, leave it out"),
+        ("workload: {name", "budget: {cost: 5}\nworkload: {name", "budget.cost: caps what trials cost, which nothing says: it needs a metric `cost`, or a goal `cost` that is minimised"),
         ("kind: process", "kind: process\n  concurrent: 0", "runner.concurrent: is 0, must be at least 1"),
         ("kind: process", "kind: proces", "runner.kind: is 'proces', must be one of process, spark_submit, glue or operator"),
         ("kind: process", "kind: process\n  warm: true", "runner.warm: can't be with a command: leave it out"),
