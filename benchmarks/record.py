@@ -28,10 +28,10 @@ class Figures:
         if not keep or not self._path.exists():
             self._path.write_text("", encoding="utf-8")
 
-    def add(self, name: str, values: Sequence[float], unit: str) -> float:
+    def add(self, name: str, values: Sequence[float], unit: str, **about: Any) -> float:
         """Record the median of repeated values, with the lowest and the highest, and return it."""
         value = statistics.median(values)
-        self.put(name, value, low=min(values), high=max(values), n=len(values), unit=unit)
+        self.put(name, value, low=min(values), high=max(values), n=len(values), unit=unit, **about)
         return value
 
     def rate(self, name: str, hits: Sequence[bool], **about: Any) -> dict[str, Any]:
