@@ -17,6 +17,7 @@ from pipeline_jobs.migration.metrics import record_sample, record_totals
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.ranges import KeyRange, plan_ranges
+from pipeline_jobs.migration.tables import advance_identities
 from pipeline_jobs.resources import ResourceMonitor
 
 MAX_DIFFERENCES = 100_000
@@ -81,6 +82,8 @@ class Production:
             for index, item in enumerate(ranges):
                 if item.read_rows is None and item.number not in verdict.differing:
                     ledger.fill_counts(target, item.number, verdict.sums.target.get(index, (0, 0))[0])
+        if not verdict.differing:
+            advance_identities(target, self.ends.target_table)
         check_whole(writer, verdict)
         record_totals(writer, self.ends, self._settings, verdict, self._results)
 

@@ -120,6 +120,15 @@ def create_like(connection: Connection, source: Table, schema: str, name: str) -
         cursor.execute(f"CREATE TABLE {identifier(schema)}.{identifier(name)} ({', '.join(parts)})")
 
 
+def advance_identities(connection: Connection, table: Table) -> None:
+    """Let identity columns count on from the largest value that has landed. A sequence never goes back."""
+    with connection.cursor() as cursor:
+        for name in (column.name for column in table.columns if column.identity):
+            cursor.execute(f"SELECT max({identifier(name)}) FROM {table.sql}")
+            ((largest,),) = cursor.fetchall()
+            cursor.execute(_ADVANCE, {"table": table.sql, "column": name, "largest": largest})
+
+
 def shortened(name: str, most_bytes: int) -> str:
     """The beginning of a name: PostgreSQL cuts names at 63 bytes, without a word."""
     return name.encode()[:most_bytes].decode(errors="ignore")
@@ -226,6 +235,12 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod),
 FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
+
+_ADVANCE = """
+SELECT setval(s.seqrelid, %(largest)s) FROM pg_sequence s
+WHERE s.seqrelid = pg_get_serial_sequence(%(table)s, %(column)s)::regclass AND s.seqincrement > 0
+  AND %(largest)s > coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart - 1)
+  AND has_sequence_privilege(s.seqrelid, 'UPDATE')"""
 
 _KEYS = """
 SELECT array_agg(a.attname::text ORDER BY k.place)
