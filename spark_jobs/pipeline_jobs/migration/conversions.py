@@ -43,7 +43,8 @@ def refuse_changes(source: Connection, source_table: Table, target_table: Table,
 
 
 def _refuse_change(source: Connection, source_table: Table, target_table: Table, ours: Column, theirs: Column) -> None:
-    what = f"{target_table.sql}.{identifier(theirs.name)} is {theirs.type}, of {ours.type} on the source"
+    place = f"{target_table.sql}.{identifier(theirs.name)}".replace("\n", "\\n")
+    what = f"{place} is {theirs.type}, of {ours.type} on the source"
     pair = _base(ours.carrier), _base(theirs.carrier)
     plain = tuple(each.removesuffix("[]") for each in pair)
     if (plain[0] in ZONED and plain[1] in UNZONED) or (plain[0] in UNZONED and plain[1] in ZONED):
