@@ -95,6 +95,14 @@ _TITLES = (
             "rate_limit_binds": "a rate limit holds it back",
             "origin_rate_limit_binds": "the limit on reading holds it back",
             "target_rate_limit_binds": "the limit on writing holds it back",
+            "records_in_all_runs": "records of all repeats",
+            "unique": "keys",
+            "duplicates": "duplicates",
+            "ties": "keys whose latest records tie",
+            "deletes": "keys whose latest record deletes",
+            "staged": "rows staged",
+            "upserted": "rows inserted or updated",
+            "deleted": "rows deleted",
         },
     )
     | _table(
@@ -109,6 +117,11 @@ _TITLES = (
             "skipped_rows": "rows skipped",
             "rejected_rows": "rows rejected",
             "corrected_rows": "rows corrected",
+            "missing_rows": "rows missing on the target",
+            "mismatch_rows": "rows that differ on the target",
+            "extra_rows": "rows that only the target has",
+            "dropped": "records dropped",
+            "null_timestamps": "records without a timestamp",
             "failed_tasks": "failed tasks",
             "executors_lost": "executors lost",
         },
@@ -138,7 +151,26 @@ _TITLES = (
             "output_rows": "output rows",
         },
     )
+    | _table(
+        MetricGroup.STEPS,
+        {
+            "plan_s": "planning",
+            "roll_up_s": "rolling up",
+            "partials_s": "reading partial rollups",
+            "merge_s": "merging",
+            "append_s": "appending",
+            "count_s": "counting",
+            "commit_s": "committing",
+            "extract_busy_s": "extraction, busy",
+            "transform_busy_s": "transformation, busy",
+            "load_busy_s": "loading, busy",
+            "extract_wait_s": "extraction, waiting for room",
+            "worker_wait_s": "workers, waiting for records",
+        },
+    )
 )
+NAMED = frozenset(_TITLES)
+"""The metrics that have words of their own here."""
 _PLACES = {metric: place for place, metric in enumerate(_TITLES)}
 _COLUMNS = {
     "id": "stage",

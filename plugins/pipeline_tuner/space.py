@@ -20,7 +20,8 @@ from pipeline_tuner.problems import Path, Problem, no_such, refuse, shown
 Scalar = bool | int | float | str
 Configuration = Mapping[str, Scalar]
 """One value for each active parameter of a space."""
-
+RunnerKind = Literal["process", "spark_submit", "glue", "operator"]
+"""How trials run. A runner is named here, in `runners/choice.py` and with its options in `command_check.py`."""
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt])i?b?")
 """An amount of memory as Spark writes it; a bare number is none."""
@@ -113,7 +114,7 @@ class Parameter(Frozen):
     """The levels that a search chooses among: all by default, none (`[]`) to leave the parameter to presets."""
     sets: str | None = None
     """The argument of an Airflow operator that the parameter sets: `conf.spark.sql.shuffle.partitions`, `env.BATCH`."""
-    runners: tuple[Literal["process", "spark_submit", "glue", "operator"], ...] = ()
+    runners: tuple[RunnerKind, ...] = ()
     """The parameter exists only in studies whose `runner.kind` is one of these; in all by default."""
 
     @field_validator("type", mode="before")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Set
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +22,18 @@ from pipeline_tuner.exceptions import ConfigurationError, StudyError
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.monitoring.nights import Nights
 from pipeline_tuner.problems import Problem, problems_of, refuse, shown
-from pipeline_tuner.space import FORMER_TYPES, ExpressionText, Flag, Frozen, Level, Parameter, Real, Space, Whole
+from pipeline_tuner.space import (
+    FORMER_TYPES,
+    ExpressionText,
+    Flag,
+    Frozen,
+    Level,
+    Parameter,
+    Real,
+    RunnerKind,
+    Space,
+    Whole,
+)
 from pipeline_tuner.study_check import Parts, StrategyName, mapping, misfits, oddities
 from pipeline_tuner.study_yaml import read_text, read_yaml
 from pipeline_tuner.trial import Candidate
@@ -110,7 +121,7 @@ class Workload(Frozen):
 class Runner(Frozen):
     """How a trial is run: a plain process, spark-submit through an Airflow connection, Glue, or an Airflow operator."""
 
-    kind: Literal["process", "spark_submit", "glue", "operator"] = "spark_submit"
+    kind: RunnerKind = "spark_submit"
     conn_id: str | None = None
     warm: Flag = False
     """Keep the job's process between trials (Spark's JVM with it; each trial gets a Spark context of its own): many

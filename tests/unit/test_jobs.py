@@ -8,13 +8,16 @@ from pkgutil import resolve_name
 import pytest
 import yaml
 
+from pipeline_tuner import study_check
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.jobs import JOBS
+from pipeline_tuner.metric_names import NAMED
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.choice import operator_for
 from pipeline_tuner.operators.command import CommandOperator
 from pipeline_tuner.report.data import Section
 from pipeline_tuner.report.written import SECTIONS, sections_of
+from pipeline_tuner.search import rounds
 from pipeline_tuner.study import load_study
 
 CONFIGS = Path(__file__).resolve().parents[2] / "include" / "configs"
@@ -30,6 +33,16 @@ def test_a_description_names_what_there_is(job: str) -> None:
     assert all(isinstance(section, Section) for section in own)
     assert {section.after for section in own} <= {title for title, _ in SECTIONS}
     assert len(set(JOBS[job].metrics)) == len(JOBS[job].metrics)
+
+
+@pytest.mark.parametrize("job", sorted(JOBS))
+def test_every_metric_of_a_job_reads_as_words(job: str) -> None:
+    unnamed = [metric for metric in JOBS[job].metrics if metric not in NAMED]
+    assert not unnamed, "name them in metric_names.py"
+
+
+def test_a_strategy_has_a_name_that_studies_may_use() -> None:
+    assert tuple(rounds.STRATEGIES) == study_check.STRATEGIES
 
 
 def test_a_job_of_the_users_own_is_run_by_its_command_and_adds_no_section() -> None:

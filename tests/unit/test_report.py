@@ -10,9 +10,11 @@ from tests.unit.planted import planted_options, planted_study, planted_sweep
 
 from pipeline_tuner.charts import look
 from pipeline_tuner.recommend import recommend
+from pipeline_tuner.recommendation import DecisionStatus, Interval
 from pipeline_tuner.report.files import details_of
 from pipeline_tuner.report.findings import Facts, findings
 from pipeline_tuner.report.markdown import escaped, table
+from pipeline_tuner.report.meaning import by_pick_and_gain
 from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.report.written import write_report
 
@@ -80,6 +82,20 @@ def test_repeats_of_short_work_are_told(tmp_path, undrawn):
     results = [replace(r, plan=replace(r.plan, min_work_s=3.0 if r.plan.block == 0 else 0.5)) for r in sweep()]
     text = whole(write_report(tmp_path, STUDY, OPTIONS, results, recommend(STUDY, OPTIONS, results)))
     assert "1 counted run, short work being repeated until 500 ms to 3 s of it were measured" in text
+
+
+def test_equal_gains_of_two_picks_are_told_apart():
+    results = sweep()
+    first, second = recommend(STUDY, OPTIONS, results)[:2]
+    gain = Interval(1.48, 1.2, 1.8, 0.95, 5)
+    changed = [
+        replace(first, status=DecisionStatus.BETTER, label="copy 16", gain=gain),
+        replace(second, status=DecisionStatus.BETTER, label="balanced", gain=replace(gain, value=1.4801)),
+        replace(second, status=DecisionStatus.BETTER, label="copy 16", gain=None),
+    ]
+    assert [(label, len(group)) for (label, _), group in by_pick_and_gain(changed).items()] == [
+        ("copy 16", 1), ("balanced", 1), ("copy 16", 1)
+    ]  # fmt: skip
 
 
 def test_pictures_stand_beside_it_in_every_variant(report):

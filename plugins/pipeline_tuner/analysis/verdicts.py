@@ -13,7 +13,7 @@ from pipeline_tuner.wording import counted, interval_words, number, percent, rat
 
 
 class VerdictKind(StrEnum):
-    """What the measurements say on a claim. Each but the last two is wrong in at most 1 - confidence of all sweeps."""
+    """What the measurements say on a claim: a judgement is wrong in at most 1 - confidence of all sweeps."""
 
     CONFIRMED = "confirmed"
     """The whole interval is as claimed."""
@@ -27,6 +27,11 @@ class VerdictKind(StrEnum):
     """The interval holds values that are as claimed and values that are not, or more than what is named differed."""
     NOT_COMPARABLE = "not comparable"
     """It was not measured, or on something that can't be compared."""
+
+    @property
+    def is_judgement(self) -> bool:
+        """Whether the measurements were enough to say something on the claim."""
+        return self not in (VerdictKind.NOT_SEPARABLE, VerdictKind.NOT_COMPARABLE)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,6 @@ MOST_CLAIMS = 6
 MOST_FINDINGS = 5
 LETTERS = 110
 """Of a claim, and of why its verdict is what it is."""
-FIRST_KINDS = (VerdictKind.REFUTED, VerdictKind.SMALLER, VerdictKind.LARGER, VerdictKind.CONFIRMED)
-"""The verdicts that are worth a line on the front, what contradicts a document first."""
 
 
 def decision(data: ReportData) -> str:
@@ -98,7 +96,8 @@ def claims(data: ReportData) -> str:
         return ""
     counts = Counter(verdict.verdict for verdict in verdicts)
     said = listed([f"{counts[kind]} {kind}" for kind in VerdictKind if counts[kind]])
-    judged = [verdict for kind in FIRST_KINDS for verdict in verdicts if verdict.verdict is kind]
+    # What contradicts a document comes first.
+    judged = sorted((v for v in verdicts if v.verdict.is_judgement), key=lambda v: v.verdict is VerdictKind.CONFIRMED)
     rows = [_claim(verdict) for verdict in judged[:MOST_CLAIMS]]
     return "\n\n".join(filter(None, [f"Of {counted(len(verdicts), 'claim')}: {said}.", table(_CLAIM_HEADER, rows)]))
 

@@ -30,8 +30,8 @@ def key_findings(data: ReportData) -> str:
 def _gain_findings(data: ReportData) -> list[str]:
     said = []
     picks = {answer.label for answer in data.recommendations if answer.status.is_change}
-    for gain, answers in _by_gain(data.recommendations).items():
-        label, goals = answers[0].label, listed([answer.goal for answer in answers])
+    for (label, gain), answers in by_pick_and_gain(data.recommendations).items():
+        goals = listed([answer.goal for answer in answers])
         if label == data.control_label:
             said.append(f"For {goals}, nothing measured beats the control {label} for sure.")
         elif gain is not None:
@@ -45,13 +45,13 @@ def _gain_findings(data: ReportData) -> list[str]:
     return said
 
 
-def _by_gain(answers: Sequence[Recommendation]) -> dict[str | None, list[Recommendation]]:
-    """Answers with the same pick and the same gain together; those that abstain are left out."""
-    groups: dict[str | None, list[Recommendation]] = {}
+def by_pick_and_gain(answers: Sequence[Recommendation]) -> dict[tuple[str, str | None], list[Recommendation]]:
+    """Answers with the same pick and gain together; those that abstain are left out."""
+    groups: dict[tuple[str, str | None], list[Recommendation]] = {}
     for answer in answers:
         if answer.status.is_change and answer.label:
             words = gain_words(answer.gain) if answer.gain else None
-            groups.setdefault(words, []).append(answer)
+            groups.setdefault((answer.label, words), []).append(answer)
     return groups
 
 

@@ -29,26 +29,29 @@ from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import Candidate, Phase, TrialPlan, TrialResult
 
+STRATEGIES: Mapping[str, Strategy] = {
+    "adaptive": Adaptive(),
+    "presets": Presets(),
+    "one_at_a_time": OneAtATime(),
+    "grid": Grid(),
+    "sobol": Sobol(),
+    "staged": Staged(),
+    "nightly": Nightly(),
+}
+"""By the name that a study uses (`study_check.StrategyName`). They keep nothing."""
+
 HOPELESS = 0.4
 """A candidate this much worse than the leader after its first run waits until the noise is known."""
 
 
 def strategy_of(study: Study, options: SweepOptions) -> Strategy:
     """The strategy that the options name. Raises StudyError naming those that exist."""
-    known: dict[str, Strategy] = {
-        "adaptive": Adaptive(),
-        "presets": Presets(),
-        "one_at_a_time": OneAtATime(),
-        "grid": Grid(),
-        "sobol": Sobol(),
-        "staged": Staged(),
-        "nightly": Nightly(),
-    }
-    if options.strategy in known:
-        return known[options.strategy]
+    if options.strategy in STRATEGIES:
+        return STRATEGIES[options.strategy]
     if options.strategy in study.strategies:
         return NamedList(options.strategy)
-    raise StudyError(f"strategy is {options.strategy!r}, must be one of {', '.join([*known, *study.strategies])}")
+    names = ", ".join([*STRATEGIES, *study.strategies])
+    raise StudyError(f"strategy is {options.strategy!r}, must be one of {names}")
 
 
 def plan_round(

@@ -105,6 +105,7 @@ class Writes:
             )
             if rows:
                 statement = postgres_insert(trial).values(rows)
+                # Not `min_work_s`: what was measured stays measured, however long its work was to be repeated.
                 changed = or_(
                     *(
                         trial.c[name].is_distinct_from(statement.excluded[name])

@@ -19,15 +19,9 @@ from pipeline_tuner.store.page_lists import PageLists
 from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.store.records import LastSeen
 from pipeline_tuner.web.production import choices_of
-from pipeline_tuner.web.rendering import page_reads, results_store
+from pipeline_tuner.web.rendering import page_reads, results_store, source_words
 from pipeline_tuner.web.sweeps import progress_of
 from pipeline_tuner.wording import ratio, regret_words, spark
-
-SOURCES = {
-    Source.PROMOTED: "promoted",
-    Source.RECOMMENDED: "as recommended",
-    Source.FALLBACK: "the fallback",
-}
 
 
 @dataclass(frozen=True)
@@ -35,9 +29,19 @@ class Running:
     """A configuration that production runs with, for the goals that it serves."""
 
     label: str
-    source: str
+    source: Source
     goals: tuple[str, ...]
     problems: str
+
+    @property
+    def source_words(self) -> str:
+        """Where it comes from."""
+        return source_words(self.source)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it was chosen for an environment that this is not. A fallback is for want of anything better."""
+        return bool(self.problems) and self.source is not Source.FALLBACK
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ def _running(choices: Mapping[str, Choice]) -> Iterator[Running]:
     for goal, choice in choices.items():
         groups.setdefault((choice.label, choice.source), []).append(goal)
     for (label, source), goals in groups.items():
-        yield Running(label, SOURCES.get(source, str(source)), tuple(goals), choices[goals[0]].problems)
+        yield Running(label, source, tuple(goals), choices[goals[0]].problems)
 
 
 def _decided(rows: Sequence[Row]) -> Iterator[Decided]:

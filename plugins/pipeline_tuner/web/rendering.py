@@ -19,12 +19,23 @@ from markupsafe import Markup, escape
 from pipeline_tuner import settings
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.metric_names import column_title, grouped_metrics, metric_name, metric_order, metric_words
+from pipeline_tuner.production import Source
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.page_reads import PageReads
 from pipeline_tuner.web.charts_script import script_name
 from pipeline_tuner.wording import interval_words, number, percent, regret_words, second_words, without_paths
 
+SOURCE_WORDS = {
+    Source.PROMOTED: "promoted",
+    Source.RECOMMENDED: "as recommended",
+    Source.FALLBACK: "the fallback",
+}
 NAMES_OF_A_ROW = ("id", "number", "name", "state")
+
+
+def source_words(source: Source) -> str:
+    """Where a production run's configuration comes from."""
+    return SOURCE_WORDS.get(source, str(source))
 
 
 @cache
@@ -89,6 +100,7 @@ def _environment() -> Environment:
         plain=_plain,
         interval=interval_words,
         regret=regret_words,
+        source=source_words,
         compact=_compact,
         studies=_studies,
         share=percent,
