@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from pipeline_tuner.local.ports import any_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = {
@@ -126,9 +127,7 @@ def running_airflow(folder: Path, postgres: Any, **changes: Any) -> Iterator[Rea
 
 
 def settings_of(folder, postgres):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = any_port()
     metadata = postgres.create_database(f"airflow_{uuid.uuid4().hex[:8]}").replace(
         "postgresql://", "postgresql+psycopg2://"
     )
