@@ -205,24 +205,30 @@ KEYS = (
     "mood", "code", "int4[]", "inet", "interval", "jsonb", "pair", "int4range", "time", "timetz", "varbit", "bit(3)",
     "money", '"char"', "name", "boolean", "real", "tsrange", "macaddr", "oid", "pg_lsn", "varchar(7)", "text[]",
 )  # fmt: skip
-WAYS: tuple[dict[str, Any], ...] = (
+COPY: tuple[dict[str, Any], ...] = (
     {"method": "copy"},
     {"method": "copy"},
     {"method": "copy", "origin_rate_limit": 10**9},
+)
+JDBC: tuple[dict[str, Any], ...] = (
     {"method": "jdbc"},
     {"method": "jdbc", "batch_size": 1, "fetch_size": 1},
     {"method": "jdbc", "batch_size": 3, "fetch_size": 0},
 )
 
 
-def cases(count: int, seed: int, *, encodable: Callable[[str], bool] = lambda text: True) -> Iterator[Generated]:
+def cases(
+    count: int, seed: int, ways: Sequence[dict[str, Any]], encodable: Callable[[str], bool] = lambda text: True
+) -> Iterator[Generated]:
     """Tables of random columns, keys and kinds, moved in random ways."""
     rng = random.Random(seed)
     for number in range(count):
-        yield _case(rng, number, encodable)
+        yield _case(rng, number, ways, encodable)
 
 
-def _case(rng: random.Random, number: int, encodable: Callable[[str], bool]) -> Generated:
+def _case(
+    rng: random.Random, number: int, ways: Sequence[dict[str, Any]], encodable: Callable[[str], bool]
+) -> Generated:
     names = [name for name in rng.sample(NAMES, len(NAMES)) if encodable(name)]
     table = f"t{number} {rng.choice(names)}"[:40] if rng.random() < 0.5 else f"t{number}"
     while len(table.encode()) > 63:
@@ -235,7 +241,7 @@ def _case(rng: random.Random, number: int, encodable: Callable[[str], bool]) -> 
     places = tuple(sorted((*key_places, *places), key=lambda _: rng.random()))
     kind = rng.choice(("plain", "plain", "plain", "unlogged", "partitioned", "inherited", "view", "materialized"))
     source = _source(kind, table, places, key, rows, is_keyed=bool(key_places))
-    settings = dict(rng.choice(WAYS)) | {"partitions": rng.choice((1, 2, 3, 7)), "parallelism": rng.choice((1, 2))}
+    settings = dict(rng.choice(ways)) | {"partitions": rng.choice((1, 2, 3, 7)), "parallelism": rng.choice((1, 2))}
     own = "" if rng.random() < 0.5 else f"moved {number}"
     return Generated(
         number, table, own or table, source, _target(rng, target, own or table, places, key), places, settings,
