@@ -81,19 +81,19 @@ def to_do(finding: Finding) -> str:
     """What to do, in a few words: the settings, or the remedy."""
     if finding.proposals:
         return " ".join(f"{each.setting}={each.value}" for each in finding.proposals)
-    return SHORT[finding.remedy](finding)
+    return SHORT_REMEDIES[finding.remedy](finding)
 
 
 def seen(finding: Finding) -> str:
     """What was seen, with figures."""
-    return SEEN[finding.kind](finding)
+    return OBSERVATIONS[finding.kind](finding)
 
 
 def advice(finding: Finding) -> str:
     """What to do, in sentences; empty where the settings say it all."""
     sentences = [OVERRULED[each] for each in finding.overruled]
     if finding.remedy is not Remedy.SET:
-        sentences.append(LONG[finding.remedy](finding))
+        sentences.append(FULL_REMEDIES[finding.remedy](finding))
     return " ".join(filter(None, sentences))
 
 
@@ -260,7 +260,7 @@ def _part(f: Finding) -> str:
     return byte_words(f.figure(Figure.LONGEST_TASK_BYTES) / max(1, f.value or 1))
 
 
-SEEN: dict[Kind, Callable[[Finding], str]] = {
+OBSERVATIONS: dict[Kind, Callable[[Finding], str]] = {
     Kind.SKEW: _skew,
     Kind.STRAGGLER: _straggler,
     Kind.SPILL: _spill,
@@ -281,7 +281,7 @@ SEEN: dict[Kind, Callable[[Finding], str]] = {
     Kind.SCHEMA: _schema,
 }
 
-SHORT: dict[Remedy, Callable[[Finding], str]] = {
+SHORT_REMEDIES: dict[Remedy, Callable[[Finding], str]] = {
     Remedy.SET: lambda f: "",
     Remedy.SALT: lambda f: f"salt the key into {f.value}",
     Remedy.SPLIT_FILES: lambda f: f"write the largest file as {f.value} files",
@@ -305,7 +305,7 @@ SHORT: dict[Remedy, Callable[[Finding], str]] = {
     Remedy.SESSION: lambda f: "run it as a batch application",
 }
 
-LONG: dict[Remedy, Callable[[Finding], str]] = {
+FULL_REMEDIES: dict[Remedy, Callable[[Finding], str]] = {
     Remedy.SET: lambda f: "",
     Remedy.SALT: lambda f: (
         f"Split the heaviest key into {f.value} by a second column of the key (a salt), and combine afterwards"
