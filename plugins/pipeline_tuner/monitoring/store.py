@@ -170,7 +170,8 @@ class NightStore:
     def remove_old(self, study: str, days: int, *, dry_run: bool = False) -> Removed:
         """Remove sweeps (trials, analyses, charts) and production runs that are older than `days`.
 
-        Kept: what is behind the newest decision and the newest followed recommendation of each goal; the nights with their values and alerts.
+        Kept: what is behind the newest decision and the newest followed recommendation of each goal; nights, with
+        their values and alerts.
         """
         before = now() - timedelta(days=days)
         old_sweeps = (sweep.c.study == study, sweep.c.started_at < before, sweep.c.sweep_id.not_in(_in_use(study)))
