@@ -415,6 +415,18 @@ def test_the_study_shows_its_nights(admin):
     assert "data-spec=" in text
 
 
+def test_a_study_that_only_nights_watched_has_its_page(admin, url):
+    study = parse_study(STUDY.replace("study: copy_table", "study: only_watched"))
+    with Store(url) as store:
+        store.start_sweep(study, night_options(study, "watch-1", {}), dag_id="tune_migration", run_id="s-1")
+        NightStore(store).start_night("watch-1", study.study, datetime(2026, 3, 2, 1, tzinfo=UTC))
+        store.end_sweep("watch-1", "undecided")
+    page = admin.get("/pipeline-tuner/studies/only_watched")
+    assert page.status_code == 200
+    assert "None yet: the nights stand above" in page.text
+    assert 'name="token"' in page.text
+
+
 def test_the_script_of_the_charts_has_its_content_in_its_address(admin):
     address = re.search(r'data-charts="([^"]+)"', admin.get("/pipeline-tuner/").text)[1]
     answer = admin.get(address)

@@ -193,7 +193,9 @@ class EverybodyMay:
 
     def get_authorized_dag_ids(self, **_):
         with self._store.transaction() as connection:
-            return set(connection.exec_driver_sql("SELECT DISTINCT dag_id FROM pipeline_tuner.sweep").scalars())
+            tables = ("pipeline_tuner.sweep", "pipeline_tuner.production_run")
+            known = (connection.exec_driver_sql(f"SELECT DISTINCT dag_id FROM {table}").scalars() for table in tables)
+            return {dag_id for found in known for dag_id in found}
 
     def is_authorized_dag(self, **_):
         return True

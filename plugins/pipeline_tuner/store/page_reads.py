@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Select, desc, func, select
 
+from pipeline_tuner.monitoring.nights import NIGHTLY
 from pipeline_tuner.store.reads import PLAN_COLUMNS
 from pipeline_tuner.store.records import LastSeen, ProductionConfiguration
 from pipeline_tuner.store.rows import first_of_each
@@ -138,9 +139,16 @@ class PageReads:
         row = self._first(of_run) or self._first(used.order_by(production_run.c.started_at.desc()))
         return row["study"] if row else None
 
+    def newest_dag(self, study: str, dag_ids: Collection[str]) -> str | None:
+        """Which of these DAGs swept the study last, nights included."""
+        query = select(sweep.c.dag_id).where(sweep.c.study == study, sweep.c.dag_id.in_(dag_ids))
+        row = self._first(query.order_by(sweep.c.started_at.desc()))
+        return row["dag_id"] if row else None
+
     def sweeps(self, study: str, dag_ids: Collection[str], page: int = 1) -> tuple[list[Row], int]:
-        """One page of a study's sweeps, newest first, and how many there are."""
-        condition = (sweep.c.study == study) & sweep.c.dag_id.in_(dag_ids)
+        """One page of a study's sweeps, newest first, and how many there are; nights that watched are no sweeps."""
+        watched = (sweep.c.options["strategy"].as_string() == NIGHTLY) & (sweep.c.status != "running")
+        condition = (sweep.c.study == study) & sweep.c.dag_id.in_(dag_ids) & ~watched
         query = select(*SWEEP_COLUMNS).where(condition).order_by(sweep.c.started_at.desc())
         return self._page(query, page), self._count(select(func.count()).select_from(sweep).where(condition))
 

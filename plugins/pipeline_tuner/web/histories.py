@@ -52,7 +52,8 @@ def _history(past: Past, goal: str, unit: str, values: Sequence[Row]) -> Specifi
     if not nights and len(sweeps) < FEWEST and len(runs) < FEWEST:
         return None
     main = PRODUCTION if nights else SWEEPS
-    events = sorted(_events(past, goal), key=lambda event: event.at)
+    events = [*_decisions(past, goal), *(_of_watch(past, goal) if nights else ())]
+    events.sort(key=lambda event: event.at)
     return page_specification(history([*nights, *sweeps, *runs], events, main=main, y=unit or goal))
 
 
@@ -94,8 +95,8 @@ def _point(at: datetime, series: str, label: str, value: float, unit: str, link:
     return Point(at.isoformat(), series, value, f"{at:%Y-%m-%d} {series} {label}: {with_unit(value, unit)}", link)
 
 
-def _events(past: Past, goal: str) -> Iterator[Event]:
-    """What nights confirmed, nights without points, and who promoted or rolled back."""
+def _of_watch(past: Past, goal: str) -> Iterator[Event]:
+    """What nights confirmed, and nights without points."""
     due = {night["night_id"]: night["due_at"] for night in past.nights}
     for item in past.alerts:
         if item["goal"] in (goal, "") and item["night_id"] in due:
@@ -103,6 +104,10 @@ def _events(past: Past, goal: str) -> Iterator[Event]:
     for night in past.nights:
         if night["status"] in ("missed", "failed"):
             yield Event(night["due_at"].isoformat(), night["status"], night["summary"])
+
+
+def _decisions(past: Past, goal: str) -> Iterator[Event]:
+    """Who promoted or rolled back what."""
     for row in past.promotions:
         if row["goal"] == goal:
             name = "rolled back" if row["action"] == "roll_back" else "promoted"

@@ -49,7 +49,8 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
     readable = readable_dags(user)
     sweeps, count = page_reads().sweeps(study, readable, page)
     production_runs = [row for row in page_reads().production_runs(study) if row["dag_id"] in readable]
-    if not sweeps and not production_runs:
+    dag_id = page_reads().newest_dag(study, readable)
+    if dag_id is None and not production_runs:
         raise HTTPException(404, "No sweep and no production run of this study that you may see")
     newest = page_reads().newest_sweep(study) or {}
     goals = list((newest.get("study_definition") or {}).get("goals") or ())
@@ -78,9 +79,9 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         alerts=alerts,
         histories=histories(past, {row["goal"]: row["unit"] for row in recommendations}),
         progress={row["sweep_id"]: progress_of(row) for row in sweeps if row["status"] == "running"},
-        can_act=bool(sweeps) and may_trigger(user, sweeps[0]["dag_id"]),
+        can_act=dag_id is not None and may_trigger(user, dag_id),
         form=_start_form(definition),
-        dag_id=sweeps[0]["dag_id"] if sweeps else None,
+        dag_id=dag_id,
         runs_in=production_dags(production_runs, study),
         runs_known=bool(production_runs),
         token=form_token(user),

@@ -23,7 +23,7 @@ from pipeline_tuner.production import Source
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.page_reads import PageReads
 from pipeline_tuner.web.charts_script import script_name
-from pipeline_tuner.wording import interval_words, number, percent, regret_words, second_words, without_paths
+from pipeline_tuner.wording import interval_words, listed, number, percent, regret_words, second_words, without_paths
 
 SOURCE_WORDS = {
     Source.PROMOTED: "promoted",
@@ -104,6 +104,7 @@ def _environment() -> Environment:
         compact=_compact,
         studies=_studies,
         share=percent,
+        listed=listed,
     )
     return environment
 

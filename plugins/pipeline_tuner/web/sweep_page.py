@@ -19,7 +19,7 @@ from pipeline_tuner.analysis.comparison import MetricComparison
 from pipeline_tuner.analysis.comparison import compare as compare_metric
 from pipeline_tuner.charts.intervals import bars_of, bound_of, intervals
 from pipeline_tuner.charts.look import page_specification
-from pipeline_tuner.metric_names import metric_order
+from pipeline_tuner.metric_names import metric_name, metric_order
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report.decisions import DECISION_HEADER, decision_cells
 from pipeline_tuner.report.files import ANALYSIS, DETAILS
@@ -206,7 +206,19 @@ def _differing_parameters(rows: Sequence[TableRow]) -> list[str]:
 def _trials(opened: Opened) -> dict[str, Any]:
     trials, count = page_reads().trials(opened.sweep_id, sort=opened.sort, page=opened.page)
     sort = opened.sort if opened.sort in SORTABLE else "planned"
-    return {"trials": trials, "sort": sort, "orders": list(SORTABLE), "page": opened.page, "pages": page_count(count)}
+    differing = [name for name, _ in _differing([trial["configuration"] for trial in trials])]
+    return {
+        "trials": [trial | {"configuration": _only(trial["configuration"], differing)} for trial in trials],
+        "sort": sort,
+        "orders": list(SORTABLE),
+        "page": opened.page,
+        "pages": page_count(count),
+    }
+
+
+def _only(configuration: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A configuration in so far as it differs from the others that are shown."""
+    return {name: configuration[name] for name in names if name in configuration}
 
 
 def _parameters(opened: Opened) -> dict[str, Any]:
@@ -281,16 +293,23 @@ def compare(
     base, *others = labels
     compared = [Compared(label, _comparisons(results[label], results[base])) for label in others]
     own = _comparisons(results[base], results[base])
+    metrics = sorted({name for one in compared for name in one.metrics} or own, key=metric_order)
+    same = [name for name in metrics if compared and all(_is_same(one.metrics.get(name)) for one in compared)]
     return render(
         request,
         "compare.html",
         sweep=row,
         labels=labels,
         differing=_differing([configurations[label] for label in labels]),
-        metrics=sorted({name for one in compared for name in one.metrics} or own, key=metric_order),
+        metrics=[name for name in metrics if name not in same],
+        same=[metric_name(name).title for name in same],
         own=own,
         compared=compared,
     )
+
+
+def _is_same(found: MetricComparison | None) -> bool:
+    return found is not None and found.is_exact and not found.differs
 
 
 def _differing(configurations: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:

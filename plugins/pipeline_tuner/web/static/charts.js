@@ -11,6 +11,7 @@ async function draw(box) {
   drawn.get(box)?.finalize();
   drawn.set(box, await vegaEmbed(box, JSON.parse(box.dataset.spec), options));
   box.dataset.drawn = theme;
+  dispatchEvent(new Event("chart-drawn"));
 }
 
 function drawAll() {

@@ -130,6 +130,15 @@
     document.getElementById(`${says}-same`).hidden = event.target.value !== now;
   });
 
+  // What scrolls sideways can be reached by the keyboard, too.
+  function reachScrolling() {
+    for (const box of document.querySelectorAll(".scroll, .across, .analysis, .chart, pre")) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0; else box.removeAttribute("tabindex");
+    }
+  }
+  for (const moment of ["DOMContentLoaded", "resize", "page-changed", "chart-drawn"]) addEventListener(moment, reachScrolling);
+  addEventListener("toggle", reachScrolling, true);
+
   // Inside Airflow this page is a sandboxed frame that can't navigate its parent; the parent's own link can.
   addEventListener("click", (event) => {
     const link = event.target.closest("a[data-airflow]");
