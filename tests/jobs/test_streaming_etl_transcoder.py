@@ -24,6 +24,7 @@ from pipeline_jobs.streaming_etl.records import Documents
 from pipeline_jobs.streaming_etl.tables import create_tables
 from pipeline_jobs.streaming_etl.target import _Stream
 from pipeline_jobs.streaming_etl.transcoder import Transcoder
+from pipeline_tuner.local.layout import Layout
 
 TYPES = parse_mapping({
     "collection": "things",
@@ -186,13 +187,13 @@ print(rejected)
 """
 
 
-def test_random_bytes_never_reach_outside_the_document(tmp_path: Path) -> None:
+def test_random_bytes_never_reach_outside_the_document(layout: Layout) -> None:
     """With numba's own bounds checks on, which turn an access outside an array into an error.
 
-    Compiled for this test: code that is kept from other runs has no such checks.
+    Compiled for this test, which takes 30 s of a processor: what is kept beside the kernel has no such checks.
     """
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "1", "PYTHONPATH": "plugins:spark_jobs:."}
-    environment["NUMBA_CACHE_DIR"] = str(tmp_path)
+    environment["NUMBA_CACHE_DIR"] = str(layout.local / "test" / "bounds-checked")
     run = subprocess.run(
         [sys.executable, "-c", FUZZ, "100"], env=environment, capture_output=True, text=True, timeout=580, check=False
     )
