@@ -9,19 +9,14 @@ off by less than 2**-212 of itself beyond.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from numba import njit
+
+from pipeline_jobs.compiled import compiled
 
 PARTS = 4
 """Doubles that a stored sum takes."""
 MOST_PARTS = 48
 """Room for any sum of doubles: their bits span less than 48 x 53."""
-
-IS_FILE = Path(__file__).exists()
-"""Numba can keep compiled code beside a source file, not beside one inside an archive."""
-compiled = njit(cache=IS_FILE, nogil=True)
 
 
 @compiled

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline_jobs.compiled import compiled
 from pipeline_jobs.contract import JobError
-from pipeline_jobs.quantizer.exact import PARTS, compiled, sum_rows
+from pipeline_jobs.quantizer.exact import PARTS, sum_rows
 from pipeline_jobs.quantizer.kernel import States
 
 LARGEST = 2.0**63

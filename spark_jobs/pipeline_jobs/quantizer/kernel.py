@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline_jobs.quantizer.exact import MOST_PARTS, PARTS, add, add_stored, compiled, store
+from pipeline_jobs.compiled import compiled
+from pipeline_jobs.quantizer.exact import MOST_PARTS, PARTS, add, add_stored, store
 from pipeline_jobs.quantizer.sketch import BINS_PER_OCTAVE, KEY_OFFSET, LEAST_VALUE
 
 SUM, SUM_SQ, RESET_SUM = 0, PARTS, 2 * PARTS

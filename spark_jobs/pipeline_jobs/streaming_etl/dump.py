@@ -21,6 +21,7 @@ from typing import IO, Any
 import bson
 import numpy as np
 
+from pipeline_jobs.compiled import compiled
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError
 from pipeline_jobs.streaming_etl import kernel
 
@@ -190,7 +191,7 @@ def _crc_table() -> np.ndarray:
 CRC_TABLE = _crc_table()
 
 
-@kernel.compiled
+@compiled
 def crc64(data: np.ndarray, before: np.uint64, table: np.ndarray) -> np.uint64:
     """CRC-64 of ECMA-182, reflected, of bytes that follow those of `before` (0 for none)."""
     value = ~before

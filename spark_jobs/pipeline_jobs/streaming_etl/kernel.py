@@ -15,11 +15,9 @@ function. With its parts in other files, a changed part would go on running as o
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from numba import njit
 
+from pipeline_jobs.compiled import compiled
 from pipeline_jobs.streaming_etl.plan import (
     COLUMN,
     FIELDS,
@@ -34,9 +32,6 @@ from pipeline_jobs.streaming_etl.plan import (
     NODE,
     OBJECT,
 )  # fmt: skip
-
-compiled = njit(nogil=True, cache=Path(__file__).exists())
-"""Compiles at the first call and keeps the code beside this file, where it is a file and not in an archive."""
 
 OK, MALFORMED, WRONG_TYPE, OUT_OF_RANGE, TOO_LONG, MISSING, INVALID_UTF8, NUL_CHARACTER, DECIMAL128 = range(9)
 INEXACT, TOO_DEEP, FIELD_TWICE, NO_ROOM = range(9, 13)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline_jobs.streaming_etl.kernel import compiled
+from pipeline_jobs.compiled import compiled
 
 NAME_BYTES, EMAIL_BYTES, TITLE_BYTES = 16, 24, 20
 MIX = np.uint64(0x517CC1B727220A95)
