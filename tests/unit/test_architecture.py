@@ -21,29 +21,9 @@ PLUGINS = ROOT / "plugins"
 JOBS = ROOT / "spark_jobs"
 MODULES = sorted(path for folder in (PLUGINS, JOBS) for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
 LONGEST_MODULE = 600
-MAY_BE_LONGER = {
-    # Compiled as one: numba's cache sees changes only in the file of the outermost function, so that with its parts
-    # in other files a changed part would go on running as old machine code.
-    "spark_jobs/pipeline_jobs/streaming_etl/kernel.py",
-}
-"""Modules that one story makes longer; a name here needs a reason."""
-
 HEAVY = {
-    *(
-        "aiohttp",
-        "airflow",
-        "altair",
-        "boto3",
-        "duckdb",
-        "fastapi",
-        "numpy",
-        "pandas",
-        "polars",
-        "pyarrow",
-        "pymongo",
-        "pyspark",
-    ),
-    *("pip", "psycopg2", "scipy", "sqlalchemy", "statsmodels", "threadpoolctl", "vl_convert"),
+    *("aiohttp", "airflow", "altair", "boto3", "duckdb", "fastapi", "numpy", "pandas", "pip", "polars", "psycopg2"),
+    *("pyarrow", "pymongo", "pyspark", "scipy", "sqlalchemy", "statsmodels", "threadpoolctl", "vl_convert"),
 }
 """What takes long to import, or is not installed everywhere: it may be imported inside a function."""
 AIRFLOW = {"airflow"}
@@ -255,7 +235,7 @@ def test_modules_stay_short(module: Path):
     if module.parent.name == "versions":
         pytest.skip("a schema version is written once and never read as a story")
     lines = len(module.read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST_MODULE or str(module.relative_to(ROOT)) in MAY_BE_LONGER, f"{lines} lines"
+    assert lines <= LONGEST_MODULE, f"{lines} lines"
 
 
 def test_source_documents_go_by_their_names():

@@ -1,4 +1,4 @@
-"""What a sweep cost, what its change saves a run, and after how many runs it has paid for itself."""
+"""What a sweep cost, what its change saves per run, and after how many runs it has paid for itself."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Airflow operators: one module a job, and the tasks of a sweep."""
+"""Airflow operators: one module per job, and the tasks of a sweep."""

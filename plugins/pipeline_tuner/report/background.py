@@ -35,7 +35,7 @@ def failures(data: ReportData) -> str:
 
 
 def payback(data: ReportData) -> str:
-    """What the sweep cost, what the change saves a run, and after how many runs it has paid."""
+    """What the sweep cost, what the change saves per run, and after how many runs it has paid."""
     if data.subject is None or data.control is None or data.subject.label == data.control.label:
         return _cost_words(data)
     mine, control = data.deciding(data.subject), data.deciding(data.control)

@@ -65,7 +65,7 @@ class Ending:
 
 
 class OperatorRunner(Runner):
-    """Runs the operator of `runner.operator`, once a trial, in this process. Raises StudyError for wrong options."""
+    """Runs the operator of `runner.operator`, once per trial, in this process. Raises StudyError for wrong options."""
 
     def __init__(self, study: Study) -> None:
         self._study = study

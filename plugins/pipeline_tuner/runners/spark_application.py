@@ -26,7 +26,7 @@ from pipeline_tuner.unfilled import MARK
 
 
 class SparkApplicationRunner(ObservedRunner):
-    """Submits the application once a trial, with an event log of its own in the trial's folder, and reads that.
+    """Submits the application once per trial, with an event log of its own in the trial's folder, and reads that.
 
     Metrics: `duration_s` is all of spark-submit, `application_s` the application in it; the others are those of
     its event log, sums over its tasks as in Spark's own pages. `allocated_core_seconds` and `allocated_gb_seconds` are

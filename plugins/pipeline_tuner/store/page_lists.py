@@ -147,7 +147,7 @@ def _newest_of_goals(studies: Collection[str], *conditions: Any) -> Select[Any]:
 
 
 def _newest(studies: Sequence[str], query: Select[Any], study: Any, moment: Any, count: int = 1) -> Select[Any]:
-    """The newest rows of a query for each of the studies: the index is entered once a study."""
+    """The newest rows of a query for each of the studies: the index is entered once per study."""
     names = (
         func.unnest(cast(list(studies), ARRAY(Text)))
         .table_valued(column("study", Text), name="wanted")

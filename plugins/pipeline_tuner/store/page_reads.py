@@ -161,7 +161,7 @@ class PageReads:
         return self._first(select(sweep).where(sweep.c.study == study).order_by(sweep.c.started_at.desc()))
 
     def sweeps_of_run(self, dag_id: str, run_id: str) -> list[Row]:
-        """The sweeps that a DAG run made, one a study, in their order: `sweep_id`, `study` and `status`."""
+        """The sweeps that a DAG run made, one per study, in their order: `sweep_id`, `study` and `status`."""
         columns = (sweep.c.sweep_id, sweep.c.study, sweep.c.status)
         query = select(*columns).where(sweep.c.dag_id == dag_id, sweep.c.run_id == run_id)
         return self._rows(query.order_by(sweep.c.started_at))

@@ -45,7 +45,7 @@ def _tasks(best: Measured) -> str:
 
 
 def _memory_failures(results: Sequence[TrialResult]) -> list[str]:
-    """One sentence a configuration that ran out of memory: a constraint that was measured."""
+    """One sentence per configuration that ran out of memory: a constraint that was measured."""
     failed = {r.plan.label: r.reason for r in results if r.failure == "out_of_memory"}
     return [
         f"**Give it more memory than `{label}` has:** it failed, {reason.splitlines()[0].rstrip('.')}."
@@ -70,7 +70,7 @@ def _paste(best: Measured, sizing: Sizing, scale: float, glue: str) -> str:
         (
             f"**A size for Glue {glue} (an estimate from the trials' vCPU seconds, for {of_what}):** "
             f"{sizing.workers} workers {sizing.worker_type}, about {sizing.duration_s:.0f} s, "
-            f"{sizing.cost_per_hour:.2f} an hour and {sizing.cost_per_run:.3f} a run ({sizing.priced_by}).",
+            f"{sizing.cost_per_hour:.2f} per hour and {sizing.cost_per_run:.3f} per run ({sizing.priced_by}).",
             bullets(sizing.reasons),
             "```json\n" + json.dumps(job, indent=2) + "\n```",
         )
@@ -81,7 +81,7 @@ def _watch(best: Measured, results: Sequence[TrialResult]) -> str:
     """What the Glue deduplication report tells to watch, with what was measured."""
     rows = (
         ("executor memory", f"below {MEMORY_LIMIT}%", _memory(best.metrics), "glue.ALL.memory.heap.used.percentage"),
-        ("shuffle volume", "17.7 GB, below 10 GB wanted", _volume(best.metrics), "bytes a row: they don't vary"),
+        ("shuffle volume", "17.7 GB, below 10 GB wanted", _volume(best.metrics), "bytes per row: they don't vary"),
         ("worker utilisation", "10%", _used(best.metrics), "glue.driver.workerUtilization"),
         ("executor deaths", "fewer", f"{_executors_lost(results):.0f} in all trials", "glue.error.CATEGORY"),
     )
@@ -92,12 +92,12 @@ def _memory(metrics: Mapping[str, Any]) -> str:
     used = metrics.get("heap_used_max_percent")
     if used is not None:
         return f"{used:.0f}% of the heap at most"
-    return f"{megabytes(metrics['peak_execution_memory_bytes'])} execution memory a task at most"
+    return f"{megabytes(metrics['peak_execution_memory_bytes'])} execution memory per task at most"
 
 
 def _volume(metrics: Mapping[str, Any]) -> str:
     rows = metrics.get("rows")
-    each = f", {metrics[BYTES] / rows:.0f} bytes a row" if rows else ""
+    each = f", {metrics[BYTES] / rows:.0f} bytes per row" if rows else ""
     return f"{megabytes(metrics[BYTES])}{each}"
 
 
