@@ -68,7 +68,7 @@ def project_folder() -> Path:
 
 
 def reports_folder() -> Path:
-    """Where the written analyses go, a folder a sweep: option `reports_folder`."""
+    """Where the written analyses go, a folder per sweep: option `reports_folder`."""
     default = project_folder() / "build" / "reports"
     return Path(_option("reports_folder") or default)
 

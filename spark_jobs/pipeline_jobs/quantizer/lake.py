@@ -1,6 +1,6 @@
 """The Iceberg side: tables, and plans of files, through Iceberg's own Java classes.
 
-The rollups' table has one row a series, resolution and window, complete windows and partials alike, partitioned by
+The rollups' table has one row per series, resolution and window, complete windows and partials alike, partitioned by
 resolution, completeness and day. One table, so that one commit replaces partials, adds windows and moves the position.
 """
 

@@ -262,7 +262,7 @@ def _writable(states: States) -> States:
 
 
 def merge_rows(rows: pa.Table) -> pa.Table:
-    """Parts of windows, of any resolutions, to one row a window. The parts must not overlap in time."""
+    """Parts of windows, of any resolutions, to one row per window. The parts must not overlap in time."""
     resolutions = sorted(pc.unique(rows["resolution_ms"]).to_pylist())
     merged = [_merge_resolution(rows.filter(pc.equal(rows["resolution_ms"], each)), each) for each in resolutions]
     return reduce(lambda one, other: pa.concat_tables([one, other]), merged, ROWS_SCHEMA.empty_table())

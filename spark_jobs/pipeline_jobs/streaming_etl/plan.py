@@ -28,11 +28,11 @@ class Plan(NamedTuple):
     """A row a wanted field: place and length of its name, what it leads to, which of these, and what to name where it
     is of the wrong kind: a column, or -1 - the number of a table."""
     nodes: np.ndarray
-    """A row a level of names (a document's own, or an embedded one's): its range of entries."""
+    """A row per level of names (a document's own, or an embedded one's): its range of entries."""
     columns: np.ndarray
-    """A row a column: type, most characters (0: any number), whether it is required, precision (0: any), scale."""
+    """A row per column: type, most characters (0: any number), whether it is required, precision (0: any), scale."""
     tables: np.ndarray
-    """A row a table. ITEM_COLUMN takes the whole item of an array of plain values; -1: items are documents."""
+    """A row per table. ITEM_COLUMN takes the whole item of an array of plain values; -1: items are documents."""
     children: np.ndarray
     """Numbers of tables, those below one table side by side."""
 

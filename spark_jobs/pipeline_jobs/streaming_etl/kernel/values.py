@@ -231,7 +231,7 @@ def hex_digit(value):
 
 @compiled
 def write_text(data, kind, at, max_length, out, to):
-    """Write text of up to `max_length` characters (0: any). Returns where it ends, and the reason why it does not fit."""
+    """Write text of up to `max_length` characters (0: any). Returns where it ends, and why it does not fit."""
     if kind == B_STRING or kind == B_SYMBOL:
         length = i32(data, at) - 1
         put(out, to, length, 4)
