@@ -36,6 +36,7 @@ def spark(spark_env: dict[str, str]) -> Iterator[SparkSession]:
     settings = {
         "master": "local[2]",
         "shuffle_partitions": 1,
+        "adaptive": False,
         "driver_memory": "1g",
         # Rebasing is for files of old versions; these are new.
         "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
@@ -62,6 +63,10 @@ def databases(postgres: PostgresServer) -> Iterator[dict[str, str]]:
 def outcome_of(spark: SparkSession, case: Case, uri: str, folder: Path) -> str:
     """`exact` or `refused`. Raises AssertionError where it is neither."""
     spark._jvm.java.util.TimeZone.setDefault(spark._jvm.java.util.TimeZone.getTimeZone(case.zone))  # type: ignore[union-attr]
+    # Most of a small case's time is the compilation of its code: every fifth has that, the others are interpreted.
+    is_compiled = case.seed % 5 == 0
+    spark.conf.set("spark.sql.codegen.wholeStage", str(is_compiled).lower())
+    spark.conf.set("spark.sql.codegen.factoryMode", "FALLBACK" if is_compiled else "NO_CODEGEN")
     table = f"t{case.seed}"
     if case.made or case.target == "redshift":
         make_target(case, uri, table)
