@@ -87,17 +87,17 @@ def _keeps_digits(kind: DataType, text: str) -> bool:
     if len(text) <= SURE_DIGITS[type(kind)] and "e" not in text and "E" not in text:
         return True
     number = Decimal(text)
-    try:
-        nearest = float(number)
-    except OverflowError:
+    nearest = float(number)
+    if not math.isfinite(nearest):
         return False
-    if isinstance(kind, FloatType):
-        with np.errstate(over="ignore", under="ignore"):
-            nearest = float(np.float32(nearest))
-        written = (str(np.float32(nearest)), f"{nearest:.9g}")
-    else:
-        written = (repr(nearest), f"{nearest:.17g}")
-    return math.isfinite(nearest) and any(Decimal(each) == number for each in written)
+    is_double = number in (Decimal(repr(nearest)), Decimal(f"{nearest:.17g}"))
+    if isinstance(kind, DoubleType):
+        return is_double
+    with np.errstate(over="ignore", under="ignore"):
+        single = np.float32(nearest)
+    # A number of single precision is often written with the digits that it has as a double.
+    is_single = number in (Decimal(str(single)), Decimal(f"{float(single):.9g}"))
+    return bool(np.isfinite(single)) and (is_single or (is_double and float(single) == nearest))
 
 
 def _fits(kind: DecimalType, number: Decimal) -> bool:
