@@ -84,7 +84,9 @@ def is_merged(case: Case, uri: str, table: str) -> bool:
     try:
         merge(case, uri, table)
     except BadConfigurationError as error:
-        return len(str(error).splitlines()) != 1
+        if len(str(error).splitlines()) > 1:
+            raise
+        return False
     return True
 
 

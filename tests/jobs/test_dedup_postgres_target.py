@@ -119,6 +119,7 @@ def test_a_target_is_refused_before_the_first_record_and_the_remedy_works(databa
     with pytest.raises(BadConfigurationError, match=case.words) as refused:
         merge(database, target=target)
     assert len(str(refused.value).splitlines()) == 1
+    assert query(database, r"SELECT relname FROM pg_class WHERE relname LIKE '\_dedup\_%'") == []
     query(database, case.remedy)
     merge(database, target=target)
     assert query(database, f"SELECT id FROM {target.table}") == [("a",)]

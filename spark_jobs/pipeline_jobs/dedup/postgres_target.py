@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from psycopg2 import DataError, IntegrityError, ProgrammingError, errors
+from psycopg2 import DataError, Error, IntegrityError, ProgrammingError, errors
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructField, StructType
 
@@ -116,11 +117,15 @@ class PostgresTarget:
                 cursor.execute("SET client_min_messages = warning")
                 self._prepare(cursor)
         except BaseException:
-            self._connection.close()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
+        # What is left of the staging table goes at once where it can; else the next run removes it.
+        with suppress(Error), self._connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '5s'")
+            cursor.execute(f"DROP TABLE IF EXISTS {self._staging}")
         self._connection.close()
 
     @property
