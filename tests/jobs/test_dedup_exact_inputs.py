@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -113,6 +114,26 @@ def test_nanoseconds_of_whole_microseconds_are_read(spark: SparkSession, databas
     )
     micros = [1_700_000_000_123_456, None, -1, 0]
     assert found == [(each, each, n) for each, n in zip(micros * 2, [1, 2, 3, None] * 2, strict=True)]
+
+
+def test_dates_of_an_unknown_calendar_are_refused_and_the_remedy_works(
+    spark: SparkSession, database: str, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({"id": ["a"], "at": [1], "day": [date(1500, 3, 1)]}), tmp_path / "x.parquet")
+    source = {"format": "parquet", "path": str(tmp_path)}
+    assert "datetimeRebaseMode" in refusal(spark, config(database, source))
+    run(spark, config(database, {**source, "options": {"datetimeRebaseMode": "CORRECTED"}}))
+    assert query(database, "SELECT day FROM latest") == [(date(1500, 3, 1),)]
+
+
+def test_packed_files_of_one_value_are_read(spark: SparkSession, database: str, tmp_path: Path) -> None:
+    text = json.dumps([{"id": "a", "at": 1, "t": "caf\xe9"}], indent=1)
+    (tmp_path / "x.json.gz").write_bytes(gzip.compress(text.encode()))
+    source = {"format": "json", "path": str(tmp_path), "schema": TYPES, "options": {"multiLine": True}}
+    run(spark, config(database, source))
+    assert query(database, "SELECT t FROM latest") == [("caf\xe9",)]
+    (tmp_path / "x.json.gz").write_bytes(gzip.compress(text.encode())[:-9])
+    assert "can't be unpacked" in refusal(spark, config(database, source))
 
 
 def test_files_that_disagree_on_nanoseconds_are_refused(spark: SparkSession, database: str, tmp_path: Path) -> None:

@@ -38,8 +38,6 @@ def spark(spark_env: dict[str, str]) -> Iterator[SparkSession]:
         "shuffle_partitions": 1,
         "adaptive": False,
         "driver_memory": "1g",
-        # Rebasing is for files of old versions; these are new.
-        "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
     }
     session = open_session("generated", settings)
     zone = session._jvm.java.util.TimeZone.getDefault()  # type: ignore[union-attr]
@@ -97,6 +95,8 @@ def _config(case: Case, uri: str, folder: Path, table: str) -> TrialConfig:
     else:
         (folder / "in").mkdir()
         write(case, folder / "in")
+    if case.format == "parquet":
+        source["options"] = {"datetimeRebaseMode": "CORRECTED"}
     if case.format in ("csv", "json"):
         encoding = "UTF-16" if case.encoding == "utf-16" else "UTF-8"
         options = {"header": True, "encoding": encoding} if case.format == "csv" else {"multiLine": case.is_multi_line}

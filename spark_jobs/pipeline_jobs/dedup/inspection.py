@@ -163,11 +163,9 @@ def _lines(spark: SparkSession, source: Source, how: TextFormat) -> DataFrame:
     reader = spark.read.option("recursiveFileLookup", "true")
     if "pathGlobFilter" in given:
         reader = reader.option("pathGlobFilter", given["pathGlobFilter"])
-    if how.is_whole:
+    if how.is_whole or (source.format == "json" and how.is_multi_line):
         return reader.format("binaryFile").load(source.path).select("content", F.col("path").alias("file"))
-    if source.format == "json" and how.is_multi_line:
-        reader = reader.option("wholetext", "true")
-    elif source.format == "csv":
+    if source.format == "csv":
         reader = reader.option("lineSep", "\n")
     elif "lineSep" in given:
         reader = reader.option("lineSep", given["lineSep"])

@@ -15,6 +15,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pipeline_jobs.dedup.columns import Names
 from pipeline_jobs.dedup.strategies import DELETED
 
+AS_IT_IS = {
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+}
+"""Spark's settings without which others would read other moments: INT96 ends in the year 2262 for many programs."""
 CURRENT = "CURRENT"
 COLUMNS = "columns-"
 
@@ -38,6 +43,8 @@ class ParquetTarget:
 
     def write(self, latest: DataFrame, names: Names) -> None:
         """Write this run's records, without the deleted keys unless asked; nobody sees them before `publish`."""
+        for name, value in AS_IT_IS.items():
+            latest.sparkSession.conf.set(name, value)
         kept = latest if self._keep_deleted else latest.where(f"NOT {DELETED}")
         rows = names.written(kept, *([DELETED] if self._keep_deleted else []))
         rows.write.parquet(self.folder)

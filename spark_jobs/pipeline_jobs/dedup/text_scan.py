@@ -7,14 +7,18 @@ is not exactly one of its column's type. They run in Spark's tasks.
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import csv
+import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StructType
@@ -285,6 +289,21 @@ class in_file:
             raise ProblemError(f"the file {self._file} {error}") from None
 
 
+UNPACK = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".deflate": zlib.decompress}
+"""How a file is read in one piece, by the ending of its name, as Spark goes by it; lines come unpacked already."""
+
+
+def unpacked(line: Line) -> Line:
+    """A whole file's content. Raises ProblemError where it is damaged."""
+    unpack = UNPACK.get(PurePosixPath(line.file).suffix)
+    if unpack is None:
+        return line
+    try:
+        return Line(line.file, unpack(line.content))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise ProblemError(f"the file {line.file} can't be unpacked ({error}): write it anew") from None
+
+
 def scanner(how: TextFormat, format: str) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """A function for Spark's tasks: one row with the partition's number of records, or its first problem."""
     scan = {"json": scan_json, "csv": scan_csv}[format]
@@ -298,8 +317,9 @@ def scanner(how: TextFormat, format: str) -> Callable[[Iterable[pa.RecordBatch]]
             for content, file in zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
         )
         records, problem = 0, None
+        is_whole = how.is_whole or (format == "json" and how.is_multi_line)
         try:
-            records = scan(lines, how)
+            records = scan(map(unpacked, lines) if is_whole else lines, how)
         except ProblemError as error:
             problem = str(error)
         columns = [pyarrow.array([records], pyarrow.int64()), pyarrow.array([problem], pyarrow.string())]
