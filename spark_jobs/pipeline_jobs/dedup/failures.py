@@ -23,9 +23,9 @@ MEMORY_SIGNS = (
 MESSAGES = (
     (
         r"READ_ANCIENT_DATETIME",
-        "the source has dates before 1582-10-15 or timestamps before 1900, and its files don't say by which calendar: set "
-        "source.options.datetimeRebaseMode (for INT96 int96RebaseMode) CORRECTED where they are as they read, LEGACY for "
-        "files of Spark 2 and Hive",
+        "the source has dates before 1582-10-15 or timestamps before 1900 in files that don't say by which calendar: "
+        "set source.options.datetimeRebaseMode (int96RebaseMode for INT96) CORRECTED where they are as they read, "
+        "LEGACY for files of Spark 2 and Hive",
     ),
     (
         r"CSV header does not conform to the schema\.\s+Header: (.*?)\s+Schema: (.*?)\s+Expected: .*?"
