@@ -153,7 +153,7 @@ def _scan(spark: SparkSession, source: Source, how: TextFormat) -> int:
         found = lines.mapInArrow(function, "records bigint, problem string").collect()
     problem = min((row.problem for row in found if row.problem), default=None)
     if problem is not None:
-        raise BadConfigurationError(problem)
+        raise BadConfigurationError(" ".join(problem.splitlines()))
     return sum(row.records for row in found)
 
 
