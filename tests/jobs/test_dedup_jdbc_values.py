@@ -22,6 +22,7 @@ REFUSED = {
     "timestamp": ("'infinity'", "infinity in column x", "nullif(x, 'infinity') AS x"),
     "timestamptz": ("'-infinity'", "-infinity in column x", "nullif(x, '-infinity') AS x"),
     "date": ("'0044-03-15 BC'", "BC in column x", "NULL::date AS x"),
+    "timestamp(0)": ("'1582-10-10 00:00'", "1582-10-10 00:00:00 in column x", "x::text"),
     "time": ("'10:00'", "type time without time zone", "x::text"),
     "time with time zone": ("'10:00+01'", "type time with time zone", "x::text"),
     "bit(8)": ("'00000101'", r"type bit\(8\)|type bit,", "x::text"),

@@ -183,6 +183,7 @@ def test_records_of_csv_are_counted_by_the_standard() -> None:
         ("a,one,x", "'one' in column at, which is not exactly BIGINT: .* declare at STRING in source.schema"),
         ("a,1,x\r\nb,2,y\nc,3,z", r"lines that end with \\r\\n and others"),
         ("a,1,x\nb,2,y\nc,3,z\r\n", r"lines that end with \\r\\n and others"),
+        ('a,1,"x\ny"\r\nb,2,z\r\n', r"has \\n in quotes before the first \\r\\n that ends a line"),
         ("id,at,t\na,1,x", "set source.options.header true"),
         ("a,1,\x01", "the character 1 alone"),
         ("a,1,\0", "a character NUL"),

@@ -23,8 +23,11 @@ UNBOUNDED = 65535
 IN_LISTS = ("numeric", "time", "date")
 """First words of types whose lists Spark changes."""
 WITH_INFINITY = ("timestamp", "date")
-OUTSIDE = "NOT isfinite({0}) OR {0} > '9999-12-31 23:59:59.999999' OR {0} < '0001-01-01'"
-"""What a column of dates or times must not be, as SQL."""
+OUTSIDE = (
+    "NOT isfinite({0}) OR {0} > '9999-12-31 23:59:59.999999' OR {0} < '0001-01-01' "
+    "OR ({0} >= '1582-10-05' AND {0} < '1582-10-15')"
+)
+"""What a column of dates or times must not be, as SQL: Java's old calendar has no 5 to 14 October 1582."""
 
 
 def check_values(uri: str, table: str) -> None:

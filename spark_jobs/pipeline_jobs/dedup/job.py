@@ -16,6 +16,7 @@ from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.dedup.inspection import Inspection, inspect_source
 from pipeline_jobs.dedup.options import DedupOptions, dedup_options, made_options
 from pipeline_jobs.dedup.postgres_target import drop_table
+from pipeline_jobs.dedup.readers import with_utc_executors
 from pipeline_jobs.dedup.run_once import Outcome, deduplicate
 from pipeline_jobs.environment import environment
 from pipeline_jobs.event_log import summarise_event_log
@@ -33,7 +34,8 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     writer.workload = dict(data.fingerprint)
     with tempfile.TemporaryDirectory(prefix="dedup-") as log_folder:
         started = time.monotonic()
-        spark = open_session("dedup", config.configuration, extra=EXTRA_SETTINGS, event_log_dir=log_folder)
+        settings = with_utc_executors(config.configuration)
+        spark = open_session("dedup", settings, extra=EXTRA_SETTINGS, event_log_dir=log_folder)
         writer.environment = environment()
         writer.startup_s = time.monotonic() - started
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, ParseException
@@ -40,6 +41,7 @@ SETTINGS = {
 }
 """Spark's settings without which a source would be read inexactly, or not at all."""
 
+EXECUTOR_OPTIONS = "spark.executor.extraJavaOptions"
 COLUMNAR = ("parquet", "iceberg")
 """Formats of which a few columns can be read without the others."""
 
@@ -55,6 +57,8 @@ def read_source(spark: SparkSession, source: Source, config: TrialConfig) -> Dat
     """
     for name, value in SETTINGS.items():
         spark.conf.set(name, value)
+    if source.format == "jdbc":
+        _use_utc(spark)
     reader = spark.read.options(**spark_options(source))
     try:
         if source.schema:
@@ -70,6 +74,18 @@ def read_source(spark: SparkSession, source: Source, config: TrialConfig) -> Dat
             raise
         raise _refused(source, str(error.java_exception)) from None
     return records
+
+
+def _use_utc(spark: SparkSession) -> None:
+    """Let this JVM live in UTC: JDBC's times go through its zone, where an hour of spring is missing."""
+    jvm: Any = spark._jvm
+    jvm.java.util.TimeZone.setDefault(jvm.java.util.TimeZone.getTimeZone("UTC"))
+
+
+def with_utc_executors(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with executors that live in UTC, for the same reason."""
+    given = str(configuration.get(EXECUTOR_OPTIONS, ""))
+    return {**configuration, EXECUTOR_OPTIONS: f"{given} -Duser.timezone=UTC".strip()}
 
 
 def spark_options(source: Source) -> dict[str, str]:

@@ -165,6 +165,7 @@ class _CsvFile:
         self._how = how
         self._contents = contents
         self._last = ""
+        self._is_first_crlf = False
         self._lines = 0
         checks = [is_text_of(part.dataType, formatted=how.formatted) for part in how.columns]
         self._checks = [(number, check) for number, check in enumerate(checks) if check is not None]
@@ -193,6 +194,9 @@ class _CsvFile:
             raise ProblemError(f"has a record that can't be read ({error}): {_excerpt(self._last)}; {MEND}") from None
         if (ends | ({True} if is_crlf else set())) >= {True, False}:
             raise ProblemError("has lines that end with \\r\\n and others that end with \\n: write them alike")
+        if is_crlf and not self._is_first_crlf:
+            # Spark takes the first line break that it sees for the end of all lines.
+            raise ProblemError("has \\n in quotes before the first \\r\\n that ends a line: end lines with \\n")
         return max(0, count - 1) if how.has_header else count
 
     def _reader(self) -> Iterator[list[str]]:
@@ -213,6 +217,7 @@ class _CsvFile:
         for text in self._decoded():
             self._lines += 1
             self._last = text
+            self._is_first_crlf = self._is_first_crlf if self._lines > 1 else text.endswith("\r\n")
             if not (self._how.comment and text.startswith(self._how.comment)):
                 yield text
 
