@@ -323,11 +323,21 @@ class Case:
         """What may come of it."""
         if self.fault is not Fault.NONE or (self.format == "csv" and self.change in (Change.ORDER, Change.MISSING)):
             return Outcome.REFUSED
-        if (self.format, self.change) == ("json", Change.CASE):
+        if (self.format, self.change) == ("json", Change.CASE) or (self.is_marked and self.has_line_breaks):
             return Outcome.REFUSED
         if self.made or self.change is Change.TYPE or (self.format == "jdbc" and self.is_in_the_gap):
             return Outcome.EITHER
         return Outcome.EXACT
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether its files are CSV with a byte-order mark: they are read line by line."""
+        return (self.format, self.encoding) == ("csv", "utf-8-sig")
+
+    @property
+    def has_line_breaks(self) -> bool:
+        """Whether a text goes over several lines."""
+        return any(isinstance(value, str) and "\n" in value for file in self.files for row in file for value in row)
 
     @property
     def is_in_the_gap(self) -> bool:

@@ -100,6 +100,7 @@ def _config(case: Case, uri: str, folder: Path, table: str) -> TrialConfig:
     if case.format in ("csv", "json"):
         encoding = "UTF-16" if case.encoding == "utf-16" else "UTF-8"
         options = {"header": True, "encoding": encoding} if case.format == "csv" else {"multiLine": case.is_multi_line}
+        options |= {"multiLine": False} if case.is_marked else {}
         source |= {"schema": case.schema, "options": options}
     to = {"kind": "redshift", "path": str(folder / "out")}
     target = to if case.target == "redshift" else {"kind": "postgresql", "table": table}
@@ -137,7 +138,8 @@ def run_cases(spark: SparkSession, databases: dict[str, str], folder: Path, star
         (folder / str(case.seed)).mkdir()
         try:
             counted[outcome_of(spark, case, databases[case.zone], folder / str(case.seed))] += 1
-        except AssertionError as error:
+        except Exception as error:
+            error = error if isinstance(error, AssertionError) else AssertionError(f"{case}: {error!r}")
             wrong.append(str(error))
     assert not wrong, f"{len(wrong)} of {count} cases\n" + "\n".join(wrong)
     return counted

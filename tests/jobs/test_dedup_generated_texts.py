@@ -58,7 +58,7 @@ def scanned(case: Case, folder: Path) -> int:
         columns,
         is_declared=True,
         encoding="UTF-16" if case.encoding == "utf-16" else "UTF-8",
-        is_multi_line=case.format == "csv" or case.is_multi_line,
+        is_multi_line=case.is_multi_line or (case.format == "csv" and not case.is_marked),
         has_header=case.format == "csv",
     )
     scan = scan_csv if case.format == "csv" else scan_json

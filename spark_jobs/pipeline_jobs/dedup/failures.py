@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError
+from pipeline_jobs.dedup.readers import MARKED
 
 MEMORY_SIGNS = (
     "OutOfMemoryError",
@@ -21,6 +22,7 @@ MEMORY_SIGNS = (
 """52 is Spark's exit code of an executor out of memory, 137 the kernel's or a container's kill."""
 
 MESSAGES = (
+    (r"CSV header does not conform to the schema\.\s+Header: \ufeff[\s\S]*?CSV file: (\S+)", "the file {0} " + MARKED),
     (
         r"READ_ANCIENT_DATETIME",
         "the source has dates before 1582-10-15 or timestamps before 1900 in files that don't say by which calendar: "

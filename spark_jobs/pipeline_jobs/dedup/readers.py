@@ -10,6 +10,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StringType
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError, TrialConfig
 from pipeline_jobs.dedup.nanoseconds import NANOSECONDS, read_nanoseconds
@@ -41,6 +42,11 @@ SETTINGS = {
 }
 """Spark's settings without which a source would be read inexactly, or not at all."""
 
+MARK = "\ufeff"
+MARKED = (
+    "begins with a byte-order mark, which would be a part of its first value: set source.options.multiLine false where "
+    "no value has a line break, or write the file without it"
+)
 EXECUTOR_OPTIONS = "spark.executor.extraJavaOptions"
 COLUMNAR = ("parquet", "iceberg")
 """Formats of which a few columns can be read without the others."""
@@ -126,4 +132,16 @@ def _read(reader: DataFrameReader, source: Source, config: TrialConfig) -> DataF
         return reader.table(source.path)
     if source.format in ("json", "csv"):
         reader = reader.option("mode", "FAILFAST")
-    return reader.format(source.format).load(source.path)
+    records = reader.format(source.format).load(source.path)
+    return _without_mark(records) if source.format == "csv" else records
+
+
+def _without_mark(records: DataFrame) -> DataFrame:
+    """The records, failing at a text that a byte-order mark got into: Spark's reader of whole files takes it along."""
+    first = records.schema[0] if len(records.schema) else None
+    if first is None or not isinstance(first.dataType, StringType):
+        return records
+    column = F.col("`" + first.name.replace("`", "``") + "`")
+    refused = F.raise_error(F.lit(f"a CSV file of the source {MARKED}")).cast("string")
+    others = [F.col("`" + name.replace("`", "``") + "`") for name in records.columns[1:]]
+    return records.select(F.when(column.startswith(MARK), refused).otherwise(column).alias(first.name), *others)

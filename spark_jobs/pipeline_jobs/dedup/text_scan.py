@@ -92,7 +92,7 @@ def scan_json(lines: Iterable[Line], how: TextFormat) -> int:
     count = 0
     for line in lines:
         with in_file(line.file):
-            text = decoded(line.content, how).strip()
+            text = decoded(line.content, how).removeprefix("\ufeff").strip()
             if text:
                 count += _check_root(_parsed(text, how), check, how.folders)
     return count
