@@ -116,6 +116,7 @@ def test_nanoseconds_of_whole_microseconds_are_read(spark: SparkSession, databas
     assert found == [(each, each, n) for each, n in zip(micros * 2, [1, 2, 3, None] * 2, strict=True)]
 
 
+@pytest.mark.soak
 def test_dates_of_an_unknown_calendar_are_refused_and_the_remedy_works(
     spark: SparkSession, database: str, tmp_path: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_dates_of_an_unknown_calendar_are_refused_and_the_remedy_works(
     assert query(database, "SELECT day FROM latest") == [(date(1500, 3, 1),)]
 
 
+@pytest.mark.soak
 def test_packed_files_of_one_value_are_read(spark: SparkSession, database: str, tmp_path: Path) -> None:
     text = json.dumps([{"id": "a", "at": 1, "t": "caf\xe9"}], indent=1)
     (tmp_path / "x.json.gz").write_bytes(gzip.compress(text.encode()))
@@ -334,6 +336,7 @@ REMEDIES = {
 }  # fmt: skip
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", REMEDIES)
 def test_what_a_refusal_of_a_text_file_advises_works(
     spark: SparkSession, database: str, tmp_path: Path, name: str

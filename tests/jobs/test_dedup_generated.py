@@ -1,6 +1,6 @@
 """Generated cases against plain Python: types, formats, targets, time zones, files that differ. Exact, or refused.
 
-The cases share a Spark session, each has tables of its own. `make soak` runs 1,000, `make test` the first of them.
+The cases share a Spark session, each has tables of its own. `make soak` runs 1,000.
 """
 
 from __future__ import annotations
@@ -155,6 +155,7 @@ def test_the_cases_are_of_all_sorts() -> None:
     assert sum(case.may_be is Outcome.EXACT for case in made) > LONG / 3
 
 
+@pytest.mark.soak
 def test_cases_are_exact_or_refused(spark: SparkSession, databases: dict[str, str], tmp_path: Path) -> None:
     counted = run_cases(spark, databases, tmp_path, 0, SHORT)
     assert counted["exact"] > SHORT / 3
