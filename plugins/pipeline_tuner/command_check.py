@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline_tuner.command import FILES, Command, variable
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.problems import Path, Problem, no_such, shown
 from pipeline_tuner.space import Parameter
 from pipeline_tuner.spark_application import METRICS, ApplicationOptions, is_application, parsed_options
-
-if TYPE_CHECKING:
-    from pipeline_tuner.study import Runner
+from pipeline_tuner.study_parts import Runner
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "process": ("metrics", "checks", "script"),

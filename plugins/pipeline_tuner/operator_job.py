@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,9 +14,7 @@ from pipeline_tuner.command_check import pattern_problems
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.problems import Problem, problems_of
 from pipeline_tuner.space import Frozen, Parameter
-
-if TYPE_CHECKING:
-    from pipeline_tuner.study import Runner, Workload
+from pipeline_tuner.study_parts import Runner, Workload
 
 DOTTED_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 OF_OTHER_KINDS = ("conn_id", "warm", "connections")

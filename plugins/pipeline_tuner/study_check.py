@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from pipeline_tuner.command_check import given_by_a_command, runner_problems
 from pipeline_tuner.exceptions import ConfigurationError
@@ -17,9 +17,7 @@ from pipeline_tuner.jobs.description import GLUE
 from pipeline_tuner.operator_job import operator_problems
 from pipeline_tuner.problems import Path, Problem, no_such, shown
 from pipeline_tuner.space import Parameter, Space, unknown_names
-
-if TYPE_CHECKING:
-    from pipeline_tuner.study import Goal, Runner, Workload
+from pipeline_tuner.study_parts import Goal, Runner, Workload
 
 StrategyName = Literal["adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged", "nightly"]
 STRATEGIES = get_args(StrategyName)
