@@ -151,6 +151,7 @@ CHANGES = [
     ("interval", "interval day to second(2)", ("1 mon", "0.125 s"), "00:00:00.125"),
     ("json", "jsonb", ("[1, 2]", '{"b": 1, "b": 2}'), '{"b": 1, "b": 2}'),
     ("inet", "cidr", ("1.2.3.0/24", "1.2.3.4/24"), "1.2.3.4/24"),
+    ("oid", "integer", ("7", "4294967295"), "4294967295"),
     ("bit(3)", "bit(5)", (None, "101"), "'101'"),
     ("money", "numeric(20,1)", ("1.5", "1.25"), "$1.25"),
     ("text", "integer", ("1", "007"), "'007'"),
@@ -315,3 +316,15 @@ def test_an_empty_table_with_an_identity_column_is_moved(case: Case) -> None:
     case.sql("source", "CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY)")
     assert passed(moved(case))
     assert case.sql("target", "INSERT INTO t DEFAULT VALUES RETURNING id") == [(1,)]
+
+
+def test_rows_are_corrected_by_a_key_that_has_another_order_on_the_target(case: Case) -> None:
+    case.sql("source", "CREATE TYPE label AS ENUM ('a', 'b', 'c', 'd')", "CREATE TABLE t (k label PRIMARY KEY, v int)")
+    case.sql("source", "INSERT INTO t VALUES ('a', 1), ('b', 2), ('c', 3), ('d', 4)")
+    case.sql("target", "CREATE TYPE label AS ENUM ('d', 'a', 'c', 'b')", "CREATE TABLE t (k label PRIMARY KEY, v int)")
+    assert passed(moved(case))
+    case.sql("target", "DELETE FROM t WHERE k = 'b'", "UPDATE t SET v = 0 WHERE k = 'd'")
+    corrected = moved(case, autocorrect=True)
+    assert passed(corrected)
+    assert corrected.metrics["corrected_rows"] == 2
+    assert case.same("t")

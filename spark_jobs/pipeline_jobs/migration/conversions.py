@@ -31,6 +31,10 @@ WIDENING = frozenset(
 """Pairs that need no look at the values."""
 
 
+WHOLE = frozenset({"smallint", "integer", "bigint", "oid"})
+"""Types whose values are written alike. The way back is no proof: as an integer, oid 4294967295 is -1, which comes back."""
+
+
 def refuse_changes(source: Connection, source_table: Table, target_table: Table, columns: tuple[Column, ...]) -> None:
     """Raises BadConfigurationError for the first column whose values the target's type would change, with one of them.
 
@@ -90,7 +94,7 @@ def _changed_query(table: Table, ours: Column, theirs: Column) -> str:
     pair = _base(ours.carrier), _base(carrier)
     if carrier in ("text", "character varying") or (ours.carrier, carrier) in WIDENING:
         return ""
-    is_same = pair[0] == pair[1]
+    is_same = pair[0] == pair[1] or set(pair) <= WHOLE
     back = f"{name}::{carrier}" if is_same else f"({name}::{carrier})::{ours.type}"
     form = "" if pair[0].removesuffix("[]") in NUMBERS else "::text"
     return f"SELECT {name}::text FROM {table.sql} WHERE ({back}){form} IS DISTINCT FROM {name}{form} LIMIT 1"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from psycopg2.extensions import connection as Connection
@@ -41,6 +41,8 @@ def find_differences(ends: Endpoints, ranges: Sequence[PlannedRange]) -> Iterato
     """The rows of these ranges that differ. Raises BadConfigurationError for tables without a unique key."""
     key = unique_key(ends)
     hash_sql = choose_hash(ends.source, ends.target, ends.source_table, ends.columns)
+    if ends.target_key is None:  # a range is other rows there: the whole is compared
+        ranges = [replace(item, range=KeyRange()) for item in ranges[:1]]
     with closing(connect(ends.target_uri, "migration differences", autocommit=False, sees_whole_tables=True)) as target:
         for item in ranges:
             ours = _keyed_rows(ends.source, ends.source_table, key, item.range, hash_sql)
@@ -50,7 +52,7 @@ def find_differences(ends: Endpoints, ranges: Sequence[PlannedRange]) -> Iterato
 
 def unique_key(ends: Endpoints) -> Key:
     """The key, if it tells rows apart."""
-    key = ends.target_key
+    key = ends.shared_key
     if key is None or set(key.names) not in [set(names) for names in ends.source_table.keys]:
         raise BadConfigurationError(
             f"{ends.source_table.sql} has no unique key on both sides: rows can't be told apart"
@@ -108,7 +110,7 @@ def _bring_over(ends: Endpoints, key: Key, target: Connection, keys: Sequence[tu
 def _keyed_rows(connection: Connection, table: Table, key: Key, item: KeyRange, hash_sql: str) -> Iterator[Keyed]:
     """Key and hash of a range's rows, in an order that both servers share."""
     names = ", ".join(f"{identifier(name)}::text AS k{i}" for i, name in enumerate(key.names))
-    order = ", ".join(f'k{i} COLLATE "C"' for i in range(len(key.names)))
+    order = ", ".join(f"convert_to(k{i}, 'UTF8')" for i in range(len(key.names)))
     with connection.cursor(name="keyed_rows", withhold=False) as cursor:
         cursor.itersize = 10_000
         cursor.execute(
@@ -120,7 +122,7 @@ def _keyed_rows(connection: Connection, table: Table, key: Key, item: KeyRange, 
 
 
 def _merge(ours: Iterable[Keyed], theirs: Iterable[Keyed]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The differences of two sides in order. Texts compare by code point, as they do under collation "C"."""
+    """The differences of two sides in order. Texts compare by code point, as their UTF-8 does."""
     left, right = iter(ours), iter(theirs)
     mine, other = next(left, None), next(right, None)
     while mine is not None or other is not None:

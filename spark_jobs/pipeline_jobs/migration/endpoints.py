@@ -41,12 +41,16 @@ class Endpoints:
     """Whether the key's values have one order on both sides."""
 
     @property
-    def target_key(self) -> Key | None:
-        """The key, if it has a meaning on the target too: the same columns, in the same order."""
+    def shared_key(self) -> Key | None:
+        """The key, if the target has its columns too."""
         types = {column.name: column.type for column in self.target_table.columns}
         key = self.key
-        is_there = key is not None and [types.get(name) for name in key.names] == list(key.types)
-        return key if is_there and self.has_same_order else None
+        return key if key is not None and [types.get(name) for name in key.names] == list(key.types) else None
+
+    @property
+    def target_key(self) -> Key | None:
+        """The shared key, if a range of it is the same rows on the target."""
+        return self.shared_key if self.has_same_order else None
 
     def with_target(self, table: Table) -> Endpoints:
         """The same with another target table."""
