@@ -32,7 +32,7 @@ WIDENING = frozenset(
 
 
 WHOLE = frozenset({"smallint", "integer", "bigint", "oid"})
-"""Types whose values are written alike. The way back is no proof: as an integer, oid 4294967295 is -1, which comes back."""
+"""Types whose values are written alike. The way back proves nothing: as an integer, the oid 4294967295 is -1."""
 
 
 def refuse_changes(source: Connection, source_table: Table, target_table: Table, columns: tuple[Column, ...]) -> None:
