@@ -210,7 +210,7 @@ class Run:
 
     def started_moving(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until the process has committed a batch or ended."""
-        before, end = self.committed(), time.monotonic() + 120
+        before, end = self.committed(), time.monotonic() + 500
         while self.committed() == before and process.poll() is None:
             assert time.monotonic() < end, "nothing moves"
             time.sleep(0.02)
