@@ -44,7 +44,7 @@ class BadConfigurationError(JobError):
 
 
 class InfrastructureError(JobError):
-    """A service that the job needs is away: no evidence on the configuration."""
+    """A service that the job needs is unavailable: no evidence on the configuration."""
 
     kind = "infrastructure"
 

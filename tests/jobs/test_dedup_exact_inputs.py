@@ -177,7 +177,7 @@ def test_a_column_of_files_and_folders_is_refused_and_the_remedy_works(
 def test_a_declared_column_that_no_file_has_is_refused(spark: SparkSession, database: str, tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a"], "at": [1], "status": ["x"]}), tmp_path / "x.parquet")
     source = {"format": "parquet", "path": str(tmp_path), "schema": "id STRING, at BIGINT, statsu STRING"}
-    assert "source.schema has statsu, which no file has: mend the name" in refusal(spark, config(database, source))
+    assert "source.schema has statsu, which no file has: fix the name" in refusal(spark, config(database, source))
     run(spark, config(database, {**source, "schema": source["schema"].replace("statsu", "status")}))
     assert query(database, "SELECT status FROM latest") == [("x",)]
 
@@ -307,7 +307,7 @@ REMEDIES = {
                               mended=("x",)),
     "byte-order mark before a header": Remedy("\ufeffid,at,t\na,1,x\n", TYPES, "multiLine false", HEAD,
                                               mended_options={"multiLine": False}, mended=("x",)),
-    "open quote": Remedy('a,1,"x\n', TYPES, "mend the record", mended_text='a,1,"x"\n', mended=("x",)),
+    "open quote": Remedy('a,1,"x\n', TYPES, "fix the record", mended_text='a,1,"x"\n', mended=("x",)),
     "too few values": Remedy("a,1\n", TYPES, "2 values for 3 columns", mended_text="a,1,\n", mended=(None,)),
     "line ends": Remedy("a,1,x\r\nb,2,y\nc,3,z\n", TYPES, "write them alike", mended_text="a,1,x\r\n", mended=("x",)),
     "character 1": Remedy('a,1,"\x01"\n', TYPES, "set source.options.nullValue", mended_options={"nullValue": "NULL"},
@@ -327,7 +327,7 @@ REMEDIES = {
                                     mended=("x",)),
     "other case": Remedy('{"ID": "a", "at": 1, "t": "x"}', TYPES, "write the schema's names as the file has them",
                          format="json", mended_text=JSON_T % '"x"', mended=("x",)),
-    "single quotes": Remedy("{'id': 'a', 'at': 1}", TYPES, "mend the record", format="json",
+    "single quotes": Remedy("{'id': 'a', 'at': 1}", TYPES, "fix the record", format="json",
                             mended_text=JSON_T % '"x"', mended=("x",)),
     "a text for a number": Remedy(JSON_T % '"5"', TYPES.replace("t STRING", "t INT"), "such as STRING", format="json",
                                   mended_schema=TYPES, mended=("5",)),

@@ -133,7 +133,7 @@ def test_names_in_another_case_are_found_in_every_line_and_depth() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("not json", "a record that can't be read: 'not json'; mend the record. JSON whose records take several lines"),
+        ("not json", "a record that can't be read: 'not json'; fix the record. JSON whose records take several lines"),
         ("{'id': 'a'}", "can't be read"),
         ('{"id": "a", "id": "b"}', "names a column twice"),
         ("5", "a record that is no object"),

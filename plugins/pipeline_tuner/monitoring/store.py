@@ -192,7 +192,7 @@ class NightStore:
 def _never_ended(study: str, night_id: str) -> Any:
     """An update of the nights that were cut off: a study has one active run, so none of them is still running."""
     others = (night.c.study == study, night.c.status == "running", night.c.night_id != night_id)
-    return update(night).where(*others).values(status="failed", summary="it did not come to its end")
+    return update(night).where(*others).values(status="failed", summary="it was cut off")
 
 
 def _miss(connection: Connection, study: str, due_at: datetime, reason: str) -> None:

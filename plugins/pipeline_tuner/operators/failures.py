@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ADVICE = {
-    "check": "Mend what the message names, then clear this task: the sweep goes on from here.",
-    "prepare": "The job fails with its control. Run it by hand with the configuration in this task's log, mend it, "
+    "check": "Fix what the message names, then clear this task: the sweep goes on from here.",
+    "prepare": "The job fails with its control. Run it by hand with the configuration in this task's log, fix it, "
     "then clear this task.",
     "plan": "Change what the message names in the study or in the form, then start a new sweep.",
     "recommend": "Look at the failed trials on the sweep's page: each says why. Clear the tasks of those that were "

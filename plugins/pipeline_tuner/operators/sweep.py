@@ -96,7 +96,7 @@ class CheckOperator(SweepOperator):
     """Check that the sweep can run here, bring the results' schema up to date, and open the sweep."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Returns the sweep's options. Raises AirflowFailException for what a retry won't mend."""
+        """Returns the sweep's options. Raises AirflowFailException for what a retry won't fix."""
         self.skip_where_left_out(context)
         run = context["dag_run"]
         with self.open_store() as store:

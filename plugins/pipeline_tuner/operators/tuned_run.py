@@ -201,7 +201,7 @@ def row_id(ti: Any) -> str:
 
 
 def _chosen_run(tuned: TunedTask, operator: object, context: Mapping[str, Any]) -> tuple[BegunRun, Store | None]:
-    """The run as it begins, its configuration put in, and the results database unless that is away."""
+    """The run as it begins, its configuration put in, and the results database unless that is unavailable."""
     started_at = datetime.now(UTC)
     study, places, problem = _prepared(tuned, operator)
     store = None

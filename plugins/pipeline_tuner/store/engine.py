@@ -53,7 +53,7 @@ def clear_errors() -> Iterator[None]:
         raise
     except DBAPIError as error:
         if error.connection_invalidated:
-            raise InfrastructureError(f"the results database went away: {_cause(error)}") from None
+            raise InfrastructureError(f"the results database is unavailable: {_cause(error)}") from None
         raise
 
 

@@ -42,16 +42,16 @@ MESSAGES = (
     (
         r"COLUMN_DATA_TYPE_MISMATCH\][\s\S]*?file (\S+?)\.\s[\s\S]*?column \[(.*?)\]\."
         r" Expected Spark type (.+?), actual Parquet type (\w+)",
-        "the file {0} has {3} in column {1}, where {2} is expected: mend source.schema or the file",
+        "the file {0} has {3} in column {1}, where {2} is expected: fix source.schema or the file",
     ),
     (
         r"reading file (\S+?)\.\s[\s\S]*?MALFORMED_RECORD_IN_PARSING[\s\S]*?record parsing: (.*?)\.?\n",
-        "the file {0} has a record that can't be read; what could be is {1}: mend the record. JSON whose records take "
+        "the file {0} has a record that can't be read; what could be is {1}: fix the record. JSON whose records take "
         "several lines needs source.options.multiLine true",
     ),
     (
         r"MALFORMED_RECORD_IN_PARSING[\s\S]*?Malformed records are detected in record parsing: (.*?)\.?\n",
-        "the source has a record that can't be read: {0}; mend the record. JSON whose records take several lines needs "
+        "the source has a record that can't be read: {0}; fix the record. JSON whose records take several lines needs "
         "source.options.multiLine true",
     ),
     (

@@ -99,7 +99,7 @@ def _check_parquet(spark: SparkSession, source: Source, records: DataFrame) -> N
     missing = [name for name in wanted if name.lower() not in present]
     if missing:
         raise BadConfigurationError(
-            f"source.schema has {', '.join(missing)}, which no file has: mend the name, or leave it out"
+            f"source.schema has {', '.join(missing)}, which no file has: fix the name, or leave it out"
         )
 
 

@@ -28,7 +28,7 @@ from pipeline_jobs.dedup.lexical import Literal, NoValueError, is_text_of, json_
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MEND = "mend the record"
+FIX = "fix the record"
 IN_BOTH = (
     "the files of the source have the column {0}, and so have their folders, whose value would be taken: set "
     "source.options.recursiveFileLookup true, or rename the folders"
@@ -103,7 +103,7 @@ def _check_root(root: Any, check: Callable[[Any], None], folders: frozenset[str]
     records = root if isinstance(root, list) else [root]
     for record in records:
         if type(record) is not dict:
-            raise ProblemError(f"has a record that is no object: {MEND}")
+            raise ProblemError(f"has a record that is no object: {FIX}")
         if folders and not folders.isdisjoint(record):
             raise WholeError(IN_BOTH.format(", ".join(sorted(folders & record.keys()))))
         try:
@@ -116,7 +116,7 @@ def _check_root(root: Any, check: Callable[[Any], None], folders: frozenset[str]
 def _remedy(error: NoValueError) -> str:
     if "source.schema has" in error.words:
         return "write the schema's names as the file has them"
-    return f"{MEND}, or give source.schema with a type for {error.column} that holds it, such as STRING"
+    return f"{FIX}, or give source.schema with a type for {error.column} that holds it, such as STRING"
 
 
 def _parsed(text: str, how: TextFormat) -> Any:
@@ -128,15 +128,15 @@ def _parsed(text: str, how: TextFormat) -> Any:
             once = "a list of them, or without multiLine" if how.is_multi_line else "one object per line"
             raise ProblemError(f"has {several}, of which only the first would be read: write {once}") from None
         hint = "" if how.is_multi_line else OVER_LINES
-        raise ProblemError(f"has a record that can't be read: {_excerpt(text)}; {MEND}{hint}") from None
+        raise ProblemError(f"has a record that can't be read: {_excerpt(text)}; {FIX}{hint}") from None
     except (ValueError, RecursionError) as error:
-        raise ProblemError(f"has a record that can't be read ({error}): {MEND}") from None
+        raise ProblemError(f"has a record that can't be read ({error}): {FIX}") from None
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ProblemError(f"has a record that names a column twice ({', '.join(name for name, _ in pairs)}): {MEND}")
+        raise ProblemError(f"has a record that names a column twice ({', '.join(name for name, _ in pairs)}): {FIX}")
     return found
 
 
@@ -191,7 +191,7 @@ class _CsvFile:
                     self._check(record, is_first=count == 0)
                 count += 1
         except csv.Error as error:
-            raise ProblemError(f"has a record that can't be read ({error}): {_excerpt(self._last)}; {MEND}") from None
+            raise ProblemError(f"has a record that can't be read ({error}): {_excerpt(self._last)}; {FIX}") from None
         if (ends | ({True} if is_crlf else set())) >= {True, False}:
             raise ProblemError("has lines that end with \\r\\n and others that end with \\n: write them alike")
         if is_crlf and not self._is_first_crlf:
@@ -225,7 +225,7 @@ class _CsvFile:
         for number, content in enumerate(self._contents):
             text = decoded(content, self._how)
             if "\0" in text:
-                raise ProblemError(f"has a character NUL: {MEND}")
+                raise ProblemError(f"has a character NUL: {FIX}")
             if self._how.is_whole:
                 yield from io.StringIO(text, newline="\n")
             else:
@@ -247,19 +247,19 @@ class _CsvFile:
         columns = self._how.columns
         if len(record) != len(columns):
             raise ProblemError(
-                f"has a record of {len(record)} values for {len(columns)} columns: {_excerpt(self._last)}; {MEND}"
+                f"has a record of {len(record)} values for {len(columns)} columns: {_excerpt(self._last)}; {FIX}"
             )
         if is_first and [each.lower() for each in record] == [name.lower() for name in columns.names]:
             raise ProblemError("has a record with the names of the columns: set source.options.header true")
         if self._how.null == OUR_NULL and OUR_NULL in record:
-            raise ProblemError(f"has a value that is the character 1 alone: {MEND}, or set source.options.nullValue")
+            raise ProblemError(f"has a value that is the character 1 alone: {FIX}, or set source.options.nullValue")
         for number, is_exact in self._checks:
             text = record[number].strip() if self._how.is_stripped else record[number]
             if text and text != self._how.null and not is_exact(text):
                 part = columns[number]
                 raise ProblemError(
                     f"has a record with {text[:60]!r} in column {part.name}, which is not exactly "
-                    f"{part.dataType.simpleString().upper()}: {MEND}, or declare {part.name} STRING in source.schema"
+                    f"{part.dataType.simpleString().upper()}: {FIX}, or declare {part.name} STRING in source.schema"
                 )
 
 

@@ -41,7 +41,7 @@ def _load_compiled_code(mapping: Mapping) -> None:
 
 
 class TablesTrial:
-    """One configuration's loads of the workload. Raises InfrastructureError where source or target is away."""
+    """One configuration's loads of the workload. Raises InfrastructureError where source or target is unavailable."""
 
     def __init__(
         self,
