@@ -109,9 +109,10 @@ class TasksHere:
 
     def __init__(self) -> None:
         self.sparkContext = self
+        self.slices = 0
 
-    def parallelize(self, tasks: Sequence[Any], _slices: int) -> TasksHere:
-        self._tasks = list(tasks)
+    def parallelize(self, tasks: Sequence[Any], slices: int) -> TasksHere:
+        self._tasks, self.slices = list(tasks), slices
         return self
 
     def mapPartitions(self, work: Callable[[Sequence[Any]], Iterable[Any]]) -> TasksHere:
