@@ -7,15 +7,19 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg2
 import pyarrow as pa
 import pyarrow.parquet as pq
 from dedup_generated import EXACT, Case, Change, Fault, Value
+
+from pipeline_tuner.operators.redshift import STAGING, Merge
 
 
 def write(case: Case, folder: Path) -> None:
@@ -229,3 +233,26 @@ def _nested(value: Value) -> Value:
 
 def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def merge_as_redshift_does(case: Case, uri: str, out: Path, table: str) -> None:
+    """The operator's statements on PostgreSQL; the files' rows are put into the staging table by position."""
+    folder = out / (out / "CURRENT").read_text()
+    rows = [row for file in folder.glob("*.parquet") for row in _rows_of(file)]
+    names = pq.read_schema(next(folder.glob("*.parquet"))).names
+    merge = Merge(table, tuple(names[:-1]), case.key, ("at", "v"))
+    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SET timezone = 'UTC'")
+        for statement in merge.statements("s3://b/f/", "role"):
+            if statement.startswith("COPY"):
+                marks = ", ".join(["%s"] * len(names))
+                cursor.executemany(f"INSERT INTO {STAGING} VALUES ({marks})", rows)
+            else:
+                cursor.execute(statement)
+
+
+def _rows_of(file: Path) -> list[tuple[Any, ...]]:
+    table = pq.read_table(file, coerce_int96_timestamp_unit="us")
+    # A number as text: the driver writes -0.0 as a decimal, which has no such zero.
+    columns = ([repr(each) if isinstance(each, float) else each for each in c.to_pylist()] for c in table.columns)
+    return list(zip(*columns, strict=True))

@@ -8,14 +8,11 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg2
-import pyarrow.parquet as pq
 import pytest
-from dedup_case_files import comparable, found, into_table, make_target, write
+from dedup_case_files import comparable, found, into_table, make_target, merge_as_redshift_does, write
 from dedup_generated import FORMATS, ZONES, Case, Change, Fault, Outcome, cases
 from dedup_runs import query, run
 from pyspark.sql import SparkSession
@@ -25,7 +22,6 @@ from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.local.postgres import PostgresServer
-from pipeline_tuner.operators.redshift import STAGING, Merge
 
 STRATEGIES = ("window", "max_by", "salted", "semi_join", "seed")
 SHORT, LONG, PART = 60, 1000, 100
@@ -78,7 +74,7 @@ def outcome_of(spark: SparkSession, case: Case, uri: str, folder: Path) -> str:
         assert case.may_be is not Outcome.EXACT, f"{case}: {told}"
         return "refused"
     if case.target == "redshift":
-        _merge_as_redshift_does(case, uri, folder / "out", table)
+        merge_as_redshift_does(case, uri, folder / "out", table)
     wanted = sorted(comparable(case, row) for row in case.expected())
     got = found(case, uri, table)
     assert got == wanted, f"{case}\nfound    {got}\nexpected {wanted}"
@@ -107,27 +103,6 @@ def _config(case: Case, uri: str, folder: Path, table: str) -> TrialConfig:
     workload = {"source": source, "target": target, "key": list(case.key), "timestamp": "at", "tie_breakers": ["v"]}
     connections = {"source": "DEDUP_GENERATED", "target": "DEDUP_GENERATED"}
     return TrialConfig("dedup", "t", {"strategy": STRATEGIES[case.seed % len(STRATEGIES)]}, workload, connections)
-
-
-def _merge_as_redshift_does(case: Case, uri: str, out: Path, table: str) -> None:
-    """The operator's statements on PostgreSQL; the files' rows are put into the staging table by position."""
-    folder = out / (out / "CURRENT").read_text()
-    rows = [row for file in folder.glob("*.parquet") for row in _rows(file)]
-    names = pq.read_schema(next(folder.glob("*.parquet"))).names
-    merge = Merge(table, tuple(names[:-1]), case.key, ("at", "v"))
-    with closing(psycopg2.connect(uri)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("SET timezone = 'UTC'")
-        for statement in merge.statements("s3://b/f/", "role"):
-            if statement.startswith("COPY"):
-                marks = ", ".join(["%s"] * len(names))
-                cursor.executemany(f"INSERT INTO {STAGING} VALUES ({marks})", rows)
-            else:
-                cursor.execute(statement)
-
-
-def _rows(file: Path) -> list[tuple[Any, ...]]:
-    table = pq.read_table(file)
-    return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
 def run_cases(spark: SparkSession, databases: dict[str, str], folder: Path, start: int, count: int) -> Counter[str]:

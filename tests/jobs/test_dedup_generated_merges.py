@@ -9,11 +9,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg2
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from dedup_case_files import comparable, found, make_target
+from dedup_case_files import comparable, found, make_target, merge_as_redshift_does
 from dedup_generated import ZONES, Case, Change, Fault, cases
 from dedup_runs import query
 from pyspark.sql.types import StructField, StructType
@@ -109,6 +111,30 @@ def test_merges_are_exact_or_refused(databases: dict[str, str]) -> None:
 @pytest.mark.soak
 def test_many_merges_are_exact_or_refused(databases: dict[str, str]) -> None:
     assert len(checked(databases, SHORT, LONG)) > LONG / 2
+
+
+def staged_for_redshift(case: Case, folder: Path) -> None:
+    """The winners as the job stages them: Parquet in the source's order, the delete marker last."""
+    columns = list(zip(*case.expected(), strict=True)) or [()] * len(case.columns)
+    arrays = [pa.array(values, column.kind.arrow) for column, values in zip(case.columns, columns, strict=True)]
+    marker = pa.array([False] * len(case.expected()), pa.bool_())
+    (folder / "run-1").mkdir(parents=True)
+    names = [column.name for column in case.columns]
+    pq.write_table(pa.table([*arrays, marker], [*names, "_deleted"]), folder / "run-1" / "x.parquet")
+    (folder / "CURRENT").write_text("run-1")
+
+
+def test_redshift_takes_files_by_position_and_gets_columns_by_name(databases: dict[str, str], tmp_path: Path) -> None:
+    chosen = [case for case in cases(0, LONG) if case.target == "redshift"]
+    for case in chosen[:60]:
+        uri, table = databases[case.zone], f"r{case.seed}"
+        make_target(replace(case, made={}), uri, table)
+        for number, file in enumerate(case.files):
+            part = replace(case, files=(file,), change=Change.NONE)
+            staged_for_redshift(part, tmp_path / f"{case.seed}-{number}")
+            merge_as_redshift_does(part, uri, tmp_path / f"{case.seed}-{number}", table)
+        whole = replace(case, change=Change.NONE)
+        assert found(case, uri, table) == sorted(comparable(case, row) for row in whole.expected()), str(case)
 
 
 def test_a_refused_merge_leaves_the_target_as_it_was(database: str) -> None:
