@@ -80,11 +80,11 @@ def demo(airflow: Airflow, job: str) -> tuple[list[tuple[str, Recommendation]], 
 
 
 def changes_of(answers: Sequence[tuple[str, Recommendation]]) -> list[Change]:
-    """The answers that change production."""
+    """The answers that change production, but for those whose reference can't serve the goal: there is no ratio."""
     return [
         Change(study, item.goal, dict(item.configuration or {}), dict(item.evidence[item.reference].configuration))
         for study, item in answers
-        if item.status.is_change and item.reference in item.evidence
+        if item.status.is_change and item.reference_gain is not None and item.reference in item.evidence
     ]
 
 
