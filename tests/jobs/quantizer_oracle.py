@@ -26,11 +26,12 @@ def expected_rows(points: pd.DataFrame, resolutions_ms: tuple[int, ...]) -> dict
             windows = by_time.resample(f"{resolution_ms}ms", closed="right", label="right", origin="epoch")
             for end, values in windows:
                 if len(values):
-                    rows[org, metric, resolution_ms, end] = _row(values)
+                    rows[org, metric, resolution_ms, end] = window_row(values)
     return rows
 
 
-def _row(values: pd.Series) -> dict[str, Any]:
+def window_row(values: pd.Series) -> dict[str, Any]:
+    """The row of one window: its values by time."""
     numbers = [float(value) for value in values]
     increase, resets = Fraction(0), 0
     for before, after in itertools.pairwise(numbers):
