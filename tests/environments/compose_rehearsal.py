@@ -24,6 +24,7 @@ from tests.local.compose_file import IMAGE, Compose, Image
 from pipeline_tuner.local.postgres import _packaged_installation
 
 PATIENCE_S = 900
+RUN_ID = "rehearsal"
 SECRETS = {
     "TUNER_DB_PASSWORD": "a-word-for-the-database",
     "TUNER_MONGO_PASSWORD": "a-word-for-the-documents",
@@ -156,9 +157,7 @@ class Rehearsal:
             "workload": {"data": "generated", "generator": {"rows": 1000}, "target": {"kind": "none"}},
         }
         script = f"{self.image.folder}/spark_jobs/dedup.py"
-        command = (
-            f"echo '{json.dumps(asked)}' > /tmp/c.json; python {script} --config /tmp/c.json --measurement /tmp/m.json"
-        )
+        command = f"rm -f /tmp/m.json; echo '{json.dumps(asked)}' > /tmp/c.json; python {script} --config /tmp/c.json --measurement /tmp/m.json"
         pairs = [f"{name}={value}" for name, value in variables.items()]
         self.running["scheduler"].run(["env", *pairs, "sh", "-c", command], 300)
         left = self.running["scheduler"].run(["cat", "/tmp/m.json"], 60).stdout
@@ -168,38 +167,46 @@ class Rehearsal:
     def run_dag(self, dag: str) -> Finding:
         """Trigger a DAG by the REST API and wait for its end; what its tasks said where it is not green."""
         begun = time.monotonic()
-        until(lambda: self._rest("PATCH", f"/api/v2/dags/{dag}", {"is_paused": False}) is not None, 300)
-        body = {"logical_date": None, "conf": CONFS.get(dag, {})}
-        run = self._rest("POST", f"/api/v2/dags/{dag}/dagRuns", body)
-        place = f"/api/v2/dags/{dag}/dagRuns/{run['dag_run_id']}"
-        ended = ("success", "failed")
-        until(lambda: (self._rest("GET", place) or {}).get("state") in ended, PATIENCE_S)
+        self._rest("PATCH", f"/api/v2/dags/{dag}", {"is_paused": False})
+        body = {"dag_run_id": RUN_ID, "logical_date": None, "conf": CONFS.get(dag, {})}
+        self._rest("POST", f"/api/v2/dags/{dag}/dagRuns", body)
+        place = f"/api/v2/dags/{dag}/dagRuns/{RUN_ID}"
+        until(lambda: self._rest("GET", place)["state"] in ("success", "failed"), PATIENCE_S)
         tasks = self._rest("GET", f"{place}/taskInstances?limit=200")["task_instances"]
         bad = [each for each in tasks if each["state"] not in ("success", "skipped")]
         good = self._rest("GET", place)["state"] == "success" and not bad
-        said = "\n".join(self._said(place, each) for each in bad) or ", ".join(
-            f"{each['task_id']} {each['map_index']} {each['state']}" for each in tasks if each["state"] == "success"
-        )
+        done = sum(each["state"] == "success" for each in tasks)
+        said = "\n".join(self._said(place, each) for each in bad) or f"{done} tasks done, {len(tasks) - done} skipped"
         return Finding("dag", dag, good, round(time.monotonic() - begun, 1), said)
 
     def _said(self, place: str, task: dict[str, Any]) -> str:
-        index = task["map_index"]
-        found = self._rest(
-            "GET", f"{place}/taskInstances/{task['task_id']}/logs/{task['try_number']}?map_index={index}"
-        )
-        return f"{task['task_id']} {index} {task['state']}: {json.dumps(found)[-3000:]}"
+        name, index, attempt = task["task_id"], task["map_index"], max(1, task["try_number"])
+        found = self._rest("GET", f"{place}/taskInstances/{name}/logs/{attempt}?map_index={index}")
+        return f"{name} {index} {task['state']}: {json.dumps(found)[-3000:]}"
 
     def _rest(self, method: str, path: str, body: Any = None) -> Any:
-        """An answer of the page's API; None where it doesn't know the thing yet."""
+        """An answer of the page's API, which may not know a DAG yet or be slow to answer."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (answer := self._answer(method, path, body)) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{method} {path}: no answer within {PATIENCE_S} s")
+            time.sleep(1)
+        return answer
+
+    def _answer(self, method: str, path: str, body: Any) -> Any:
         url = f"http://{self.engine.addresses['api-server']}:8080"
         login = {"username": "admin", "password": SECRETS["TUNER_ADMIN_PASSWORD"]}
-        token = _ask("POST", f"{url}/auth/token", login)["access_token"]
         try:
+            token = _ask("POST", f"{url}/auth/token", login)["access_token"]
             return _ask(method, f"{url}{path}", body, token)
         except urllib.error.HTTPError as error:
             if error.code in (404, 503):
                 return None
+            if error.code == 409:  # made by a request whose answer was too slow
+                return {}
             raise RuntimeError(f"{method} {path}: {error.code} {error.read()[:500]!r}") from None
+        except OSError:
+            return None
 
     def _up(self, name: str, begun: float) -> Finding:
         container, service = self.running[name], self.compose.services[name]
