@@ -157,7 +157,8 @@ class Rehearsal:
             "workload": {"data": "generated", "generator": {"rows": 1000}, "target": {"kind": "none"}},
         }
         script = f"{self.image.folder}/spark_jobs/dedup.py"
-        command = f"rm -f /tmp/m.json; echo '{json.dumps(asked)}' > /tmp/c.json; python {script} --config /tmp/c.json --measurement /tmp/m.json"
+        files = "--config /tmp/c.json --measurement /tmp/m.json"
+        command = f"rm -f /tmp/m.json; echo '{json.dumps(asked)}' > /tmp/c.json; python {script} {files}"
         pairs = [f"{name}={value}" for name, value in variables.items()]
         self.running["scheduler"].run(["env", *pairs, "sh", "-c", command], 300)
         left = self.running["scheduler"].run(["cat", "/tmp/m.json"], 60).stdout
