@@ -59,13 +59,14 @@ if not Path("/data/db/made").exists():
     first.terminate()
     first.wait()
     Path("/data/db/made").touch()
-os.execv(program[0], [*program, "--host", "0.0.0.0", "--auth", "--sync-on-commit"])
+# By the name that clients know: it tells them to connect to where it listens.
+os.execv(program[0], [*program, "--host", "mongo", "--auth", "--sync-on-commit"])
 """
 MONGO_CHECK = """
 import os
 from pymongo import MongoClient
 user, word = os.environ["MONGO_INITDB_ROOT_USERNAME"], os.environ["MONGO_INITDB_ROOT_PASSWORD"]
-client = MongoClient("127.0.0.1", username=user, password=word, directConnection=True, serverSelectionTimeoutMS=5000)
+client = MongoClient("mongo", username=user, password=word, directConnection=True, serverSelectionTimeoutMS=5000)
 client.admin.command("ping")
 """
 AS_ITS_USER = 'chown 999 "$0" && exec setpriv --reuid=999 --regid=0 --clear-groups "$@"'
