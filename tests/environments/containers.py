@@ -145,6 +145,11 @@ class Engine:
         finally:
             _run("umount", "--recursive", str(root))
 
+    @property
+    def built(self) -> Path:
+        """The checkout in the image, to be changed before a container starts."""
+        return self.layers / "image" / "upper" / self.image.folder.relative_to("/")
+
     def start(self, name: str, program: Program) -> Container:
         """Start a container; its name is its host's name too."""
         self._connect(name)

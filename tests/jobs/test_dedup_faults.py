@@ -279,12 +279,13 @@ def test_a_cluster_that_loses_a_worker_ends_right(
     try:
         # Both have registered; what lists them hears of it a moment later.
         eventually(lambda: given_now().cores == 2, "both executors")
-        began = time.monotonic()
         with ResourceMonitor() as monitor:
+            began = time.monotonic()
             spark.range(10).count()
-        figures, longest_s = monitor.metrics(), time.monotonic() - began
+            work_s = time.monotonic() - began
+        figures = monitor.metrics()
         assert figures["memory_peak_bytes"] > 2 * (512 + 384) * 2**20, "both executors' heaps and what is beside them"
-        assert 0 < figures["core_seconds"] < 2 * longest_s + psutil.cpu_count() * longest_s
+        assert figures["core_seconds"] >= 2 * work_s, "both executors' cores, used or not"
         assert not {"memory_peak_fraction", "machine_core_seconds"} & set(figures), "they are of the driver's machine"
         given = config(source, {"kind": "postgresql", "table": "latest"}, database, strategy="window")
         with ThreadPoolExecutor(1) as pool:
