@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import polars  # noqa: F401 (its import sets a variable of the process, once)
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
