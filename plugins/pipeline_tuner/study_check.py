@@ -13,7 +13,7 @@ from pipeline_tuner.command_check import given_by_a_command, runner_problems
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.expression import Expression
 from pipeline_tuner.jobs import description_of
-from pipeline_tuner.jobs.description import GLUE
+from pipeline_tuner.jobs.description import GLUE, GLUE_ERRORS
 from pipeline_tuner.operator_job import operator_problems
 from pipeline_tuner.problems import Path, Problem, no_such, shown
 from pipeline_tuner.space import Parameter, Space, unknown_names
@@ -238,20 +238,32 @@ def _metrics(parts: Parts) -> Iterator[Problem]:
         return
     names, missing = given
     known = {*names, *parts.names("workload", "options"), "fraction", *parts.parameter_names, *parts.names("prices")}
-    for name, goal in parts.goals.items():
-        for key, text in (("maximize", goal.maximize), ("minimize", goal.minimize)):
-            yield from _unknown(("goals", name, key), text, known, missing)
-        for place, text in enumerate(goal.constraints):
-            yield from _unknown(("goals", name, "constraints", place), text, known, missing)
-    claims = parts.written.get("claims")
-    for place, claim in enumerate(claims if isinstance(claims, list | tuple) else ()):
-        yield from _unknown(("claims", place, "metric"), mapping(claim).get("metric"), known, missing)
+    for path, text in _over_metrics(parts):
+        yield from _unknown(path, text, known | _kinds_of_errors(parts.runner, text), missing)
     priced = parts.goals.get("cost")
     if mapping(parts.written.get("budget")).get("cost") and "cost" not in names and (not priced or not priced.minimize):
         words = (
             "caps what trials cost, which nothing says: it needs a metric `cost`, or a goal `cost` that is minimised"
         )
         yield Problem(("budget", "cost"), words)
+
+
+def _kinds_of_errors(runner: Runner | None, text: Any) -> set[str]:
+    """The metrics in an expression that count the errors of one kind, which CloudWatch has under names of AWS's."""
+    expression = _parsed(text) if runner is not None and runner.kind == "glue" else None
+    return {name for name in expression.names if name.startswith(GLUE_ERRORS)} if expression else set()
+
+
+def _over_metrics(parts: Parts) -> Iterator[tuple[Path, Any]]:
+    """Every expression over metrics, with its place."""
+    for name, goal in parts.goals.items():
+        yield ("goals", name, "maximize"), goal.maximize
+        yield ("goals", name, "minimize"), goal.minimize
+        for place, text in enumerate(goal.constraints):
+            yield ("goals", name, "constraints", place), text
+    claims = parts.written.get("claims")
+    for place, claim in enumerate(claims if isinstance(claims, list | tuple) else ()):
+        yield ("claims", place, "metric"), mapping(claim).get("metric")
 
 
 def _given(parts: Parts) -> tuple[tuple[str, ...], str] | None:

@@ -86,3 +86,15 @@ def test_a_program_of_ones_own_says_itself_what_it_measures(tmp_path: Path) -> N
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     assert "planted" in load_study(path).goals
+
+
+def test_errors_on_glue_are_counted_by_names_of_aws(tmp_path: Path) -> None:
+    document = yaml.safe_load((CONFIGS / "dedup.yaml").read_text(encoding="utf-8"))
+    document["goals"]["planted"] = {"minimize": "dpu_seconds", "constraints": ["errors_out_of_memory_error == 0"]}
+    path = tmp_path / "dedup.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    with pytest.raises(StudyError, match="dpu_seconds, which the job dedup does not give"):
+        load_study(path)
+    document["runner"] = {"kind": "glue", "connections": document["runner"].get("connections", {})}
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    assert "planted" in load_study(path).goals

@@ -22,6 +22,8 @@ GLUE = (
     *("stage_skewness", "job_skewness"),
 )
 """What Glue's bill and CloudWatch add to a run there."""
+GLUE_ERRORS = "errors_"
+"""How the metrics begin that count errors there by AWS's own kinds."""
 
 
 @dataclass(frozen=True)
