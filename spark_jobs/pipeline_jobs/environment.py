@@ -7,6 +7,8 @@ import importlib.metadata
 import os
 import platform
 import socket
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ def environment() -> dict[str, Any]:
         "os": platform.platform(),
         "python": platform.python_version(),
         "host": hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12],
-        "libraries": _versions(),
+        "libraries": dict(_versions()),
         **_spark_versions(),
     }
 
@@ -42,7 +44,9 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _versions() -> dict[str, str]:
+@cache
+def _versions() -> Mapping[str, str]:
+    """Looked up once a process: each look reads a package's metadata from disk."""
     installed = {}
     for library in LIBRARIES:
         try:

@@ -186,12 +186,10 @@ def test_a_jdbc_range_takes_as_long_as_its_task_and_not_the_wait_for_a_core(numb
 
 
 def test_a_jdbc_range_that_is_slow_stands_out(numbers: Case) -> None:
-    """A planted delay: a row of the first range waits in the target until the others' rows are there."""
+    """A planted delay: the target's trigger sleeps at the first statement of one range's rows."""
     numbers.sql(
         "target",
-        "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-        f"WHILE (SELECT count(*) FROM t WHERE k > {ROWS // 4}) < {ROWS - ROWS // 4} LOOP PERFORM pg_sleep(0.05); "
-        "END LOOP; RETURN NEW; END $$",
+        "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(4); RETURN NEW; END $$",
         "CREATE TRIGGER nap BEFORE INSERT ON t FOR EACH ROW WHEN (NEW.k = 100) EXECUTE FUNCTION nap()",
     )
     workload = {"table": "t", "run_id": "slow"}
@@ -199,10 +197,9 @@ def test_a_jdbc_range_that_is_slow_stands_out(numbers: Case) -> None:
     assert passed(measurement)
     assert 0 in measurement.details["slow_partitions"]
     by_number = {part["number"]: part["duration_s"] for part in measurement.details["partitions"]}
-    assert by_number[0] == max(by_number.values())
-    others_s = sum(seconds for number, seconds in by_number.items() if number)
-    # Three times as long, if who waited for the core meanwhile counted as working.
-    assert others_s < 2 * by_number[0]
+    assert by_number[0] == max(by_number.values()) >= 4
+    others = sorted(seconds for number, seconds in by_number.items() if number)
+    assert others[len(others) // 2] < 4, "who waited for the core meanwhile did not work"
 
 
 @pytest.mark.parametrize(("method", "victim"), [("copy", "jvm"), ("jdbc", "job")])
