@@ -136,8 +136,8 @@ class Answer:
 
     @cached_property
     def ties(self) -> tuple[str, ...]:
-        """The labels that can't be told apart from the best, best estimate first, with all their names."""
-        return tuple(name for label in self.selection.ties for name in self.evidence.names_of(label))
+        """The labels that can't be told apart from the pick, best estimate first, with all their names."""
+        return tuple(name for label in self.decision.ties for name in self.evidence.names_of(label))
 
     @cached_property
     def estimate(self) -> Interval | None:

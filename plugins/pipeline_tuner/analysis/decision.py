@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline_tuner.analysis.block_fit import Observation
-from pipeline_tuner.analysis.selection import DEFAULT_CAP, Selection, after, confirmed_gain, regret_bound, select
+from pipeline_tuner.analysis.selection import (
+    DEFAULT_CAP,
+    Selection,
+    after,
+    as_good,
+    confirmed_gain,
+    regret_bound,
+    select,
+)
 from pipeline_tuner.recommendation import MIN_BLOCKS, DecisionStatus, Interval
 
 MIN_EXACT_BLOCKS = 2
@@ -162,6 +170,13 @@ class Decision:
     def label(self) -> str | None:
         """What to run: the reference where nothing is shown better, the pick otherwise."""
         return self.reference if self.status is DecisionStatus.KEEP else self.pick
+
+    @cached_property
+    def ties(self) -> tuple[str, ...]:
+        """What is as good as far as anybody can tell: the certified ties, else all that is not shown to be worse."""
+        if self.label is None or self.label in self._certified:
+            return self.selection.ties
+        return as_good(self._everything, self.label, self.finalists, confidence=self.confidence)
 
     @cached_property
     def regret_bound(self) -> float | None:

@@ -148,6 +148,23 @@ def regret_bound(
     return _regret_bound(Rivals.of(fit, label, others, indifference=0.0), np.full(len(others), level))
 
 
+def as_good(
+    observations: Sequence[Observation], label: str, candidates: Collection[str], *, confidence: float = 0.95
+) -> tuple[str, ...]:
+    """`label` and the measured candidates that are not shown to be worse, jointly; the best estimate first.
+
+    To be asked once, as `regret_bound`.
+    """
+    fit = BlockFit.of(observations)
+    others = [other for other in dict.fromkeys(candidates) if other != label and other in fit.index]
+    if label not in fit.index or not others:
+        return (label,)
+    rivals = Rivals.of(fit, label, others, indifference=0.0)
+    tied = _tied(rivals, (1 - confidence) / 2 / len(others))
+    found = [other for other, is_tied in zip(others, tied, strict=True) if is_tied]
+    return tuple(sorted([label, *found], key=lambda name: fit.effects[fit.index[name]]))
+
+
 def _nothing(competing: tuple[str, ...]) -> Selection:
     return Selection("undecided", None, (), (), 1.0, math.inf, math.inf, math.nan, None, None, competing)
 
