@@ -271,9 +271,10 @@ def test_the_chain_fits_into_the_run_and_the_bound_below_it(app, tmp_path_factor
 def test_every_finding_has_words_and_the_json_is_whole(tmp_path, capsys):
     for kind in Kind:
         assert words.TITLES[kind]
+        assert words.OBSERVATIONS[kind]
     for remedy in Remedy:
-        assert remedy in words.SHORT
-        assert remedy in words.LONG
+        assert remedy in words.SHORT_REMEDIES
+        assert remedy in words.FULL_REMEDIES
     FakeApplication([skewed(400 * MB)], end=91_000).write(tmp_path / "log")
     assert main(["advise", str(tmp_path), "--json"]) == 0
     (job,) = json.loads(capsys.readouterr().out)
