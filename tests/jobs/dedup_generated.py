@@ -439,6 +439,27 @@ def _spoilt(r: random.Random, case: Case) -> Case:
     return case
 
 
+OVERLONG = (("ab ", "ab  ", "ab   ", "abc"), ("abcd", "ab"), ("x" * 100, "x"), ("a", "b  "))
+"""Texts that are cut where a column is short, some of them by blanks alone: those of one case are of one sort."""
+
+
+def with_other_target(case: Case) -> Case:
+    """The case with a target whose column is of another type, most often; texts are too long for some of these."""
+    r = random.Random(-case.seed)
+    able = [column for column in case.columns if column.kind.narrower and column.name not in case.key]
+    if case.made or not able or r.random() < 0.3:
+        return case
+    chosen = r.choice([column for column in able if column.kind.name == "STRING"] or able)
+    number, files, texts = case.columns.index(chosen), case.files, r.choice(OVERLONG)
+    if chosen.kind.name == "STRING":
+        # By `v`: a record that is there twice stays the same.
+        v = [column.name for column in case.columns].index("v")
+        files = tuple(
+            tuple((*row[:number], texts[row[v] % len(texts)], *row[number + 1 :]) for row in file) for file in files
+        )
+    return replace(case, made={chosen.name: r.choice(chosen.kind.narrower)}, files=files)
+
+
 def _with_fault(r: random.Random, case: Case) -> Case:
     able = {
         "csv": (Fault.VALUE, Fault.VALUE, Fault.OTHER_BYTES, Fault.OPEN_QUOTE, Fault.MIXED_ENDS, Fault.SHORT),

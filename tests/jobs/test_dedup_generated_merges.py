@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dedup_case_files import comparable, found, make_target, merge_as_redshift_does
-from dedup_generated import ZONES, Case, Change, Fault, cases
+from dedup_generated import ZONES, Case, Change, Fault, cases, with_other_target
 from dedup_runs import query
 from pyspark.sql.types import StructField, StructType
 from test_dedup_generated_texts import TYPES
@@ -98,14 +98,14 @@ def checked(databases: dict[str, str], start: int, count: int) -> list[str]:
     for case in cases(start, count):
         if all(column.kind.postgres != "jsonb" for column in case.columns):
             plain = replace(case, fault=Fault.NONE, change=Change.NONE, target="postgresql")
-            outcomes.append(check(plain, databases[case.zone]))
+            outcomes.append(check(with_other_target(plain), databases[case.zone]))
     return outcomes
 
 
 def test_merges_are_exact_or_refused(databases: dict[str, str]) -> None:
     outcomes = checked(databases, 0, SHORT)
-    assert outcomes.count("exact") > SHORT / 2
-    assert outcomes.count("refused") > 0
+    assert outcomes.count("exact") > SHORT / 3
+    assert outcomes.count("refused") > SHORT / 10
 
 
 @pytest.mark.soak
