@@ -50,8 +50,19 @@ def why_not_here() -> str:
 
 
 def rehearse(folder: Path, *arguments: str) -> list[dict[str, Any]]:
-    """The findings of a rehearsal in namespaces of its own, with which all its processes end."""
-    spaces = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    """The findings of a rehearsal in namespaces of its own; with them, or with this process, all of it ends."""
+    spaces = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        "--mount",
+        "--net",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]
     paths = os.pathsep.join(str(ROOT / part) for part in (".", "plugins", "spark_jobs"))
     done = subprocess.run(
         [*spaces, sys.executable, "-m", "tests.environments.compose_rehearsal", str(folder), *arguments],
