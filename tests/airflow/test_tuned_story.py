@@ -48,7 +48,7 @@ def study():
         {"batch": {**integer(1, 5000, 2, "application_args.1"), "tried": [1, 2, 1000]}},
         study="flights_load",
         job="flights_load",
-        presets={"now": {}, "single": {"batch": 1}, "large": {"batch": 1000}},
+        presets={"now": {}, "large": {"batch": 1000}, "single": {"batch": 1}},
         # Processor time, which a machine that is busy with other things changes little.
         goals={"cost": {"minimize": "executor_cpu_s / rows", "unit": "s"}},
         options={"metrics": {"rows": r"loaded (\d+) rows"}},
