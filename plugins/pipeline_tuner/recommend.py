@@ -201,7 +201,7 @@ class Answer:
             measured=sum(r.status == "measured" for r in trials),
             failed=sum(r.status == "failed" for r in trials),
             blocks=standing.n if standing else 0,
-            ratio=standing.to_control if standing else self._explored_gain(label),
+            ratio=self._ratio(label, standing),
             confirmed=self.decision.confirmed(self.evidence.namesakes[label]),
             earlier=earlier.get(candidate.configuration_id),
             same_as=tuple(name for name in self.evidence.names_of(label) if name != label),
@@ -224,6 +224,12 @@ class Answer:
         center = math.fsum(gains) / len(gains)
         return exponential(Interval(center, center - half, center + half, 0.95, len(gains)))
 
+    def _ratio(self, label: str, standing: Standing | None) -> Interval | None:
+        if standing is None:
+            return self._explored_gain(label)
+        # A search of one block knows nothing of its noise; the confirmation does.
+        return standing.to_control or self.decision.gains.get(self.evidence.namesakes[label])
+
     def _standing(self, label: str) -> StandingKind:
         if label in self.evidence.excluded:
             return StandingKind.EXCLUDED
@@ -232,6 +238,8 @@ class Answer:
         standing = self._standings.get(self.evidence.namesakes[label])
         if standing is None:
             return StandingKind.EXPLORED
-        if standing.is_tied or not standing.is_settled:
-            return StandingKind.TIED if self.selection.status != "undecided" else StandingKind.OPEN
-        return StandingKind.WORSE
+        if not standing.is_tied and standing.is_settled:
+            return StandingKind.WORSE
+        if self.selection.status != "undecided":
+            return StandingKind.TIED
+        return StandingKind.OPEN if label in self.ties else StandingKind.WORSE

@@ -256,6 +256,9 @@ def test_minutes_that_one_block_used_up_still_end_in_an_answer(reference):
     assert {answer.status.is_answer for answer in answers} == {True}, [answer.reason for answer in answers]
     # One block of the search knows nothing of its noise; with the confirmation, seven times as slow is not as good.
     assert set(answers[0].ties) <= {"copy", "copy_4"}
+    evidence = answers[0].evidence
+    assert {label for label in evidence if evidence[label].standing == "worse"} >= {"balanced", "wide"}
+    assert 4 < evidence["copy"].ratio.value < 12
 
 
 def test_a_sweep_that_production_overtook_is_not_followed():

@@ -8,7 +8,7 @@ measures how often that is wrong, on made-up sweeps whose truth is known.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +19,7 @@ from pipeline_tuner.analysis.selection import (
     after,
     as_good,
     confirmed_gain,
+    gains_over,
     regret_bound,
     select,
 )
@@ -177,6 +178,11 @@ class Decision:
         if self.label is None or self.label in self._certified:
             return self.selection.ties
         return as_good(self._everything, self.label, self.finalists, confidence=self.confidence)
+
+    @cached_property
+    def gains(self) -> Mapping[str, Interval]:
+        """Each configuration against the control, by search and confirmation together: flattering, as the search is."""
+        return gains_over(self._everything, self.control, self.confidence)
 
     @cached_property
     def regret_bound(self) -> float | None:

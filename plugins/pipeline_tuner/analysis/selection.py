@@ -165,6 +165,11 @@ def as_good(
     return tuple(sorted([label, *found], key=lambda name: fit.effects[fit.index[name]]))
 
 
+def gains_over(observations: Sequence[Observation], control: str | None, confidence: float) -> dict[str, Interval]:
+    """Control's value / each one's value, by label; empty while the noise is unknown, or without the control."""
+    return _gains_over(BlockFit.of(observations), control, confidence)
+
+
 def _nothing(competing: tuple[str, ...]) -> Selection:
     return Selection("undecided", None, (), (), 1.0, math.inf, math.inf, math.nan, None, None, competing)
 
