@@ -16,7 +16,7 @@ def jdbc(variable: str) -> tuple[str, dict[str, str]]:
 
 day, batch = date.fromisoformat(sys.argv[1]), sys.argv[2]
 first = 1 + day.toordinal() % 7
-last = first + day.toordinal() % 3
+last = first + 2 + day.toordinal() % 3  # three to five months: start-up is the smaller part of a run
 spark = SparkSession.builder.appName("nightly flights").getOrCreate()
 source, access = jdbc("FLIGHTS_SOURCE")
 query = f"(SELECT * FROM flights WHERE month BETWEEN {first} AND {last}) AS chosen"
