@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from tests.jobs.planted_clock import PlantedClock
 
-from pipeline_jobs.streaming_etl import channel, engine, figures, records, settings
+from pipeline_jobs.streaming_etl import channel, engine, records, settings
+from pipeline_jobs.streaming_etl import metrics as metrics_module
 from pipeline_jobs.streaming_etl.engine import Manager, Pipeline, Report, Usage
 from pipeline_jobs.streaming_etl.metrics import (
     MemoryTrend,
@@ -36,7 +37,7 @@ JOBS = Path(__file__).resolve().parents[2] / "spark_jobs"
 def clock(monkeypatch: pytest.MonkeyPatch) -> PlantedClock:
     """The time that the engine and its figures see."""
     planted = PlantedClock()
-    planted.stands_in_for_time(monkeypatch, channel, engine, figures, records, settings)
+    planted.stands_in_for_time(monkeypatch, channel, engine, metrics_module, records, settings)
     return planted
 
 
