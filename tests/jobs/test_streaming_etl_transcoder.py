@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import subprocess
@@ -193,7 +194,9 @@ def test_random_bytes_never_reach_outside_the_document(layout: Layout) -> None:
     Compiled for this test, which takes 30 s of a processor: what is kept beside the kernel has no such checks.
     """
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "1", "PYTHONPATH": "plugins:spark_jobs:."}
-    environment["NUMBA_CACHE_DIR"] = str(layout.local / "test" / "bounds-checked")
+    sources = sorted((layout.root / "spark_jobs" / "pipeline_jobs" / "streaming_etl").rglob("*.py"))
+    version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    environment["NUMBA_CACHE_DIR"] = str(layout.local / "test" / f"bounds-checked-{version}")
     run = subprocess.run(
         [sys.executable, "-c", FUZZ, "100"], env=environment, capture_output=True, text=True, timeout=580, check=False
     )
