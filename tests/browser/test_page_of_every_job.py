@@ -191,7 +191,7 @@ def test_the_history_has_production_runs_promotions_and_changes(open_page, addre
     chart = page.get_by_role("figure", name="throughput over time")
     texts = chart.locator("svg text").all_text_contents()
     assert {"production", "control", "production runs", "promoted", "machine"} <= set(texts)
-    chart.locator("svg .mark-symbol path").last.hover()
+    chart.locator("svg .mark-symbol.role-mark path").last.hover()
     page.locator("#vg-tooltip-element.visible").wait_for()
 
 
