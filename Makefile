@@ -22,7 +22,7 @@ demo: setup ## measure a job's configurations on real data and print which to us
 
 test: setup ## run all tests but the long ones (ARGS=... goes to pytest)
 	@$(LOCAL) test
-	@$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile --no-loadscope-reorder --junitxml build/tests.xml $(ARGS)
+	@$(BIN)/python -m pytest -m "not soak" -n 3 --dist loadfile --no-loadscope-reorder --junitxml build/tests.xml $(ARGS)
 
 soak: setup ## run the long fault tests
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)

@@ -134,6 +134,7 @@ def test_an_application_that_fails_is_a_failed_trial(filled, airflow_env, spark_
         runner_for(study).run(trial(study, tmp_path / "one"), 120)
 
 
+@pytest.mark.soak
 def test_its_sweep_runs_to_a_decision(filled, run_dag, results, spark_env, monkeypatch):
     from pipeline_tuner.dag_factory import tuning_dag
     from pipeline_tuner.store.page_reads import PageReads

@@ -39,6 +39,7 @@ def test_the_study_on_this_machine(run_dag: Any, results: str, study: Any, datab
     assert rows == keys == found["auto"].metrics["unique"] - found["auto"].metrics["deletes"]
 
 
+@pytest.mark.soak
 def test_the_same_study_on_glue(
     run_dag: Any,
     results: str,
