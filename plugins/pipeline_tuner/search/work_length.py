@@ -30,7 +30,8 @@ MIN_DF = 3
 """Degrees of freedom from which a variance counts as known."""
 MEDIAN_FACTOR = math.pi / 2
 """The variance of a median over that of a mean, for normal noise: a trial's value is the median of its repeats."""
-MAX_VARIANCE_RATIO = 25.0
+MAX_VARIANCE_RATIO = 4.0
+"""A few blocks can show no variance between trials by chance: they are not to make a trial endless."""
 
 
 @dataclass(frozen=True)
