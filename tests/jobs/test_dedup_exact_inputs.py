@@ -116,7 +116,6 @@ def test_nanoseconds_of_whole_microseconds_are_read(spark: SparkSession, databas
     assert found == [(each, each, n) for each, n in zip(micros * 2, [1, 2, 3, None] * 2, strict=True)]
 
 
-@pytest.mark.soak
 def test_dates_of_an_unknown_calendar_are_refused_and_the_remedy_works(
     spark: SparkSession, database: str, tmp_path: Path
 ) -> None:
@@ -127,7 +126,6 @@ def test_dates_of_an_unknown_calendar_are_refused_and_the_remedy_works(
     assert query(database, "SELECT day FROM latest") == [(date(1500, 3, 1),)]
 
 
-@pytest.mark.soak
 def test_packed_files_of_one_value_are_read(spark: SparkSession, database: str, tmp_path: Path) -> None:
     text = json.dumps([{"id": "a", "at": 1, "t": "caf\xe9"}], indent=1)
     (tmp_path / "x.json.gz").write_bytes(gzip.compress(text.encode()))
@@ -303,10 +301,8 @@ REMEDIES = {
                             mended_text="id,at,t,u\na,1,x,y\n", mended=("x", "y")),
     "line breaks": Remedy('a,1,"x\ny"\n', TYPES, "multiLine true", {"multiLine": False},
                           mended_options={"multiLine": True}, mended=("x\ny",)),
-    "byte-order mark": Remedy("\ufeffa,1,x\n", TYPES, "multiLine false", mended_options={"multiLine": False},
-                              mended=("x",)),
-    "byte-order mark before a header": Remedy("\ufeffid,at,t\na,1,x\n", TYPES, "multiLine false", HEAD,
-                                              mended_options={"multiLine": False}, mended=("x",)),
+    "byte-order mark in quotes": Remedy('"\ufeffa",1,x\n', TYPES, "write the file without it", mended_text='"a",1,x\n',
+                                        mended=("x",)),
     "open quote": Remedy('a,1,"x\n', TYPES, "fix the record", mended_text='a,1,"x"\n', mended=("x",)),
     "too few values": Remedy("a,1\n", TYPES, "2 values for 3 columns", mended_text="a,1,\n", mended=(None,)),
     "line ends": Remedy("a,1,x\r\nb,2,y\nc,3,z\n", TYPES, "write them alike", mended_text="a,1,x\r\n", mended=("x",)),
@@ -336,7 +332,6 @@ REMEDIES = {
 }  # fmt: skip
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize("name", REMEDIES)
 def test_what_a_refusal_of_a_text_file_advises_works(
     spark: SparkSession, database: str, tmp_path: Path, name: str
@@ -354,6 +349,16 @@ def test_what_a_refusal_of_a_text_file_advises_works(
     others = query(database, "SELECT * FROM latest")[0]
     names = [part.split()[0] for part in mended["schema"].split(", ")]
     assert tuple(value for name, value in zip(names, others, strict=True) if name not in ("id", "at")) == case.mended
+
+
+@pytest.mark.parametrize(("text", "options"), [("\ufeffa,1,x\n", {}), ("\ufeffid,at,t\na,1,x\n", HEAD)])
+def test_a_byte_order_mark_is_no_part_of_a_value(
+    spark: SparkSession, database: str, tmp_path: Path, text: str, options: dict[str, Any]
+) -> None:
+    (tmp_path / "x.csv").write_bytes(text.encode())
+    source = {"format": "csv", "path": str(tmp_path / "x.csv"), "schema": TYPES, "options": options}
+    run(spark, config(database, source))
+    assert query(database, "SELECT * FROM latest") == [("a", 1, "x")]
 
 
 def test_a_measurement_has_the_look_apart_from_the_clock(spark: SparkSession, database: str, tmp_path: Path) -> None:

@@ -130,7 +130,6 @@ def test_the_cases_are_of_all_sorts() -> None:
     assert sum(case.may_be is Outcome.EXACT for case in made) > LONG / 3
 
 
-@pytest.mark.soak
 def test_cases_are_exact_or_refused(spark: SparkSession, databases: dict[str, str], tmp_path: Path) -> None:
     counted = run_cases(spark, databases, tmp_path, 0, SHORT)
     assert counted["exact"] > SHORT / 3

@@ -43,10 +43,7 @@ SETTINGS = {
 """Spark's settings without which a source would be read inexactly, or not at all."""
 
 MARK = "\ufeff"
-MARKED = (
-    "begins with a byte-order mark, which would be a part of its first value: set source.options.multiLine false where "
-    "no value has a line break, or write the file without it"
-)
+MARKED = "has a first value that begins with a byte-order mark: write the file without it"
 EXECUTOR_OPTIONS = "spark.executor.extraJavaOptions"
 COLUMNAR = ("parquet", "iceberg")
 """Formats of which a few columns can be read without the others."""
