@@ -1,0 +1,81 @@
+# ruff: noqa: F811 (the fixture `process_zone` is imported, and a parameter)
+"""The generated tables by Spark's JDBC source, whose JVM has a zone of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from tests.jobs.migration_oracle import JDBC
+from tests.jobs.test_migration_oracle import Databases, World, differing, make_case, process_zone, worlds  # noqa: F401
+
+from pipeline_jobs.migration import job
+from pipeline_jobs.session import close_session, open_session
+from pipeline_tuner.local.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def spark(spark_env: dict[str, str]) -> Iterator[SparkSession]:
+    extra = {"spark.sql.caseSensitive": "true", "spark.locality.wait": "0"}
+    session = open_session("migration oracle", {"master": "local[2]", "driver_memory": "1g"}, extra=extra)
+    yield session
+    close_session(session)
+
+
+@pytest.fixture
+def one_session(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job opens no session of its own: a thousand of them would take an hour."""
+
+    @contextmanager
+    def opened(*_: Any) -> Iterator[SparkSession]:
+        yield spark
+
+    monkeypatch.setattr(job, "_session", opened)
+
+
+@pytest.fixture
+def zone(spark: SparkSession, process_zone: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Sets the zone of this process and of its JVM."""
+    java = spark._jvm.java.util.TimeZone  # type: ignore[union-attr]
+    before = java.getDefault()
+
+    def set_zone(name: str) -> None:
+        java.setDefault(java.getTimeZone(name))
+        process_zone(name)
+
+    yield set_zone
+    java.setDefault(before)
+
+
+@worlds
+def test_generated_tables_arrive_exactly_by_jdbc_or_are_refused(
+    postgres: PostgresServer,
+    new_database: Databases,
+    one_session: None,
+    zone: Callable[[str], None],
+    tmp_path: Path,
+    world: World,
+) -> None:
+    zone(world.zone)
+    wrong = differing(make_case(postgres, new_database, world, tmp_path), world, JDBC, 10, seed=3)
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@worlds
+def test_four_hundred_generated_tables_by_jdbc(
+    postgres: PostgresServer,
+    new_database: Databases,
+    one_session: None,
+    zone: Callable[[str], None],
+    tmp_path: Path,
+    world: World,
+) -> None:
+    zone(world.zone)
+    wrong = differing(make_case(postgres, new_database, world, tmp_path), world, JDBC, 140, seed=4)
+    assert not wrong, "\n".join(wrong)
