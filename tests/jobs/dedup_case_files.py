@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -172,7 +172,7 @@ def into_table(case: Case, uri: str, table: str) -> None:
         cursor.execute("SET timezone = 'UTC'")
         cursor.execute(f"CREATE TABLE {table} ({columns})")
         marks = ", ".join(["%s"] * len(case.columns))
-        cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", case.rows)
+        cursor.executemany(f"INSERT INTO {table} VALUES ({marks})", [_with_float_texts(row) for row in case.rows])
 
 
 def make_target(case: Case, uri: str, table: str) -> None:
@@ -253,6 +253,9 @@ def merge_as_redshift_does(case: Case, uri: str, out: Path, table: str) -> None:
 
 def _rows_of(file: Path) -> list[tuple[Any, ...]]:
     table = pq.read_table(file, coerce_int96_timestamp_unit="us")
-    # A number as text: the driver writes -0.0 as a decimal, which has no such zero.
-    columns = ([repr(each) if isinstance(each, float) else each for each in c.to_pylist()] for c in table.columns)
-    return list(zip(*columns, strict=True))
+    return [_with_float_texts(row) for row in zip(*(c.to_pylist() for c in table.columns), strict=True)]
+
+
+def _with_float_texts(row: Iterable[Any]) -> tuple[Any, ...]:
+    """Numbers as text: the driver writes -0.0 as a decimal, which has no such zero."""
+    return tuple(repr(each) if isinstance(each, float) else each for each in row)
