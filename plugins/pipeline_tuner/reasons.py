@@ -43,7 +43,7 @@ def _best(answer: Answer) -> str:
 
 def _tied(answer: Answer) -> str:
     same = answer.evidence.names_of(answer.label or "")
-    if len(answer.selection.ties) == 1:
+    if len(answer.decision.ties) == 1:
         return f"{listed(same)} are the same configuration, and it is the best{_over_another(answer)}."
     how = "by the study's preference" if answer.evidence.study.prefer else "as the smallest change to the control"
     if len(answer.selection.interchangeable) == 1:

@@ -86,6 +86,21 @@ def test_a_pick_that_is_worse_than_what_runs_now_is_not_followed():
     assert (answer.label, answer.reference) == ("copy_4", "copy_4")
 
 
+def test_what_the_confirmation_shows_to_be_worse_is_not_as_good():
+    """A sweep named the reference as good as the pick that it had just confirmed to be better by 1.63x."""
+    found = planted_sweep(CLOSE, CONFIGURATIONS, control="balanced", noise=0.02, blocks=3, seed=3)
+    fresh = planted_sweep(
+        {**CLOSE, "copy_4": 12.0},
+        CONFIGURATIONS,
+        control="balanced",
+        noise=0.02,
+        confirmed=("balanced", "copy", "copy_4"),
+    )
+    search = [r for r in found if r.plan.phase == "search"]
+    answer = recommend(STUDY, OPTIONS, [*search, *(r for r in fresh if r.plan.phase == "confirm")])[0]
+    assert (answer.label, answer.status, answer.ties) == ("copy", DecisionStatus.BEST, ())
+
+
 def test_unmeasured_production_is_no_reference():
     elsewhere = Champion(
         label="mine", configuration=dict(CONFIGURATIONS["copy"]) | {"partitions": 16}, source="promoted"

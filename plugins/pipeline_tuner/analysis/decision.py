@@ -150,7 +150,7 @@ class Decision:
     def _change(self) -> DecisionStatus:
         if self.pick not in self._certified or self.contradicts:
             return DecisionStatus.BETTER
-        return DecisionStatus.BEST if len(self.selection.ties) == 1 else DecisionStatus.TIED
+        return DecisionStatus.BEST if len(self._ties_of(self.pick)) == 1 else DecisionStatus.TIED
 
     @property
     def _is_change_confirmed(self) -> bool:
@@ -174,10 +174,13 @@ class Decision:
 
     @cached_property
     def ties(self) -> tuple[str, ...]:
-        """What is as good as far as anybody can tell: the certified ties, else all that is not shown to be worse."""
-        if self.label is None or self.label in self._certified:
-            return self.selection.ties
-        return as_good(self._everything, self.label, self.finalists, confidence=self.confidence)
+        """What is as good as `label` as far as anybody can tell, best estimate first."""
+        return self._ties_of(self.label) if self.label else self.selection.ties
+
+    def _ties_of(self, label: str) -> tuple[str, ...]:
+        """What search and confirmation don't show to be worse; of certified ones, what the search has not either."""
+        found = as_good(self._everything, label, self.finalists, confidence=self.confidence)
+        return tuple(x for x in found if x in self.selection.ties) if label in self._certified else found
 
     @cached_property
     def gains(self) -> Mapping[str, Interval]:
