@@ -8,18 +8,9 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from tests.browser.planted_page import (
-    PREFIX,
-    page_app,
-    plant_jobs,
-    plant_nights,
-    plant_production,
-    plant_sweep,
-)
+from tests.browser.planted_page import PREFIX, page_app, planted_store
 from tests.unit.planted_jobs import job_study
 
-from pipeline_tuner.charts import look
-from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.sweep_form import form_of
 
 BASE = "/air/flow"
@@ -28,20 +19,8 @@ BASE = "/air/flow"
 @pytest.fixture(scope="module")
 def store(postgres, airflow_env, tmp_path_factory):
     """A results database with a sweep of each job, and a study with nights and production runs."""
-    uri, folder = postgres.create_database("page_forms"), tmp_path_factory.mktemp("reports")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", uri)
-        patch.setenv("AIRFLOW__API__SECRET_KEY", "of-the-tests-only")
-        # Drawing takes most of the time, and the page draws its charts itself.
-        patch.setattr(look, "save", lambda folder, name, chart: folder / f"{name}.svg")
-        migrate(uri)
-        with Store(uri) as store:
-            plant_jobs(store, folder)
-            plant_nights(store)
-            plant_sweep(store, folder)
-            plant_production(store)
-            yield store
-    postgres.drop_database("page_forms")
+    with planted_store(postgres, "page_forms", tmp_path_factory.mktemp("reports")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

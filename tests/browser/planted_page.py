@@ -12,16 +12,19 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import pytest
 from tests.unit.planted import measured, planted_options, planted_study, planted_sweep
 from tests.unit.planted_jobs import JOBS, job_results, job_study
 
+from pipeline_tuner.charts import look
+from pipeline_tuner.local.postgres import PostgresServer
 from pipeline_tuner.monitoring.nights import Alert, Champion, NightValue
 from pipeline_tuner.monitoring.store import NightStore
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report.files import details_of
 from pipeline_tuner.report.written import write_report
 from pipeline_tuner.space import configuration_id
-from pipeline_tuner.store import Store
+from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.store.rows import upsert
 from pipeline_tuner.store.schema import production_run
 from pipeline_tuner.sweep import night_options, sweep_options
@@ -209,6 +212,25 @@ class Somebody:
 
     def get_name(self):
         return "somebody"
+
+
+@contextmanager
+def planted_store(postgres: PostgresServer, name: str, folder: Path) -> Iterator[Store]:
+    """A results database of this name with a sweep of each job, and a study with nights and production runs."""
+    uri = postgres.create_database(name)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", uri)
+        monkeypatch.setenv("AIRFLOW__API__SECRET_KEY", "of-the-tests-only")
+        # Drawing takes most of the time, and the page draws its charts itself.
+        monkeypatch.setattr(look, "save", lambda folder, name, chart: folder / f"{name}.svg")
+        migrate(uri)
+        with Store(uri) as store:
+            plant_jobs(store, folder)
+            plant_nights(store)
+            plant_sweep(store, folder)
+            plant_production(store)
+            yield store
+    postgres.drop_database(name)
 
 
 @contextmanager

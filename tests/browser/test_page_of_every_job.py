@@ -12,13 +12,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from markdown_it import MarkdownIt
 from tests.browser.pages import DESK, SIZES, drawn, height_of, is_seen
-from tests.browser.planted_page import plant_jobs, plant_nights, plant_production, plant_sweep, served_page
+from tests.browser.planted_page import planted_store, served_page
 from tests.unit.planted_jobs import JOBS, job_options, job_results, job_study
 
-from pipeline_tuner.charts import look
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report import written
-from pipeline_tuner.store import Store, migrate
 
 TABS = ("", "?tab=configurations", "?tab=trials", "?tab=parameters", "?tab=claims", "?tab=analysis", "?tab=environment")
 HIGHEST_PX = 3000
@@ -28,20 +26,8 @@ BASE = "/air/flow"
 @pytest.fixture(scope="module")
 def store(postgres, airflow_env, tmp_path_factory):
     """A results database with a sweep of each job, and a study with nights and production runs."""
-    uri, folder = postgres.create_database("every_job"), tmp_path_factory.mktemp("reports")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", uri)
-        patch.setenv("AIRFLOW__API__SECRET_KEY", "of-the-tests-only")
-        # Drawing takes most of the time, and the page draws its charts itself.
-        patch.setattr(look, "save", lambda folder, name, chart: folder / f"{name}.svg")
-        migrate(uri)
-        with Store(uri) as store:
-            plant_jobs(store, folder)
-            plant_nights(store)
-            plant_sweep(store, folder)
-            plant_production(store)
-            yield store
-    postgres.drop_database("every_job")
+    with planted_store(postgres, "every_job", tmp_path_factory.mktemp("reports")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
