@@ -22,7 +22,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from tests.process_state import ProcessState
+from tests.process_state import ProcessState, has_running_loop
 
 from pipeline_tuner.local import demo_data, jars
 from pipeline_tuner.local.java import java_home, spark_home
@@ -81,10 +81,14 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def restored_module() -> Iterator[None]:
-    """Environment, working folder and signal handlers are after each test file as they were before it."""
+    """Environment, working folder and signal handlers are after each test file as they were before it.
+
+    A running event loop can't be taken back: the file that leaves one fails.
+    """
     before = ProcessState.now()
     yield
     before.restore()
+    assert not has_running_loop(), "this file left an event loop running: asyncio refuses another one in this thread"
 
 
 @pytest.fixture(autouse=True)

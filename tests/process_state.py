@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -15,6 +16,15 @@ THIRD_PARTIES = ("AIRFLOW_CTX_", "KMP_", "_AIRFLOW", "SPARK_", "PYSPARK_")
 are taken back, and no test is blamed for them. So are signal handlers."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """SIGALRM is not among them: the time limit of a test uses it."""
+
+
+def has_running_loop() -> bool:
+    """Whether an event loop runs in this thread, as it does between the calls of a browser that is driven by one."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

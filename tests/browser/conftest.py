@@ -12,9 +12,12 @@ from pipeline_tuner.local.browser import find_browser
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator:
-    """The machine's Chromium; without one the tests are skipped."""
+    """The machine's Chromium; without one the tests are skipped.
+
+    It ends with its file: as long as it runs, this thread has a running event loop, and asyncio refuses another one.
+    """
     program = find_browser()
     if program is None:
         pytest.skip("no chromium: `apt-get install chromium` (make test does it where it may)")

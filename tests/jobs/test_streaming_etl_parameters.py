@@ -147,23 +147,24 @@ class GatheringServer:
     @contextmanager
     def running(self) -> Iterator[str]:
         """Its address, while it runs in a thread of its own."""
-        with asyncio.Runner() as runner, ThreadPoolExecutor(1) as thread:
-            loop, ended = runner.get_loop(), asyncio.Event()
-            port: queue.SimpleQueue[int] = queue.SimpleQueue()
-            done = thread.submit(runner.run, self._serve(port, ended))
+        with ThreadPoolExecutor(1) as thread:
+            started: queue.SimpleQueue[tuple[int, Callable[[], None]]] = queue.SimpleQueue()
+            done = thread.submit(asyncio.run, self._serve(started))
+            port, end = started.get(timeout=60)
             try:
-                yield f"http://127.0.0.1:{port.get(timeout=60)}"
+                yield f"http://127.0.0.1:{port}"
             finally:
-                loop.call_soon_threadsafe(ended.set)
+                end()
                 done.result()
 
-    async def _serve(self, port: queue.SimpleQueue[int], ended: asyncio.Event) -> None:
+    async def _serve(self, started: queue.SimpleQueue[tuple[int, Callable[[], None]]]) -> None:
         app = web.Application()
         app.router.add_get("/{number}", self.answer)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port.put(runner.addresses[0][1])
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        started.put((runner.addresses[0][1], lambda: loop.call_soon_threadsafe(ended.set)))
         await ended.wait()
         await runner.cleanup()
 
