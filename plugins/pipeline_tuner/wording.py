@@ -79,6 +79,11 @@ def gain_words(gain: Interval) -> str:
     return f"{ratio(gain.value)} the control ({gain.low:.2f} to {gain.high:.2f})"
 
 
+def bounds_words(value: float, low: float, high: float) -> str:
+    """A ratio with its bounds, for a pointer: `1.23x (1.18 to 1.29)`."""
+    return f"{value:.2f}x ({low:.2f} to {number(high) if math.isfinite(high) and high >= 10 else f'{high:.2f}'})"
+
+
 def ratio(value: float) -> str:
     """A ratio with two decimals (three digits from 10 on): 1.23x, 12.3x."""
     return f"{value:.2f}x" if value < 10 else f"{number(value)}x"

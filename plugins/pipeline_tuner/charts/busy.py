@@ -2,62 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import altair as alt
 
-from pipeline_tuner.charts.look import DOT, KINDS, STEP, layer, mark, plain, rows_axis, stacked
+from pipeline_tuner.charts.look import DOT, KINDS, STEP, Value, layer, mark, plain, rows_axis, stacked
 
 PARTS, SOURCE = ("workers transform", "load", "wait"), "source busy"
 
 
 @dataclass(frozen=True)
 class Threads:
-    """Parts of one configuration's time, 0 to 1."""
+    """Parts of one configuration's time, 0 to 1: of its source, and of its workers in the order of `PARTS`."""
 
     label: str
     source: float
-    transform: float
-    load: float
-    wait: float
-
-
-@dataclass(frozen=True)
-class _Part:
-    label: str
-    part: str
-    start: float
-    end: float
-    words: str
+    workers: Sequence[float]
 
 
 def busy(rows: Sequence[Threads], *, title: str = "") -> alt.LayerChart:
     """A bar a configuration; the diamond is its source."""
-    domain = alt.Scale(domain=[*PARTS, KINDS[3], SOURCE])
-    color = alt.Color("part:N", scale=domain, legend=alt.Legend(values=[*PARTS, SOURCE]))
-    x = alt.X("start:Q", title="part of the time", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
-    shared: dict[str, Any] = {
-        "y": rows_axis(),
-        "color": color,
-        "tip": {"label": "configuration", "part": "what", "words": "its part"},
-    }
-    bars, sources = [part for row in rows for part in _parts(row)], [_source(row) for row in rows]
+    ends = [(row, tuple(accumulate(row.workers))) for row in rows]
+    bars = [
+        Value(plain(row.label, 34), part, end - part, end, name, f"{part:.0%}")
+        for row, found in ends
+        for name, part, end in zip(PARTS, row.workers, found, strict=True)
+    ]
+    sources = [Value(plain(row.label, 34), row.source, kind=SOURCE, words=f"{row.source:.0%}") for row in rows]
+    color = alt.Color("kind:N").scale(domain=[*PARTS, KINDS[3], SOURCE]).legend(values=[*PARTS, SOURCE])
+    x = alt.X("low:Q", title="part of the time").scale(domain=[0, 1]).axis(format=".0%")
+    tip = {"at": "configuration", "kind": "what", "words": "its part"}
+    shared: dict[str, Any] = {"y": rows_axis(), "color": color, "tip": tip}
     return stacked(
-        layer(bars, mark("bar", {"height": STEP - 8}, x=x, x2="end:Q"), **shared),
-        layer(sources, mark("point", DOT | {"shape": "diamond"}, x="end:Q"), **shared),
+        layer(bars, mark("bar", {"height": STEP - 8}, x=x, x2="high:Q"), **shared),
+        layer(sources, mark("point", DOT | {"shape": "diamond"}, x="value:Q"), **shared),
         height=STEP * len(rows), title=title,
         how="a source at 100% brings no more; workers that wait have too little to do",
     )  # fmt: skip
-
-
-def _parts(row: Threads) -> Iterator[_Part]:
-    end = 0.0
-    for name, part in zip(PARTS, (row.transform, row.load, row.wait), strict=True):
-        yield _Part(plain(row.label, 34), name, end, end + part, f"{part:.0%}")
-        end += part
-
-
-def _source(row: Threads) -> _Part:
-    return _Part(plain(row.label, 34), SOURCE, 0.0, row.source, f"{row.source:.0%}")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import altair as alt
 
-from pipeline_tuner.charts.look import DOT, WORDS, layer, mark, plain, stacked
+from pipeline_tuner.charts.look import DOT, WORDS, Value, layer, mark, plain, stacked
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.wording import number
 
@@ -27,28 +26,11 @@ class Course:
 
 
 @dataclass(frozen=True)
-class _Point:
-    trial: int
-    number: int
-    axis: str
-    place: float
-    score: float
+class _Point(Value):
+    """Where the line of a trial crosses an axis, 0 to 1 from below; where `words` stand, a level's name or a figure."""
 
-
-@dataclass(frozen=True)
-class _End:
-    axis: str
-    place: float
-    score: float
-    words: str
-    href: str
-
-
-@dataclass(frozen=True)
-class _Level:
-    axis: str
-    place: float
-    name: str
+    trial: int = 0
+    score: float = 0.0
 
 
 def courses(trials: Sequence[Course], parameters: Sequence[str], *, goal: str, up: bool) -> alt.LayerChart:
@@ -58,27 +40,28 @@ def courses(trials: Sequence[Course], parameters: Sequence[str], *, goal: str, u
     """
     shown = trials[:MOST_TRIALS]
     seen = {name: _levels(shown, name) for name in parameters}
-    levels = {name: found for name, found in seen.items() if len(found) > 1}
-    axes = {name: levels[name] for name in list(levels)[:MOST_AXES]}
-    scores = _scores([trial.value for trial in shown], up)
-    order = alt.X("axis:N", title=None, sort=None, scale=alt.Scale(domain=[*axes, goal]), axis=_AXIS)
-    places: dict[str, Any] = {"x": order, "y": alt.Y("place:Q", axis=None, scale=alt.Scale(domain=[-0.04, 1.04]))}
-    color = alt.Color("score:Q", scale=alt.Scale(domain=[0, 1]), legend=None)
+    axes = dict([(name, found) for name, found in seen.items() if len(found) > 1][:MOST_AXES])
+    scored = sorted(zip(_scores(shown, up), range(len(shown)), shown, strict=True), key=lambda one: one[0])
     points = [
-        p for n, (t, score) in enumerate(zip(shown, scores, strict=True)) for p in _points(n, t, score, axes, goal)
+        _Point(axis, place, trial=trial, score=score)
+        for score, trial, course in scored
+        for axis, place in [*_places(axes, course), (goal, score)]
     ]
-    ends = [_End(goal, score, score, t.words, t.href) for t, score in zip(shown, scores, strict=True)]
-    line = mark("line", {"opacity": 0.55, "strokeWidth": 1.5}, detail="trial:N", order="number:Q")
-    names = [*_names(axes), *_figures(shown, scores, goal)]
+    ends = [_Point(goal, score, words=one.words, href=one.href, score=score) for score, _, one in scored]
+    figures = {score: number(one.value) for score, _, one in scored[:1] + scored[-1:]}
+    names = [*_names(axes), *(_Point(goal, score, words=figure) for score, figure in figures.items())]
+    color = alt.Color("score:Q", legend=None).scale(domain=[0, 1])
+    line = mark("line", {"opacity": 0.55, "strokeWidth": 1.5}, detail="trial:N")
+    x = alt.X("at:N", title=None, sort=None).scale(domain=[*axes, goal])
     return stacked(
-        layer(sorted(points, key=lambda point: point.score), line, color=color, **places),
-        layer(ends, mark("point", DOT | {"size": 40}), tip={"words": "trial"}, color=color, **places),
-        layer(names, mark("text", WORDS | {"align": "left", "dx": 6}, text="name:N"), **places),
+        layer(points, line, color=color),
+        layer(ends, mark("point", DOT | {"size": 40}), tip={"words": "trial"}, color=color),
+        layer(names, mark("text", WORDS | {"align": "left", "dx": 6}, text="words:N"), tinted=False),
         height=300,
-    )  # fmt: skip
-
-
-_AXIS = alt.Axis(grid=True, orient="top", labelAngle=-20, labelAlign="left", labelPadding=8)
+    ).encode(
+        x=x.axis(grid=True, orient="top", labelAngle=-20, labelAlign="left", labelPadding=8),
+        y=alt.Y("value:Q", axis=None).scale(domain=[-0.04, 1.04]),
+    )
 
 
 def _levels(trials: Sequence[Course], name: str) -> list[Scalar]:
@@ -91,34 +74,25 @@ def _is_number(value: Scalar) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _scores(values: Sequence[float], up: bool) -> list[float]:
+def _scores(trials: Sequence[Course], up: bool) -> list[float]:
     """0 to 1 by the log of the figure, the best at 1."""
-    logs = [math.log(value) if up else -math.log(value) for value in values]
+    logs = [math.log(trial.value) if up else -math.log(trial.value) for trial in trials]
     span = max(logs, default=0.0) - min(logs, default=0.0)
     return [(log - min(logs)) / span if span else 1.0 for log in logs]
 
 
-def _points(
-    trial: int, course: Course, score: float, axes: Mapping[str, Sequence[Scalar]], goal: str
-) -> Iterator[_Point]:
-    for order, (name, levels) in enumerate(axes.items()):
-        if name in course.configuration:
-            place = levels.index(course.configuration[name]) / (len(levels) - 1)
-            yield _Point(trial, order, name, place, score)
-    yield _Point(trial, len(axes), goal, score, score)
+def _places(axes: Mapping[str, Sequence[Scalar]], trial: Course) -> Iterator[tuple[str, float]]:
+    """The axes of the parameters that a trial has, with the place of its level."""
+    for axis, levels in axes.items():
+        if axis in trial.configuration:
+            yield axis, levels.index(trial.configuration[axis]) / (len(levels) - 1)
 
 
-def _names(axes: Mapping[str, Sequence[Scalar]]) -> Iterator[_Level]:
+def _names(axes: Mapping[str, Sequence[Scalar]]) -> Iterator[_Point]:
     """The levels of each axis by name, of many the lowest and the highest."""
     for axis, levels in axes.items():
         last = len(levels) - 1
         for place, level in enumerate(levels):
             if last < MOST_LEVELS or place in (0, last):
-                yield _Level(axis, place / last, plain(f"{level:,}" if _is_number(level) else str(level), 14))
-
-
-def _figures(trials: Sequence[Course], scores: Sequence[float], goal: str) -> Iterator[_Level]:
-    """The best and the worst figure at the goal's axis."""
-    ends = sorted(zip(scores, (trial.value for trial in trials), strict=True))
-    for score, value in dict([*ends[:1], *ends[-1:]]).items():
-        yield _Level(goal, score, number(value))
+                name = f"{level:,}" if _is_number(level) else str(level)
+                yield _Point(axis, place / last, words=plain(name, 14))

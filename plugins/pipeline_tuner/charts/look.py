@@ -13,8 +13,6 @@ import altair as alt
 import vl_convert
 from altair.utils.schemapi import debug_mode
 
-from pipeline_tuner.wording import number
-
 Chart = alt.TopLevelMixin
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 """The version that the specifications are written in; whatever draws them must be told."""
@@ -30,9 +28,25 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 RANGE = {"strokeWidth": 4, "opacity": 0.45, "strokeCap": "round", "aria": False}
 DOT = {"filled": True, "size": 60, "opacity": 1}
 LINE = {"strokeWidth": 2}
-FAINT, MARKER, WORDS = {"style": "faint"}, {"style": "marker"}, {"style": "words"}
+FAINT, MARKER, WORDS, BAND = ({"style": name} for name in ("faint", "note", "words", "band"))
 NOTE = {"style": "note", "align": "left", "dx": 4}
 """How intervals, values, courses, references, remarks and names look in every chart."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value at a place (a name, a level, a moment), with bounds where it has some; without a value a line breaks.
+
+    `kind` is what its colour means, `words` what a pointer shows, `href` where a click leads.
+    """
+
+    at: float | str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    kind: str = "pick"
+    words: str = ""
+    href: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,13 +75,8 @@ class Theme:
                       "subtitleFontSize": 12, "offset": 12, "frame": "group"},
             "text": {"color": self.text, "fontSize": 11},
             "range": {"category": list(self.kinds), "ramp": [self.grid, *self.kinds[1::-1]]},
-            "style": {
-                "faint": {"color": self.faint},
-                "band": {"color": self.grid, "opacity": 0.7},
-                "note": {"color": self.kinds[4]},
-                "marker": {"color": self.kinds[4]},
-                "words": {"color": self.text},
-            },
+            "style": {"faint": {"color": self.faint}, "band": {"color": self.grid, "opacity": 0.7},
+                      "note": {"color": self.kinds[4]}, "words": {"color": self.text}},
         }  # fmt: skip
 
 
@@ -107,49 +116,48 @@ def save(folder: Path, name: str, chart: Chart) -> Path:
 
 
 def mark(kind: str, style: Mapping[str, Any], **places: Any) -> alt.Chart:
-    """What is drawn for each record of a layer; what it shares with other marks stands in the layer."""
+    """What is drawn for each value of a layer; what it shares with other marks stands in the layer."""
     drawn: alt.Chart = getattr(alt.Chart(), f"mark_{kind}")(**style).encode(**places)
     return drawn
 
 
 def layer(
-    records: Sequence[Any], *marks: alt.Chart, tip: Mapping[str, str] = NOTHING, tinted: bool = True, **shared: Any
+    values: Sequence[Value], *marks: alt.Chart, tip: Mapping[str, str] = NOTHING, tinted: bool = True, **shared: Any
 ) -> alt.LayerChart:
-    """Marks of the same records (dataclasses), in the colour of their `kind` and with their `href` where they have one.
+    """Marks of the same values, in the colour of their `kind` and with their `href` where they have one.
 
     :param tip: What a pointer shows: fields with their titles.
     :param tinted: Whether the kind has its colour; names and remarks are in the text's.
     """
-    names = {field.name for one in records[:1] for field in fields(one)}
-    if tinted and "kind" in names:
-        shared = {"color": alt.Color("kind:N", scale=alt.Scale(domain=list(KINDS)), legend=None)} | shared
+    if tinted:
+        shared = {"color": alt.Color("kind:N", legend=None).scale(domain=list(KINDS))} | shared
     if tip:
         shared |= {"tooltip": [alt.Tooltip(f"{name}:N", title=plain(title, 60)) for name, title in tip.items()]}
-    if "href" in names:
+    if any(one.href for one in values):
         shared |= {"href": "href:N"}
-    found: alt.LayerChart = alt.LayerChart(data=_data(records), layer=list(marks)).encode(**shared)
+    found: alt.LayerChart = alt.LayerChart(data=_data(values), layer=list(marks)).encode(**shared)
     return found
 
 
 def stacked(*layers: alt.LayerChart, height: Any, title: str = "", how: str = "") -> alt.LayerChart:
     """Layers one over the other. A chart on a page has its heading there and needs no title."""
     chart: alt.LayerChart = alt.LayerChart(layer=list(layers)).properties(height=height)
-    if title:
-        chart = chart.properties(title=alt.TitleParams(plain(title, 90), subtitle=plain(how, 110)))
-    return chart
+    return chart.properties(title=alt.TitleParams(plain(title, 90), subtitle=plain(how, 110))) if title else chart
 
 
-def ranges(x: Callable[[str], alt.X], **places: Any) -> tuple[alt.Chart, alt.Chart]:
-    """An interval from `low` to `high` and a dot at its `value`; `places` are the dot's own."""
-    return mark("rule", RANGE, x=x("low"), x2="high:Q"), mark("point", DOT, x=x("value"), **places)
+def ranges(place: Callable[[str], Any], **places: Any) -> tuple[alt.Chart, alt.Chart]:
+    """An interval from `low` to `high` and a dot at its `value`; `place` is the axis, `places` are the dot's own."""
+    side = "y" if isinstance(place("low"), alt.Y) else "x"
+    bounds = mark("rule", RANGE, **{side: place("low"), f"{side}2": "high:Q"})
+    return bounds, mark("point", DOT, **{side: place("value")}, **places)
 
 
-def _data(records: Sequence[Any]) -> alt.Data:
-    """Records as a chart's data; what is no finite number is left open."""
-    # A tuple, as Altair copies lists at every step; unchecked, as a record may be anything.
-    values = tuple({field.name: _open(getattr(one, field.name)) for field in fields(one)} for one in records)
+def _data(values: Sequence[Value]) -> alt.Data:
+    """Values as a chart's data; what is empty or no finite number is left out."""
+    # A tuple, as Altair copies lists at every step; unchecked, as a value may hold anything.
+    found = tuple({f.name: _open(getattr(one, f.name)) for f in fields(one)} for one in values)
     with debug_mode(False):
-        return alt.Data(values=values)
+        return alt.Data(values=tuple({k: v for k, v in one.items() if v not in (None, "")} for one in found))
 
 
 def _open(value: Any) -> Any:
@@ -165,29 +173,18 @@ def plain(text: str, letters: int = LETTERS) -> str:
     return line if len(line) <= letters else f"{line[: letters - 1 - half]}…{line[-half:]}"
 
 
-def rows_axis(field: str = "label") -> alt.Y:
-    """Names one under the other, in the order of the records."""
-    return alt.Y(f"{field}:N", sort=None, title=None, axis=alt.Axis(grid=False))
+def rows_axis() -> alt.Y:
+    """Names one under the other, in the order of the values."""
+    return alt.Y("at:N", sort=None, title=None).axis(grid=False)
 
 
 def one_line(**place: Any) -> alt.LayerChart:
-    """A faint line where a ratio is 1; `place` is `x` or `y` with the chart's scale."""
-    return layer([_One()], mark("rule", FAINT), **place)
-
-
-@dataclass(frozen=True)
-class _One:
-    one: float = 1.0
+    """A faint line where a ratio is 1; `place` is `x` or `y`, the field `value` with the chart's scale."""
+    return layer([Value("", 1.0)], mark("rule", FAINT), tinted=False, **place)
 
 
 def gain_axis(values: Sequence[float], title: str, channel: Any = alt.X) -> Callable[[str], Any]:
     """A field's place on a log axis for ratios that shows all of these values and 1."""
-    scale, axis = gain_scale(values)
-    return lambda field: channel(f"{field}:Q", scale=scale, axis=axis, title=plain(title, 60))
-
-
-def gain_scale(values: Sequence[float]) -> tuple[alt.Scale, alt.Axis]:
-    """A log axis for ratios that shows all of these values and 1."""
     known = [value for value in values if math.isfinite(value) and value > 0]
     low, high = max(min([*known, 0.97]), 0.05), min(max([*known, 1.03]), 100.0)
     edge = (high / low) ** 0.04
@@ -195,9 +192,5 @@ def gain_scale(values: Sequence[float]) -> tuple[alt.Scale, alt.Axis]:
     while len(ticks) > MOST_TICKS:
         ticks = [tick for place, tick in enumerate(ticks) if (place - ticks.index(1)) % 2 == 0]
     scale = alt.Scale(type="log", domain=[low / edge, high * edge], nice=False)
-    return scale, alt.Axis(values=ticks, labelExpr="format(datum.value, '~g') + 'x'")
-
-
-def gain_words(value: float, low: float, high: float) -> str:
-    """A ratio with its interval for a tooltip."""
-    return f"{value:.2f}x ({low:.2f} to {number(high) if math.isfinite(high) and high >= 10 else f'{high:.2f}'})"
+    axis = alt.Axis(values=ticks, labelExpr="format(datum.value, '~g') + 'x'")
+    return lambda field: channel(f"{field}:Q", scale=scale, axis=axis, title=plain(title, 60))

@@ -3,72 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import altair as alt
 
-from pipeline_tuner.charts.look import DOT, FAINT, LINE, MARKER, NOTE, RANGE, layer, mark, plain, stacked
+from pipeline_tuner.charts.look import DOT, FAINT, LINE, MARKER, NOTE, RANGE, Value, layer, mark, plain, stacked
 from pipeline_tuner.wording import number
 
 ROOM = 1.25
 """What is left above the highest value."""
-
-
-@dataclass(frozen=True)
-class Level:
-    """A value at one level with its bounds."""
-
-    level: float
-    value: float
-    low: float
-    high: float
-    words: str = ""
-    kind: str = "pick"
-
-
-@dataclass(frozen=True)
-class Note:
-    """A level that is pointed at."""
-
-    level: float
-    words: str
+CURVE = LINE | {"clip": True}
+DASHED, DOTTED = {"strokeDash": [5, 4]}, {"strokeDash": [2, 3], "strokeWidth": 1}
 
 
 def scaling(
-    measured: Sequence[Level], law: Sequence[Level] = (), *, x: str, y: str, knee: float | None = None, title: str = ""
+    measured: Sequence[Value], law: Sequence[Value] = (), *, x: str, y: str, knee: float | None = None, title: str = ""
 ) -> alt.LayerChart:
     """Points as measured; the law solid where measured, dashed beyond; dotted what proportional growth would give.
 
     :param knee: From where on doubling the level adds little.
     """
-    highest = max(point.value for point in (*measured, *law)) * ROOM
-    up = alt.Scale(domain=[0, highest], clamp=True)
-    across = alt.X("level:Q", title=plain(x, 60), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=10))
-    height, low = (alt.Y(f"{name}:Q", title=plain(y, 60), scale=up) for name in ("value", "low"))
-    bounds = mark("rule", RANGE, y=low, y2="high:Q"), mark("point", DOT, y=height)
-    layers = _law(measured, law, highest, across, height, low) if law else []
-    layers += [] if law else [layer(measured, mark("line", LINE | {"opacity": 0.5}, y=height), x=across)]
-    layers += [layer(measured, *bounds, tip={"words": x}, x=across)]
-    if knee is not None:
-        words = mark("text", NOTE | {"dy": -8}, text="words:N", y=alt.value("height"))
-        layers += [layer([Note(knee, f"{number(knee)}: more adds little")], mark("rule", MARKER), words, x=across)]
-    how = "dotted: in proportion; dashed: beyond what was measured" if law else ""
-    return stacked(*layers, height=300, title=title, how=how)
+    highest = max(point.value or 0.0 for point in (*measured, *law)) * ROOM
+    height, low = (alt.Y(f"{name}:Q", title=plain(y, 60)) for name in ("value", "low"))
+    up, down = (one.scale(domain=[0, highest], clamp=True) for one in (height, low))
+    bounds = mark("rule", RANGE, y=down, y2="high:Q"), mark("point", DOT, y=up)
+    words = mark("text", NOTE | {"dy": -8}, text="words:N", y=alt.value("height"))
+    note = [Value(knee, None, words=f"{number(knee)}: more adds little")] if knee is not None else []
+    between = [] if law else [layer(measured, mark("line", LINE | {"opacity": 0.5}, y=up))]
+    return stacked(
+        *_law(law, float(measured[-1].at), highest, up, down), *between,
+        layer(measured, *bounds, tip={"words": x}),
+        *(layer(note, mark("rule", MARKER), words, tinted=False) for _ in note),
+        height=300, title=title, how="dotted: in proportion; dashed: beyond what was measured" if law else "",
+    ).encode(x=alt.X("at:Q", title=plain(x, 60)).scale(zero=False).axis(tickCount=10))  # fmt: skip
 
 
-def _law(
-    measured: Sequence[Level], law: Sequence[Level], highest: float, across: alt.X, height: alt.Y, low: alt.Y
-) -> list[alt.LayerChart]:
+def _law(law: Sequence[Value], end: float, highest: float, up: alt.Y, down: alt.Y) -> list[alt.LayerChart]:
     """The law's band and line, and proportional growth."""
-    end, first = max(point.level for point in measured), law[0]
     curve = [replace(point, kind="tied") for point in law]
-    inside = [point for point in curve if point.level <= end]
-    grown = (replace(point, value=first.value * point.level / first.level) for point in curve)
-    ideal = [point for point in grown if point.value <= highest]
-    line, dashes, dots = LINE | {"clip": True}, {"strokeDash": [5, 4]}, {"strokeDash": [2, 3], "strokeWidth": 1}
-    return [
-        layer(curve, mark("area", {"opacity": 0.18, "clip": True}, y=low, y2="high:Q"), x=across),
-        layer(ideal, mark("line", FAINT | line | dots, y=height), tinted=False, x=across),
-        layer(inside, mark("line", line, y=height), x=across),
-        layer(curve[max(0, len(inside) - 1) :], mark("line", line | dashes, y=height), x=across),
+    inside = [point for point in curve if float(point.at) <= end]
+    slope = (law[0].value or 0.0) / float(law[0].at) if law else 0.0
+    ideal = [replace(point, value=slope * float(point.at)) for point in curve if slope * float(point.at) <= highest]
+    layers = [
+        layer(curve, mark("area", {"opacity": 0.18, "clip": True}, y=down, y2="high:Q")),
+        layer(ideal, mark("line", FAINT | CURVE | DOTTED, y=up), tinted=False),
+        layer(inside, mark("line", CURVE, y=up)),
+        layer(curve[max(0, len(inside) - 1) :], mark("line", CURVE | DASHED, y=up)),
     ]
+    return layers if law else []

@@ -7,53 +7,42 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline_tuner.charts.look import WORDS, layer, mark, one_line, plain, stacked
+from pipeline_tuner.charts.look import WORDS, Value, layer, mark, one_line, plain, stacked
+from pipeline_tuner.recommendation import Interval
 
 TOTAL = "all, confirmed"
 
 
 @dataclass(frozen=True)
-class StageGain:
-    """What a stage gave against the stage before it; all three are 1 where nothing paid."""
-
-    stage: str
-    value: float
-    low: float
-    high: float
+class _Column(Value):
+    start: float = 1.0
+    top: float = 1.0
 
 
-@dataclass(frozen=True)
-class _Column:
-    stage: str
-    start: float
-    end: float
-    low: float
-    high: float
-    top: float
-    kind: str
-    words: str
-
-
-def waterfall(stages: Sequence[StageGain], *, total: StageGain | None = None, title: str = "") -> alt.LayerChart:
-    """A column a stage, from what was reached before it to what it reaches."""
+def waterfall(
+    stages: Sequence[tuple[str, Interval | None]], *, total: Interval | None = None, title: str = ""
+) -> alt.LayerChart:
+    """A column a stage, from what was reached before it to what it reaches; None where nothing paid."""
     columns, base = [], 1.0
-    for stage in stages:
-        kind = "pick" if stage.low > 1 else "bad" if stage.high < 1 else "other"
-        columns.append(_column(stage, base, kind, f"{stage.value:.2f}x" if stage.value != 1 else "nothing paid"))
-        base *= stage.value
-    if total:
-        columns.append(_column(total, 1.0, "second", f"{total.value:.2f}x"))
-    up = alt.Scale(zero=False)
-    y = alt.Y("start:Q", scale=up, title="gain over the control")
-    bars = mark("bar", {"size": 46, "opacity": 0.8}, y=y, y2="end:Q")
-    bounds = mark("rule", WORDS, y=alt.Y("low:Q", scale=up), y2="high:Q")
-    words = mark("text", WORDS | {"dy": -10}, y=alt.Y("top:Q", scale=up), text="words:N")
-    x = alt.X("stage:N", sort=None, title=None, axis=alt.Axis(grid=False, labelAngle=0))
-    how = "green: shown to help; grey: not shown; red: shown to hurt"
-    layers = [layer(columns, bars, x=x), layer(columns, bounds, words, tinted=False, x=x)]
-    return stacked(one_line(y=alt.Y("one:Q", scale=up)), *layers, height=280, title=title, how=how)
+    for stage, gain in stages:
+        kind = "other" if gain is None or gain.low <= 1 <= gain.high else "pick" if gain.low > 1 else "bad"
+        columns.append(_column(stage, base, gain, kind))
+        base *= gain.value if gain else 1.0
+    columns += [_column(TOTAL, 1.0, total, "second")] if total else []
+    y, low, top = (
+        alt.Y(f"{name}:Q", title="gain over the control").scale(zero=False) for name in ("start", "low", "top")
+    )
+    bars = mark("bar", {"size": 46, "opacity": 0.8}, y=y, y2="value:Q")
+    bounds, words = mark("rule", WORDS, y=low, y2="high:Q"), mark("text", WORDS | {"dy": -10}, y=top, text="words:N")
+    x = alt.X("at:N", sort=None, title=None).axis(grid=False, labelAngle=0)
+    return stacked(
+        one_line(y=alt.Y("value:Q").scale(zero=False)),
+        layer(columns, bars, x=x), layer(columns, bounds, words, tinted=False, x=x),
+        height=280, title=title, how="green: shown to help; grey: not shown; red: shown to hurt",
+    )  # fmt: skip
 
 
-def _column(stage: StageGain, base: float, kind: str, words: str) -> _Column:
-    end, low, high = base * stage.value, base * stage.low, base * stage.high
-    return _Column(plain(stage.stage, 22), base, end, low, high, max(base, end, high), kind, words)
+def _column(stage: str, base: float, gain: Interval | None, kind: str) -> _Column:
+    value, low, high = (base * one for one in ((gain.value, gain.low, gain.high) if gain else (1.0, 1.0, 1.0)))
+    words = f"{gain.value:.2f}x" if gain else "nothing paid"
+    return _Column(plain(stage, 22), value, low, high, kind, words, start=base, top=max(base, value, high))

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
 from pipeline_tuner.charts import look
-from pipeline_tuner.charts.history import HELD_AGAINST, Event, Point, history
+from pipeline_tuner.charts.history import HELD_AGAINST, history
+from pipeline_tuner.charts.look import Value
 from pipeline_tuner.monitoring.drift import QUIET_NIGHTS, Change, changes
 from pipeline_tuner.monitoring.night_values import CAUSES, moved_words
 from pipeline_tuner.report.data import ReportData
@@ -45,11 +46,11 @@ def over_the_nights(data: ReportData) -> str:
         early = f" A change can be told from {QUIET_NIGHTS + 2} nights on." if len(nights) <= QUIET_NIGHTS + 1 else ""
         words = [f"No change of level in {quiet}.{early}"]
     points = [
-        Point(night.began.isoformat(), name, value)
+        Value(night.began.isoformat(), value, kind=name)
         for night in nights
         for name, value in ((data.subject.label, night.subject), (HELD_AGAINST, night.control))
     ]
-    events = [Event(nights[change.night].began.isoformat(), _short_words(change), "") for change in found]
+    events = [Value(nights[change.night].began.isoformat(), None, kind=_short_words(change)) for change in found]
     title, unit = f"{data.main.goal} over the nights", data.main.unit or data.main.goal
     path = look.save(data.folder, "history", history(points, events, main=data.subject.label, y=unit, title=title))
     return "\n\n".join([*words, f"![{escaped(data.main.goal)} over the nights]({path.name})"])

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
 from pipeline_tuner.analysis.history import earlier_gains
 from pipeline_tuner.charts import look
-from pipeline_tuner.charts.intervals import bars_of, bound_of, intervals
+from pipeline_tuner.charts.intervals import intervals
 from pipeline_tuner.metric_names import metric_name, metric_order, metric_words
 from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.report.charted import bars_of, bound_of
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.decisions import action_words
 from pipeline_tuner.report.markdown import escaped, table

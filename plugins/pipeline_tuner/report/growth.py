@@ -12,15 +12,14 @@ import numpy as np
 from pipeline_tuner.analysis.goals import goal_scores
 from pipeline_tuner.analysis.scaling import MIN_LEVELS, Prediction, ScalePoint, Scaling, fit_scaling
 from pipeline_tuner.charts import look
-from pipeline_tuner.charts.look import gain_words
-from pipeline_tuner.charts.scaling import Level
+from pipeline_tuner.charts.look import Value
 from pipeline_tuner.charts.scaling import scaling as draw
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.trial import TrialResult
-from pipeline_tuner.wording import counted, number, percent, ratio
+from pipeline_tuner.wording import bounds_words, counted, number, percent, ratio
 
 PARALLEL = ("worker", "core", "partition", "parallel", "pipeline", "executor", "thread", "process", "concurrency")
 
@@ -145,7 +144,8 @@ def _chart(goal: str, name: str, fitted: Scaling) -> alt.LayerChart:
     return draw(points, law, title=f"{goal} by {name}", x=name, y=f"speed-up of {goal}", knee=knee)
 
 
-def _level(point: Prediction, base: float = 1.0) -> Level:
+def _level(point: Prediction, base: float = 1.0) -> Value:
     speedup = point.speedup
     value, low, high = speedup.value * base, speedup.low * base, speedup.high * base
-    return Level(point.level, value, low, high, f"{number(point.level)}: {gain_words(value, low, high)}")
+    words = f"{number(point.level)}: {bounds_words(value, low, high)}"
+    return Value(point.level, value, low, high, words=words)

@@ -11,10 +11,10 @@ from pipeline_tuner.analysis.goals import larger_is_better
 from pipeline_tuner.analysis.preference import front, knee
 from pipeline_tuner.analysis.suggestions import Suggestion, suggestions
 from pipeline_tuner.charts import look
-from pipeline_tuner.charts.effects import EffectBar, effect_bar
 from pipeline_tuner.charts.effects import effects as effects_chart
-from pipeline_tuner.charts.pareto import gain_pairs, pareto
+from pipeline_tuner.charts.pareto import pareto
 from pipeline_tuner.recommendation import Interval, Recommendation
+from pipeline_tuner.report.charted import effect_bars, gain_pairs
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.findings import findings
 from pipeline_tuner.report.markdown import escaped, table
@@ -165,11 +165,6 @@ def effects_picture(data: ReportData) -> str:
     chart = effects_chart(effect_bars(found), title=f"What matters for {data.main.goal}")
     path = look.save(data.folder, f"effects-{data.main.goal}", chart)
     return f"![How much each parameter changes {escaped(data.main.goal)}]({path.name})"
-
-
-def effect_bars(found: Effects) -> list[EffectBar]:
-    """The effects as the chart takes them."""
-    return [effect_bar(e.parameter, f"{e.worst} to {e.best}", e.gain, is_shown=e.is_shown) for e in found.effects]
 
 
 def trade_offs(data: ReportData) -> str:

@@ -7,7 +7,8 @@ import statistics
 
 from pipeline_tuner.analysis.goals import goal_scores
 from pipeline_tuner.charts import look
-from pipeline_tuner.charts.convergence import Seen, convergence
+from pipeline_tuner.charts.convergence import convergence
+from pipeline_tuner.charts.look import Value
 from pipeline_tuner.report.data import ReportData
 
 MANY_CONFIGURATIONS = 6
@@ -21,13 +22,13 @@ def how_the_search_went(data: ReportData) -> str:
     if len(steps) < 2:
         return ""
     gain = data.main.gain
-    final = Seen(steps[-1].trials + 1, gain.value, "second", "confirmed") if gain else None
+    final = Value(len(steps) + 1, gain.value, kind="second", words="confirmed") if gain else None
     chart = convergence(steps, title=f"How the search for {data.main.goal} went", confirmed=final)
     path = look.save(data.folder, f"convergence-{data.main.goal}", chart)
     return f"![Best gain seen after each trial]({path.name})"
 
 
-def convergence_steps(data: ReportData) -> list[Seen]:
+def convergence_steps(data: ReportData) -> list[Value]:
     """The best gain over the control of the same block after each trial of the search."""
     search = [r for r in data.results if r.plan.phase == "search" and r.plan.fraction == 1.0]
     search.sort(key=lambda r: (r.plan.round, r.plan.block, r.plan.position))
@@ -38,10 +39,10 @@ def convergence_steps(data: ReportData) -> list[Seen]:
             controls.setdefault((result.plan.round, result.plan.block), []).append(scores[result.plan.trial_id])
     if not controls:
         return []
-    best, steps = 1.0, list[Seen]()
+    best, steps = 1.0, list[Value]()
     for count, result in enumerate(search, start=1):
         base = controls.get((result.plan.round, result.plan.block))
         if base and result.plan.trial_id in scores:
             best = max(best, math.exp(scores[result.plan.trial_id] - statistics.fmean(base)))
-        steps.append(Seen(count, best))
+        steps.append(Value(count, best, kind="tied"))
     return steps

@@ -6,7 +6,7 @@ import math
 
 from pipeline_tuner.analysis.steps import Step, steps
 from pipeline_tuner.charts import look
-from pipeline_tuner.charts.waterfall import TOTAL, StageGain, waterfall
+from pipeline_tuner.charts.waterfall import waterfall
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import table
 from pipeline_tuner.space import difference
@@ -41,8 +41,8 @@ def _chart(data: ReportData, found: tuple[Step, ...]) -> str:
     bars = []
     for step in found:
         gain = step.gain if step.paid and step.gain and math.isfinite(step.gain.high) else None
-        bars.append(StageGain(step.stage, *((gain.value, gain.low, gain.high) if gain else (1.0, 1.0, 1.0))))
+        bars.append((step.stage, gain))
     fresh = data.subject.evidence.confirmed if data.subject and data.subject.label != data.control_label else None
-    total = StageGain(TOTAL, fresh.value, fresh.low, fresh.high) if fresh and math.isfinite(fresh.high) else None
+    total = fresh if fresh and math.isfinite(fresh.high) else None
     path = look.save(data.folder, "stages", waterfall(bars, title="What each stage is worth", total=total))
     return f"![What each stage is worth]({path.name})"

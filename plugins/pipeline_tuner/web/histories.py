@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline_tuner.analysis.goals import GoalError, larger_is_better, production_score
-from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, Event, Point, history
-from pipeline_tuner.charts.look import page_specification
+from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, history
+from pipeline_tuner.charts.look import Value, page_specification
 from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.study import Study
 from pipeline_tuner.web.insights import Specification
@@ -53,30 +53,30 @@ def _history(past: Past, goal: str, unit: str, values: Sequence[Row]) -> Specifi
         return None
     main = PRODUCTION if nights else SWEEPS
     events = [*_decisions(past, goal), *(_of_watch(past, goal) if nights else ())]
-    events.sort(key=lambda event: event.at)
+    events.sort(key=lambda event: str(event.at))
     return page_specification(history([*nights, *sweeps, *runs], events, main=main, y=unit or goal))
 
 
-def _of_nights(past: Past, goal: str, unit: str, values: Sequence[Row]) -> Iterator[Point]:
+def _of_nights(past: Past, goal: str, unit: str, values: Sequence[Row]) -> Iterator[Value]:
     """The points of production and control night by night; a night without one breaks the line."""
     known = {(value["night_id"], value["role"]): value for value in values if value["goal"] == goal}
     for night in past.nights if known else ():
         for role, name in SERIES.items():
             value, link = known.get((night["night_id"], role)), f"../sweeps/{night['night_id']}"
             if value is None:
-                yield Point(night["due_at"].isoformat(), name, None)
+                yield Value(night["due_at"].isoformat(), None, kind=name)
             else:
                 yield _point(night["due_at"], name, value["label"], value["value"], unit, link)
 
 
-def _of_sweeps(study: str, goal: str) -> Iterator[Point]:
+def _of_sweeps(study: str, goal: str) -> Iterator[Value]:
     for row in page_reads().history(study, goal):
         if row["estimate"]:
             link = f"../sweeps/{row['sweep_id']}"
             yield _point(row["created_at"], SWEEPS, row["label"], row["estimate"], row["unit"], link)
 
 
-def _of_runs(past: Past, goal: str, unit: str) -> Iterator[Point]:
+def _of_runs(past: Past, goal: str, unit: str) -> Iterator[Value]:
     """Production runs with the goal's figure; a balanced goal has none outside a sweep."""
     study = past.definition
     if study is None or goal not in study.goals or study.goals[goal].balance:
@@ -91,25 +91,30 @@ def _of_runs(past: Past, goal: str, unit: str) -> Iterator[Point]:
             yield _point(run["ended_at"], RUNS, run["label"], math.exp(sign * score), unit, "")
 
 
-def _point(at: datetime, series: str, label: str, value: float, unit: str, link: str) -> Point:
-    return Point(at.isoformat(), series, value, f"{at:%Y-%m-%d} {series} {label}: {with_unit(value, unit)}", link)
+def _point(at: datetime, series: str, label: str, value: float, unit: str, link: str) -> Value:
+    words = f"{at:%Y-%m-%d} {series} {label}: {with_unit(value, unit)}"
+    return Value(at.isoformat(), value, kind=series, words=words, href=link)
 
 
-def _of_watch(past: Past, goal: str) -> Iterator[Event]:
+def _of_watch(past: Past, goal: str) -> Iterator[Value]:
     """What nights confirmed, and nights without points."""
     due = {night["night_id"]: night["due_at"] for night in past.nights}
     for item in past.alerts:
         if item["goal"] in (goal, "") and item["night_id"] in due:
-            yield Event(due[item["night_id"]].isoformat(), item["kind"].replace("_", " "), item["words"])
+            yield _event(due[item["night_id"]], item["kind"].replace("_", " "), item["words"])
     for night in past.nights:
         if night["status"] in ("missed", "failed"):
-            yield Event(night["due_at"].isoformat(), night["status"], night["summary"])
+            yield _event(night["due_at"], night["status"], night["summary"])
 
 
-def _decisions(past: Past, goal: str) -> Iterator[Event]:
+def _decisions(past: Past, goal: str) -> Iterator[Value]:
     """Who promoted or rolled back what."""
     for row in past.promotions:
         if row["goal"] == goal:
             name = "rolled back" if row["action"] == "roll_back" else "promoted"
             said = f"{row['label']} by {row['actor']}{': ' if row['note'] else ''}{row['note'] or ''}"
-            yield Event(row["created_at"].isoformat(), name, said)
+            yield _event(row["created_at"], name, said)
+
+
+def _event(at: datetime, name: str, words: str) -> Value:
+    return Value(at.isoformat(), None, kind=name, words=words)

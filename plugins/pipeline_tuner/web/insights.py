@@ -14,16 +14,17 @@ from pipeline_tuner.analysis.expected import expected_values
 from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
 from pipeline_tuner.charts.courses import Course, courses
 from pipeline_tuner.charts.effects import effects
-from pipeline_tuner.charts.look import page_specification
-from pipeline_tuner.charts.pareto import gain_pairs, pareto
-from pipeline_tuner.charts.response import Dot, Expected, response
+from pipeline_tuner.charts.look import Value, page_specification
+from pipeline_tuner.charts.pareto import pareto
+from pipeline_tuner.charts.response import response
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.report.charted import effect_bars, gain_pairs
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.growth import scaling_charts
-from pipeline_tuner.report.meaning import claims, effect_bars
+from pipeline_tuner.report.meaning import claims
 from pipeline_tuner.report.tables import Row as TableRow
 from pipeline_tuner.report.tables import rows_of
 from pipeline_tuner.space import Scalar
@@ -79,7 +80,7 @@ class Insights:
     @cached_property
     def parameters(self) -> tuple[str, ...]:
         """The parameters that were measured at two levels or more, the one that matters most first."""
-        return tuple(name for name in self._parameters if len({dot.level for dot in self._dots(name)}) > 1)
+        return tuple(name for name in self._parameters if len({dot.at for dot in self._dots(name)}) > 1)
 
     def response(self, parameter: str) -> Specification:
         """How the first goal responds to a parameter, with what the model expects."""
@@ -108,7 +109,7 @@ class Insights:
     def _parameters(self) -> tuple[str, ...]:
         return tuple(_by_importance(self._data)) if self._data else ()
 
-    def _dots(self, parameter: str) -> list[Dot]:
+    def _dots(self, parameter: str) -> list[Value]:
         found = (_dot(self._data, parameter, result) for result in self._results) if self._data else ()
         return [dot for dot in found if dot is not None]
 
@@ -200,8 +201,10 @@ def _trade_off(data: ReportData) -> Specification | None:
     return page_specification(pareto(pairs, x=first.goal, y=second.goal))
 
 
-def comparison_address(sweep_id: str, base: str) -> Callable[[str], str]:
-    """Where a configuration's dot leads to: its comparison with the control, from the sweep's page."""
+def comparison_address(sweep_id: str, base: str | None) -> Callable[[str], str]:
+    """Where a configuration's dot leads to: its comparison with the control (`base`), from the sweep's page."""
+    if base is None:
+        return lambda label: ""
     return lambda label: f"{quote(sweep_id)}/compare?{urlencode([('c', base), ('c', label)])}"
 
 
@@ -251,19 +254,20 @@ def _words(data: ReportData, result: TrialResult, value: float) -> tuple[str, st
     return words, f"../trials/{quote(result.plan.trial_id)}"
 
 
-def _dot(data: ReportData, name: str, result: TrialResult) -> Dot | None:
+def _dot(data: ReportData, name: str, result: TrialResult) -> Value | None:
     level, value = result.plan.configuration.get(name), _value(data, result)
     if level is None or value is None:
         return None
     kind = "pick" if result.plan.label == data.main.label else "other" if result.plan.is_control else "tied"
-    return Dot(_shown(level), value, kind, *_words(data, result, value))
+    words, href = _words(data, result, value)
+    return Value(_shown(level), value, kind=kind, words=words, href=href)
 
 
 def _shown(level: Scalar) -> float | str:
     return level if isinstance(level, int | float) and not isinstance(level, bool) else str(level)
 
 
-def _expected(data: ReportData, name: str) -> Iterator[Expected]:
+def _expected(data: ReportData, name: str) -> Iterator[Value]:
     """What the model expects of the pick at each level of a parameter, where it tells the parameter from others."""
     base = data.main.estimate.value if data.main.estimate else None
     if base is None or data.subject is None or not is_usable(base):
@@ -273,4 +277,4 @@ def _expected(data: ReportData, name: str) -> Iterator[Expected]:
     for level, value in found.items():
         if is_usable(value.low) and is_usable(value.high):
             words = f"{name} {level}: {with_unit(value.value, data.main.unit)}"
-            yield Expected(_shown(level), value.value, value.low, value.high, words)
+            yield Value(_shown(level), value.value, value.low, value.high, words=words)

@@ -10,8 +10,8 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline_tuner.charts.look import page_specification
-from pipeline_tuner.charts.partitions import partitions, spans_of
-from pipeline_tuner.charts.throughput import rates_of, throughput
+from pipeline_tuner.charts.partitions import partitions
+from pipeline_tuner.charts.throughput import throughput
 from pipeline_tuner.store.page_reads import PAGE_SIZE, Row
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep_form import FormField, form_of
@@ -23,6 +23,7 @@ from pipeline_tuner.web.rendering import page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
 from pipeline_tuner.web.sweeps import held, page_count, progress_of
 from pipeline_tuner.web.task_savings import task_savings
+from pipeline_tuner.web.trial_evidence import rates_of, spans_of
 
 router = APIRouter()
 Page = Annotated[int, Query(ge=1, le=1_000_000)]

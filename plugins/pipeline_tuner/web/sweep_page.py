@@ -17,10 +17,11 @@ from fastapi.responses import HTMLResponse
 
 from pipeline_tuner.analysis.comparison import MetricComparison
 from pipeline_tuner.analysis.comparison import compare as compare_metric
-from pipeline_tuner.charts.intervals import bars_of, bound_of, intervals
+from pipeline_tuner.charts.intervals import intervals
 from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.metric_names import metric_name, metric_order
 from pipeline_tuner.recommendation import Recommendation
+from pipeline_tuner.report.charted import bars_of, bound_of
 from pipeline_tuner.report.decisions import DECISION_HEADER, decision_cells
 from pipeline_tuner.report.files import ANALYSIS, DETAILS
 from pipeline_tuner.report.tables import Row as TableRow
@@ -164,7 +165,7 @@ def _readable_runs(user: Any, study: str) -> list[Row]:
 
 def _intervals(opened: Opened, answer: Recommendation) -> Specification | None:
     control = (opened.row["study_definition"] or {}).get("control", "")
-    address = comparison_address(opened.sweep_id, control) if control in answer.evidence else None
+    address = comparison_address(opened.sweep_id, control if control in answer.evidence else None)
     bars = bars_of(answer.evidence, reference=answer.reference, address=address)
     budget = (opened.row["options"] or {}).get("budget") or {}
     if not bars:

@@ -47,7 +47,7 @@ def _busy_chart(data: ReportData, rows: Sequence[Row]) -> str:
     for row in rows[:MAX_CRITICAL_VALUES]:
         extract, workers = _seconds(row.results)
         parts = [value / max(sum(workers), 1e-9) for value in workers]
-        bars.append(Threads(row.label, extract[0] / max(sum(extract), 1e-9), *parts))
+        bars.append(Threads(row.label, extract[0] / max(sum(extract), 1e-9), parts))
     path = look.save(data.folder, "busy", busy(bars, title="Where the time goes"))
     return f"![Busy and waiting threads by configuration]({path.name})"
 
