@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +13,9 @@ from pipeline_jobs.quantizer.rollup import LARGEST_VALUE
 
 Key = tuple[str, str, int, pd.Timestamp]
 """org, metric, resolution in ms, end of the window."""
+
+Point = tuple[str | None, str | None, int, float | None]
+"""org, metric, time in us since 1970, value."""
 
 
 def expected_rows(points: pd.DataFrame, resolutions_ms: tuple[int, ...]) -> dict[Key, dict[str, Any]]:
@@ -28,6 +32,25 @@ def expected_rows(points: pd.DataFrame, resolutions_ms: tuple[int, ...]) -> dict
                 if len(values):
                     rows[org, metric, resolution_ms, end] = window_row(values)
     return rows
+
+
+def expected_windows(points: Iterable[Point], resolutions_ms: tuple[int, ...]) -> dict[Key, dict[str, Any]]:
+    """The same in whole numbers of us, for times before 1970 and far from now too."""
+    usable = {
+        (org, metric, time_us, float(value))
+        for org, metric, time_us, value in points
+        if org is not None and metric is not None and value is not None and abs(value) <= LARGEST_VALUE
+    }
+    windows: dict[Key, list[tuple[int, float]]] = {}
+    for org, metric, time_us, value in sorted(usable):
+        for resolution_ms in resolutions_ms:
+            end = time_us + -time_us % (resolution_ms * 1000)
+            windows.setdefault((org, metric, resolution_ms, moment(end)), []).append((time_us, value))
+    return {key: window_row(pd.Series([v for _, v in w], [moment(t) for t, _ in w])) for key, w in windows.items()}
+
+
+def moment(time_us: int) -> pd.Timestamp:
+    return pd.Timestamp(time_us, unit="us", tz="UTC")
 
 
 def window_row(values: pd.Series) -> dict[str, Any]:

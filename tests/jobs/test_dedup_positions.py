@@ -5,7 +5,7 @@ No Spark here: the rows are put into the staging table as tasks would copy them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,6 +26,7 @@ from pyspark.sql.types import (
 
 from pipeline_jobs.dedup.options import Rule, Source, Target
 from pipeline_jobs.dedup.postgres_target import PostgresTarget
+from pipeline_jobs.dedup.source_identity import postgres_identity
 
 SOURCE = Source("parquet", "lake/events")
 RULE = Rule(("id",), "at")
@@ -44,11 +45,12 @@ class Job:
     target: Target = TARGET
     source: Source = SOURCE
     rule: Rule = RULE
+    identity: str = ""
 
     def opened(self) -> PostgresTarget:
         """The target, with key and timestamp and no other columns."""
         schema = StructType([StructField("id", StringType()), StructField("at", self.kind)])
-        return PostgresTarget(self.uri, self.target, self.rule, schema, source=self.source)
+        return PostgresTarget(self.uri, self.target, self.rule, schema, source=self.source, identity=self.identity)
 
     def night(self, *rows: tuple[Any, ...]) -> str | None:
         """Where the night started from."""
@@ -112,6 +114,56 @@ def test_a_bookmark_is_of_one_source_and_rule(database: str, change: dict[str, A
     job = Job(database)
     job.night(("a", 5))
     assert replace(job, **change).night(("a", 5)) is None
+
+
+ANOTHER = {
+    "dropped and made anew": "DROP TABLE raw CASCADE; CREATE TABLE raw (id text, at bigint); "
+    "CREATE VIEW seen AS TABLE raw",
+    "truncated": "TRUNCATE raw",
+    "replaced by rename": "ALTER TABLE raw RENAME TO old; CREATE TABLE raw (LIKE old)",
+}
+
+
+@pytest.mark.parametrize("path", ["raw", "public.raw", "(SELECT id, at FROM raw WHERE at > 0) q", "(TABLE seen) q"])
+@pytest.mark.parametrize("statement", ANOTHER.values(), ids=ANOTHER)
+def test_a_bookmark_is_of_one_table_of_the_source(database: str, path: str, statement: str) -> None:
+    """Records of a restored source may all be older than the bookmark of the one before."""
+    query(database, "CREATE TABLE raw (id text, at bigint); CREATE VIEW seen AS SELECT * FROM raw")
+
+    def job() -> Job:
+        return Job(database, source=Source("jdbc", path), identity=postgres_identity(database, path))
+
+    job().night(("a", 5))
+    query(database, "INSERT INTO raw VALUES ('b', 6); ANALYZE raw; CREATE INDEX ON raw (at)")
+    assert job().night() == "5"
+    query(database, statement)
+    is_followed = "seen" in path and "rename" in statement.lower()
+    assert job().night() == ("5" if is_followed else None), "a view goes on with the table that it was made of"
+
+
+def test_a_bookmark_outlives_new_partitions_and_a_refresh(database: str) -> None:
+    query(
+        database,
+        "CREATE TABLE raw (id text, at bigint) PARTITION BY LIST (at); "
+        "CREATE TABLE raw_1 PARTITION OF raw FOR VALUES IN (1); CREATE MATERIALIZED VIEW seen AS SELECT * FROM raw",
+    )
+    before = [postgres_identity(database, path) for path in ("raw", "seen")]
+    query(database, "CREATE TABLE raw_2 PARTITION OF raw FOR VALUES IN (2); REFRESH MATERIALIZED VIEW seen")
+    assert [postgres_identity(database, path) for path in ("raw", "seen")] == before
+
+
+def test_a_view_that_says_something_else_is_another_source(database: str) -> None:
+    query(database, "CREATE TABLE raw (id text, at bigint); CREATE VIEW seen AS SELECT * FROM raw WHERE at > 3")
+    before = postgres_identity(database, "seen")
+    query(database, "CREATE OR REPLACE VIEW seen AS SELECT * FROM raw WHERE at < 3")
+    assert postgres_identity(database, "seen") != before
+
+
+def test_a_bookmark_is_of_one_database(database: str, new_database: Callable[[], str]) -> None:
+    other = new_database()
+    for uri in (database, other):
+        query(uri, "CREATE TABLE raw (id text, at bigint)")
+    assert postgres_identity(database, "raw") != postgres_identity(other, "raw")
 
 
 def test_a_deleted_witness_costs_one_night_at_most(database: str) -> None:

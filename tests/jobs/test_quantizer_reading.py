@@ -20,7 +20,7 @@ import polars  # noqa: F401 (its import sets a variable of the process, once)
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.jobs.quantizer_oracle import Key, assert_same, window_row
+from tests.jobs.quantizer_oracle import Point, assert_same, expected_windows
 
 from pipeline_jobs.quantizer.columns import Field, find_columns
 from pipeline_jobs.quantizer.engines import finest_by
@@ -259,9 +259,6 @@ def write(
 # What must come out.
 
 
-Point = tuple[str | None, str | None, int, float | None]
-
-
 def remembered(life: Life) -> list[Point]:
     """The stretch's rows by memory: org, metric, time in us, value."""
     wanted = [life.column(name) for name in POINT_COLUMNS]
@@ -271,25 +268,6 @@ def remembered(life: Life) -> list[Point]:
         for org, metric, time_us, value in rows
         if time_us is not None and life.start_us < time_us <= life.start_us + LENGTH
     ]
-
-
-def expected_windows(points: list[Point]) -> dict[Key, dict[str, Any]]:
-    """What the points amount to, window by window, in plain Python."""
-    usable = {
-        (org, metric, time_us, float(value))
-        for org, metric, time_us, value in points
-        if org is not None and metric is not None and value is not None and abs(value) <= LARGEST_VALUE
-    }
-    windows: dict[Key, list[tuple[int, float]]] = {}
-    for org, metric, time_us, value in sorted(usable):
-        for resolution_ms in RESOLUTIONS:
-            end = time_us + -time_us % (resolution_ms * 1000)
-            windows.setdefault((org, metric, resolution_ms, moment(end)), []).append((time_us, value))
-    return {key: window_row(pd.Series([v for _, v in w], [moment(t) for t, _ in w])) for key, w in windows.items()}
-
-
-def moment(time_us: int) -> pd.Timestamp:
-    return pd.Timestamp(time_us, unit="us", tz="UTC")
 
 
 def rolled_up(table: pa.Table, engine: str) -> pd.DataFrame:
@@ -313,7 +291,7 @@ def check(rng: random.Random, folder: Path) -> None:
     table = read_points(life.files, (life.start_us, life.start_us + LENGTH), columns)
     wanted = remembered(life)
     assert len(table) == len(wanted), life.said
-    expected = expected_windows(wanted)
+    expected = expected_windows(wanted, RESOLUTIONS)
     sizes = [abs(value) for *_, value in wanted if value is not None and abs(value) <= LARGEST_VALUE]
     is_narrow = all(size == 0 or 1e-3 <= size < 2.0**50 for size in sizes)
     for engine in ("compiled", "duckdb", "polars") if is_narrow else ("compiled",):

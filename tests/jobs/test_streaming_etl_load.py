@@ -368,6 +368,7 @@ def test_a_batch_that_is_missing_between_others_comes_again_with_all_after_it(ta
         ("ALTER TABLE posts RENAME TO old; CREATE TABLE posts (LIKE old INCLUDING ALL)",
          "the table public.posts was replaced or restored"),
         ("TRUNCATE users CASCADE", "the table public.users was emptied"),
+        ("TRUNCATE posts CASCADE", "the table public.posts was emptied"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("is_done", [True, False])
@@ -390,6 +391,18 @@ def test_positions_do_not_speak_of_another_table(
     report, totals = load(BsonFile(file), target, Settings(batch_size=25, worker_num=1), job="it's nightly")
     assert (report.records, totals.documents, totals.loaded) == (60, 60, 60)
     assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, documents)
+
+
+def test_tables_that_were_packed_anew_or_lost_rows_by_hand_are_the_same(target: Target, tmp_path: Path) -> None:
+    file = write_bson(tmp_path / "users.bson", raws_of(some_users(60)))
+    load(BsonFile(file), target, Settings())
+    for statement in (
+        "DELETE FROM posts",
+        *(f"CLUSTER {table.name} USING {table.name}_pkey" for table in MAPPING.tables[:3]),
+    ):
+        query(target.uri, statement)
+        if "posts" not in statement:
+            load(BsonFile(file), target, Settings())
 
 
 def test_a_table_replaced_under_a_load_does_not_end_as_done(

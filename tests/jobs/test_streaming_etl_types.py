@@ -10,6 +10,7 @@ from typing import Any
 
 import bson
 import numpy as np
+import psycopg2
 import pytest
 from bson import Binary, Decimal128, ObjectId
 from tests.jobs.streaming_etl_oracle import OPTIONS, TYPES, Refused, expected, parsed, values
@@ -300,17 +301,73 @@ def test_types_that_can_not_be_are_refused(column: Any, message: str) -> None:
         ("text[]", "varchar(5)[]", False),
         ("jsonb", "json", False),
         ("varchar(10)", "varchar(20)", True),
+        ("varchar(10)", "varchar", True),
+        ("varchar(10)", "varchar(9)", False),
+        ("varchar(10)", "char(10)", False),
+        ("numeric(10,2)", "numeric(12,2)", False),
+        ("numeric(10,2)", "money", False),
+        ("text", "varchar(20)", False),
+        ("text", "mood", False),
+        ("integer", "count", False),
+        ("integer", "oid", False),
+        ("double precision", "real", False),
+        ("timestamptz", "timestamp", False),
+        ("uuid", "text", False),
     ],
 )
 def test_a_table_that_would_round_is_refused(
     database: str, tmp_path: Path, declared: str, there: str, fits: bool
 ) -> None:
+    query(database, "CREATE TYPE mood AS ENUM ('glad'); CREATE DOMAIN count AS integer CHECK (value > 0)")
     query(database, f"CREATE TABLE things (id integer PRIMARY KEY, v {there})")
     if fits:
         loaded(database, tmp_path, things(v=declared), [bson.encode({"_id": 1})])
     else:
         with pytest.raises(BadConfigurationError, match=r"v is .*, must be"):
             loaded(database, tmp_path, things(v=declared), [bson.encode({"_id": 1})])
+
+
+UNCASED = "CREATE COLLATION uncased (provider = icu, locale = 'und-u-ks-level2', deterministic = false); "
+THINGS = "CREATE TABLE things "
+LOST = {
+    "no key": (THINGS + "(id text, v text)", r"\(id\) must be its primary key"),
+    "another key": (THINGS + "(id text, v text PRIMARY KEY)", r"\(id\) must be its primary key"),
+    "a key with more columns": (THINGS + "(id text, v text, PRIMARY KEY (id, v))", r"\(id\) must be its primary key"),
+    "a key of some rows": (
+        THINGS + "(id text, v text); CREATE UNIQUE INDEX ON things (id) WHERE v > ''",
+        "primary key",
+    ),
+    "a key checked later": (THINGS + "(id text PRIMARY KEY DEFERRABLE, v text)", "primary key"),
+    "a key of other texts": (UNCASED + THINGS + "(id text COLLATE uncased PRIMARY KEY, v text)", "id has a collation"),
+    "generated": (THINGS + "(id text PRIMARY KEY, v text GENERATED ALWAYS AS ('x') STORED)", "v is GENERATED"),
+    "a view": ("CREATE VIEW things AS SELECT '' AS id, '' AS v", r"public\.things is there but is no table"),
+    "missing": (THINGS + "(id text PRIMARY KEY)", "v is missing, must be text"),
+}
+
+
+@pytest.mark.parametrize(("made", "message"), LOST.values(), ids=LOST)
+def test_a_table_that_would_lose_or_mix_documents_is_refused_before_the_first(
+    database: str, tmp_path: Path, made: str, message: str
+) -> None:
+    try:
+        query(database, made)
+    except psycopg2.errors.FeatureNotSupported:
+        pytest.skip("this PostgreSQL was built without ICU, so it has no such collation")
+    table = {"key": {"column": "id", "path": "_id", "type": "text"}, "columns": {"v": "text"}}
+    mapping = parse_mapping({"collection": "things", "tables": {"things": table}})
+    with pytest.raises(BadConfigurationError, match=message) as refused:
+        loaded(database, tmp_path, mapping, [bson.encode({"_id": "a", "v": "x"})])
+    assert "\n" not in str(refused.value)
+    assert query(database, "SELECT count(*) FROM etl_range") == [(0,)]
+
+
+def test_a_unique_index_of_ones_own_is_key_enough(database: str, tmp_path: Path) -> None:
+    query(database, THINGS + "(v text, id text NOT NULL); CREATE UNIQUE INDEX ON things (id) INCLUDE (v)")
+    mapping = parse_mapping({"collection": "things", "tables": {"things": {
+        "key": {"column": "id", "path": "_id", "type": "text"}, "columns": {"v": "text"}}}})  # fmt: skip
+    for value in ("x", "y"):
+        assert loaded(database, tmp_path, mapping, [bson.encode({"_id": "a", "v": value})], value) == {}
+    assert query(database, "SELECT id, v FROM things") == [("a", "y")]
 
 
 def test_users_are_as_before(database: str, tmp_path: Path) -> None:

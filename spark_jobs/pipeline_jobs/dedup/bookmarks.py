@@ -63,11 +63,13 @@ class Position:
 class Bookmarks:
     """The positions of jobs, in a table beside their targets."""
 
-    def __init__(self, job: str, table: str, source: Source, rule: Rule, *, schema: str = "") -> None:
+    def __init__(
+        self, job: str, table: str, source: Source, rule: Rule, *, schema: str = "", identity: str = ""
+    ) -> None:
+        """`identity`: what tells the source's tables from others of their names, where it has tables."""
         self._job, self._table, self._rule = job, table, rule
-        self._about = json.dumps(
-            {"format": source.format, "path": source.path, "rule": asdict(rule)}, sort_keys=True, default=list
-        )
+        about = {"format": source.format, "path": source.path, "rule": asdict(rule)}
+        self._about = json.dumps(about | ({"identity": identity} if identity else {}), sort_keys=True, default=list)
         self._bookmarks = f"{identifier(schema)}.{BOOKMARKS}" if schema else BOOKMARKS
 
     def make_table(self, cursor: Cursor) -> None:

@@ -89,14 +89,20 @@ class PostgresTarget:
         *,
         source: Source = NO_SOURCE,
         names: Names | None = None,
+        identity: str = "",
     ) -> None:
-        """`schema` and `rule` are in the source's own names; `names` says what they are called in the staged rows."""
+        """`schema` and `rule` are in the source's own names; `names` says what they are called in the staged rows.
+
+        `identity` tells the source's tables from others of their names.
+        """
         self._uri, self._target, self._rule, self._schema = uri, target, rule, schema
         self._names = names or Names.of(schema.names)
         self._columns = [self._column(number) for number in range(len(schema))]
         prefix = f"{identifier(target.work_schema)}." if target.work_schema else ""
         self._staging = f"{prefix}_dedup_{uuid.uuid4().hex[:12]}"
-        self._bookmarks = Bookmarks(target.bookmark, self._table, source, rule, schema=target.work_schema)
+        self._bookmarks = Bookmarks(
+            target.bookmark, self._table, source, rule, schema=target.work_schema, identity=identity
+        )
         self._now = datetime.now(UTC)
 
     def _column(self, number: int) -> Column:

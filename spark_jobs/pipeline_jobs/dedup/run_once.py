@@ -20,6 +20,7 @@ from pipeline_jobs.dedup.postgres_target import Merged, PostgresTarget
 from pipeline_jobs.dedup.postgres_types import check_types
 from pipeline_jobs.dedup.readers import read_source, since
 from pipeline_jobs.dedup.sample import choose_strategy
+from pipeline_jobs.dedup.source_identity import source_identity
 from pipeline_jobs.dedup.strategies import TIED, check_columns, eligible, latest
 
 
@@ -61,7 +62,8 @@ def deduplicate(
         return _run(spark, records, names, source, options, None, expected)
     check_types(records.schema)
     place = (config.uri("target"), options.target, options.rule, records.schema)
-    with PostgresTarget(*place, source=source, names=names) as target:
+    identity = source_identity(spark, source, config) if options.target.bookmark else ""
+    with PostgresTarget(*place, source=source, names=names, identity=identity) as target:
         return _run(spark, records, names, source, options, target, expected)
 
 

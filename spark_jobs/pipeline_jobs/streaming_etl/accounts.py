@@ -19,6 +19,7 @@ from pipeline_jobs.streaming_etl.tables import (
     VERSIONS,
     TargetChangedError,
     TargetError,
+    table_files,
     table_oids,
 )
 
@@ -62,12 +63,15 @@ class Accounts:
         """
         with self._connection, self._connection.cursor() as cursor:
             cursor.execute(
-                self._sql("SELECT target_oids, mapping FROM {} WHERE job = %s ORDER BY number LIMIT 1", RANGES),
+                self._sql(
+                    "SELECT target_oids, mapping, target_files FROM {} WHERE job = %s ORDER BY number LIMIT 1", RANGES
+                ),
                 (self._job,),
             )
-            for oids, fingerprint in cursor.fetchall():
+            for oids, fingerprint, files in cursor.fetchall():
                 self._compare(mapping, oids, table_oids(cursor, mapping, self._schema), fingerprint)
                 self._check_not_emptied(cursor, mapping.root.name)
+                self._check_not_truncated(cursor, mapping, files or [])
 
     def _compare(
         self, mapping: Mapping, before: Sequence[int] | None, now: Sequence[int | None], fingerprint: str | None
@@ -95,6 +99,24 @@ class Accounts:
         )
         if cursor.fetchone() == (True, False):
             raise self._changed(f"the table {self._schema}.{root} was emptied after this load began")
+
+    def _check_not_truncated(self, cursor: Any, mapping: Mapping, files: Sequence[int | None]) -> None:
+        """Tables below the root: an empty one may have lost its items one by one, but not its file with them."""
+        pairs = zip(mapping.tables, files, table_files(cursor, mapping, self._schema), strict=False)
+        for number, (table, old, new) in enumerate(pairs, start=1):
+            if old == new or not self._has_filled(cursor, number):
+                continue
+            cursor.execute(sql.SQL("SELECT EXISTS (SELECT FROM {})").format(sql.Identifier(self._schema, table.name)))
+            if cursor.fetchone() == (False,):
+                raise self._changed(f"the table {self._schema}.{table.name} was emptied after this load began")
+
+    def _has_filled(self, cursor: Any, number: int) -> bool:
+        """Whether batches of the job wrote rows of the mapping's table with this number, from 1."""
+        cursor.execute(
+            self._sql("SELECT EXISTS (SELECT FROM {} WHERE job = %s AND table_rows[%s] > 0)", BATCHES),
+            (self._job, number),
+        )
+        return bool(cursor.fetchone()[0])
 
     def _changed(self, what: str, orphans: Sequence[str] = ()) -> TargetChangedError:
         name = self._job.removesuffix(CHANGES)
@@ -124,6 +146,7 @@ class Accounts:
                     f"the job {self._job!r} loaded {found[0][4]} before, this is {source}: give this load another name"
                 )
             oids = table_oids(cursor, mapping, self._schema)
+            files = table_files(cursor, mapping, self._schema)
             if found:
                 self._adopt(cursor, oids, mapping.fingerprint)
                 return tuple(Range(*row[:4]) for row in found)
@@ -132,11 +155,11 @@ class Accounts:
             for part in planned:
                 cursor.execute(
                     self._sql(
-                        "INSERT INTO {} (job, number, source, first, last, target_oids, mapping) "
-                        "VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                        "INSERT INTO {} (job, number, source, first, last, target_oids, target_files, mapping) "
+                        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
                         RANGES,
                     ),
-                    (self._job, part.number, source, part.first, part.last, oids, mapping.fingerprint),
+                    (self._job, part.number, source, part.first, part.last, oids, files, mapping.fingerprint),
                 )
         return tuple(planned)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg2 import sql
@@ -15,14 +16,16 @@ HOOKS = "etl_hook"
 ACCOUNTS = f"""
 CREATE TABLE IF NOT EXISTS {{schema}}.{RANGES} (
     job text, number integer, source text NOT NULL, first text, last text, is_done boolean NOT NULL DEFAULT false,
-    target_oids bigint[], mapping text,
+    target_oids bigint[], target_files bigint[], mapping text,
     PRIMARY KEY (job, number));
-ALTER TABLE {{schema}}.{RANGES} ADD COLUMN IF NOT EXISTS target_oids bigint[], ADD COLUMN IF NOT EXISTS mapping text;
+ALTER TABLE {{schema}}.{RANGES} ADD COLUMN IF NOT EXISTS target_oids bigint[],
+    ADD COLUMN IF NOT EXISTS target_files bigint[], ADD COLUMN IF NOT EXISTS mapping text;
 CREATE TABLE IF NOT EXISTS {{schema}}.{BATCHES} (
     job text, number integer, sequence bigint, position text NOT NULL, documents bigint NOT NULL,
     loaded bigint NOT NULL, rejected bigint NOT NULL, replaced bigint NOT NULL, rows bigint NOT NULL,
-    committed_at timestamptz NOT NULL DEFAULT now(),
+    table_rows bigint[], committed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (job, number, sequence));
+ALTER TABLE {{schema}}.{BATCHES} ADD COLUMN IF NOT EXISTS table_rows bigint[];
 CREATE TABLE IF NOT EXISTS {{schema}}.{DEAD_LETTERS} (
     job text, place text, reason text NOT NULL, detail text NOT NULL, document bytea,
     at timestamptz NOT NULL DEFAULT now(),
@@ -67,6 +70,17 @@ def table_oids(cursor: Any, mapping: Mapping, schema: str) -> list[int | None]:
         (schema, names),
     )
     return [oid for (oid,) in cursor.fetchall()]
+
+
+def table_files(cursor: Any, mapping: Mapping, schema: str) -> list[int | None]:
+    """The number of each table's file, which TRUNCATE changes; None for one that is not there, or has partitions."""
+    names = [table.name for table in mapping.tables]
+    cursor.execute(
+        "SELECT pg_relation_filenode(to_regclass(format('%%I.%%I', %s::text, name)))::bigint "
+        "FROM unnest(%s::text[]) WITH ORDINALITY AS listed (name, place) ORDER BY place",
+        (schema, names),
+    )
+    return [number for (number,) in cursor.fetchall()]
 
 
 def add_foreign_keys(connection: Any, mapping: Mapping, schema: str) -> None:
@@ -132,33 +146,75 @@ def _has_foreign_key(cursor: Any, table: Table, schema: str) -> bool:
 
 
 def _check(cursor: Any, mapping: Mapping, table: Table, schema: str) -> None:
-    """Raises BadConfigurationError where a column is missing, of another type, or of one that would round values."""
+    """Raises BadConfigurationError where a table that is there would round, cut or refuse the mapping's rows."""
+    there = _columns(cursor, schema, table)
+    wanted = dict.fromkeys(mapping.key_columns(table), Column("", (), "integer"))
+    wanted |= {column.name: column for column in (*mapping.keys, *table.columns)}
+    keys = mapping.key_columns(table)
+    wrong = [
+        f"{name} is {there[name].type if name in there else 'missing'}, must be {column.type}{column.size}"
+        for name, column in wanted.items()
+        if name not in there or not _fits(there[name].type, column)
+    ]
+    wrong += [f"{name} is GENERATED, must take values" for name in wanted if name in there and there[name].is_made]
+    wrong += [
+        f'{name} has a collation that takes different texts for equal, must be COLLATE "C"'
+        for name in keys
+        if name in there and not there[name].is_exact
+    ]
+    wrong += [] if _is_unique(cursor, mapping, table, schema) else [f"({', '.join(keys)}) must be its primary key"]
+    if wrong:
+        raise BadConfigurationError(f"the table {schema}.{table.name} is there but does not fit: {'; '.join(wrong)}")
+
+
+@dataclass(frozen=True)
+class _Theirs:
+    """A column of a table that is there."""
+
+    type: str
+    is_made: bool
+    """Whether PostgreSQL makes the value itself and takes none."""
+    is_exact: bool
+    """False for a collation that takes different texts for the same."""
+
+
+def _columns(cursor: Any, schema: str, table: Table) -> dict[str, _Theirs]:
+    """The columns of what has the table's name. Raises BadConfigurationError where that is no table."""
+    cursor.execute("SELECT relkind FROM pg_class WHERE oid = format('%%I.%%I', %s, %s)::regclass", (schema, table.name))
+    (kind,) = cursor.fetchone()
+    if kind not in ("r", "p"):
+        raise BadConfigurationError(f"{schema}.{table.name} is there but is no table: give the mapping's another name")
     cursor.execute(
-        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+        "SELECT attname, format_type(atttypid, atttypmod), attgenerated <> '' OR attidentity = 'a', "
+        "coalesce(collisdeterministic, true) FROM pg_attribute LEFT JOIN pg_collation c ON c.oid = attcollation "
         "WHERE attrelid = format('%%I.%%I', %s, %s)::regclass AND attnum > 0 AND NOT attisdropped",
         (schema, table.name),
     )
-    there = dict(cursor.fetchall())
-    wanted = dict.fromkeys(mapping.key_columns(table), Column("", (), "integer"))
-    wanted |= {column.name: column for column in (*mapping.keys, *table.columns)}
-    wrong = [
-        f"{name} is {there.get(name, 'missing')}, must be {column.type}{column.size}"
-        for name, column in wanted.items()
-        if not _fits(there.get(name, ""), column)
-    ]
-    if wrong:
-        raise BadConfigurationError(f"the table {schema}.{table.name} is there but does not fit: {'; '.join(wrong)}")
+    return {name: _Theirs(*row) for name, *row in cursor.fetchall()}
+
+
+def _is_unique(cursor: Any, mapping: Mapping, table: Table, schema: str) -> bool:
+    """Whether the key finds one row; a table without others below it, and not the root, needs no index for that."""
+    if table is not mapping.root and not any(each.parent == table.name for each in mapping.tables):
+        return True
+    cursor.execute(
+        "SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = format('%%I.%%I', %s, %s)::regclass AND indisunique "
+        "AND indimmediate AND indisvalid AND indpred IS NULL AND indexprs IS NULL AND (SELECT array_agg(attname::text "
+        "ORDER BY attname::text) FROM pg_attribute WHERE attrelid = indrelid "
+        "AND attnum = ANY((indkey::int2[])[0:indnkeyatts - 1])) = %s::text[])",
+        (schema, table.name, sorted(mapping.key_columns(table), key=lambda name: name.encode())),
+    )
+    return bool(cursor.fetchone()[0])
 
 
 def _fits(there: str, column: Column) -> bool:
     """Whether a column's type, as PostgreSQL shows it, takes all values of the mapping's as they are.
 
-    A varchar of another length refuses what is too long; numeric with fewer digits and timestamptz with fewer than
-    three would round.
+    numeric with fewer digits and timestamptz with fewer than three would round, a shorter varchar would cut blanks off.
     """
     name, kind = CATALOG_NAMES.get(column.type, column.type), there.partition("(")[0]
     if column.type == "varchar":
-        return kind == name
+        return kind == name and (kind == there or int(there[len(kind) + 1 : -1]) >= column.max_length > 0)
     if column.type == "timestamptz":
         return there in (name, *(f"timestamp({digits}) with time zone" for digits in (3, 4, 5, 6)))
     return there in ((name, name + column.size) if column.precision else (name,))

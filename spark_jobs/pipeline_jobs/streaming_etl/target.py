@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import psycopg2
@@ -57,9 +58,20 @@ class Transformed:
 class Landed:
     """What became of a batch's documents."""
 
-    rows: int = 0
+    table_rows: tuple[int, ...] = ()
+    """By the mapping's tables, as far as there are any."""
     loaded: int = 0
     rejected: tuple[Rejected, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows of all tables."""
+        return sum(self.table_rows)
+
+    def add(self, documents: int, table_rows: Sequence[int]) -> None:
+        """Count documents whose rows are written."""
+        self.loaded += documents
+        self.table_rows = tuple(a + b for a, b in zip_longest(self.table_rows, table_rows, fillvalue=0))
 
 
 class TableWorker:
@@ -174,8 +186,7 @@ class TableWorker:
             self._try(cursor, documents, numbers[:middle], None, landed)
             self._try(cursor, documents, numbers[middle:], None, landed)
         else:
-            landed.rows += sum(encoded.rows)
-            landed.loaded += len(numbers)
+            landed.add(len(numbers), encoded.rows)
 
     def _write_rows(self, cursor: Any, encoded: Encoded) -> None:
         """Replace these documents' rows: items that are gone from an array are gone from its table."""
@@ -268,12 +279,12 @@ class TableWorker:
         replaced = len(batch) - landed.loaded - len(landed.rejected)
         cursor.execute(
             sql.SQL(
-                "INSERT INTO {} (job, number, sequence, position, documents, loaded, rejected, replaced, rows) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+                "INSERT INTO {} (job, number, sequence, position, documents, loaded, rejected, replaced, rows, "
+                "table_rows) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
             ).format(sql.Identifier(self._schema, BATCHES)),
             (
                 self._job, self._number, batch.sequence, batch.position, len(batch),
-                landed.loaded, len(landed.rejected), replaced, landed.rows,
+                landed.loaded, len(landed.rejected), replaced, landed.rows, list(landed.table_rows),
             ),
         )  # fmt: skip
 
