@@ -13,6 +13,7 @@ import signal
 import statistics
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,11 @@ CONTRACT_VERSION = 1
 
 DATA_VARIABLE = "PIPELINE_TUNER_DATA"
 """Names the folder of what later runs need too; on a cluster its machines share that folder."""
+
+PULSE_POLL_S = 1.0
+"""Between two looks at whether somebody still waits for a driver on a cluster."""
+SILENCE_S = 120.0
+"""So long may the tuner say nothing: a machine or a shared folder can be slow."""
 
 MOST_REPEATS = 100
 """So many samples at most are added for `min_work_s`: a sample without a duration must not go on for ever."""
@@ -215,9 +221,47 @@ def main(job_name: str, run: Run, argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=f"Run one trial of the job {job_name!r} and measure it.")
     parser.add_argument("--config", required=True, help="the trial's configuration (docs/contract.md)")
     parser.add_argument("--measurement", required=True, help="where to write the measurement")
+    parser.add_argument("--handover", help="where the driver of deploy mode cluster gets its variables")
     arguments = parser.parse_args(argv)
+    if arguments.handover and not take_over(Path(arguments.handover)):
+        return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     return measure(job_name, run, arguments.config, arguments.measurement)
+
+
+def take_over(folder: Path) -> bool:
+    """Take the variables that lie in a shared folder, and end this process when nobody waits for it any more.
+
+    A driver on a cluster outlives the program that submitted it. False where the folder isn't there: the trial is
+    over, or this machine doesn't share it.
+    """
+    variables = folder / "variables.json"
+    try:
+        os.environ.update(json.loads(variables.read_text(encoding="utf-8")))
+        variables.unlink()
+        (folder / "begun").touch()
+    except OSError as error:
+        print(f"the trial is over, or this machine doesn't share {folder} with the tuner's: {error}", file=sys.stderr)
+        return False
+    threading.Thread(target=_end_with, args=(folder,), daemon=True).start()
+    return True
+
+
+def _end_with(folder: Path) -> None:
+    """End this process where the tuner says so, is gone with the folder, or has been silent for SILENCE_S."""
+    said, since = "", time.monotonic()
+    while said != "end" and time.monotonic() - since < SILENCE_S:
+        time.sleep(PULSE_POLL_S)
+        try:
+            now = (folder / "pulse").read_text(encoding="ascii")
+        except FileNotFoundError:
+            break
+        except OSError:
+            continue
+        if now != said:
+            said, since = now, time.monotonic()
+    (folder / "begun").unlink(missing_ok=True)
+    os._exit(143)
 
 
 def measure(job_name: str, run: Run, config_path: str | Path, measurement_path: str | Path) -> int:

@@ -13,7 +13,7 @@ import pytest
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.runners import TrialFailedError, TrialRun
-from pipeline_tuner.runners.spark_submit import SparkSubmitRunner
+from pipeline_tuner.runners.spark_submit import SparkSubmitRunner, spark_target
 from pipeline_tuner.runners.warm import WarmRunner, kept_folder
 
 CONNECTION = '{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}'
@@ -92,14 +92,12 @@ def test_a_missing_connection_is_an_error_and_not_yarn(airflow_env):
         runner.submit_command({}, jobs / "migration.py", [])
 
 
-def test_cluster_mode_is_refused(airflow_env, monkeypatch):
+def test_cluster_mode_on_this_machine_is_refused(airflow_env, monkeypatch):
     monkeypatch.setenv(
-        "AIRFLOW_CONN_FAR", '{"conn_type": "spark", "host": "yarn", "extra": {"deploy-mode": "cluster"}}'
+        "AIRFLOW_CONN_FAR", '{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "cluster"}}'
     )
-    jobs = settings.jobs_folder()
-    runner = SparkSubmitRunner(jobs / "migration.py", modules=jobs, conn_id="far")
-    with pytest.raises(InfrastructureError, match="set it to client"):
-        runner.submit_command({}, jobs / "migration.py", [])
+    with pytest.raises(InfrastructureError, match="no cluster: set it to client"):
+        spark_target("far")
 
 
 def test_trials_share_a_kept_process_that_ends_with_the_sweep(warm, trial):

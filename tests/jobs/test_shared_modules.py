@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -258,3 +260,70 @@ def test_stages_are_named_after_the_job_s_steps_and_counted_in_the_given_stretch
     assert [stage["name"] for stage in summarise_event_log(tmp_path)["stages"]] == ["read", "collect", "write"]
     kept = summarise_event_log(tmp_path, during=[(9, 11), (29, 31)])["stages"]
     assert [stage["name"] for stage in kept] == ["read", "write"]
+
+
+DRIVER = """
+import os, sys, time
+from pipeline_jobs import contract
+contract.PULSE_POLL_S = 0.02
+contract.SILENCE_S = float(sys.argv.pop(1))
+def run(config, writer):
+    print(os.environ["WORD"], flush=True)
+    sys.stdin.readline()
+sys.exit(contract.main("toy", run))
+"""
+
+
+@pytest.fixture
+def handed_over(tmp_path: Path) -> Iterator[Any]:
+    """A function that starts a job with a handover, as a driver on a cluster has it; it bears so much silence."""
+    folder = tmp_path / "handover"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "variables.json").write_text('{"WORD": "of the handover"}')
+    (folder / "pulse").write_text("1")
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(silence_s: float = 3600.0) -> tuple[Path, subprocess.Popen[str]]:
+        files = ["--config", str(folder / "config.json"), "--measurement", str(folder / "measurement.json")]
+        command = [sys.executable, "-c", DRIVER, str(silence_s), *files, "--handover", str(folder)]
+        environment = {**os.environ, "PYTHONPATH": str(Path(contract.__file__).parents[1])}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        begun.append(subprocess.Popen(command, env=environment, text=True, **pipes))
+        return folder, begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def test_a_driver_gets_its_variables_and_leaves_its_measurement(handed_over: Any) -> None:
+    folder, process = handed_over()
+    assert process.stdout.readline() == "of the handover\n"
+    assert sorted(path.name for path in folder.iterdir()) == ["begun", "config.json", "pulse"], "no secret stays"
+    process.communicate("\n")
+    assert process.returncode == 0
+    assert (folder / "measurement.json").exists()
+
+
+@pytest.mark.parametrize("how", ["end", "gone", "silent"])
+def test_a_driver_that_nobody_waits_for_ends(handed_over: Any, how: str) -> None:
+    folder, process = handed_over(0.2 if how == "silent" else 3600.0)
+    if how != "silent":
+        process.stdout.readline()
+    if how == "end":
+        (folder / "pulse").write_text("end")
+    if how == "gone":
+        shutil.rmtree(folder)
+    assert process.wait(300) == 143
+    assert not (folder / "begun").exists()
+
+
+def test_a_driver_whose_trial_is_over_does_not_begin(handed_over: Any, tmp_path: Path) -> None:
+    (tmp_path / "handover" / "variables.json").unlink()
+    folder, process = handed_over()
+    said = process.communicate()[1]
+    assert process.returncode == 1
+    assert "the trial is over, or this machine doesn't share" in said
+    assert not (folder / "begun").exists()

@@ -14,6 +14,7 @@ from pipeline_tuner.command import Command
 from pipeline_tuner.connections import get_connection, job_connections
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, StudyError
 from pipeline_tuner.runners.process import job_environment
+from pipeline_tuner.spark_application import is_application
 from pipeline_tuner.study import Study
 
 MIN_FREE_BYTES = 1_000_000_000
@@ -80,10 +81,13 @@ def _operator(study: Study) -> Iterator[str]:
 
 
 def _spark(study: Study, path: str) -> Iterator[str]:
-    from pipeline_tuner.runners.spark_submit import DEFAULT_CONN_ID, JARS_VARIABLE, check_spark_connection
+    from pipeline_tuner.runners.spark_application import refuse_cluster_mode
+    from pipeline_tuner.runners.spark_submit import JARS_VARIABLE, spark_target
 
     try:
-        check_spark_connection(study.runner.conn_id or DEFAULT_CONN_ID)
+        spark_target(study.runner.conn_id)
+        if is_application(study.runner.options):
+            refuse_cluster_mode(study.runner.conn_id)
     except InfrastructureError as error:
         yield str(error)
     if not shutil.which("spark-submit", path=path):

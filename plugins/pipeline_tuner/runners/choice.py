@@ -52,16 +52,19 @@ def _spark_runner(study: Study, sweep_id: str | None) -> Runner:
     if is_application(study.runner.options):
         return _application_runner(study)
     # Imported here: the Spark provider takes half a second, which no DAG parse should pay.
-    from pipeline_tuner.runners.spark_submit import SparkSubmitRunner, keeps_warm
+    from pipeline_tuner.runners.spark_cluster import ClusterModeRunner
+    from pipeline_tuner.runners.spark_submit import SparkSubmitRunner, keeps_warm, spark_target
 
-    submit = SparkSubmitRunner(
+    target = spark_target(study.runner.conn_id)
+    runner_class = ClusterModeRunner if target.is_cluster_mode else SparkSubmitRunner
+    submit = runner_class(
         _script(study),
         modules=settings.jobs_folder(),
         conn_id=study.runner.conn_id,
         options=study.runner.options,
         folder=settings.project_folder(),
     )
-    if study.runner.warm and sweep_id and keeps_warm(study.runner.conn_id):
+    if study.runner.warm and sweep_id and keeps_warm(target):
         return WarmRunner(study.job, submit, modules=settings.jobs_folder(), sweep_id=sweep_id)
     return submit
 

@@ -6,14 +6,11 @@ measurement that was not made again is none (`durable=False`, in the words of Ai
 
 from __future__ import annotations
 
-import io
 import logging
-import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -31,6 +28,7 @@ from pipeline_tuner.problems import problems_of
 from pipeline_tuner.runners.aws_calls import BUSY_S, explained, patiently
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun
 from pipeline_tuner.runners.glue_metrics import billed_metrics, cloudwatch_metrics
+from pipeline_tuner.runners.job_code import Code
 from pipeline_tuner.space import Frozen
 from pipeline_tuner.study_check import GLUE_RUNS
 
@@ -254,24 +252,3 @@ class GlueRunner(Runner):
 
     def _uri(self, key: str) -> str:
         return f"s3://{self.options.bucket}/{key}"
-
-
-class Code:
-    """A job's script and its modules, as bytes whose digest names their place."""
-
-    def __init__(self, script: bytes, modules: bytes, folder: str, name: str) -> None:
-        self.script, self.modules = script, modules
-        self.digest = sha256(script + modules).hexdigest()
-        self.script_key = f"{folder}/{self.digest}/{name}"
-        self.modules_key = f"{folder}/{self.digest}/pipeline_jobs.zip"
-
-    @classmethod
-    def of(cls, script: Path, modules: Path, folder: str) -> Code:
-        """The code in a folder of jobs. The same files give the same bytes."""
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-            for path in sorted(modules.rglob("pipeline_jobs/**/*")):
-                if path.is_file() and "__pycache__" not in path.parts:
-                    entry = zipfile.ZipInfo(str(path.relative_to(modules)), (1980, 1, 1, 0, 0, 0))
-                    file.writestr(entry, path.read_bytes())
-        return cls(script.read_bytes(), archive.getvalue(), folder, script.name)

@@ -111,10 +111,14 @@ class ProcessRunner(Runner):
                 self._run.output.finish()
                 raise TimeoutError
             time.sleep(POLL_S)
-            self._run.output.follow()
+            self._while_waiting()
         self._run.output.finish()
         code = self._guard.returncode
         return 128 - code if code < 0 else code
+
+    def _while_waiting(self) -> None:
+        """What is done again and again until the command has ended."""
+        self._run.output.follow()
 
     def collect(self, exit_code: int) -> Measurement:
         """The measurement that the job left."""

@@ -15,11 +15,11 @@ from pipeline_tuner.advise.files import LogError, find_logs
 from pipeline_tuner.advise.reading import read_log
 from pipeline_tuner.advise.run_metrics import run_metrics, stage_metrics
 from pipeline_tuner.command import Command
-from pipeline_tuner.exceptions import MeasurementError, StudyError
+from pipeline_tuner.exceptions import InfrastructureError, MeasurementError, StudyError
 from pipeline_tuner.measurement import Measurement, validated
 from pipeline_tuner.runners.base import TrialRun
 from pipeline_tuner.runners.observed import ObservedRunner
-from pipeline_tuner.runners.spark_submit import DEFAULT_CONN_ID, check_spark_connection
+from pipeline_tuner.runners.spark_submit import DEFAULT_CONN_ID, spark_target
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.spark_application import ApplicationOptions, parsed_options
 from pipeline_tuner.unfilled import MARK
@@ -59,7 +59,7 @@ class SparkApplicationRunner(ObservedRunner):
 
     def command(self, run: TrialRun) -> list[str]:
         """The spark-submit command for one trial. Raises StudyError where the application isn't there."""
-        check_spark_connection(self._conn_id)
+        refuse_cluster_mode(self._conn_id)
         options, values = self._options, self._values(run)
         arguments = _filled(self._arguments(run.fraction), values)
         conf = dict(zip(options.conf, _filled(map(_text, options.conf.values()), values), strict=True))
@@ -124,6 +124,16 @@ class SparkApplicationRunner(ObservedRunner):
         folder = run.folder / "event-log"
         folder.mkdir(exist_ok=True)
         return folder
+
+
+def refuse_cluster_mode(conn_id: str | None) -> None:
+    """Raises InfrastructureError where the driver would not run beside the task, which could then not end it."""
+    if spark_target(conn_id).is_cluster_mode:
+        raise InfrastructureError(
+            f"the Spark connection {conn_id or DEFAULT_CONN_ID!r} has deploy-mode cluster, where an application can't "
+            "be ended from here: set it to client, or submit it by kind: operator with SparkSubmitOperator, which "
+            "follows its driver (docs/cluster.md)"
+        )
 
 
 BASE_CONF = {"spark.ui.showConsoleProgress": "false", "spark.ui.enabled": "false", "spark.log.level": "WARN"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +56,25 @@ class SparkSubmitRunner(ProcessRunner):
 
     def submit_command(self, configuration: Configuration, script: Path, arguments: Sequence[str]) -> list[str]:
         """spark-submit with what only its start can set: driver memory, JVM flags, jars. The job sets the rest."""
-        check_spark_connection(self._conn_id)
+        spark_target(self._conn_id)
+        return self._submission(configuration, str(script), arguments, deploy_mode="client")
+
+    def _submission(
+        self, configuration: Configuration, application: str, arguments: Sequence[str], **more: Any
+    ) -> list[str]:
+        """The hook's command; `more` are further arguments of the hook."""
+        jars = [self._options.get("jars"), os.environ.get(JARS_VARIABLE)]
         hook = SparkSubmitHook(
             conn_id=self._conn_id,
             conf=self._conf(configuration),
             driver_memory=str(configuration["driver_memory"]) if "driver_memory" in configuration else None,
-            jars=",".join(filter(None, [self._options.get("jars"), os.environ.get(JARS_VARIABLE)])) or None,
+            jars=",".join(filter(None, jars)) or None,
             packages=self._options.get("packages"),
-            name=self._options.get("name", script.stem),
+            name=self._options.get("name", self._script.stem),
             application_args=list(arguments),
-            deploy_mode="client",
+            **more,
         )
-        return hook._build_spark_submit_command(str(script))
+        return hook._build_spark_submit_command(application)
 
     def _conf(self, configuration: Configuration) -> dict[str, str]:
         conf = {"spark.ui.showConsoleProgress": "false", "spark.ui.enabled": "false", "spark.log.level": "WARN"}
@@ -75,19 +83,40 @@ class SparkSubmitRunner(ProcessRunner):
         return conf | jvm
 
 
-def keeps_warm(conn_id: str | None) -> bool:
+@dataclass(frozen=True)
+class SparkTarget:
+    """Where a Spark connection sends its applications."""
+
+    master: str
+    is_cluster_mode: bool
+    """Whether the driver runs on the cluster (deploy mode cluster) rather than beside the task."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the master is this machine."""
+        return self.master.startswith("local")
+
+    @property
+    def is_standalone(self) -> bool:
+        """Whether the master is of Spark's own kind of cluster."""
+        return self.master.startswith("spark://")
+
+
+def keeps_warm(target: SparkTarget) -> bool:
     """Whether `runner.warm` applies: a JVM is kept on a local master alone. On a cluster each trial submits anew, as
-    production does, and no executor is held between trials. Raises InfrastructureError.
+    production does, and no executor is held between trials.
     """
-    master = check_spark_connection(conn_id or DEFAULT_CONN_ID)
-    if master.startswith("local"):
+    if target.is_local:
         return True
-    log.info("The master is %s: each trial submits anew, runner.warm keeps a JVM on a local master alone", master)
+    log.info(
+        "The master is %s: each trial submits anew, runner.warm keeps a JVM on a local master alone", target.master
+    )
     return False
 
 
-def check_spark_connection(conn_id: str) -> str:
-    """The master of a Spark connection. Raises InfrastructureError where there is none: never silently YARN."""
+def spark_target(conn_id: str | None) -> SparkTarget:
+    """What a Spark connection names. Raises InfrastructureError where there is none: never silently YARN."""
+    conn_id = conn_id or DEFAULT_CONN_ID
     try:
         connection = BaseHook.get_connection(conn_id)
     except AirflowNotFoundException:
@@ -97,9 +126,10 @@ def check_spark_connection(conn_id: str) -> str:
         ) from None
     if not connection.host:
         raise InfrastructureError(f"the Spark connection {conn_id!r} names no master: set its host, e.g. to 'local[*]'")
-    if connection.extra_dejson.get("deploy-mode") == "cluster":
+    target = SparkTarget(connection.host, connection.extra_dejson.get("deploy-mode") == "cluster")
+    if target.is_local and target.is_cluster_mode:
         raise InfrastructureError(
-            f"the Spark connection {conn_id!r} has deploy-mode cluster, where a job can't be given its passwords "
-            "safely nor leave its measurement here: set it to client"
+            f"the Spark connection {conn_id!r} has deploy-mode cluster with the master {target.master}, which is no "
+            "cluster: set it to client"
         )
-    return connection.host
+    return target
