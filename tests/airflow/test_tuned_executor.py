@@ -45,6 +45,17 @@ with DAG("tune_nightly", schedule=None) as dag:
     load >> killed >> mapped
 """
 
+BESIDE = """
+n=1
+case "{{{{ tuner.trial_id }}}}" in *.prepare) ;; *)
+  while ! mkdir {folder}/ticket-$n; do n=$((n + 1)); done
+  until [ -d {folder}/ticket-$(((n + 2) / 3 * 3)) ]; do sleep 0.1; done
+esac
+echo "level {{{{ tuner.configuration.level }}}}"
+echo cost 1
+"""
+"""Every third that comes lets itself and the two before it go."""
+
 
 @pytest.fixture(scope="module")
 def airflow(own_postgres, tmp_path_factory):
@@ -62,12 +73,14 @@ def airflow(own_postgres, tmp_path_factory):
     (folder / "studies" / "any_task.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     beside = operator_study(
         BASH,
-        {"bash_command": "sleep 6; echo {{ tuner.configuration.level }}"},
+        {"bash_command": BESIDE.format(folder=folder)},
         {"level": integer(1, 9, 1)},
         study="beside",
         job="beside",
         presets={"now": {}, "two": {"level": 2}, "three": {"level": 3}},
-        budget={"trials": 9, "blocks": 3, "rounds": 1, "confirm_blocks": 0, "trial_timeout_s": 120},
+        goals={"cost": {"minimize": "cost"}},
+        options={"metrics": {"cost": r"^cost (\d+)"}},
+        budget={"trials": 9, "blocks": 3, "rounds": 1, "confirm_blocks": 0, "trial_timeout_s": 600, "cost": 7},
     )
     beside["runner"]["concurrent"] = 3
     (folder / "studies" / "beside.yaml").write_text(yaml.safe_dump(beside), encoding="utf-8")
@@ -123,21 +136,23 @@ def test_a_sweep_over_an_operator_then_tasks_that_follow_it_one_of_them_killed(a
 
 
 @pytest.mark.soak
-def test_the_trials_of_a_block_run_side_by_side(airflow):
+def test_the_trials_of_a_block_run_side_by_side_within_the_cap_of_cost(airflow):
     run_id = airflow.tune("beside")
     airflow.finished("beside", run_id)
     with Store(airflow.results) as store, store.transaction() as connection:
-        query = "SELECT block, measurement FROM pipeline_tuner.trial WHERE study = 'beside' ORDER BY block"
+        query = (
+            "SELECT block, label, status, measurement FROM pipeline_tuner.trial WHERE study = 'beside' ORDER BY block"
+        )
         trials = connection.exec_driver_sql(query).all()
-    assert len(trials) == 9
-    blocks = {}
-    for block, measurement in trials:
-        blocks.setdefault(block, []).append((measurement["started_at"], measurement["ended_at"]))
-    for spans in blocks.values():
-        assert max(start for start, _ in spans) < min(end for _, end in spans), "they did not run at the same time"
-    ends = [max(end for _, end in blocks[number]) for number in sorted(blocks)]
-    starts = [min(start for start, _ in blocks[number]) for number in sorted(blocks)]
-    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False)), "two blocks ran at once"
+    # A trial ends only when three have begun: one after the other, the first would never end.
+    assert {(trial.status, trial.measurement["metrics"]["cost"]) for trial in trials} == {("measured", 1)}
+    by_block = {trial.block: [one for one in trials if one.block == trial.block] for trial in trials}
+    assert [sorted(trial.label for trial in block) for block in by_block.values()] == [["now", "three", "two"]] * 2
+    first, second = by_block.values()
+    ended = max(trial.measurement["ended_at"] for trial in first)
+    assert ended <= min(trial.measurement["started_at"] for trial in second), "two blocks ran at once"
+    # The run before the trials cost 1, a third block would have come to 10.
+    assert 1 + sum(trial.measurement["metrics"]["cost"] for trial in trials) == 7
 
 
 def test_three_nights_with_a_kill_each_lose_and_double_none(airflow, own_postgres):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import json
+import lzma
 import random
 import re
+import tarfile
 import time
+import zipfile
 
 import pytest
 from hypothesis import given
@@ -168,11 +174,73 @@ def test_what_is_no_log_is_refused_in_one_line(tmp_path, capsys):
     assert "No such file" in capsys.readouterr().err
 
 
+def zipped(content):
+    with zipfile.ZipFile(packed := io.BytesIO(), "w") as file:
+        file.writestr("eventLogs-app-1/app-1", content)
+    return packed.getvalue()
+
+
+def tarred(content):
+    with tarfile.open(fileobj=(packed := io.BytesIO()), mode="w:gz") as file:
+        file.addfile(tarfile.TarInfo("app-1"), io.BytesIO(content))
+    return packed.getvalue()
+
+
+OTHERS = {
+    "history.zip": (zipped(WHOLE.text()), "a zip archive (the history server's download is one): unpack it"),
+    "logs.tar.gz": (tarred(b""), "a tar archive: unpack it"),
+    "log.bz2": (bz2.compress(WHOLE.text()), "compressed by bzip2, which Spark doesn't write: unpack it first"),
+    "log.xz": (lzma.compress(WHOLE.text()), "compressed by xz, which Spark doesn't write: unpack it first"),
+    "nothing.gz": (gzip.compress(b""), "empty once it is unpacked"),
+    "nothing.zstd": (FRAMINGS["zstd"](b""), "empty once it is unpacked"),
+    "cut.gz": (gzip.compress(WHOLE.text())[:5], "no event log: its gzip stream is cut off"),
+    "others.jsonl": (b'{"level":"info","msg":"hello"}\n' * 100, "no event log: its first line is no Spark event"),
+    "zeros": (bytes(10_000), "no event log: its first line is no Spark event"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_file_that_is_no_log_is_called_what_it_is(tmp_path, capsys, name):
+    content, words = OTHERS[name]
+    (tmp_path / name).write_bytes(content)
+    assert main(["advise", str(tmp_path / name)]) == 1
+    said = capsys.readouterr().err
+    assert f"{name} is {words}" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_folder_of_what_must_be_unpacked_says_so(tmp_path, capsys):
+    (tmp_path / "history.zip").write_bytes(zipped(WHOLE.text()))
+    assert main(["advise", str(tmp_path)]) == 1
+    assert "history.zip is a zip archive" in capsys.readouterr().err
+
+
 def test_other_files_of_a_folder_are_named(tmp_path, capsys):
     WHOLE.write(tmp_path / "log")
     (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     assert main(["advise", str(tmp_path)]) == 0
-    assert "notes.txt is no event log and was left out" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "notes.txt is no event log and was left out" in said
+    assert "link is no event log and was left out" in said
+
+
+def test_logs_of_a_folder_per_day(tmp_path, capsys):
+    for day in ("2024/01/01", "2024/01/02"):
+        (tmp_path / day).mkdir(parents=True)
+        WHOLE.write(tmp_path / day / "log")
+    (tmp_path / "2024" / "again").symlink_to(tmp_path, target_is_directory=True)
+    found = find_logs([tmp_path])
+    assert [str(log.path.relative_to(tmp_path)) for log in found.logs][:2] == ["2024/01/01/log", "2024/01/02/log"]
+    assert len(found.logs) == 2
+
+
+def test_frames_without_content_are_passed_over(tmp_path):
+    """As parallel compressors write them before each frame."""
+    path = tmp_path / "log"
+    halves = [WHOLE.text()[:700], WHOLE.text()[700:]]
+    path.write_bytes(b"".join(b"\x50\x2a\x4d\x18\x04\0\0\0size" + FRAMINGS["zstd"](half) for half in halves))
+    assert read(path).is_complete
 
 
 def test_a_log_without_jobs(tmp_path, capsys):

@@ -257,3 +257,18 @@ def test_what_is_wrong_with_an_application_is_named(tmp_path, old, new, words):
         parse_study(text.replace(old, new, 1))
     assert words in str(caught.value)
     assert str(caught.value).startswith("study:")
+
+
+def test_in_a_clone_the_study_has_its_dag_and_the_next_command_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("include/configs", "dags"):
+        (tmp_path / folder).mkdir(parents=True)
+    shuffling(1000, "app-1", "2024-01-01").write(tmp_path / "log")
+    assert main(["advise", "log", "--study", "nightly"]) == 0
+    assert (tmp_path / "include" / "configs" / "nightly.yaml").exists()
+    assert 'dag = tuning_dag("nightly")' in (tmp_path / "dags" / "tune_nightly.py").read_text()
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.endswith("Its sweep: airflow dags test tune_nightly")
+    (tmp_path / "include" / "configs" / "nightly.yaml").unlink()
+    assert main(["advise", "log", "--study", "nightly"]) == 1
+    assert "dags/tune_nightly.py exists" in capsys.readouterr().err

@@ -14,9 +14,11 @@ from pipeline_tuner.advise.costs import CORE_HOUR, GIGABYTE_HOUR, Prices
 from pipeline_tuner.advise.document import as_json
 from pipeline_tuner.advise.files import EventLog, LogError, find_logs
 from pipeline_tuner.advise.reading import read_log
-from pipeline_tuner.advise.study_writer import write_study
+from pipeline_tuner.advise.study_writer import Written, write_study
 from pipeline_tuner.advise.terminal import job_words
-from pipeline_tuner.wording import byte_words
+from pipeline_tuner.study import load_study
+from pipeline_tuner.unfilled import unfilled
+from pipeline_tuner.wording import byte_words, listed
 
 PROGRESS_AFTER_S = 2.0
 PROGRESS_EVERY_S = 1.0
@@ -44,8 +46,17 @@ def run(chosen: argparse.Namespace) -> None:
     jobs = _jobs(chosen.paths)
     print(as_json(jobs, prices) if chosen.json else "\n\n\n".join(job_words(job, prices) for job in jobs))
     if chosen.study:
-        path = write_study(chosen.study, jobs, prices)
-        _say(f"\nThe study: {path}. What is left to fill in: python -m pipeline_tuner study validate {path}")
+        _say(f"\n{_written_words(chosen.study, write_study(chosen.study, jobs, prices))}")
+
+
+def _written_words(name: str, written: Written) -> str:
+    """What was written, and the command that comes next."""
+    gaps = [key for key, _ in unfilled(load_study(written.study))]
+    left = f"To fill in before it runs: {listed(gaps)}. " if gaps else ""
+    sweep = f"airflow dags test tune_{name}"
+    if written.dag is None:
+        return f"The study: {written.study}. {left}Its DAG has two lines (docs/advise.md); then: {sweep}"
+    return f"The study: {written.study}; its DAG: {written.dag}. {left}Its sweep: {sweep}"
 
 
 def _jobs(paths: Sequence[Path]) -> tuple[JobAdvice, ...]:

@@ -19,6 +19,8 @@ PIECE_BYTES = 1 << 20
 ZSTD_PIECE_BYTES = 1 << 18
 LARGEST_BLOCK_BYTES = 64 << 20
 """The writers' blocks have 32 KiB to 32 MiB; a header that says more is damaged."""
+SKIPPABLE = b"\x2a\x4d\x18"
+"""After a byte from 0x50 to 0x5f: a frame of zstd without content, which parallel compressors begin with."""
 LZ4_MAGIC, SNAPPY_MAGIC = b"LZ4Block", b"\x82SNAPPY\x00"
 
 
@@ -72,6 +74,8 @@ def compression_of(path: Path) -> Compression:
     """How a file is compressed. Raises OSError where it can't be read."""
     with path.open("rb") as file:
         start = file.read(8)
+    if start[1:4] == SKIPPABLE and start[0] >> 4 == 5:
+        return Compression.ZSTD
     return next((kind for magic, kind in MAGIC if start.startswith(magic)), Compression.PLAIN)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,14 @@ COMPACTED = ".compact"
 ADDRESS = re.compile(r"[a-z][a-z0-9+]+:/")
 """Of another machine: `s3://`, whose second slash a path loses."""
 START = b'{"Event":"'
+ARCHIVES = (
+    (b"PK\x03\x04", "a zip archive (the history server's download is one): unpack it, and name what was in it"),
+    (b"7z\xbc\xaf", "an archive: unpack it, and name what was in it"),
+    (b"BZh", "compressed by bzip2, which Spark doesn't write: unpack it first"),
+    (b"\xfd7zXZ", "compressed by xz, which Spark doesn't write: unpack it first"),
+)
+"""First bytes of files that may hold a log, and what to do with them."""
+TAR_MARK = (257, b"ustar")
 
 
 class LogError(PipelineTunerError):
@@ -75,33 +83,71 @@ def _named_file(path: Path) -> EventLog:
     if not path.stat().st_size:
         raise LogError(f"{path} is empty: no event was written, or the copy failed")
     if not _looks_like_log(path):
-        raise LogError(f"{path} is no event log: its first line is no Spark event")
+        raise LogError(f"{path} is {_what_it_is(path)}")
     return EventLog(path, (path,))
 
 
+def _what_it_is(path: Path) -> str:
+    """What a file is that is no event log."""
+    with path.open("rb") as file:
+        first = file.read(8)
+    for magic, words in ARCHIVES:
+        if first.startswith(magic):
+            return words
+    start, damage = _start(path, TAR_MARK[0] + len(TAR_MARK[1]))
+    if not start:
+        return f"no event log: {damage}" if damage else "empty once it is unpacked: no event was written"
+    if start[TAR_MARK[0] :] == TAR_MARK[1]:
+        return "a tar archive: unpack it, and name the folder"
+    return "no event log: its first line is no Spark event"
+
+
 def _in_folder(folder: Path) -> Found:
-    whole = _rolled(folder)
-    if whole is not None:
-        return Found((whole,), ())
-    logs, left_out = [], []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "_")):
-            continue
-        log = _rolled(path) if path.is_dir() else _maybe_log(path)
-        if log is None:
-            left_out.append(path)
-        else:
-            logs.append(log)
+    logs, left_out = _logs_in(folder)
     if not logs:
+        unpack = next((words for path in left_out if (words := _archive_words(path))), "")
         raise LogError(
             f"{folder} holds no event log: neither a file of Spark events nor a folder of events_1_... files"
+            f"{unpack and '; '}{unpack}"
         )
     return Found(tuple(logs), tuple(left_out))
 
 
-def _maybe_log(path: Path) -> EventLog | None:
+def _logs_in(folder: Path) -> tuple[list[EventLog], list[Path]]:
+    """The logs of a folder and of those in it (copies of a bucket have one per day), and what is none."""
+    whole = _rolled(folder)
+    if whole is not None:
+        return [whole], []
+    logs: list[EventLog] = []
+    left_out: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "_")):
+            continue
+        try:
+            if path.is_dir():
+                found, others = ([], []) if folder.resolve().is_relative_to(path.resolve()) else _logs_in(path)
+            else:
+                found, others = _maybe_log(path), []
+        except OSError:
+            # A link to nowhere, a file of somebody else's: no reason not to read the others.
+            found, others = [], []
+        logs += found
+        left_out += others if found or others else [path]
+    return logs, left_out
+
+
+def _archive_words(path: Path) -> str:
+    """What to do with a file that may hold a log; empty where it can't."""
+    try:
+        words = "" if path.is_dir() else _what_it_is(path)
+    except OSError:
+        return ""
+    return f"{path.name} is {words}" if "unpack it" in words else ""
+
+
+def _maybe_log(path: Path) -> list[EventLog]:
     is_log = bool(path.stat().st_size) and _looks_like_log(path)
-    return EventLog(path, (path,)) if is_log else None
+    return [EventLog(path, (path,))] if is_log else []
 
 
 def _rolled(folder: Path) -> EventLog | None:
@@ -141,13 +187,14 @@ def _looks_like_log(path: Path) -> bool:
     """Whether a file's first line is an event; a compressed file must hold at least the start of one."""
     if compression_of(path) is Compression.LZF:
         return True  # named as what can't be read, rather than passed over
-    start = b""
-    for piece in _pieces(path):
+    return _start(path, len(START))[0] == START
+
+
+def _start(path: Path, count: int) -> tuple[bytes, str | None]:
+    """The first bytes of a file's content, unpacked; and why there are fewer, where the file is damaged."""
+    start, content = b"", LogBytes(path)
+    for piece in content:
         start += piece
-        if len(start) >= len(START):
+        if len(start) >= count:
             break
-    return start.startswith(START)
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    yield from LogBytes(path)
+    return start[:count], content.damage

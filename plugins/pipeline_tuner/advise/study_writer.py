@@ -6,6 +6,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ from pipeline_tuner.wording import counted, percent, second_words
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 STUDIES = Path("include") / "configs"
+DAG = '''"""Airflow DAG: sweeps of the study include/configs/{name}.yaml, which was written from event logs."""
+
+from pipeline_tuner.dag_factory import tuning_dag
+
+dag = tuning_dag("{name}")
+'''
 KEPT = (
     *("spark.sql.", "spark.shuffle.", "spark.memory.", "spark.serializer", "spark.kryo", "spark.default.parallelism"),
     *("spark.dynamicAllocation.", "spark.executor.memory", "spark.executor.cores", "spark.executor.instances"),
@@ -51,20 +58,35 @@ class StudyNotWrittenError(PipelineTunerError):
     """The study can't be written: the message says why and what to do."""
 
 
-def write_study(name: str, jobs: tuple[JobAdvice, ...], prices: Prices, *, folder: Path = Path()) -> Path:
-    """Write the study `name` for the one job. Raises StudyNotWrittenError, also where the file exists."""
+@dataclass(frozen=True)
+class Written:
+    """What was written for a job."""
+
+    study: Path
+    dag: Path | None
+    """The DAG of its sweeps, where there are folders for both (a clone)."""
+
+
+def write_study(name: str, jobs: tuple[JobAdvice, ...], prices: Prices, *, folder: Path = Path()) -> Written:
+    """Write the study `name` for the one job. Raises StudyNotWrittenError, also where a file exists."""
     if not NAME.fullmatch(name):
         raise StudyNotWrittenError(f"--study {name}: a study's name has small letters, digits and _, a letter first")
     if len(jobs) != 1:
         found = ", ".join(job.name for job in jobs)
         raise StudyNotWrittenError(f"--study {name}: a study is of one job, and the logs are of {len(jobs)}: {found}")
-    studies = folder / STUDIES
-    path = (studies if studies.is_dir() else folder) / f"{name}.yaml"
-    if path.exists():
-        raise StudyNotWrittenError(f"{path} exists: give another name, or remove it")
+    studies, dags = folder / STUDIES, folder / "dags"
+    is_clone = studies.is_dir() and dags.is_dir()
+    written = Written(
+        (studies if studies.is_dir() else folder) / f"{name}.yaml", dags / f"tune_{name}.py" if is_clone else None
+    )
+    for path in filter(None, (written.study, written.dag)):
+        if path.exists():
+            raise StudyNotWrittenError(f"{path} exists: give another name, or remove it")
     text = study_text(name, jobs[0], prices)
-    path.write_text(text, encoding="utf-8")
-    return path
+    written.study.write_text(text, encoding="utf-8")
+    if written.dag is not None:
+        written.dag.write_text(DAG.format(name=name), encoding="utf-8")
+    return written
 
 
 def study_text(name: str, job: JobAdvice, prices: Prices) -> str:
