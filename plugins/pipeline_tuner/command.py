@@ -125,7 +125,7 @@ def _placed(name: str, text: str, place: Place, before: str) -> str:
     quote = _open_quote(before) if place is Place.SHELL else "'"
     if quote == "'":
         raise ConfigurationError(
-            f"runner.command: {text!r} for {{{name}}} would be read as {place.value}: "
+            f"{text!r} for {{{name}}} would be read as {place.value}: "
             f"use the variable {variable(name)} there, outside of single quotes"
         )
     # A variable is never read as code, whatever it holds: not even where the quotes were counted wrongly.

@@ -162,5 +162,5 @@ def _values(command: Command, parameters: Mapping[str, Parameter]) -> Iterator[P
             try:
                 command.filled({name: value})
             except ConfigurationError as error:
-                yield Problem(("command",), str(error).removeprefix("runner.command: "))
+                yield Problem(("command",), str(error))
                 break

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, CronTriggerTimetable, Param, TaskGroup, TriggerRule, chain
 from croniter import croniter
 
@@ -19,8 +18,15 @@ from pipeline_tuner.monitoring.retention import RetentionOperator
 from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.choice import operator_for
-from pipeline_tuner.operators.failures import tell_failure
-from pipeline_tuner.operators.sweep import ALSO, CheckOperator, PlanOperator, PrepareOperator, RecommendOperator
+from pipeline_tuner.operators.failures import report_failure
+from pipeline_tuner.operators.sweep import (
+    ALSO,
+    AnsweredOperator,
+    CheckOperator,
+    PlanOperator,
+    PrepareOperator,
+    RecommendOperator,
+)
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep_form import SEARCH, FieldKind, FormField, form_of
 
@@ -58,7 +64,7 @@ def tuning_dag(
         start_date=start_date,
         catchup=catchup,
         max_active_runs=1,
-        default_args={"owner": known.owner, "on_failure_callback": tell_failure, **RETRIES},
+        default_args={"owner": known.owner, "on_failure_callback": report_failure, **RETRIES},
         params=sweep_params(known) | also_param([other.study for other in others.values()]),
         tags=["pipeline-tuner", "tuning", known.job, *known.tags],
     ) as dag:
@@ -93,7 +99,7 @@ def production_dag(
         start_date=START,
         catchup=False,
         max_active_runs=1,
-        default_args={"owner": known.owner, "on_failure_callback": tell_failure},
+        default_args={"owner": known.owner, "on_failure_callback": report_failure},
         tags=["pipeline-tuner", "production", known.job, *known.tags],
     ) as dag:
         operator_for(known.job)(
@@ -166,7 +172,7 @@ def _companion_tasks(before: RecommendOperator, others: Mapping[str, Study]) -> 
             check, answer = _sweep_tasks(name, study, is_companion=True)
         answers[-1] >> check
         answers.append(answer)
-    answers >> EmptyOperator(task_id="answered", trigger_rule=TriggerRule.NONE_FAILED)
+    answers >> AnsweredOperator(task_id="answered", trigger_rule=TriggerRule.NONE_FAILED)
 
 
 def _sweep_tasks(name: str, study: Study, *, is_companion: bool = False) -> tuple[CheckOperator, RecommendOperator]:

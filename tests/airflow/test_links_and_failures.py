@@ -8,7 +8,7 @@ import night_watch
 import pytest
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.operators.failures import failure_words, tell_failure
+from pipeline_tuner.operators.failures import TaskRole, failure_words, report_failure, role_of
 from pipeline_tuner.operators.links import EngineLink, PageLink
 
 KEY = SimpleNamespace(dag_id="tune_compress", task_id="trial", map_index=3, run_id="manual__2026-01-01T00:00:00+00:00")
@@ -46,24 +46,25 @@ def test_every_kind_of_task_says_what_to_do():
     companions = tuning_dag("streaming_etl", companions=["streaming_etl_memory"])
     for dag in (tuning_dag("migration"), companions, production_dag("migration", goal="throughput")):
         for task in dag.tasks:
-            if not task.is_mapped and not task.task_id.endswith("also"):
-                assert "See its log" not in failure_words(task.task_id, None)
+            assert (role_of(task) is TaskRole.TRIAL) == task.is_mapped
+            if not task.is_mapped:
+                assert "See its log" not in failure_words(task.task_id, role_of(task), None)
             callbacks = task.partial_kwargs["on_failure_callback"] if task.is_mapped else task.on_failure_callback
-            assert tell_failure in (callbacks if isinstance(callbacks, list | tuple) else [callbacks])
+            assert report_failure in (callbacks if isinstance(callbacks, list | tuple) else [callbacks])
 
 
 def test_a_failure_names_task_reason_and_remedy():
-    words = failure_words("plan_2", InfrastructureError("the results database went away: closed"))
+    words = failure_words("plan_2", TaskRole.PLAN, InfrastructureError("the results database went away: closed"))
     assert words.startswith("Task plan_2 failed: the results database went away: closed What to do: Bring")
-    assert "start a new sweep" in failure_words("plan", ValueError("the plan is empty"))
+    assert "start a new sweep" in failure_words("plan", TaskRole.PLAN, ValueError("the plan is empty"))
 
 
 def test_a_failed_sweep_is_told_and_a_failed_trial_is_not(operator, compress):
     compress(nights={"notify": "night_watch.note_failure"})
     night_watch.told.clear()
-    tell_failure({"task": operator, "exception": ValueError("x")})
+    report_failure({"task": operator, "exception": ValueError("x")})
     assert night_watch.told == []
     operator.trial, operator.task_id = None, "run"
-    tell_failure({"task": operator, "exception": ValueError("the job is gone")})
+    report_failure({"task": operator, "exception": ValueError("the job is gone")})
     (message,) = night_watch.told
     assert "Task run failed: the job is gone What to do:" in message

@@ -193,7 +193,7 @@ def test_the_peak_is_that_of_the_densest_second(clock: PlantedClock) -> None:
 
 
 def test_a_run_that_moved_nothing_has_no_latency_no_time_for_a_record_and_no_bottleneck() -> None:
-    report = Report(usages=[Usage("p-extract", {"extract": 0.1}), Usage("p-worker-1")])
+    report = Report(usages=[Usage("p-extract", is_extractor=True, busy_s={"extract": 0.1}), Usage("p-worker-1")])
     metrics = run_metrics(report, 0.5, 1)
     assert (metrics["records"], metrics["records_per_s"], metrics["batches"]) == (0, 0, 0)
     unknown = ("latency", "s_per_1000", "mean_batch", "peak", "cpu_per_worker")

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -94,6 +95,11 @@ class Imported:
     types: frozenset[str]
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def _module_name(path: Path) -> str:
     base = PLUGINS if PLUGINS in path.parents else JOBS
     return ".".join(path.relative_to(base).with_suffix("").parts).removesuffix(".__init__")
@@ -101,7 +107,7 @@ def _module_name(path: Path) -> str:
 
 def _imports_of(path: Path, own: set[str]) -> Imported:
     found: dict[str, set[str]] = {"top": set(), "inside": set(), "types": set()}
-    waiting: list[tuple[ast.AST, str]] = [(ast.parse(path.read_text(encoding="utf-8")), "top")]
+    waiting: list[tuple[ast.AST, str]] = [(_tree(path), "top")]
     while waiting:
         node, place = waiting.pop()
         if isinstance(node, ast.Import):
@@ -177,7 +183,7 @@ def test_generic_code_names_no_job():
     for module in (path for path in MODULES if PLUGINS in path.parents):
         if _part(module) in OF_A_JOB or module.stem in jobs | {"redshift"}:
             continue
-        nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
+        nodes = list(ast.walk(_tree(module)))
         named = {str(node.value) for node in nodes if isinstance(node, ast.Constant)} & jobs
         imported = {name for name in _imports(module) if set(name.split(".")[2:]) & jobs}
         assert not named | imported, f"{module.relative_to(ROOT)} names {', '.join(named | imported)}"
@@ -201,9 +207,68 @@ def test_everything_imported_is_declared():
             assert needed & declared, f"{path.relative_to(ROOT)} imports {other}, which is in no dependency"
 
 
+FOREIGN = {
+    "pipeline_jobs.contract": "the JVM's OutOfMemoryError, which py4j hands on as text",
+    "pipeline_jobs.quantizer.batch": "Iceberg's exceptions, which py4j hands on as text",
+    "pipeline_jobs.quantizer.lake": "Iceberg's exceptions, which py4j hands on as text",
+    "pipeline_jobs.streaming_etl.target": "PostgreSQL's message, of which the context is left out",
+    "pipeline_jobs.dedup.readers": "Spark's exceptions, which py4j hands on as text",
+    "pipeline_tuner.measurement": "pydantic's message, of which its own prefix is left out",
+    "pipeline_tuner.runners.glue": "AWS Glue's message on a job run",
+}
+"""Modules that look for something in a text that other software wrote, and whose text it is."""
+SENTENCES = {"args", "message", "msg", "reason", "sentence", "task_id", "why", "words"}
+"""Names of what is written for people: nothing is decided by what they say."""
+LOOKS = {"startswith", "endswith", "removeprefix", "removesuffix", "partition", "rpartition", "find", "index", "count"}
+
+
+def test_nothing_is_decided_by_a_sentence():
+    """What code has to know of an error, a task or a reason is a type, an enum or a field."""
+    trees = {name: _tree(path) for name, path in NAMES.items()}
+    nodes = [(name, node) for name, tree in trees.items() for node in ast.walk(tree)]
+    found = [(name, ast.unparse(node)) for name, node in nodes if _looks_into_a_sentence(node)]
+    assert not [one for one in found if one[0] not in FOREIGN]
+    assert {name for name, _ in found} == set(FOREIGN)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_found"),
+    [
+        ("'source.schema has' in error.words", True),
+        ("'late' not in str(error)", True),
+        ("task.task_id.rsplit('.', 1)[-1].split('_')[0]", True),
+        ("why.startswith('never measured')", True),
+        ("str(error).removeprefix('runner.command: ')", True),
+        ("' '.join(str(error).split())", False),
+        ("error.kind in KINDS", False),
+        ("name.startswith('spark.')", False),
+    ],
+)
+def test_a_look_into_a_sentence_is_recognised(code: str, is_found: bool):
+    assert any(_looks_into_a_sentence(node) for node in ast.walk(ast.parse(code))) == is_found
+
+
+def _looks_into_a_sentence(node: ast.AST) -> bool:
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn):
+        is_text = isinstance(node.left, ast.Constant | ast.Name)
+        return is_text and _is_sentence(node.comparators[0])
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_sentence(node.func.value):
+        return node.func.attr in LOOKS or (node.func.attr in ("split", "rsplit") and bool(node.args))
+    return False
+
+
+def _is_sentence(node: ast.expr) -> bool:
+    """A name or an attribute that holds words for people, or an exception as text."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "str" and node.args:
+        return isinstance(node.args[0], ast.Name) and node.args[0].id in ("error", "exception")
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        return node.slice.value in SENTENCES
+    return (node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")) in SENTENCES
+
+
 def test_private_parts_of_others_are_listed():
     """Each may go with the next release of its package: CONTRIBUTING says which there are, and why."""
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in MODULES]
+    trees = [_tree(path) for path in MODULES]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_own(node) is not None}
@@ -313,7 +378,7 @@ def _top_level(module: Path) -> set[str]:
 
 
 def _imports(module: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module == "pipeline_tuner":

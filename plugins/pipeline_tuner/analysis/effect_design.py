@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from pipeline_tuner.space import Configuration, Parameter, Scalar, Space
 
+Term = str | tuple[str, str]
+"""What a model's columns stand for: a parameter, or two that act together."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -29,25 +32,25 @@ def levels_of(space: Space, runs: Sequence[Run]) -> dict[str, list[Scalar]]:
 
 def columns_of(
     space: Space, runs: Sequence[Run], pairs: Sequence[tuple[str, str]], curved: bool
-) -> tuple[tuple[str, int], ...]:
+) -> tuple[tuple[Term, int], ...]:
     """The model's columns, as term and number within it: a parameter that varied has a slope or a column a level.
 
     `curved` gives ordered parameters of three levels or more a square; `pairs` add products of slopes.
     """
-    columns = []
+    columns: list[tuple[Term, int]] = []
     for name, levels in levels_of(space, runs).items():
         ordered = space.parameters[name].is_ordered
         width = (2 if curved and len(levels) > 2 else 1) if ordered else len(levels) - 1
         columns += [(name, number) for number in range(width)]
-    widths = {name: sum(c[0] == name for c in columns) for name, _ in columns}
+    widths = {name: sum(c[0] == name for c in columns) for name in levels_of(space, runs)}
     linear = {n: 1 if space.parameters[n].is_ordered else widths[n] for n in widths}
     for first, second in pairs:
-        columns += [(f"{first} x {second}", number) for number in range(linear[first] * linear[second])]
+        columns += [((first, second), number) for number in range(linear[first] * linear[second])]
     return tuple(columns)
 
 
 def entry_of(
-    space: Space, levels: dict[str, list[Scalar]], column: tuple[str, int], configuration: Configuration
+    space: Space, levels: dict[str, list[Scalar]], column: tuple[Term, int], configuration: Configuration
 ) -> float:
     """What a configuration has in a column: between -1 and 1 for ordered parameters, 0 or 1 for choices.
 
@@ -55,8 +58,8 @@ def entry_of(
     parameter that switches it on.
     """
     term, number = column
-    if term not in space.parameters:
-        first, second = term.split(" x ")
+    if isinstance(term, tuple):
+        first, second = term
         width = 1 if space.parameters[second].is_ordered else len(levels[second]) - 1
         left = entry_of(space, levels, (first, number // width), configuration)
         return left * entry_of(space, levels, (second, number % width), configuration)

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from scipy import special
 
-from pipeline_tuner.analysis.effect_design import Run, columns_of, entry_of, levels_of
+from pipeline_tuner.analysis.effect_design import Run, Term, columns_of, entry_of, levels_of
 from pipeline_tuner.analysis.intervals import exponential, t_quantile
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.space import Configuration, Scalar, Space, configuration_id
@@ -30,7 +30,7 @@ class Model:
 
     space: Space
     runs: tuple[Run, ...]
-    columns: tuple[tuple[str, int], ...]
+    columns: tuple[tuple[Term, int], ...]
     """Each column's term and its number within the term."""
     pairs: tuple[tuple[str, str], ...] = ()
 
@@ -64,8 +64,8 @@ class Model:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The terms of the model, parameters first."""
-        return tuple(dict.fromkeys(name for name, _ in self.columns))
+        """The parameters of the model."""
+        return tuple(dict.fromkeys(term for term, _ in self.columns if isinstance(term, str)))
 
     def row(self, configuration: Configuration) -> np.ndarray:
         """A configuration as numbers, one a column."""
@@ -185,7 +185,7 @@ class Model:
         rest = mine - others @ np.linalg.lstsq(others, mine, rcond=1e-9)[0] if others.shape[1] else mine
         return float((rest**2).sum()) / total
 
-    def _places(self, names: Sequence[str]) -> list[int]:
+    def _places(self, names: Sequence[Term]) -> list[int]:
         return [i for i, (name, _) in enumerate(self.columns) if name in names]
 
     @cached_property
@@ -194,14 +194,14 @@ class Model:
         left_out = {*self._aliased, *self.entangled}
         return tuple(n for n in self.names if n in self.space.parameters and n not in left_out)
 
-    def _explained_by(self, names: Sequence[str]) -> float:
+    def _explained_by(self, names: Sequence[Term]) -> float:
         """The sum of squares that is lost when the terms are left out."""
         places = [i for i in range(len(self.columns)) if i not in self._places(names)]
         rest = self._x[:, places]
         without = self._y - rest @ np.linalg.lstsq(rest, self._y, rcond=1e-9)[0] if places else self._y
         return float((without**2).sum() - ((self._y - self._x @ self.coefficients) ** 2).sum())
 
-    def p_value(self, names: Sequence[str]) -> float:
+    def p_value(self, names: Sequence[Term]) -> float:
         """The F test of leaving the terms out."""
         variance, df = self._noise
         width = len(self._places(names))

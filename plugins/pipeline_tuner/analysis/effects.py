@@ -98,7 +98,7 @@ def _interactions(
     for pair in combinations(leading, 2):
         wider = Model.of(space, runs, pairs=(pair,))
         if wider.df >= MIN_DF and len(wider.columns) > len(model.columns):
-            tests[pair] = wider.p_value([f"{pair[0]} x {pair[1]}"])
+            tests[pair] = wider.p_value([pair])
     return tuple(Interaction(a, b, p) for (a, b), p in holm(tests).items() if p <= 1 - confidence)
 
 

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from pipeline_tuner import settings
 from pipeline_tuner.monitoring.store import NightStore
+from pipeline_tuner.operators.failures import TaskRole
 from pipeline_tuner.operators.sweep import SweepOperator
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 class RetentionOperator(SweepOperator):
     """Remove the study's sweeps and production runs that are older than `nights.keep_days`."""
+
+    role = TaskRole.RETENTION
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns how many were removed; skips where the study keeps everything."""

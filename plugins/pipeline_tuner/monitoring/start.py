@@ -35,7 +35,7 @@ def is_night(context: Context) -> bool:
 
 
 def _by_schedule(context: Context) -> bool:
-    return str(getattr(context["dag_run"].run_type, "value", context["dag_run"].run_type)) in BY_SCHEDULE
+    return context["dag_run"].run_type in BY_SCHEDULE
 
 
 def was_missed(context: Context) -> bool:

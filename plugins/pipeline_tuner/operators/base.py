@@ -15,6 +15,7 @@ from pipeline_tuner.connections import job_connections, open_store
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.measurement import Measurement, Outcome
 from pipeline_tuner.operators.configuration import choose_configuration
+from pipeline_tuner.operators.failures import TaskRole
 from pipeline_tuner.operators.job_run import JobRun, outcome_of, run_folder
 from pipeline_tuner.operators.links import EngineLink, PageLink
 from pipeline_tuner.operators.production import conclude_production, production_run
@@ -88,6 +89,11 @@ class JobOperator(BaseOperator):
         self.results_conn_id = results_conn_id
         self._runner: Runner | None = None
         self._is_killed = False
+
+    @property
+    def role(self) -> TaskRole:
+        """A trial of a sweep, or a production run."""
+        return TaskRole.PRODUCTION if self.trial is None else TaskRole.TRIAL
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the job; returns the trial's or the production run's record. Raises AirflowFailException, or to retry."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError, StudyError
@@ -14,26 +17,43 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+
+class TaskRole(StrEnum):
+    """What a task does for a study; an operator's `role` says which."""
+
+    CHECK = "check"
+    PREPARE = "prepare"
+    PLAN = "plan"
+    TRIAL = "trial"
+    RECOMMEND = "recommend"
+    ANSWERED = "answered"
+    RETENTION = "retention"
+    PRODUCTION = "production"
+    OTHER = "other"
+
+
 ADVICE = {
-    "check": "Fix what the message names, then clear this task: the sweep goes on from here.",
-    "prepare": "The job fails with its control. Run it by hand with the configuration in this task's log, fix it, "
-    "then clear this task.",
-    "plan": "Change what the message names in the study or in the form, then start a new sweep.",
-    "recommend": "Look at the failed trials on the sweep's page: each says why. Clear the tasks of those that were "
-    "lost, or start a new sweep.",
-    "answered": "One of the sweeps of this run has no answer: its own task recommend says why.",
-    "retention": "Old trials were not removed; the sweep is not affected. The next run tries again.",
-    "run": "Nothing changes for the next run. To return to an earlier configuration, roll back on the study's page.",
+    TaskRole.CHECK: "Fix what the message names, then clear this task: the sweep goes on from here.",
+    TaskRole.PREPARE: "The job fails with its control. Run it by hand with the configuration in this task's log, "
+    "fix it, then clear this task.",
+    TaskRole.PLAN: "Change what the message names in the study or in the form, then start a new sweep.",
+    TaskRole.RECOMMEND: "Look at the failed trials on the sweep's page: each says why. Clear the tasks of those that "
+    "were lost, or start a new sweep.",
+    TaskRole.ANSWERED: "One of the sweeps of this run has no answer: its own task recommend says why.",
+    TaskRole.RETENTION: "Old trials were not removed; the sweep is not affected. The next run tries again.",
+    TaskRole.PRODUCTION: "Nothing changes for the next run. To return to an earlier configuration, roll back on the "
+    "study's page.",
 }
-AWAY = "Bring the results database or the job's servers back, then clear this task: nothing is counted twice."
+UNAVAILABLE = "Bring the results database or the job's servers back, then clear this task: nothing is counted twice."
 
 
-def tell_failure(context: Context) -> None:
-    """Failure callback: log what to do, and tell the notifier. A failed trial is a result and tells nobody."""
+def report_failure(context: Context) -> None:
+    """Failure callback: log what to do, and call the notifier. A failed trial is a result and alerts nobody."""
     task: Any = context["task"]
-    if getattr(task, "trial", None) is not None or _kind(task.task_id) in ("trial", "confirm"):
+    role = role_of(task)
+    if role is TaskRole.TRIAL:
         return
-    words = failure_words(task.task_id, context.get("exception"))
+    words = failure_words(task.task_id, role, context.get("exception"))
     log.error("%s", words)
     try:
         study = settings.load_named_study(task.study)
@@ -42,14 +62,17 @@ def tell_failure(context: Context) -> None:
     notify(study, [words], context)
 
 
-def failure_words(task_id: str, error: object) -> str:
+def role_of(task: object) -> TaskRole:
+    """What a task of ours does. One that is still mapped (killed before it began) is a trial: no other is mapped."""
+    if isinstance(task, MappedOperator):
+        return TaskRole.TRIAL
+    role: TaskRole = getattr(task, "role", TaskRole.OTHER)
+    return role
+
+
+def failure_words(task_id: str, role: TaskRole, error: object) -> str:
     """One paragraph: the task, why it failed, and what to do."""
     reason = " ".join(str(error or "see its log").split())
-    kind = _kind(task_id)
-    advice = AWAY if isinstance(error, InfrastructureError) and kind != "check" else ADVICE.get(kind, "See its log.")
+    is_unavailable = isinstance(error, InfrastructureError) and role is not TaskRole.CHECK
+    advice = UNAVAILABLE if is_unavailable else ADVICE.get(role, "See its log.")
     return f"Task {task_id} failed: {reason} What to do: {advice}"
-
-
-def _kind(task_id: str) -> str:
-    """What a task does: `plan` for `plan_2`, in a group of tasks as outside."""
-    return task_id.rsplit(".", 1)[-1].split("_")[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -16,6 +17,7 @@ from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError
 from pipeline_tuner.monitoring.start import begin_night, champions, is_night, was_missed
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.checks import check_environment
+from pipeline_tuner.operators.failures import TaskRole
 from pipeline_tuner.operators.trials import known_sweep, right_to_measure, trial_arguments
 from pipeline_tuner.runners import runner_for
 from pipeline_tuner.store import Store, migrate
@@ -51,6 +53,7 @@ class SweepOperator(BaseOperator):
     :param is_companion: Whether the DAG is another study's, whose runs make a sweep of this one too.
     """
 
+    role: ClassVar[TaskRole] = TaskRole.OTHER
     template_fields: Sequence[str] = ("study",)
     ui_color = "#e9e4f5"
 
@@ -95,6 +98,8 @@ class SweepOperator(BaseOperator):
 class CheckOperator(SweepOperator):
     """Check that the sweep can run here, bring the results' schema up to date, and open the sweep."""
 
+    role = TaskRole.CHECK
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns the sweep's options. Raises AirflowFailException for what a retry won't fix."""
         self.skip_where_left_out(context)
@@ -138,6 +143,11 @@ class PrepareOperator(JobOperator):
     def __init__(self, *, study: str, **kwargs: Any) -> None:
         super().__init__(study=study, configuration={}, **kwargs)
 
+    @property
+    def role(self) -> TaskRole:
+        """The run before the trials."""
+        return TaskRole.PREPARE
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns workload and environment. Raises AirflowFailException where the job does not work at all."""
         sweep_id = sweep_id_of(self.study, context)
@@ -168,6 +178,8 @@ class PlanOperator(SweepOperator):
 
     :param round_number: Round, from 1; None plans the confirmation.
     """
+
+    role = TaskRole.PLAN
 
     def __init__(self, *, round_number: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -248,6 +260,8 @@ class PlanOperator(SweepOperator):
 class RecommendOperator(SweepOperator):
     """Turn the sweep's results into recommendations: in the results database, XCom and the written analysis."""
 
+    role = TaskRole.RECOMMEND
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns counts and the recommendation of each goal. Raises AirflowFailException where there is none."""
         from pipeline_tuner.monitoring.conclusion import conclude_night, end_tuning_night
@@ -281,6 +295,12 @@ class RecommendOperator(SweepOperator):
             runner_for(sweep.study_definition, sweep_id=sweep.sweep_id).end_of_sweep()
         except (InfrastructureError, StudyError) as error:
             self.log.warning("Processes kept for the trials may go on until they are idle: %s", error)
+
+
+class AnsweredOperator(EmptyOperator):
+    """The end of a run with companions: it has failed where one of their answers is missing."""
+
+    role: ClassVar[TaskRole] = TaskRole.ANSWERED
 
 
 def _first_run(sweep: SweepRecord) -> TrialPlan:

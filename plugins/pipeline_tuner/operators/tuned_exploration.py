@@ -98,7 +98,7 @@ def _why_not(context: Mapping[str, Any], study: Study, choice: Choice) -> str | 
         return "the task has no retries, which a failed attempt would need"
     if (ti.map_index if ti.map_index is not None else -1) >= 0:
         return "mapped instances differ from each other"
-    if str(getattr(run, "run_type", "")).rpartition(".")[2].lower() != "scheduled":
+    if getattr(run, "run_type", None) != "scheduled":
         return "it is no scheduled run"
     try:
         whole = study.space.checked(choice.configuration)

@@ -65,7 +65,7 @@ class ProcessRunner(Runner):
         try:
             return self._command.filled(self._values(run))
         except ConfigurationError as error:
-            raise TrialFailedError("bad_configuration", str(error)) from None
+            raise TrialFailedError("bad_configuration", f"runner.command: {error}") from None
 
     def _values(self, run: TrialRun) -> dict[str, Scalar]:
         files = {"config": str(run.config_path), "measurement": str(run.measurement_path)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,20 @@ class Probe:
     """Bytes of a row in the source's files, about what it takes in a compressed shuffle."""
     key_bytes: float
     driver_memory_bytes: float
+
+
+class Variant(NamedTuple):
+    """A strategy that `auto` may choose, with Spark's group limit or without."""
+
+    strategy: str
+    group_limit: bool = False
+
+    def __str__(self) -> str:
+        return self.strategy + ("+limit" if self.group_limit else "")
+
+
+WINDOW, MAX_BY, SEMI_JOIN = Variant("window"), Variant("max_by"), Variant("semi_join")
+LIMITED_WINDOW = Variant("window", group_limit=True)
 
 
 @dataclass(frozen=True)
@@ -100,23 +115,22 @@ def choose(probe: Probe) -> Choice:
     """The strategy with the fewest foreseen bytes; among nearly equal ones, the one with the least work."""
     foreseen = shuffle_bytes(probe)
     limit = min(foreseen.values()) * NEARLY_EQUAL
-    name = next(name for name in foreseen if foreseen[name] <= limit)
-    strategy, _, limited = name.partition("+")
-    return Choice(strategy, bool(limited), _reasons(probe, foreseen, name), probe)
+    chosen = next(variant for variant in foreseen if foreseen[variant] <= limit)
+    return Choice(*chosen, _reasons(probe, foreseen, chosen), probe)
 
 
-def shuffle_bytes(probe: Probe) -> dict[str, float]:
-    """Foreseen shuffle bytes by strategy, the least work first. `window+limit`: with Spark's group limit."""
+def shuffle_bytes(probe: Probe) -> dict[Variant, float]:
+    """Foreseen shuffle bytes of each variant, the least work first; without those that take too much memory."""
     cold = 1 - probe.hottest_fraction
     pairs, twos = min(probe.pairs, probe.rows * cold), min(probe.twos, probe.rows * cold)
     foreseen = {
-        "window": probe.rows * probe.row_bytes,
-        "max_by": pairs * (probe.row_bytes + TIE_BYTES),
-        "semi_join": pairs * (probe.key_bytes + 6) + probe.keys * probe.row_bytes,
-        "window+limit": twos * probe.row_bytes,
+        WINDOW: probe.rows * probe.row_bytes,
+        MAX_BY: pairs * (probe.row_bytes + TIE_BYTES),
+        SEMI_JOIN: pairs * (probe.key_bytes + 6) + probe.keys * probe.row_bytes,
+        LIMITED_WINDOW: twos * probe.row_bytes,
     }
     if broadcast_bytes(probe) > BROADCAST_SHARE * probe.driver_memory_bytes:
-        del foreseen["semi_join"]
+        del foreseen[SEMI_JOIN]
     return foreseen
 
 
@@ -125,8 +139,10 @@ def broadcast_bytes(probe: Probe) -> float:
     return probe.keys * (probe.key_bytes + BROADCAST_ROW_BYTES)
 
 
-def _reasons(probe: Probe, foreseen: dict[str, float], chosen: str) -> tuple[str, ...]:
-    megabytes = ", ".join(f"{name} {size / 1e6:.0f}" for name, size in sorted(foreseen.items(), key=lambda i: i[1]))
+def _reasons(probe: Probe, foreseen: dict[Variant, float], chosen: Variant) -> tuple[str, ...]:
+    megabytes = ", ".join(
+        f"{variant} {size / 1e6:.0f}" for variant, size in sorted(foreseen.items(), key=lambda i: i[1])
+    )
     reasons = [
         f"A key has {probe.rows / max(probe.keys, 1):.1f} records on average, "
         f"{probe.rows / max(probe.pairs, 1):.1f} of them in one task; a record has {probe.row_bytes:.0f} bytes.",
@@ -135,19 +151,19 @@ def _reasons(probe: Probe, foreseen: dict[str, float], chosen: str) -> tuple[str
     ]
     if probe.hottest_fraction > 0.02:
         reasons.append(f"One key has {probe.hottest_fraction:.0%} of the records.")
-    if "semi_join" not in foreseen:
+    if SEMI_JOIN not in foreseen:
         reasons.append(
-            f"semi_join is out: its broadcast would take about {broadcast_bytes(probe) / 1e6:.0f} MB of "
+            f"{SEMI_JOIN} is excluded: its broadcast would take about {broadcast_bytes(probe) / 1e6:.0f} MB of "
             f"{probe.driver_memory_bytes / 1e6:.0f} MB."
         )
     return tuple(reasons)
 
 
 WHY = {
-    "window": "Hardly anything can be dropped before the shuffle, so nothing is spent on trying.",
-    "max_by": "Tasks reduce their own rows before the shuffle, and a full row a key still passes.",
-    "semi_join": "Keys are few: finding the newest timestamps first lets only the winners' rows be shuffled.",
-    "window+limit": "The group limit drops beaten rows before the shuffle without carrying more a row.",
+    WINDOW: "Hardly anything can be dropped before the shuffle, so nothing is spent on trying.",
+    MAX_BY: "Tasks reduce their own rows before the shuffle; one full row per key still goes through it.",
+    SEMI_JOIN: "Keys are few: finding the newest timestamps first lets only the winners' rows be shuffled.",
+    LIMITED_WINDOW: "The group limit drops superseded rows before the shuffle and adds nothing to a row.",
 }
 
 

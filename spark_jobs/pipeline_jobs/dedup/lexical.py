@@ -132,11 +132,15 @@ class Literal(str):
 
 
 class NoValueError(Exception):
-    """A value of JSON that is not exactly one of its column's type, or a name in another case than the schema's."""
+    """A value of JSON that is not exactly one of its column's type."""
 
     def __init__(self, column: str, words: str) -> None:
         super().__init__(words)
         self.column, self.words = column, words
+
+
+class NameCaseError(NoValueError):
+    """A name in another case than that of source.schema: its column would be read as empty."""
 
 
 Check = Callable[[Any], None]
@@ -218,7 +222,7 @@ def _struct(kind: StructType, column: str, formatted: frozenset[str]) -> Check:
             for name in value.keys() - names:
                 wanted = by_lower.get(name.lower())
                 if wanted is not None and wanted not in value:
-                    raise NoValueError(column, f"{prefix}{name} where source.schema has {prefix}{wanted}")
+                    raise NameCaseError(column, f"{prefix}{name} where source.schema has {prefix}{wanted}")
         for name, each in checks:
             if each is not None and name in value:
                 each(value[name])

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StructType
 
-from pipeline_jobs.dedup.lexical import Literal, NoValueError, is_text_of, json_check
+from pipeline_jobs.dedup.lexical import Literal, NameCaseError, NoValueError, is_text_of, json_check
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -114,7 +114,7 @@ def _check_root(root: Any, check: Callable[[Any], None], folders: frozenset[str]
 
 
 def _remedy(error: NoValueError) -> str:
-    if "source.schema has" in error.words:
+    if isinstance(error, NameCaseError):
         return "write the schema's names as the file has them"
     return f"{FIX}, or give source.schema with a type for {error.column} that holds it, such as STRING"
 

@@ -51,6 +51,7 @@ class Usage:
     """What a thread did: seconds busy by stage, seconds waiting, CPU seconds, seconds that it lived."""
 
     name: str
+    is_extractor: bool = False
     busy_s: dict[str, float] = field(default_factory=dict)
     wait_s: float = 0.0
     cpu_s: float = 0.0
@@ -127,11 +128,12 @@ class Pipeline:
     def run(self) -> Report:
         """Move everything, or up to a cancel what was read. Raises the first error of any thread."""
         channel = self._channel
-        jobs = [("extract", self._extract, channel.close)]
-        jobs += [(f"worker-{n + 1}", self._work, channel.fail) for n in range(self._settings.worker_num)]
+        workers = [f"{self.name}-worker-{n + 1}" for n in range(self._settings.worker_num)]
+        jobs = [(Usage(f"{self.name}-extract", is_extractor=True), self._extract, channel.close)]
+        jobs += [(Usage(name), self._work, channel.fail) for name in workers]
         threads = [
-            threading.Thread(target=self._guarded, args=(work, on_error), name=f"{self.name}-{name}")
-            for name, work, on_error in jobs
+            threading.Thread(target=self._guarded, args=(usage, work, on_error), name=usage.name)
+            for usage, work, on_error in jobs
         ]
         for thread in threads:
             thread.start()
@@ -143,9 +145,8 @@ class Pipeline:
         self._report.was_cancelled = self._cancel.is_set()
         return self._report
 
-    def _guarded(self, work: Callable[[Usage], None], on_error: Callable[[], None]) -> None:
+    def _guarded(self, usage: Usage, work: Callable[[Usage], None], on_error: Callable[[], None]) -> None:
         """Run a thread's work. A source that fails still has what was read drained; a worker that fails stops all."""
-        usage = Usage(threading.current_thread().name)
         cpu_before_s, start = time.thread_time(), time.monotonic()
         try:
             work(usage)

@@ -155,8 +155,8 @@ def thread_details(usages: Sequence[Usage]) -> list[dict[str, Any]]:
 
 def _split(usages: Sequence[Usage]) -> tuple[list[Usage], list[Usage]]:
     return (
-        [usage for usage in usages if usage.name.endswith("-extract")],
-        [usage for usage in usages if not usage.name.endswith("-extract")],
+        [usage for usage in usages if usage.is_extractor],
+        [usage for usage in usages if not usage.is_extractor],
     )
 
 
