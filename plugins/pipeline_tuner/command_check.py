@@ -32,7 +32,7 @@ def given_by_a_command(runner: Runner) -> tuple[str, ...] | None:
 
 
 def is_observed(runner: Runner) -> bool:
-    """Whether the program can't be changed: it is timed from outside, its figures are read from what it prints."""
+    """Whether the program can't be changed: it is timed from outside, its metrics are read from what it prints."""
     return any(runner.options.get(key) is not None for key in ("metrics", "checks"))
 
 
@@ -90,7 +90,7 @@ def _patterns(runner: Runner) -> Iterator[Problem]:
 
 
 def pattern_problems(path: Path, pattern: Any, *, is_metric: bool) -> Iterator[Problem]:
-    """What is wrong with the pattern of a figure or a check."""
+    """What is wrong with the pattern of a metric or a check."""
     if not isinstance(pattern, str):
         yield Problem(path, f"is {shown(pattern)}, must be a regular expression, in quotes")
         return
@@ -118,7 +118,7 @@ def _command(runner: Runner, parameters: Mapping[str, Parameter], names: Sequenc
     if not is_observed(runner) and not command.names("measurement"):
         yield Problem(
             ("command",),
-            "tells the program no place for its measurement: give it {measurement}, or have the figures read from what "
+            "tells the program no place for its measurement: give it {measurement}, or have the metrics read from what "
             "it prints by runner.options.metrics",
         )
     yield from _unused(command, names)

@@ -100,11 +100,11 @@ def memory_sign(text: str) -> str | None:
     the program went on from, is no reason.
     """
     plain = plain_text(text)
-    said = MACHINE_MEMORY.search(plain)
-    if said is None:
+    sign = MACHINE_MEMORY.search(plain)
+    if sign is None:
         last = _last(TRACEBACKS.finditer(plain))
-        said = PYTHON_MEMORY.search(last[0]) if last else None
-    return said[0].strip(" :") if said else None
+        sign = PYTHON_MEMORY.search(last[0]) if last else None
+    return sign[0].strip(" :") if sign else None
 
 
 def _is_part(match: re.Match[str]) -> bool:

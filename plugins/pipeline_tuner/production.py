@@ -78,9 +78,9 @@ def _followed(study: Study, goal: str, found: ProductionConfiguration | None, se
         raise ConfigurationError(
             f"the recommendation of {found.since:%F} for {goal} does not hold any more: {problems}"
         )
-    # A promotion is somebody's decision: it is followed, and what speaks against it is said.
-    said = f"{reason}, although {problems}" if problems else reason
-    return Choice(found.label, configuration, Source(found.source), said, goal, problems)
+    # A promotion is somebody's decision: it is followed, and the reason names what speaks against it.
+    why = f"{reason}, although {problems}" if problems else reason
+    return Choice(found.label, configuration, Source(found.source), why, goal, problems)
 
 
 def _fitting(study: Study, source: str, label: str, configuration: Mapping[str, object]) -> Configuration:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 def reason_of(answer: Answer) -> str:
     """At most two short sentences: why this decision, and what is known of its gain or missing for it."""
-    said = {
+    sentence_of = {
         DecisionStatus.BEST: _best,
         DecisionStatus.TIED: _tied,
         DecisionStatus.BETTER: _better,
         DecisionStatus.KEEP: _keep,
         DecisionStatus.UNDECIDED: _undecided,
     }
-    return " ".join(filter(None, (said[answer.status](answer), _unknown(answer) or _gain(answer))))
+    return " ".join(filter(None, (sentence_of[answer.status](answer), _unknown(answer) or _gain(answer))))
 
 
 def nothing_to_recommend(evidence: Evidence) -> str:

@@ -141,7 +141,7 @@ class Answer:
 
     @cached_property
     def estimate(self) -> Interval | None:
-        """The pick's figure in the goal's unit, from the confirmation; for a balanced goal, the gain."""
+        """The pick's value in the goal's unit, from the confirmation; for a balanced goal, the gain."""
 
         study, goal = self.evidence.study, self.evidence.goal
         if study.goals[goal].balance or self.label is None:

@@ -17,7 +17,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with the bounds that it lies between at the stated confidence; `n` pairs or blocks stand behind it."""
+    """A value with the bounds that it lies between at the stated confidence; `n` pairs or blocks stand behind it."""
 
     value: float
     low: float
@@ -173,7 +173,7 @@ class Recommendation:
     label: str | None
     configuration: Mapping[str, Scalar] | None
     estimate: Interval | None = None
-    """The goal's figure for the pick, in the goal's unit, from the confirmation only."""
+    """The goal's value for the pick, in the goal's unit, from the confirmation only."""
     gain: Interval | None = None
     """The pick against the control as a ratio, above 1 where it is better, from the confirmation only."""
     unit: str = ""

@@ -41,7 +41,7 @@ class Goal(Frozen):
 
     @property
     def expression(self) -> Expression | None:
-        """The figure that the goal is about; None for a balanced goal."""
+        """The metric or expression that the goal is about; None for a balanced goal."""
         text = self.maximize or self.minimize
         return Expression(text) if text else None
 

@@ -20,9 +20,9 @@ from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.problems import Path, Problem, shown
 
 TAG = "tag:yaml.org,2002:"
-MOST_VALUES = 100_000
+MAX_VALUES = 100_000
 """More is no document of a person: aliases of aliases multiply."""
-MOST_DIGITS = 400
+MAX_DIGITS = 400
 
 
 class CoreLoader(yaml.SafeLoader):
@@ -110,7 +110,7 @@ class _Reading:
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         self._count += 1
-        if self._count > MOST_VALUES or id(node) in self._inside:
+        if self._count > MAX_VALUES or id(node) in self._inside:
             raise _TooMuchError
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.ScalarNode):
@@ -193,7 +193,7 @@ class _Reading:
 
 
 def _whole(text: str) -> int:
-    if len(text) > MOST_DIGITS:
+    if len(text) > MAX_DIGITS:
         raise ValueError(text)
     base = {"0o": 8, "0x": 16}.get(text[:2], 10)
     return int(text[2:] if base != 10 else text, base)

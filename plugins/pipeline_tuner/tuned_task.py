@@ -12,7 +12,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-MOST_EXPLORED = 0.5
+MAX_EXPLORED = 0.5
 Hook = Callable[..., None]
 
 
@@ -88,9 +88,9 @@ def tuned(
     :param pre_execute: A hook of your own, called before the configuration is put in.
     :param post_execute: A hook of your own, called after the run is noted.
     """
-    if not 0 <= explore <= MOST_EXPLORED:
+    if not 0 <= explore <= MAX_EXPLORED:
         raise ValueError(
-            f"explore is {explore}, must be from 0 to {MOST_EXPLORED}: beside what is tried, the usual runs"
+            f"explore is {explore}, must be from 0 to {MAX_EXPLORED}: beside what is tried, the usual runs"
         )
     places = dict(sets) if sets is not None else None
     task = TunedTask(

@@ -33,7 +33,7 @@ PULSE_POLL_S = 1.0
 SILENCE_S = 120.0
 """So long may the tuner say nothing: a machine or a shared folder can be slow."""
 
-MOST_REPEATS = 100
+MAX_REPEATS = 100
 """So many samples at most are added for `min_work_s`: a sample without a duration must not go on for ever."""
 
 
@@ -147,7 +147,7 @@ class MeasurementWriter:
     @property
     def _is_too_short(self) -> bool:
         work_s = sum(sample.duration_s for sample in self._samples)
-        return work_s < self.config.min_work_s and len(self._samples) < MOST_REPEATS
+        return work_s < self.config.min_work_s and len(self._samples) < MAX_REPEATS
 
     @property
     def counted_samples(self) -> Sequence[Sample]:

@@ -1,4 +1,4 @@
-"""What Spark says of itself: stage and task figures out of an application's event log.
+"""What Spark says of itself: stage and task metrics out of an application's event log.
 
 Cheaper and more complete than asking the live UI, and it stays after the application has ended.
 """
@@ -30,7 +30,7 @@ class Stage:
     def add(self, metrics: dict[str, Any], duration_s: float) -> None:
         """Take in a task's metrics, as the event log has them."""
         self.task_s.append(duration_s)
-        for name, value in _task_figures(metrics).items():
+        for name, value in _task_metrics(metrics).items():
             combine = max if name.startswith("peak_") else lambda a, b: a + b
             self.totals[name] = combine(self.totals.get(name, 0.0), value)
 
@@ -116,7 +116,7 @@ def _add_task(stage: Stage, event: dict[str, Any]) -> None:
         stage.add(event["Task Metrics"], (info["Finish Time"] - info["Launch Time"]) / 1000)
 
 
-def _task_figures(metrics: dict[str, Any]) -> dict[str, float]:
+def _task_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     read, write = metrics.get("Shuffle Read Metrics", {}), metrics.get("Shuffle Write Metrics", {})
     return {
         "shuffle_read_bytes": read.get("Remote Bytes Read", 0) + read.get("Local Bytes Read", 0),

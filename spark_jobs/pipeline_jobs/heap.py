@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 UNITS = {"": 20, "k": 10, "m": 20, "g": 30, "t": 40}
 """Powers of two of Spark's sizes; a bare number is in MiB."""
-LEAST_OVERHEAD_BYTES = 384 << 20
+MIN_OVERHEAD_BYTES = 384 << 20
 """Spark's own least for what an executor needs beside its heap."""
 
 
@@ -48,7 +48,7 @@ class HeapMonitor:
         try:
             for used, whole in _executors(context) if _is_cluster(context) else [_own(context)]:
                 self._peak_bytes, self._heap_bytes = max(self._peak_bytes, used), max(self._heap_bytes, whole)
-        except Exception as error:  # Py4J and sockets have many: the figure is then not measured
+        except Exception as error:  # Py4J and sockets have many: the heap is then not measured
             log.debug("The heap can't be looked at: %s", error)
 
     def metrics(self) -> dict[str, float]:
@@ -111,7 +111,7 @@ def given_now() -> Given:
     try:
         conf = context.getConf()
         heap = size_bytes(conf.get("spark.executor.memory", "1g"))
-        beside = size_bytes(conf.get("spark.executor.memoryOverhead", "0")) or max(heap // 10, LEAST_OVERHEAD_BYTES)
+        beside = size_bytes(conf.get("spark.executor.memoryOverhead", "0")) or max(heap // 10, MIN_OVERHEAD_BYTES)
         summaries = context._jsc.sc().statusStore().executorList(True)
         cores = [
             one.totalCores()

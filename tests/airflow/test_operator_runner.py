@@ -359,7 +359,7 @@ from pathlib import Path
 from airflow.sdk.log import configure_logging
 configure_logging(json_output=True, output=open(sys.argv[1], "wb"), sending_to_supervisor=True)
 from airflow.providers.standard.operators.bash import BashOperator
-from pipeline_tuner.runners.said import written_down
+from pipeline_tuner.runners.captured_log import written_down
 bash = BashOperator(task_id="load", bash_command="")
 bash.log.info("said before, so that the logger is kept")
 with written_down(Path(sys.argv[2])):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline_jobs.quantizer.rollup import LARGEST_VALUE
+from pipeline_jobs.quantizer.rollup import MAX_VALUE
 
 Key = tuple[str, str, int, pd.Timestamp]
 """org, metric, resolution in ms, end of the window."""
@@ -21,7 +21,7 @@ Point = tuple[str | None, str | None, int, float | None]
 def expected_rows(points: pd.DataFrame, resolutions_ms: tuple[int, ...]) -> dict[Key, dict[str, Any]]:
     """The rows that points (org_id, metric_name, wall_timestamp, value) amount to."""
     points = points.dropna()
-    points = points[points["value"].abs() <= LARGEST_VALUE]
+    points = points[points["value"].abs() <= MAX_VALUE]
     points = points.drop_duplicates().sort_values(["org_id", "metric_name", "wall_timestamp", "value"], kind="stable")
     rows: dict[Key, dict[str, Any]] = {}
     for (org, metric), series in points.groupby(["org_id", "metric_name"]):
@@ -39,7 +39,7 @@ def expected_windows(points: Iterable[Point], resolutions_ms: tuple[int, ...]) -
     usable = {
         (org, metric, time_us, float(value))
         for org, metric, time_us, value in points
-        if org is not None and metric is not None and value is not None and abs(value) <= LARGEST_VALUE
+        if org is not None and metric is not None and value is not None and abs(value) <= MAX_VALUE
     }
     windows: dict[Key, list[tuple[int, float]]] = {}
     for org, metric, time_us, value in sorted(usable):

@@ -25,7 +25,7 @@ from tests.jobs.quantizer_oracle import Point, assert_same, expected_windows
 from pipeline_jobs.quantizer.columns import Field, find_columns
 from pipeline_jobs.quantizer.engines import finest_by
 from pipeline_jobs.quantizer.points_reader import RefusedPointsError, SourceFile, read_points
-from pipeline_jobs.quantizer.rollup import LARGEST_VALUE, POINT_COLUMNS, cascade, rows_of, usable_points
+from pipeline_jobs.quantizer.rollup import MAX_VALUE, POINT_COLUMNS, cascade, rows_of, usable_points
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
@@ -292,7 +292,7 @@ def check(rng: random.Random, folder: Path) -> None:
     wanted = remembered(life)
     assert len(table) == len(wanted), life.said
     expected = expected_windows(wanted, RESOLUTIONS)
-    sizes = [abs(value) for *_, value in wanted if value is not None and abs(value) <= LARGEST_VALUE]
+    sizes = [abs(value) for *_, value in wanted if value is not None and abs(value) <= MAX_VALUE]
     is_narrow = all(size == 0 or 1e-3 <= size < 2.0**50 for size in sizes)
     for engine in ("compiled", "duckdb", "polars") if is_narrow else ("compiled",):
         if expected:

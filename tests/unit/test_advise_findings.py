@@ -12,7 +12,7 @@ from tests.unit.event_logs import MB, SQL, START, FakeApplication, FakeStage, Fa
 from pipeline_tuner.__main__ import main
 from pipeline_tuner.advise import words
 from pipeline_tuner.advise.advice import RunAdvice
-from pipeline_tuner.advise.findings import Figure, Finding, Kind, Overrule, Remedy
+from pipeline_tuner.advise.findings import Finding, Kind, Metric, Overrule, Remedy
 from pipeline_tuner.advise.platforms import Platform
 
 GB = 1 << 30
@@ -103,7 +103,7 @@ def test_too_few_tasks_by_what_sets_their_number(tmp_path):
         return only(advised(app, tmp_path), Kind.TOO_FEW_TASKS)
 
     found = run("FileScanRDD")
-    assert found.figure(Figure.SLOTS) == pytest.approx(16, rel=0.01)
+    assert found.metric(Metric.SLOTS) == pytest.approx(16, rel=0.01)
     assert found.wall_ms == pytest.approx(35_000, rel=0.01)
     assert values(found) == {"spark.sql.files.maxPartitionBytes": "64m"}
     assert run("JDBCRDD").remedy is Remedy.PARTITION_JDBC
@@ -174,9 +174,9 @@ def test_failed_work_and_lost_executors(tmp_path):
     )
     advice = advised(app, tmp_path)
     failed, gone = only(advice, Kind.FAILED_WORK), only(advice, Kind.LOST_EXECUTORS)
-    assert failed.figure(Figure.STAGES_AGAIN) == 1
+    assert failed.metric(Metric.STAGES_AGAIN) == 1
     assert failed.wall_ms > 10_000
-    assert gone.figure(Figure.LOST_MEMORY) == 1
+    assert gone.metric(Metric.LOST_MEMORY) == 1
     assert values(gone) == {"spark.executor.memoryOverhead": "768m"}
 
 

@@ -14,8 +14,8 @@ import pytest
 from tests.unit.event_logs import FakeApplication, as_lines, even_stage
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
-MOST_BYTES = 500 << 20
-LEAST_MB_A_MINUTE = 100
+MAX_BYTES = 500 << 20
+MIN_MB_A_MINUTE = 100
 PROGRAM = """
 import json, sys, time
 from pathlib import Path
@@ -74,6 +74,6 @@ def test_a_long_log_is_read_fast_in_bounded_memory(tmp_path, size, compress):
     found = json.loads(done.stdout)
     assert (found["stages"], found["tasks"], found["whole"]) == (stages, stages * TASKS, True)
     assert found["bytes"] >= size
-    assert found["peak"] < MOST_BYTES
-    assert found["bytes"] / 1e6 / found["s"] * 60 > LEAST_MB_A_MINUTE
+    assert found["peak"] < MAX_BYTES
+    assert found["bytes"] / 1e6 / found["s"] * 60 > MIN_MB_A_MINUTE
     print(f"{found['bytes'] / 1e6:.0f} MB in {found['s']:.1f} s of processor, {found['peak'] / 1e6:.0f} MB of memory")

@@ -12,7 +12,7 @@ from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report.files import DETAILS, details_of
 from pipeline_tuner.report.written import write_report
 
-MOST_WORDS, MOST_LINES = 1000, 90
+MAX_WORDS, MAX_LINES = 1000, 90
 SENTENCE_ENDS = re.compile(r"[.!?](?=\s+[A-Z]|$)")
 
 
@@ -35,8 +35,8 @@ def test_the_analysis_has_the_order_of_the_page_and_the_length_of_a_few_pages(an
     titles = re.findall(r"^## (.+)$", text, re.MULTILINE)
     wanted = ["Decision", "Why", "Compared", "What it cost", "Claims of documents", "Parameters that matter"]
     assert titles == wanted
-    assert len(text.split()) <= MOST_WORDS
-    assert len(text.splitlines()) <= MOST_LINES
+    assert len(text.split()) <= MAX_WORDS
+    assert len(text.splitlines()) <= MAX_LINES
     assert text.count("![") <= 2
 
 

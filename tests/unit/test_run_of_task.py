@@ -68,7 +68,7 @@ def test_a_cut_log_a_large_one_and_a_missing_folder_are_refused(tmp_path, monkey
     path.write_bytes(b"".join(lines[:-1]))
     with pytest.raises(MeasurementError, match="has no end"):
         run_between(tmp_path, BEGAN, ENDED)
-    monkeypatch.setattr(run_of_task, "LARGEST_BYTES", 10)
+    monkeypatch.setattr(run_of_task, "MAX_BYTES", 10)
     with pytest.raises(MeasurementError, match="too many to read in a task"):
         run_between(tmp_path, BEGAN, ENDED)
 

@@ -33,7 +33,7 @@ def test_each_definition_is_read_once_and_one_that_nobody_can_read_is_left_out()
 
 
 def test_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(production, "MOST_KEPT", 2)
+    monkeypatch.setattr(production, "MAX_KEPT", 2)
     lists, kept = Lists(dict.fromkeys("abc", DEFINITION)), StoredStudies()
     assert set(kept.of(["a", "b", "c"], lists)) == {"a", "b", "c"}, "what was asked for is there, however much it is"
     kept.of(["b", "c"], lists)

@@ -1,6 +1,6 @@
 """What a log says of one run of an application: its stages, executors and queries. Facts only, no judgement.
 
-Times are ms since 1970 and ms, as in the log, so that figures equal Spark's own to the last digit; sizes are bytes.
+Times are ms since 1970 and ms, as in the log, so that values equal Spark's own to the last digit; sizes are bytes.
 """
 
 from __future__ import annotations

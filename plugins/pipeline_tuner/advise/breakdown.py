@@ -35,7 +35,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """A run, taken apart. Core figures are None where the log's executors can't be right."""
+    """A run, taken apart. Core values are None where the log's executors can't be right."""
 
     application: Application
     steps: tuple[Step, ...]

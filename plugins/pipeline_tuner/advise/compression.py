@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 PIECE_BYTES = 1 << 20
 ZSTD_PIECE_BYTES = 1 << 18
-LARGEST_BLOCK_BYTES = 64 << 20
+MAX_BLOCK_BYTES = 64 << 20
 """The writers' blocks have 32 KiB to 32 MiB; a header that says more is damaged."""
 SKIPPABLE = b"\x2a\x4d\x18"
 """After a byte from 0x50 to 0x5f: a frame of zstd without content, which parallel compressors begin with."""
@@ -155,7 +155,7 @@ def _lz4(log: LogBytes, file: BinaryIO) -> Iterator[bytes]:
         if len(header) < 21:
             return log.end_early("its lz4 block is cut off")
         token, packed, size = struct.unpack_from("<BII", header, 8)
-        if not header.startswith(LZ4_MAGIC) or max(packed, size) > LARGEST_BLOCK_BYTES:
+        if not header.startswith(LZ4_MAGIC) or max(packed, size) > MAX_BLOCK_BYTES:
             return log.end_early("damaged lz4 data: no block where one must be")
         block = log.take(file, packed)
         if len(block) < packed:
@@ -175,7 +175,7 @@ def _snappy(log: LogBytes, file: BinaryIO) -> Iterator[bytes]:
             log.take(file, 12)
             continue
         packed = int.from_bytes(header, "big")
-        if len(header) == 4 and packed > LARGEST_BLOCK_BYTES:
+        if len(header) == 4 and packed > MAX_BLOCK_BYTES:
             return log.end_early("damaged snappy data: no block where one must be")
         block = log.take(file, packed)
         if len(header) < 4 or len(block) < packed:
@@ -194,9 +194,7 @@ def _block_decoder(name: str) -> Callable[[bytes, int], bytes | None]:
 
     def decode(block: bytes, size: int) -> bytes | None:
         try:
-            return (
-                codec.decompress(block, decompressed_size=size, asbytes=True) if size <= LARGEST_BLOCK_BYTES else None
-            )
+            return codec.decompress(block, decompressed_size=size, asbytes=True) if size <= MAX_BLOCK_BYTES else None
         except (OSError, ValueError):
             return None
 

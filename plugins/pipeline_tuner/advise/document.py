@@ -31,7 +31,7 @@ class FindingDocument(Struct):
     seen_in_runs: int
     stage_id: int | None
     stage_name: str | None
-    figures: dict[str, float]
+    metrics: dict[str, float]
     settings: list[SettingDocument]
     overruled: list[str]
     seen: str
@@ -120,7 +120,7 @@ def _finding(job: JobAdvice, each: Repeated) -> FindingDocument:
         seen_in_runs=each.seen,
         stage_id=finding.stage.stage_id if finding.stage else None,
         stage_name=finding.stage.name if finding.stage else None,
-        figures={figure.value: value for figure, value in finding.figures},
+        metrics={metric.value: value for metric, value in finding.metrics},
         settings=[SettingDocument(p.setting, p.present or None, p.value) for p in finding.proposals],
         overruled=[overrule.value for overrule in finding.overruled],
         seen=words.seen(finding),

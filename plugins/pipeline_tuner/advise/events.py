@@ -220,7 +220,7 @@ class TaskEnd(Struct):
 
 
 class PlanMetric(Struct):
-    """A figure that a node of a plan counts."""
+    """A metric that a node of a plan counts."""
 
     name: str = ""
     accumulator: Whole = field(name="accumulatorId", default=-1)
@@ -251,7 +251,7 @@ class SqlEnd(Struct):
 
 
 class DriverUpdates(Struct):
-    """Figures of a plan that the driver counts: files read and written."""
+    """Values of a plan that the driver counts: files read and written."""
 
     execution: Whole = field(name="executionId")
     updates: list[tuple[Whole, Whole]] = field(name="accumUpdates", default_factory=list)

@@ -1,4 +1,4 @@
-"""What is found in a run, as records: what it is, how much of the run it explains, its figures and what to set."""
+"""What is found in a run, as records: what it is, how much of the run it explains, its metrics and what to set."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class Remedy(StrEnum):
     SESSION = "session"
 
 
-class Figure(StrEnum):
-    """A figure of a finding; the end of its name is its unit."""
+class Metric(StrEnum):
+    """A metric of a finding; the end of its name is its unit."""
 
     TASKS = "tasks"
     SLOTS = "slots"
@@ -134,12 +134,12 @@ class Finding:
     """How many stages it is about."""
     place: str = ""
     """What else it is about: a host, a query."""
-    figures: tuple[tuple[Figure, float], ...] = ()
+    metrics: tuple[tuple[Metric, float], ...] = ()
     proposals: tuple[Proposal, ...] = ()
     overruled: tuple[Overrule, ...] = ()
     value: int | None = None
     """The number that the remedy is about: salts, files, partitions."""
 
-    def figure(self, name: Figure) -> float:
-        """One of its figures; 0 where it has none."""
-        return dict(self.figures).get(name, 0.0)
+    def metric(self, name: Metric) -> float:
+        """The value of one of its metrics; 0 where it has none."""
+        return dict(self.metrics).get(name, 0.0)

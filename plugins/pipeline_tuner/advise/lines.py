@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline_tuner.advise.compression import LogBytes
 from pipeline_tuner.advise.files import START, EventLog
 
-LONGEST_LINE_BYTES = 256 << 20
+MAX_LINE_BYTES = 256 << 20
 """A longer line is skipped and counted as no event: a plan of 100 MB has been seen, more would not fit in memory."""
 KIND_BYTES = 200
 """Within so many bytes a line names its kind of event."""
@@ -104,7 +104,7 @@ def _shortened(rest: bytes, skipping: bool, account: Account, wanted: Callable[[
         return True, b""
     if len(rest) > KIND_BYTES and kind_of(rest) and not wanted(kind_of(rest)):
         return True, b""
-    if len(rest) > LONGEST_LINE_BYTES:
+    if len(rest) > MAX_LINE_BYTES:
         account.no_event()
         return True, b""
     return False, rest

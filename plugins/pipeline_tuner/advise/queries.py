@@ -11,8 +11,8 @@ from pipeline_tuner.advise.events import DriverUpdates, PlanNode, SqlEnd, SqlSta
 from pipeline_tuner.advise.secrets import without_secrets
 
 
-class FileFigure(Enum):
-    """A figure of files, and how the nodes of a plan call it in the versions of Spark."""
+class FileMetric(Enum):
+    """A metric of files, and how the nodes of a plan call it in the versions of Spark."""
 
     READ = ("number of files read", "number of files")
     READ_BYTES = ("size of files read",)
@@ -31,8 +31,8 @@ class QueryLife:
     description: str = ""
     started: int = 0
     ended: int | None = None
-    meanings: dict[int, FileFigure] = field(default_factory=dict)
-    """Accumulator to the figure that it counts."""
+    meanings: dict[int, FileMetric] = field(default_factory=dict)
+    """Accumulator to the metric that it counts."""
     values: dict[int, int] = field(default_factory=dict)
     coalesced: bool = False
     joins: bool = False
@@ -53,16 +53,16 @@ class Queries:
             life.coalesced |= COALESCED in node.name
             life.joins |= node.name.startswith(SHUFFLED_JOINS)
             for metric in node.metrics:
-                figure = FIGURES.get(metric.name)
-                if figure is not None:
-                    life.meanings[metric.accumulator] = figure
+                counted = FILE_METRICS.get(metric.name)
+                if counted is not None:
+                    life.meanings[metric.accumulator] = counted
 
     def end(self, event: SqlEnd) -> None:
         """The end of an execution."""
         self.lives.setdefault(event.execution, QueryLife()).ended = event.time
 
     def update(self, event: DriverUpdates) -> None:
-        """Figures that the driver counted; they may come before the plan that says what they are."""
+        """Values that the driver counted; they may come before the plan that says what they are."""
         self.lives.setdefault(event.execution, QueryLife()).values.update(event.updates)
 
     def found(self) -> tuple[Query, ...]:
@@ -73,7 +73,7 @@ class Queries:
         )
 
 
-FIGURES = {name: figure for figure in FileFigure for name in figure.value}
+FILE_METRICS = {name: metric for metric in FileMetric for name in metric.value}
 
 
 def _nodes(plan: PlanNode | None) -> Iterator[PlanNode]:
@@ -85,12 +85,12 @@ def _nodes(plan: PlanNode | None) -> Iterator[PlanNode]:
 
 
 def _files(life: QueryLife) -> Files:
-    sums = dict.fromkeys(FileFigure, 0)
-    for accumulator, figure in life.meanings.items():
-        sums[figure] += max(0, life.values.get(accumulator, 0))
+    sums = dict.fromkeys(FileMetric, 0)
+    for accumulator, metric in life.meanings.items():
+        sums[metric] += max(0, life.values.get(accumulator, 0))
     return Files(
-        sums[FileFigure.READ],
-        sums[FileFigure.READ_BYTES],
-        sums[FileFigure.WRITTEN],
-        sums[FileFigure.WRITTEN_BYTES],
+        sums[FileMetric.READ],
+        sums[FileMetric.READ_BYTES],
+        sums[FileMetric.WRITTEN],
+        sums[FileMetric.WRITTEN_BYTES],
     )

@@ -234,7 +234,7 @@ class Collector:
         self.at(event.time)
 
     def driver_updates(self, event: events.DriverUpdates) -> None:
-        """Figures of a query."""
+        """Values of a query."""
         self.queries.update(event)
 
     def streaming_progress(self, event: events.StreamingProgress) -> None:

@@ -18,7 +18,7 @@ from pipeline_tuner.advise.reading import read_log
 from pipeline_tuner.exceptions import MeasurementError
 
 DEFAULT_FOLDER = "file:///tmp/spark-events"
-LARGEST_BYTES = 256 << 20
+MAX_BYTES = 256 << 20
 """A larger log is not read: it would take minutes of a task's time. `advise` reads it."""
 STARTED = re.compile(rb'"SparkListenerApplicationStart"[^\n]*?"Timestamp":(\d+)')
 HEAD_BYTES = 4 << 20
@@ -51,7 +51,7 @@ def run_between(folder: Path, started_at: datetime, ended_at: datetime) -> RunAd
 
 
 def _read(log: EventLog) -> RunAdvice:
-    if log.size_bytes > LARGEST_BYTES:
+    if log.size_bytes > MAX_BYTES:
         raise MeasurementError(f"{log.path} has {log.size_bytes >> 20} MB, too many to read in a task")
     found = advise(read_log(log))
     if found.read.application.outcome is Outcome.CUT:

@@ -11,19 +11,19 @@ from enum import Enum
 
 from pipeline_tuner.advise.application import Executor, Query
 from pipeline_tuner.advise.breakdown import Breakdown
-from pipeline_tuner.advise.findings import Figure, Finding, Kind, Overrule, Proposal, Remedy
+from pipeline_tuner.advise.findings import Finding, Kind, Metric, Overrule, Proposal, Remedy
 from pipeline_tuner.advise.platforms import Platform, Rules
 from pipeline_tuner.advise.timeline import Span
 from pipeline_tuner.advise.values import GB, gigabytes, more_memory, more_overhead, proposal
 
 HOUR_MS = 3_600_000
-LEAST_WAIT_SHARE = 0.03
-LEAST_WAIT_MS = 1000
+MIN_WAIT_SHARE = 0.03
+MIN_WAIT_MS = 1000
 MUCH_GC = 0.1
 MUCH_IDLE = 0.3
 SLOWER_AT_MOST = 1.1
 """Fewer executors are proposed where the run is expected to take at most this much longer."""
-MOST_AT_ONCE = 50
+MAX_AT_ONCE = 50
 """Queries that are looked at for what a wait belongs to."""
 LITTLE_USED = 0.05
 LITTLE_MEMORY = 0.5
@@ -75,10 +75,10 @@ class RunRules:
             return None
         first = min((each.added for each in self._app.executors), default=None)
         executor = max(0, first - self._app.started) if first is not None and first >= self._app.started else 0
-        figures = ((Figure.FIRST_EXECUTOR_S, executor / 1000), (Figure.CORE_HOURS, self._core_hours(wait)))
+        metrics = ((Metric.FIRST_EXECUTOR_S, executor / 1000), (Metric.CORE_HOURS, self._core_hours(wait)))
         remedy = Remedy.KEEP_WARM if executor > wait / 2 else Remedy.DRIVER_CODE
         remedy = Remedy.SESSION if self._app.is_session else remedy
-        return Finding(Kind.STARTUP, remedy, wait, figures=figures)
+        return Finding(Kind.STARTUP, remedy, wait, metrics=metrics)
 
     def _driver(self) -> Finding | None:
         """The time without any task after the first one, told apart by what the driver was about."""
@@ -89,16 +89,16 @@ class RunRules:
         quiet = [(max(begin, start), end) for begin, end in self._breakdown.quiet if end > start]
         planning, commit, own = self._driver_parts(quiet)
         longest = max(quiet, key=lambda span: span[1] - span[0])
-        figures = (
-            (Figure.PLANNING_S, planning / 1000),
-            (Figure.COMMIT_S, commit / 1000),
-            (Figure.OWN_CODE_S, own / 1000),
-            (Figure.LONGEST_WAIT_S, (longest[1] - longest[0]) / 1000),
+        metrics = (
+            (Metric.PLANNING_S, planning / 1000),
+            (Metric.COMMIT_S, commit / 1000),
+            (Metric.OWN_CODE_S, own / 1000),
+            (Metric.LONGEST_WAIT_S, (longest[1] - longest[0]) / 1000),
         )
         parts = {Remedy.PLAN_LESS: planning, Remedy.COMMIT_FASTER: commit, Remedy.DRIVER_CODE: own}
         remedy = max(parts, key=parts.__getitem__)
         remedy = Remedy.SESSION if self._app.is_session and remedy is Remedy.DRIVER_CODE else remedy
-        return Finding(Kind.DRIVER, remedy, waits, place=self._around(longest), figures=figures)
+        return Finding(Kind.DRIVER, remedy, waits, place=self._around(longest), metrics=metrics)
 
     def _driver_parts(self, quiet: list[Span]) -> tuple[int, int, int]:
         """Quiet time in queries before their last job, in queries after it, and outside of queries (ms)."""
@@ -123,7 +123,7 @@ class RunRules:
 
     def _query_within(self, queries: list[Query], until: int, begin: int) -> Query | None:
         """The newest of the queries up to a place that was running after a time; few run at once."""
-        newest = reversed(queries[max(0, until - MOST_AT_ONCE) : until])
+        newest = reversed(queries[max(0, until - MAX_AT_ONCE) : until])
         return next((query for query in newest if (query.ended or self._app.ended) > begin), None)
 
     def _around(self, wait: Span) -> str:
@@ -147,9 +147,9 @@ class RunRules:
         if 0 < self._peak_heap() < LITTLE_MEMORY * self._rules.heap_bytes:
             remedy, proposals, overruled = Remedy.NOT_THE_HEAP, (), ()
         gc_s = sum(step.stage.totals.gc_ms for step in steps) / 1000
-        figures = ((Figure.GC_SHARE, share), (Figure.GC_S, gc_s), *self._heap_figures())
+        metrics = ((Metric.GC_SHARE, share), (Metric.GC_S, gc_s), *self._heap_metrics())
         return Finding(
-            Kind.GC, remedy, lost, stage=worst, stages=len(steps), figures=figures, proposals=proposals,
+            Kind.GC, remedy, lost, stage=worst, stages=len(steps), metrics=metrics, proposals=proposals,
             overruled=overruled,
         )  # fmt: skip
 
@@ -165,9 +165,9 @@ class RunRules:
         cores = max(1.0, self._app.cores.mean(self._app.started, self._app.ended) / self._rules.task_cpus)
         memory = sum(each.wasted.out_of_memory for each in stages)
         fetch = sum(each.wasted.fetch_failed for each in stages)
-        figures = (
-            (Figure.FAILED_TASKS, failed), (Figure.KILLED_TASKS, killed), (Figure.STAGES_AGAIN, len(again)),
-            (Figure.OUT_OF_MEMORY, memory), (Figure.FETCH_FAILED, fetch),
+        metrics = (
+            (Metric.FAILED_TASKS, failed), (Metric.KILLED_TASKS, killed), (Metric.STAGES_AGAIN, len(again)),
+            (Metric.OUT_OF_MEMORY, memory), (Metric.FETCH_FAILED, fetch),
         )  # fmt: skip
         proposals, overruled = more_memory(self._settings, self._rules, 1.5) if memory else ((), ())
         lost_for_memory = self._losses()[Loss.MEMORY]
@@ -175,7 +175,7 @@ class RunRules:
         worst = max(stages, key=lambda each: each.wasted.failed_ms + each.wasted.killed_ms)
         return Finding(
             Kind.FAILED_WORK, remedy, min(self._breakdown.wall_ms, retried_ms + wasted_ms / cores), core_ms=wasted_ms,
-            stage=worst, stages=sum(bool(s.wasted.failed or s.wasted.killed) for s in stages), figures=figures,
+            stage=worst, stages=sum(bool(s.wasted.failed or s.wasted.killed) for s in stages), metrics=metrics,
             proposals=proposals, overruled=overruled,
         )  # fmt: skip
 
@@ -185,15 +185,15 @@ class RunRules:
         lost = losses[Loss.MEMORY] + losses[Loss.TAKEN] + losses[Loss.OTHER]
         if not lost:
             return None
-        figures = (
-            (Figure.LOST, lost), (Figure.LOST_MEMORY, losses[Loss.MEMORY]), (Figure.LOST_TAKEN, losses[Loss.TAKEN]),
-            (Figure.EXECUTORS, len(self._real_executors())),
+        metrics = (
+            (Metric.LOST, lost), (Metric.LOST_MEMORY, losses[Loss.MEMORY]), (Metric.LOST_TAKEN, losses[Loss.TAKEN]),
+            (Metric.EXECUTORS, len(self._real_executors())),
         )  # fmt: skip
         failed = sum(each.wasted.failed_ms for each in self._app.stages if each.wasted.executor_lost)
         cores = max(1.0, self._app.cores.mean(self._app.started, self._app.ended))
         proposals = more_overhead(self._settings, self._rules) if losses[Loss.MEMORY] else ()
         remedy = Remedy.SET if proposals else Remedy.ASK_PLATFORM
-        return Finding(Kind.LOST_EXECUTORS, remedy, failed / cores, figures=figures, proposals=proposals)
+        return Finding(Kind.LOST_EXECUTORS, remedy, failed / cores, metrics=metrics, proposals=proposals)
 
     def _losses(self) -> Counter[Loss]:
         gone = (each for each in self._app.executors if each.removed is not None and each.removed < self._app.ended)
@@ -208,11 +208,11 @@ class RunRules:
         if not idle or len(everyone) < 2:
             return None
         core_ms = sum(self._life_ms(each) * each.cores for each in idle)
-        figures = ((Figure.EXECUTORS, len(idle)), (Figure.CORE_HOURS, core_ms / HOUR_MS))
+        metrics = ((Metric.EXECUTORS, len(idle)), (Metric.CORE_HOURS, core_ms / HOUR_MS))
         proposals, overruled = self._fewer(len(everyone) - len(idle))
         remedy = Remedy.SET if proposals else Remedy.ASK_PLATFORM
         return Finding(
-            Kind.IDLE_EXECUTORS, remedy, core_ms=core_ms, figures=figures, proposals=proposals, overruled=overruled
+            Kind.IDLE_EXECUTORS, remedy, core_ms=core_ms, metrics=metrics, proposals=proposals, overruled=overruled
         )
 
     def _idle_cores(self) -> Finding | None:
@@ -221,16 +221,16 @@ class RunRules:
         if core_ms is None or idle is None or idle < MUCH_IDLE * core_ms:
             return None
         count, predicted = self._enough_executors()
-        figures = (
-            (Figure.CORE_HOURS, core_ms / HOUR_MS),
-            (Figure.IDLE_CORE_HOURS, idle / HOUR_MS),
-            (Figure.QUIET_CORE_HOURS, (self._breakdown.quiet_core_ms or 0) / HOUR_MS),
-            (Figure.PREDICTED_S, predicted / 1000),
+        metrics = (
+            (Metric.CORE_HOURS, core_ms / HOUR_MS),
+            (Metric.IDLE_CORE_HOURS, idle / HOUR_MS),
+            (Metric.QUIET_CORE_HOURS, (self._breakdown.quiet_core_ms or 0) / HOUR_MS),
+            (Metric.PREDICTED_S, predicted / 1000),
         )
         proposals, overruled = self._fewer(count) if count else ((), ())
         remedy = Remedy.SET if proposals else Remedy.ASK_PLATFORM
         return Finding(
-            Kind.IDLE_CORES, remedy, core_ms=idle, figures=figures, proposals=proposals, overruled=overruled,
+            Kind.IDLE_CORES, remedy, core_ms=idle, metrics=metrics, proposals=proposals, overruled=overruled,
             value=count or None, place="core" if self._counts_cores() else "executor",
         )  # fmt: skip
 
@@ -273,20 +273,20 @@ class RunRules:
         long_enough = self._breakdown.wall_ms - self._breakdown.quiet_ms >= SAMPLED_MS
         if not peak or heap < 2 * GB or share < LITTLE_MEMORY or spilled or not long_enough:
             return None
-        figures = self._heap_figures()
+        metrics = self._heap_metrics()
         if self._rules.sizes_fixed:
             return Finding(
-                Kind.UNUSED_MEMORY, Remedy.SMALLER_MACHINES, memory_share=share, figures=figures,
+                Kind.UNUSED_MEMORY, Remedy.SMALLER_MACHINES, memory_share=share, metrics=metrics,
                 overruled=(Overrule.SIZE_BY_MACHINE,),
             )  # fmt: skip
         less = proposal(self._settings, self._rules.heap_setting, gigabytes(max(GB, peak * 2)))
-        return Finding(Kind.UNUSED_MEMORY, Remedy.SET, memory_share=share, figures=figures, proposals=(less,))
+        return Finding(Kind.UNUSED_MEMORY, Remedy.SET, memory_share=share, metrics=metrics, proposals=(less,))
 
     def _peak_heap(self) -> int:
         return max((each.peak_heap_bytes for each in self._app.executors), default=0)
 
-    def _heap_figures(self) -> tuple[tuple[Figure, float], ...]:
-        return ((Figure.PEAK_HEAP_BYTES, self._peak_heap()), (Figure.HEAP_BYTES, self._rules.heap_bytes))
+    def _heap_metrics(self) -> tuple[tuple[Metric, float], ...]:
+        return ((Metric.PEAK_HEAP_BYTES, self._peak_heap()), (Metric.HEAP_BYTES, self._rules.heap_bytes))
 
     def _real_executors(self) -> list[Executor]:
         return [
@@ -305,7 +305,7 @@ class RunRules:
         return self._app.cores.core_ms(self._app.started, self._app.started + until_ms) / HOUR_MS
 
     def _is_much(self, milliseconds: float) -> bool:
-        return milliseconds >= max(LEAST_WAIT_MS, LEAST_WAIT_SHARE * self._breakdown.wall_ms)
+        return milliseconds >= max(MIN_WAIT_MS, MIN_WAIT_SHARE * self._breakdown.wall_ms)
 
 
 def loss_of(executor: Executor) -> Loss:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from pipeline_tuner.advise.application import Application, Source, Spread, Stage
 from pipeline_tuner.advise.breakdown import Breakdown, Step
-from pipeline_tuner.advise.findings import Figure, Finding, Kind, Proposal, Remedy
+from pipeline_tuner.advise.findings import Finding, Kind, Metric, Proposal, Remedy
 from pipeline_tuner.advise.platforms import Rules
 from pipeline_tuner.advise.values import (
     MB,
@@ -21,9 +21,9 @@ from pipeline_tuner.advise.values import (
     tasks_worth_it,
 )
 
-LEAST_SHARE = 0.01
+MIN_SHARE = 0.01
 """A finding about less of the run than this is none."""
-LEAST_MS = 500
+MIN_MS = 500
 SKEWED = 2.0
 """A longest task of so many medians is an outlier."""
 BYTES_EXPLAIN = 0.5
@@ -64,8 +64,8 @@ class StageRules:
             yield from self._found(self._spill(stage, wall, is_skewed=is_skewed))
             yield from self._found(self._shuffle_wait(stage, wall))
             if stage.name.startswith(READERS) and stage.execution is None:
-                figures = ((Figure.TASKS, stage.complete_tasks), *_medians(stage))
-                yield Finding(Kind.SCHEMA, Remedy.GIVE_SCHEMA, wall, stage=stage, stages=1, figures=figures)
+                metrics = ((Metric.TASKS, stage.complete_tasks), *_medians(stage))
+                yield Finding(Kind.SCHEMA, Remedy.GIVE_SCHEMA, wall, stage=stage, stages=1, metrics=metrics)
             elif not is_skewed:
                 yield from self._found(self._too_few(stage, wall))
         yield from self._too_many()
@@ -80,7 +80,7 @@ class StageRules:
         yield from ((stage, wall) for stage, wall in walls.values() if self._matters(wall))
 
     def _matters(self, milliseconds: float) -> bool:
-        return milliseconds >= max(LEAST_MS, LEAST_SHARE * self._breakdown.wall_ms)
+        return milliseconds >= max(MIN_MS, MIN_SHARE * self._breakdown.wall_ms)
 
     def _found(self, finding: Finding | None) -> Iterator[Finding]:
         if finding is not None and self._matters(finding.wall_ms):
@@ -98,21 +98,21 @@ class StageRules:
         if longest.duration_ms < SKEWED * max(1, spread.median_ms) or not self._matters(lost):
             return None
         by_data = _is_data_skew(spread)
-        figures = (
-            (Figure.LONGEST_TASK_S, longest.duration_ms / 1000),
-            (Figure.MEDIAN_TASK_S, spread.median_ms / 1000),
-            (Figure.LONGEST_TASK_BYTES, longest.bytes),
-            (Figure.MEDIAN_TASK_BYTES, spread.median_bytes),
-            (Figure.TASKS, spread.count),
-            (Figure.GC_SHARE, longest.gc_ms / max(1, longest.duration_ms)),
+        metrics = (
+            (Metric.LONGEST_TASK_S, longest.duration_ms / 1000),
+            (Metric.MEDIAN_TASK_S, spread.median_ms / 1000),
+            (Metric.LONGEST_TASK_BYTES, longest.bytes),
+            (Metric.MEDIAN_TASK_BYTES, spread.median_bytes),
+            (Metric.TASKS, spread.count),
+            (Metric.GC_SHARE, longest.gc_ms / max(1, longest.duration_ms)),
         )
         if not by_data:
             host = "" if longest.executor == "driver" else f"executor {longest.executor} on {longest.host}"
             remedy = Remedy.LOOK_AT_HOST if host else Remedy.LOOK_AT_TASK
-            return Finding(Kind.STRAGGLER, remedy, lost, stage=stage, stages=1, place=host, figures=figures)
+            return Finding(Kind.STRAGGLER, remedy, lost, stage=stage, stages=1, place=host, metrics=metrics)
         remedy, proposals, value = self._against_skew(stage, spread, even)
         return Finding(
-            Kind.SKEW, remedy, lost, stage=stage, stages=1, figures=figures, proposals=proposals, value=value
+            Kind.SKEW, remedy, lost, stage=stage, stages=1, metrics=metrics, proposals=proposals, value=value
         )
 
     def _against_skew(
@@ -165,11 +165,11 @@ class StageRules:
         tasks = max(1, stage.complete_tasks)
         need = available + totals.memory_spilled_bytes / tasks
         factor = need / available if available else 2.0
-        figures = (
-            (Figure.SPILLED_BYTES, totals.disk_spilled_bytes),
-            (Figure.SPILLED_IN_MEMORY_BYTES, totals.memory_spilled_bytes),
-            (Figure.MEMORY_A_TASK_BYTES, available),
-            (Figure.TASKS, tasks),
+        metrics = (
+            (Metric.SPILLED_BYTES, totals.disk_spilled_bytes),
+            (Metric.SPILLED_IN_MEMORY_BYTES, totals.memory_spilled_bytes),
+            (Metric.MEMORY_A_TASK_BYTES, available),
+            (Metric.TASKS, tasks),
         )
         if is_skewed:
             memory, overruled = more_memory(self._settings, self._rules, min(4.0, factor))
@@ -179,7 +179,7 @@ class StageRules:
             wanted = tasks_in_waves(slots, tasks * factor)
             proposals, overruled, remedy = set_tasks(self._settings, self._rules, stage, wanted, slots, more=True)
         return Finding(
-            Kind.SPILL, remedy, lost, stage=stage, stages=1, figures=figures, proposals=proposals,
+            Kind.SPILL, remedy, lost, stage=stage, stages=1, metrics=metrics, proposals=proposals,
             overruled=overruled, value=None if is_skewed else wanted,
         )  # fmt: skip
 
@@ -188,10 +188,10 @@ class StageRules:
         share = stage.totals.shuffle_wait_ms / max(1, stage.totals.task_ms)
         if share < 0.1:
             return None
-        figures = ((Figure.WAIT_SHARE, share), (Figure.TASKS, stage.complete_tasks))
+        metrics = ((Metric.WAIT_SHARE, share), (Metric.TASKS, stage.complete_tasks))
         in_flight = proposal(self._settings, "spark.reducer.maxSizeInFlight", "96m")
         return Finding(
-            Kind.SHUFFLE_WAIT, Remedy.SET, wall * share, stage=stage, stages=1, figures=figures, proposals=(in_flight,)
+            Kind.SHUFFLE_WAIT, Remedy.SET, wall * share, stage=stage, stages=1, metrics=metrics, proposals=(in_flight,)
         )
 
     def _too_few(self, stage: Stage, wall: int) -> Finding | None:
@@ -203,15 +203,15 @@ class StageRules:
         lost = wall - stage.totals.task_ms / slots
         if lost < 0.2 * wall:
             return None
-        figures = ((Figure.TASKS, tasks), (Figure.SLOTS, slots), *_medians(stage))
+        metrics = ((Metric.TASKS, tasks), (Metric.SLOTS, slots), *_medians(stage))
         query = self._app.query(stage)
         was_joined = self._rules.coalesces and query is not None and query.coalesced
         if tasks == 1 and stage.source in (Source.SQL_SHUFFLE, Source.SHUFFLE) and not was_joined:
-            return Finding(Kind.ONE_TASK, Remedy.AVOID_SINGLE_TASK, lost, stage=stage, stages=1, figures=figures)
+            return Finding(Kind.ONE_TASK, Remedy.AVOID_SINGLE_TASK, lost, stage=stage, stages=1, metrics=metrics)
         wanted = tasks_in_waves(slots, 2 * slots if stage.totals.run_ms / tasks > 2000 else slots)
         proposals, overruled, remedy = set_tasks(self._settings, self._rules, stage, wanted, slots, more=True)
         return Finding(
-            Kind.TOO_FEW_TASKS, remedy, lost, stage=stage, stages=1, figures=figures, proposals=proposals,
+            Kind.TOO_FEW_TASKS, remedy, lost, stage=stage, stages=1, metrics=metrics, proposals=proposals,
             overruled=overruled, value=wanted,
         )  # fmt: skip
 
@@ -241,14 +241,14 @@ class StageRules:
         slots = self._breakdown.slots(stage) or 1.0
         wanted = tasks_worth_it(stage, slots)
         proposals, overruled, remedy = set_tasks(self._settings, self._rules, stage, wanted, slots, more=False)
-        figures = (
-            (Figure.TASKS, stage.complete_tasks),
-            (Figure.SLOTS, slots),
+        metrics = (
+            (Metric.TASKS, stage.complete_tasks),
+            (Metric.SLOTS, slots),
             *_medians(stage),
-            (Figure.OVERHEAD_SHARE, _overhead_share(stage)),
+            (Metric.OVERHEAD_SHARE, _overhead_share(stage)),
         )
         return Finding(
-            Kind.TOO_MANY_TASKS, remedy, lost, stage=stage, stages=stages, figures=figures, proposals=proposals,
+            Kind.TOO_MANY_TASKS, remedy, lost, stage=stage, stages=stages, metrics=metrics, proposals=proposals,
             overruled=overruled, value=wanted,
         )  # fmt: skip
 
@@ -259,9 +259,9 @@ class StageRules:
             if _are_small(files.read, files.read_bytes):
                 yield from self._found(self._small_reads(query.execution, files.read, files.read_bytes))
             if _are_small(files.written, files.written_bytes):
-                figures = ((Figure.FILES, files.written), (Figure.FILE_BYTES, files.written_bytes / files.written))
+                metrics = ((Metric.FILES, files.written), (Metric.FILE_BYTES, files.written_bytes / files.written))
                 yield Finding(
-                    Kind.SMALL_FILES_WRITTEN, Remedy.WRITE_FEWER_FILES, 0.0, place=query.description, figures=figures,
+                    Kind.SMALL_FILES_WRITTEN, Remedy.WRITE_FEWER_FILES, 0.0, place=query.description, metrics=metrics,
                     value=max(1, math.ceil(files.written_bytes / GOOD_FILE_BYTES)),
                 )  # fmt: skip
 
@@ -280,9 +280,9 @@ class StageRules:
             return None
         lost = sum(step.wall_ms * _not_computing(step.stage) for step in steps)
         worst = max(steps, key=lambda step: step.wall_ms).stage
-        figures = ((Figure.FILES, files), (Figure.FILE_BYTES, size / files), (Figure.TASKS, worst.complete_tasks))
+        metrics = ((Metric.FILES, files), (Metric.FILE_BYTES, size / files), (Metric.TASKS, worst.complete_tasks))
         return Finding(
-            Kind.SMALL_FILES_READ, Remedy.COMPACT_FILES, lost, stage=worst, stages=len(steps), figures=figures,
+            Kind.SMALL_FILES_READ, Remedy.COMPACT_FILES, lost, stage=worst, stages=len(steps), metrics=metrics,
             value=max(1, math.ceil(size / GOOD_FILE_BYTES)),
         )  # fmt: skip
 
@@ -308,10 +308,10 @@ def _overhead_share(stage: Stage) -> float:
     return max(0.0, 1 - stage.totals.run_ms / max(1, stage.totals.task_ms))
 
 
-def _medians(stage: Stage) -> tuple[tuple[Figure, float], ...]:
+def _medians(stage: Stage) -> tuple[tuple[Metric, float], ...]:
     if stage.spread is None:
         return ()
     return (
-        (Figure.MEDIAN_TASK_S, stage.spread.median_ms / 1000),
-        (Figure.LONGEST_TASK_S, stage.spread.longest.duration_ms / 1000),
+        (Metric.MEDIAN_TASK_S, stage.spread.median_ms / 1000),
+        (Metric.LONGEST_TASK_S, stage.spread.longest.duration_ms / 1000),
     )

@@ -1,4 +1,4 @@
-"""A stage while its tasks come in: sums of their figures and how they spread."""
+"""A stage while its tasks come in: sums of their values and how they spread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline_tuner.advise.application import LongestTask, Source, Spread, Stage
 from pipeline_tuner.advise.events import Properties, StageInfo, TaskEnd, TaskMetrics
 from pipeline_tuner.advise.secrets import without_secrets
 
-MOST_TASKS_KEPT = 2_000_000
+MAX_TASKS_KEPT = 2_000_000
 """Tasks of one stage whose times are kept for the median: 32 MB. Later ones count in the sums and the longest only."""
 
 SUMS = tuple(each.name for each in fields(Totals))
@@ -111,7 +111,7 @@ class StageSums:
         self.complete += 1
         metrics = task.metrics or TaskMetrics()
         size = metrics.input.bytes + metrics.shuffle_read.remote_bytes + metrics.shuffle_read.local_bytes
-        if len(self.durations) < MOST_TASKS_KEPT:
+        if len(self.durations) < MAX_TASKS_KEPT:
             self.durations.append(duration)
             self.sizes.append(size)
         if self.longest is None or duration > self.longest.duration_ms:

@@ -16,7 +16,7 @@ MB = 1 << 20
 UNITS = {"MB": MB, "KB": 1024}
 MUCH_BYTES = 64 * MB
 """Input or shuffle below this isn't worth a parameter of its own."""
-LEAST_SHARE = 0.02
+MIN_SHARE = 0.02
 """Of the run that its stages take, for a parameter to matter."""
 
 
@@ -230,5 +230,5 @@ class Knobs:
         """Stages of the chain with that source that take enough of the run together."""
         steps = [step for step in self._advice.breakdown.steps if step.stage.source is source]
         total = sum(step.wall_ms for step in steps)
-        matter = total >= LEAST_SHARE * self._advice.breakdown.wall_ms
+        matter = total >= MIN_SHARE * self._advice.breakdown.wall_ms
         return [step.stage for step in steps] if matter else []

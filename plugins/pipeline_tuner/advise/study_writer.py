@@ -48,7 +48,7 @@ DROPPED = (
     *("spark.sql.warehouse.dir", "spark.sql.catalogImplementation", "spark.sql.emr.", "spark.sql.hive.metastore."),
     *("spark.executorEnv.PYTHONPATH", "spark.sql.artifact."),
 )
-MOST_HOURS = 8.0
+MAX_HOURS = 8.0
 """A sweep of the study takes about so long at most."""
 SMALLER = 0.5
 """A run with this part of the input or less can stand for a cheap size."""
@@ -321,7 +321,7 @@ class StudyText:
 
     def _budget(self) -> Iterator[str]:
         seconds = max(1.0, self._app.wall_ms / 1000)
-        trials = int(max(12, min(40, MOST_HOURS * 3600 / seconds)))
+        trials = int(max(12, min(40, MAX_HOURS * 3600 / seconds)))
         cost = cost_of(self._run, self._prices)
         money = f", about {trials * cost.price:.3g} USD" if cost else ""
         yield f"# {trials} trials of about {second_words(seconds)}: {second_words(trials * seconds)}{money}."

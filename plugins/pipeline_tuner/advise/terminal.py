@@ -14,7 +14,7 @@ from pipeline_tuner.advise.reading import Read
 from pipeline_tuner.wording import byte_words, counted, number, percent, second_words
 
 WIDTH = 110
-MOST_STAGES = 10
+MAX_STAGES = 10
 LONG_QUEUE_MS = 10_000
 OUTCOMES = {
     Outcome.SUCCEEDED: "succeeded",
@@ -90,7 +90,7 @@ def missing_words(read: Read) -> Iterator[str]:
     if not read.has_end:
         running = counted(read.unfinished_tasks, "task")
         yield f"The application's end isn't in the log; {running} had begun and not ended."
-        yield "Figures are as of the last event."
+        yield "Values are as of the last event."
 
 
 def _runs(job: JobAdvice, prices: Prices) -> Iterator[str]:
@@ -166,10 +166,10 @@ def _time(run: RunAdvice) -> str:
         walls[key] = (step.stage, walls.get(key, (step.stage, 0))[1] + step.wall_ms)
     largest = sorted(walls.values(), key=lambda each: -each[1])
     rows = [_time_row("before the first task", breakdown.startup_ms, total)]
-    rows += [_stage_row(stage, wall, total) for stage, wall in largest[:MOST_STAGES]]
-    rest = sum(wall for _, wall in largest[MOST_STAGES:])
+    rows += [_stage_row(stage, wall, total) for stage, wall in largest[:MAX_STAGES]]
+    rest = sum(wall for _, wall in largest[MAX_STAGES:])
     if rest:
-        rows.append(_time_row(f"{len(largest) - MOST_STAGES} more stages", rest, total))
+        rows.append(_time_row(f"{len(largest) - MAX_STAGES} more stages", rest, total))
     on_chain = sum(wall for _, wall in largest)
     rows.append(_time_row("no task, or between stages", total - on_chain - breakdown.startup_ms, total))
     header = ("where the time went", "took", "of the run", "tasks", "read", "shuffled", "spilled", "GC")

@@ -16,7 +16,7 @@ MEMORY_FRACTION = 0.6
 """Spark's own default: of the rest, what execution and storage share."""
 TASK_BYTES = 128 * MB
 """Input of a task that is worth its start on any disk and network."""
-SHORTEST_TASK_MS = 1000
+MIN_TASK_MS = 1000
 """A task that takes less is mostly start, scheduling and end."""
 ADVISORY = "spark.sql.adaptive.advisoryPartitionSizeInBytes"
 PARALLELISM_FIRST = "spark.sql.adaptive.coalescePartitions.parallelismFirst"
@@ -31,7 +31,7 @@ def tasks_in_waves(slots: float, at_least: float) -> int:
 
 def tasks_worth_it(stage: Stage, slots: float) -> int:
     """Tasks for the work of a stage: none smaller than a second and 128 MB, and all slots in use."""
-    by_time = stage.totals.run_ms / SHORTEST_TASK_MS
+    by_time = stage.totals.run_ms / MIN_TASK_MS
     by_bytes = stage.read_bytes / TASK_BYTES
     return tasks_in_waves(slots, max(by_time, by_bytes, 1))
 

@@ -1,11 +1,11 @@
-"""Findings in sentences: what was seen, with its figures, and what to do."""
+"""Findings in sentences: what was seen, with its values, and what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from pipeline_tuner.advise.application import Source, Stage
-from pipeline_tuner.advise.findings import Figure, Finding, Kind, Overrule, Proposal, Remedy
+from pipeline_tuner.advise.findings import Finding, Kind, Metric, Overrule, Proposal, Remedy
 from pipeline_tuner.wording import byte_words, counted, number, percent, second_words
 
 SOURCES = {
@@ -85,7 +85,7 @@ def to_do(finding: Finding) -> str:
 
 
 def seen(finding: Finding) -> str:
-    """What was seen, with figures."""
+    """What was seen, with values."""
     return OBSERVATIONS[finding.kind](finding)
 
 
@@ -97,70 +97,70 @@ def advice(finding: Finding) -> str:
     return " ".join(filter(None, sentences))
 
 
-def _count(finding: Finding, figure: Figure, noun: str) -> str:
-    return counted(round(finding.figure(figure)), noun)
+def _count(finding: Finding, metric: Metric, noun: str) -> str:
+    return counted(round(finding.metric(metric)), noun)
 
 
-def _seconds(finding: Finding, figure: Figure) -> str:
-    return second_words(finding.figure(figure))
+def _seconds(finding: Finding, metric: Metric) -> str:
+    return second_words(finding.metric(metric))
 
 
-def _bytes(finding: Finding, figure: Figure) -> str:
-    return byte_words(finding.figure(figure))
+def _bytes(finding: Finding, metric: Metric) -> str:
+    return byte_words(finding.metric(metric))
 
 
 def _skew(f: Finding) -> str:
     return (
-        f"The longest of {_count(f, Figure.TASKS, 'task')} took {_seconds(f, Figure.LONGEST_TASK_S)} and read "
-        f"{_bytes(f, Figure.LONGEST_TASK_BYTES)}; the median {_seconds(f, Figure.MEDIAN_TASK_S)} and "
-        f"{_bytes(f, Figure.MEDIAN_TASK_BYTES)}."
+        f"The longest of {_count(f, Metric.TASKS, 'task')} took {_seconds(f, Metric.LONGEST_TASK_S)} and read "
+        f"{_bytes(f, Metric.LONGEST_TASK_BYTES)}; the median {_seconds(f, Metric.MEDIAN_TASK_S)} and "
+        f"{_bytes(f, Metric.MEDIAN_TASK_BYTES)}."
     )
 
 
 def _straggler(f: Finding) -> str:
     place = f", on {f.place}" if f.place else ""
     return (
-        f"The longest of {_count(f, Figure.TASKS, 'task')} took {_seconds(f, Figure.LONGEST_TASK_S)}{place}, the "
-        f"median {_seconds(f, Figure.MEDIAN_TASK_S)}, and it had no more to read in proportion "
-        f"({_bytes(f, Figure.LONGEST_TASK_BYTES)} against {_bytes(f, Figure.MEDIAN_TASK_BYTES)}); "
-        f"{percent(f.figure(Figure.GC_SHARE))} of it was garbage collection."
+        f"The longest of {_count(f, Metric.TASKS, 'task')} took {_seconds(f, Metric.LONGEST_TASK_S)}{place}, the "
+        f"median {_seconds(f, Metric.MEDIAN_TASK_S)}, and it had no more to read in proportion "
+        f"({_bytes(f, Metric.LONGEST_TASK_BYTES)} against {_bytes(f, Metric.MEDIAN_TASK_BYTES)}); "
+        f"{percent(f.metric(Metric.GC_SHARE))} of it was garbage collection."
     )
 
 
 def _spill(f: Finding) -> str:
     return (
-        f"{_bytes(f, Figure.SPILLED_BYTES)} went to disk and back ({_bytes(f, Figure.SPILLED_IN_MEMORY_BYTES)} in "
-        f"memory) in {_count(f, Figure.TASKS, 'task')}; each may count on {_bytes(f, Figure.MEMORY_A_TASK_BYTES)}."
+        f"{_bytes(f, Metric.SPILLED_BYTES)} went to disk and back ({_bytes(f, Metric.SPILLED_IN_MEMORY_BYTES)} in "
+        f"memory) in {_count(f, Metric.TASKS, 'task')}; each may count on {_bytes(f, Metric.MEMORY_A_TASK_BYTES)}."
     )
 
 
 def _gc(f: Finding) -> str:
-    peak = f.figure(Figure.PEAK_HEAP_BYTES)
+    peak = f.metric(Metric.PEAK_HEAP_BYTES)
     full = f"; at its fullest it had {byte_words(peak)}" if peak else ""
     return (
-        f"{percent(f.figure(Figure.GC_SHARE))} of the tasks' time ({_seconds(f, Figure.GC_S)} over all cores) was "
-        f"garbage collection. The heap is {_bytes(f, Figure.HEAP_BYTES)}{full}."
+        f"{percent(f.metric(Metric.GC_SHARE))} of the tasks' time ({_seconds(f, Metric.GC_S)} over all cores) was "
+        f"garbage collection. The heap is {_bytes(f, Metric.HEAP_BYTES)}{full}."
     )
 
 
 def _too_few(f: Finding) -> str:
     return (
-        f"{_count(f, Figure.TASKS, 'task')} for {number(f.figure(Figure.SLOTS))} slots, the longest "
-        f"{_seconds(f, Figure.LONGEST_TASK_S)}: slots stand empty while the stage runs."
+        f"{_count(f, Metric.TASKS, 'task')} for {number(f.metric(Metric.SLOTS))} slots, the longest "
+        f"{_seconds(f, Metric.LONGEST_TASK_S)}: slots stand empty while the stage runs."
     )
 
 
 def _too_many(f: Finding) -> str:
     return (
-        f"{_count(f, Figure.TASKS, 'task')} for {number(f.figure(Figure.SLOTS))} slots, half of them under "
-        f"{_seconds(f, Figure.MEDIAN_TASK_S)}; {percent(f.figure(Figure.OVERHEAD_SHARE))} of their time is scheduling "
+        f"{_count(f, Metric.TASKS, 'task')} for {number(f.metric(Metric.SLOTS))} slots, half of them under "
+        f"{_seconds(f, Metric.MEDIAN_TASK_S)}; {percent(f.metric(Metric.OVERHEAD_SHARE))} of their time is scheduling "
         f"and starting. About {counted(f.value or 1, 'task')} would do."
     )
 
 
 def _files_read(f: Finding) -> str:
     return (
-        f"{_count(f, Figure.FILES, 'file')} of {_bytes(f, Figure.FILE_BYTES)} on average; no processor worked in the "
+        f"{_count(f, Metric.FILES, 'file')} of {_bytes(f, Metric.FILE_BYTES)} on average; no processor worked in the "
         "rest of the tasks' time."
     )
 
@@ -168,67 +168,67 @@ def _files_read(f: Finding) -> str:
 def _files_written(f: Finding) -> str:
     of = f" ({f.place})" if f.place else ""
     return (
-        f"A query wrote {_count(f, Figure.FILES, 'file')} of {_bytes(f, Figure.FILE_BYTES)} on average{of}. It costs "
+        f"A query wrote {_count(f, Metric.FILES, 'file')} of {_bytes(f, Metric.FILE_BYTES)} on average{of}. It costs "
         "whoever reads them."
     )
 
 
 def _shuffle_wait(f: Finding) -> str:
-    return f"{percent(f.figure(Figure.WAIT_SHARE))} of the tasks' time went into waiting for other executors' blocks."
+    return f"{percent(f.metric(Metric.WAIT_SHARE))} of the tasks' time went into waiting for other executors' blocks."
 
 
 def _failed(f: Finding) -> str:
     parts = [
-        f"{_count(f, Figure.FAILED_TASKS, 'task')} failed",
-        f"{round(f.figure(Figure.KILLED_TASKS)):,} were killed",
+        f"{_count(f, Metric.FAILED_TASKS, 'task')} failed",
+        f"{round(f.metric(Metric.KILLED_TASKS)):,} were killed",
     ]
-    if f.figure(Figure.STAGES_AGAIN):
-        parts.append(f"{_count(f, Figure.STAGES_AGAIN, 'stage')} ran again")
+    if f.metric(Metric.STAGES_AGAIN):
+        parts.append(f"{_count(f, Metric.STAGES_AGAIN, 'stage')} ran again")
     causes = [
-        f"{round(f.figure(figure)):,} {words}"
-        for figure, words in (
-            (Figure.OUT_OF_MEMORY, "out of memory"),
-            (Figure.FETCH_FAILED, "could not fetch shuffled data"),
+        f"{round(f.metric(metric)):,} {words}"
+        for metric, words in (
+            (Metric.OUT_OF_MEMORY, "out of memory"),
+            (Metric.FETCH_FAILED, "could not fetch shuffled data"),
         )
-        if f.figure(figure)
+        if f.metric(metric)
     ]
     return f"{', '.join(parts)}{': ' + ', '.join(causes) if causes else ''}."
 
 
 def _lost(f: Finding) -> str:
     causes = [
-        f"{round(f.figure(figure)):,} {words}"
-        for figure, words in (
-            (Figure.LOST_MEMORY, "for their memory"),
-            (Figure.LOST_TAKEN, "with their machine or by the cluster's will"),
+        f"{round(f.metric(metric)):,} {words}"
+        for metric, words in (
+            (Metric.LOST_MEMORY, "for their memory"),
+            (Metric.LOST_TAKEN, "with their machine or by the cluster's will"),
         )
-        if f.figure(figure)
+        if f.metric(metric)
     ]
     of = f", {', '.join(causes)}" if causes else ""
-    return f"{round(f.figure(Figure.LOST)):,} of {_count(f, Figure.EXECUTORS, 'executor')} were lost{of}."
+    return f"{round(f.metric(Metric.LOST)):,} of {_count(f, Metric.EXECUTORS, 'executor')} were lost{of}."
 
 
 def _startup(f: Finding) -> str:
-    first = f.figure(Figure.FIRST_EXECUTOR_S)
+    first = f.metric(Metric.FIRST_EXECUTOR_S)
     executor = f" The first executor was there after {second_words(first)}." if first else ""
     return f"The first task began {second_words(f.wall_ms / 1000)} after the application.{executor}"
 
 
 def _driver(f: Finding) -> str:
     return (
-        f"No task ran for {second_words(f.wall_ms / 1000)}: {_seconds(f, Figure.PLANNING_S)} in queries before their "
-        f"last task (planning, listing files), {_seconds(f, Figure.COMMIT_S)} in queries after it (commit), "
-        f"{_seconds(f, Figure.OWN_CODE_S)} outside of queries. The longest wait, "
-        f"{_seconds(f, Figure.LONGEST_WAIT_S)}, was {f.place}."
+        f"No task ran for {second_words(f.wall_ms / 1000)}: {_seconds(f, Metric.PLANNING_S)} in queries before their "
+        f"last task (planning, listing files), {_seconds(f, Metric.COMMIT_S)} in queries after it (commit), "
+        f"{_seconds(f, Metric.OWN_CODE_S)} outside of queries. The longest wait, "
+        f"{_seconds(f, Metric.LONGEST_WAIT_S)}, was {f.place}."
     )
 
 
 def _idle_cores(f: Finding) -> str:
     return (
-        f"{number(f.figure(Figure.IDLE_CORE_HOURS))} of {number(f.figure(Figure.CORE_HOURS))} core-hours held no task, "
-        f"{number(f.figure(Figure.QUIET_CORE_HOURS))} of them while no task ran at all."
+        f"{number(f.metric(Metric.IDLE_CORE_HOURS))} of {number(f.metric(Metric.CORE_HOURS))} core-hours held no task, "
+        f"{number(f.metric(Metric.QUIET_CORE_HOURS))} of them while no task ran at all."
         + (
-            f" With {counted(f.value, f.place)} the run is expected to take {_seconds(f, Figure.PREDICTED_S)}."
+            f" With {counted(f.value, f.place)} the run is expected to take {_seconds(f, Metric.PREDICTED_S)}."
             if f.value
             else ""
         )
@@ -237,27 +237,27 @@ def _idle_cores(f: Finding) -> str:
 
 def _idle_executors(f: Finding) -> str:
     return (
-        f"{_count(f, Figure.EXECUTORS, 'executor')} worked for less than 5% of their time: "
-        f"{number(f.figure(Figure.CORE_HOURS))} core-hours."
+        f"{_count(f, Metric.EXECUTORS, 'executor')} worked for less than 5% of their time: "
+        f"{number(f.metric(Metric.CORE_HOURS))} core-hours."
     )
 
 
 def _unused_memory(f: Finding) -> str:
     return (
-        f"No executor was seen with more than {_bytes(f, Figure.PEAK_HEAP_BYTES)} of its "
-        f"{_bytes(f, Figure.HEAP_BYTES)} of heap in use (it is looked at every 10 s)."
+        f"No executor was seen with more than {_bytes(f, Metric.PEAK_HEAP_BYTES)} of its "
+        f"{_bytes(f, Metric.HEAP_BYTES)} of heap in use (it is looked at every 10 s)."
     )
 
 
 def _schema(f: Finding) -> str:
     return (
-        f"A job of {_count(f, Figure.TASKS, 'task')} and {second_words(f.wall_ms / 1000)} only looked into files for "
+        f"A job of {_count(f, Metric.TASKS, 'task')} and {second_words(f.wall_ms / 1000)} only looked into files for "
         "their columns, before any query."
     )
 
 
 def _part(f: Finding) -> str:
-    return byte_words(f.figure(Figure.LONGEST_TASK_BYTES) / max(1, f.value or 1))
+    return byte_words(f.metric(Metric.LONGEST_TASK_BYTES) / max(1, f.value or 1))
 
 
 OBSERVATIONS: dict[Kind, Callable[[Finding], str]] = {

@@ -182,8 +182,8 @@ def described_failures(failed: Sequence[TrialResult], *, of: int) -> str:
     parts = []
     for kind, count in kinds.most_common():
         reason = next((r.reason for r in failed if r.failure == kind and r.reason), "")
-        said = f"{count} of {counted(of, 'trial')} {FAILURE_WORDS.get(kind, 'failed')}"
-        parts.append(f"{said} ({shortened(reason)})" if reason else said)
+        counted_failures = f"{count} of {counted(of, 'trial')} {FAILURE_WORDS.get(kind, 'failed')}"
+        parts.append(f"{counted_failures} ({shortened(reason)})" if reason else counted_failures)
     return "; ".join(parts)
 
 

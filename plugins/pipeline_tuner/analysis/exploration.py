@@ -22,9 +22,9 @@ from pipeline_tuner.analysis.intervals import exponential, mean_interval
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.trial import Candidate
 
-LEAST_PAIRS = 3
+MIN_PAIRS = 3
 """Pairs before a challenger may be promoted."""
-MOST_PAIRS = 12
+MAX_PAIRS = 12
 """Pairs after which a challenger that shows nothing is set aside."""
 REFERENCE_RUNS = 3
 """Runs of the reference before anything is tried: what is usual must be known."""
@@ -66,7 +66,7 @@ class PastRun:
 
     configuration_id: str
     score: float | None
-    """The goal as a log in which larger is better, per unit of work; None where the run failed or has no figure."""
+    """The goal as a log in which larger is better, per unit of work; None where the run failed or has no value."""
     is_challenge: bool = False
     has_failed: bool = False
 
@@ -170,7 +170,7 @@ def _standing(
 ) -> tuple[Standing, str]:
     if any(run.has_failed for run in runs):
         return Standing.DROPPED, "a run with it failed"
-    if len(gains) >= LEAST_PAIRS and interval is not None and interval.low > 1.0:
+    if len(gains) >= MIN_PAIRS and interval is not None and interval.low > 1.0:
         return Standing.BETTER, f"better in {len(gains)} pairs by {interval.low - 1:.1%} at least"
     scores = [run.score for run in runs if run.score is not None]
     bound = -math.log1p(policy.tolerated_loss)
@@ -182,16 +182,16 @@ def _standing(
     # Half of it: with two noisy runs, what is really that bad would look better half of the time.
     if len(scores) >= 2 and seen and statistics.fmean(seen) < bound / 2:
         return Standing.DROPPED, f"it may be worse than is tolerated ({policy.tolerated_loss:.0%})"
-    if len(gains) >= LEAST_PAIRS + 1 and statistics.fmean(gains) <= 0:
+    if len(gains) >= MIN_PAIRS + 1 and statistics.fmean(gains) <= 0:
         return Standing.DROPPED, "it does not look better"
-    if len(gains) >= MOST_PAIRS:
-        return Standing.DROPPED, f"{MOST_PAIRS} pairs have not shown that it is better"
+    if len(gains) >= MAX_PAIRS:
+        return Standing.DROPPED, f"{MAX_PAIRS} pairs have not shown that it is better"
     return Standing.OPEN, f"{len(gains)} pairs so far"
 
 
 def _confidence(policy: ExplorationPolicy, place: int, pairs: int) -> float:
     """The confidence of a two-sided interval at this look, whose lower bound alone may promote."""
-    look = max(pairs - LEAST_PAIRS + 1, 1)
+    look = max(pairs - MIN_PAIRS + 1, 1)
     alpha = (1 - policy.confidence) / (place * (place + 1) * look * (look + 1))
     return 1 - 2 * alpha
 

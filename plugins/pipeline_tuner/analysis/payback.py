@@ -48,7 +48,7 @@ def payback(
 def pays(options: SweepOptions, results: Sequence[TrialResult], gain: float, trials: int) -> bool:
     """Whether so many more trials are expected to save more time than they cost, within the budget's `payback_runs`.
 
-    `gain` is the fraction of the goal's figure that they are expected to find; it counts as that fraction of a run's
+    `gain` is the fraction of the goal's value that they are expected to find; it counts as that fraction of a run's
     time. True where the budget names no runs, or where nothing was measured yet.
     """
     records = [r.measurement for r in results if r.measurement is not None and r.status == "measured"]

@@ -67,7 +67,7 @@ class Selection:
     regret_bound: float
     """The leader is at most this fraction worse than the best measured one: jointly over candidates and looks."""
     expected_loss: float
-    """The fraction of the figure that is expected to be lost by stopping at the leader now; infinite where unknown."""
+    """The fraction of the value that is expected to be lost by stopping at the leader now; infinite where unknown."""
     noise: float
     """The typical standard deviation of one run on the log scale, block effects removed (nan where unknown)."""
     more_blocks: int | None
@@ -215,7 +215,7 @@ def _answer(
 
 
 def _p_values(rivals: Rivals) -> np.ndarray:
-    # A figure that never varies (bytes, files) has no standard error: its score is infinite, its p-value 0.
+    # A metric that never varies (bytes, files) has no standard error: its score is infinite, its p-value 0.
     with np.errstate(divide="ignore", invalid="ignore"):
         score = (rivals.zone + rivals.worse_by) / rivals.se
     known = np.isfinite(rivals.se) & ~np.isnan(score)

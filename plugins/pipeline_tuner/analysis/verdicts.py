@@ -46,9 +46,9 @@ class Verdict:
 
 def ratio_verdict(claim: Claim, gain: Interval, indifference: float) -> Verdict:
     """The verdict on advice from the measured ratio, above 1 where `better` is better."""
-    said = measured_gain(gain)
+    measured = measured_gain(gain)
     if not claim.comparable:
-        return Verdict(claim, VerdictKind.NOT_COMPARABLE, f"{claim.note}; here {said}", gain)
+        return Verdict(claim, VerdictKind.NOT_COMPARABLE, f"{claim.note}; here {measured}", gain)
     if not math.isfinite(gain.high):
         return Verdict(claim, VerdictKind.NOT_SEPARABLE, f"only {counted(gain.n, 'block')} held both", gain)
     if claim.equal_within is not None:
@@ -57,20 +57,20 @@ def ratio_verdict(claim: Claim, gain: Interval, indifference: float) -> Verdict:
         kind, why = _size(gain, claim.ratio, indifference)
     else:
         kind, why = _direction(gain, indifference)
-    return Verdict(claim, kind, f"{said}{why}", gain)
+    return Verdict(claim, kind, f"{measured}{why}", gain)
 
 
 def value_verdict(claim: Claim, claimed: Range, found: Interval, indifference: float) -> Verdict:
     """The verdict on a value from its measured interval; `claimed` is in the unit of the metric."""
     unit = metric_unit(claim.metric or "")
-    said = f"measured {interval_words(found, unit)} in {counted(found.n, 'block')}"
+    measured = f"measured {interval_words(found, unit)} in {counted(found.n, 'block')}"
     if not claim.comparable:
-        return Verdict(claim, VerdictKind.NOT_COMPARABLE, f"{claim.note}; here {said}", found)
+        return Verdict(claim, VerdictKind.NOT_COMPARABLE, f"{claim.note}; here {measured}", found)
     words = _value_words(claimed, unit)
     if not found.is_enough:
-        return Verdict(claim, VerdictKind.NOT_SEPARABLE, f"{said}, too few to hold {words} against", found)
+        return Verdict(claim, VerdictKind.NOT_SEPARABLE, f"{measured}, too few to hold {words} against", found)
     kind = _place(found, claimed.widened(indifference))
-    return Verdict(claim, kind, f"{said}, claimed {words}", found)
+    return Verdict(claim, kind, f"{measured}, claimed {words}", found)
 
 
 def measured_gain(gain: Interval) -> str:

@@ -12,12 +12,12 @@ from pipeline_tuner.charts.look import DOT, WORDS, Value, layer, mark, plain, st
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.wording import number
 
-MOST_TRIALS, MOST_AXES, MOST_LEVELS = 200, 8, 8
+MAX_TRIALS, MAX_AXES, MAX_LEVELS = 200, 8, 8
 
 
 @dataclass(frozen=True)
 class Course:
-    """One trial: its configuration, the goal's figure (above 0), and what a pointer and a click at its end show."""
+    """One trial: its configuration, the goal's value (above 0), and what a pointer and a click at its end show."""
 
     configuration: Mapping[str, Scalar]
     value: float
@@ -27,7 +27,7 @@ class Course:
 
 @dataclass(frozen=True)
 class _Point(Value):
-    """Where the line of a trial crosses an axis, 0 to 1 from below; where `words` stand, a level's name or a figure."""
+    """Where the line of a trial crosses an axis, 0 to 1 from below; where `words` stand, a level's name or a value."""
 
     trial: int = 0
     score: float = 0.0
@@ -36,11 +36,11 @@ class _Point(Value):
 def courses(trials: Sequence[Course], parameters: Sequence[str], *, goal: str, up: bool) -> alt.LayerChart:
     """`parameters` in their order from left to right; those that never differ are left out.
 
-    :param up: Whether larger figures are better: better ones stand higher.
+    :param up: Whether larger values are better: better ones stand higher.
     """
-    shown = trials[:MOST_TRIALS]
+    shown = trials[:MAX_TRIALS]
     seen = {name: _levels(shown, name) for name in parameters}
-    axes = dict([(name, found) for name, found in seen.items() if len(found) > 1][:MOST_AXES])
+    axes = dict([(name, found) for name, found in seen.items() if len(found) > 1][:MAX_AXES])
     scored = sorted(zip(_scores(shown, up), range(len(shown)), shown, strict=True), key=lambda one: one[0])
     points = [
         _Point(axis, place, trial=trial, score=score)
@@ -48,8 +48,8 @@ def courses(trials: Sequence[Course], parameters: Sequence[str], *, goal: str, u
         for axis, place in [*_places(axes, course), (goal, score)]
     ]
     ends = [_Point(goal, score, words=one.words, href=one.href, score=score) for score, _, one in scored]
-    figures = {score: number(one.value) for score, _, one in scored[:1] + scored[-1:]}
-    names = [*_names(axes), *(_Point(goal, score, words=figure) for score, figure in figures.items())]
+    extremes = {score: number(one.value) for score, _, one in scored[:1] + scored[-1:]}
+    names = [*_names(axes), *(_Point(goal, score, words=value) for score, value in extremes.items())]
     color = alt.Color("score:Q", legend=None).scale(domain=[0, 1])
     line = mark("line", {"opacity": 0.55, "strokeWidth": 1.5}, detail="trial:N")
     x = alt.X("at:N", title=None, sort=None).scale(domain=[*axes, goal])
@@ -75,7 +75,7 @@ def _is_number(value: Scalar) -> bool:
 
 
 def _scores(trials: Sequence[Course], up: bool) -> list[float]:
-    """0 to 1 by the log of the figure, the best at 1."""
+    """0 to 1 by the log of the value, the best at 1."""
     logs = [math.log(trial.value) if up else -math.log(trial.value) for trial in trials]
     span = max(logs, default=0.0) - min(logs, default=0.0)
     return [(log - min(logs)) / span if span else 1.0 for log in logs]
@@ -93,6 +93,6 @@ def _names(axes: Mapping[str, Sequence[Scalar]]) -> Iterator[_Point]:
     for axis, levels in axes.items():
         last = len(levels) - 1
         for place, level in enumerate(levels):
-            if last < MOST_LEVELS or place in (0, last):
+            if last < MAX_LEVELS or place in (0, last):
                 name = f"{level:,}" if _is_number(level) else str(level)
                 yield _Point(axis, place / last, words=plain(name, 14))

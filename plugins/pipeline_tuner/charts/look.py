@@ -23,7 +23,7 @@ KINDS = ("pick", "tied", "other", "bad", "second")
 """What a colour can mean, in the order of the themes' colours."""
 LETTERS = 40
 GAIN_TICKS = (0.05, 0.1, 0.2, 0.33, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 7, 10, 20, 50, 100)
-MOST_TICKS = 8
+MAX_TICKS = 8
 NOTHING: Mapping[str, str] = MappingProxyType({})
 RANGE = {"strokeWidth": 4, "opacity": 0.45, "strokeCap": "round", "aria": False}
 DOT = {"filled": True, "size": 60, "opacity": 1}
@@ -189,7 +189,7 @@ def gain_axis(values: Sequence[float], title: str, channel: Any = alt.X) -> Call
     low, high = max(min([*known, 0.97]), 0.05), min(max([*known, 1.03]), 100.0)
     edge = (high / low) ** 0.04
     ticks = [tick for tick in GAIN_TICKS if low / edge <= tick <= high * edge]
-    while len(ticks) > MOST_TICKS:
+    while len(ticks) > MAX_TICKS:
         ticks = [tick for place, tick in enumerate(ticks) if (place - ticks.index(1)) % 2 == 0]
     scale = alt.Scale(type="log", domain=[low / edge, high * edge], nice=False)
     axis = alt.Axis(values=ticks, labelExpr="format(datum.value, '~g') + 'x'")

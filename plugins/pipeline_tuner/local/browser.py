@@ -48,12 +48,12 @@ def _variables(network: Network, bundle: Path) -> dict[str, str]:
     return {**network.download_variables(bundle), **proxy, "DEBIAN_FRONTEND": "noninteractive"}
 
 
-def _failure(said: str, network: Network) -> str:
+def _failure(output: str, network: Network) -> str:
     proxy = network.proxy
     used = f"{proxy.host}:{proxy.port}, from {proxy.origin}" if proxy else "none"
     return "\n".join(
         [
-            said.strip(),
+            output.strip(),
             "Debian's package archive (an address of apt's sources) failed: no Chromium can be installed.",
             f"  certificates used: {network.certificates.words()}",
             f"  proxy used: {used}",

@@ -93,9 +93,9 @@ class Certificates:
 
     def words(self) -> str:
         """Where they come from and how many, and which named place holds none."""
-        said = [f"{one.count} from {one.origin}, {one.path}" for one in self.sources if one.count]
+        used = [f"{one.count} from {one.origin}, {one.path}" for one in self.sources if one.count]
         empty = [f"none from {one.origin}, {one.path}: no certificate there" for one in self.sources if not one.count]
-        return "; ".join([*said, *empty]) or "none: this machine has no store of certificates"
+        return "; ".join([*used, *empty]) or "none: this machine has no store of certificates"
 
 
 def _system_stores() -> Iterator[str]:

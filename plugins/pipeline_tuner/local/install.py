@@ -64,8 +64,10 @@ def _environment(folder: Path) -> Path:
         return python
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", folder], capture_output=True, text=True)
     if made.returncode or not _runs(python, "import pip"):
-        said = (made.stdout + made.stderr).strip()
-        raise InstallationError(f"{said}\nPython's venv module is incomplete: on Debian, apt-get install python3-venv")
+        output = (made.stdout + made.stderr).strip()
+        raise InstallationError(
+            f"{output}\nPython's venv module is incomplete: on Debian, apt-get install python3-venv"
+        )
     return python
 
 

@@ -99,9 +99,9 @@ def _resolve(layout: Layout, group: str) -> None:
     if done.returncode or not all(any(jar.endswith(name) for jar in found) for name in wanted):
         found_fault = find_fault(AddressKind.JARS, _address(group), network)
         # Java repeats its options, a proxy's password among them.
-        said = done.stderr.replace(options, "...")[-3000:] + "\n" if found_fault.fault is Fault.NONE else ""
+        output = done.stderr.replace(options, "...")[-3000:] + "\n" if found_fault.fault is Fault.NONE else ""
         names = ", ".join(GROUPS[group])
-        raise InfrastructureError(f"{said}the jars {names} can't be had:\n{found_fault.message()}")
+        raise InfrastructureError(f"{output}the jars {names} can't be had:\n{found_fault.message()}")
     (folder / "resolved").write_text("\n".join(GROUPS[group]), encoding="utf-8")
 
 

@@ -39,7 +39,7 @@ CLIP = 2.6
 """No night counts as further out than this many standard deviations."""
 SAME_NOISE = 2.5
 """The control's variance helps to estimate production's where they differ by no more than this factor."""
-SMALLEST_NOISE = 1e-3
+MIN_NOISE = 1e-3
 """Values that don't vary at all are taken to vary by this much (0.1%)."""
 MACHINE_LIKELIER, JOB_LIKELIER = 1.0, 2.5
 """Differences of log likelihoods from which on a cause is named: the job is only blamed at 12 to 1."""
@@ -107,7 +107,7 @@ def _excess(series: np.ndarray, beside: np.ndarray, places: np.ndarray) -> np.nd
     is_after = np.arange(len(series)) >= places[:, None]
     center = np.cumsum(series)[places - 1] / places
     variance, df = _noise_before(series, beside, places)
-    spread = np.maximum(np.sqrt(variance), SMALLEST_NOISE)
+    spread = np.maximum(np.sqrt(variance), MIN_NOISE)
     scores = np.clip((series - center[:, None]) / spread[:, None], -CLIP, CLIP)
     m = len(series) - places
     t = np.where(is_after, scores, 0.0).sum(axis=1) / m / np.sqrt(1 / m + 1 / places)

@@ -38,8 +38,8 @@ def decide(
         return ProductionChange("keep", f"production already runs {recommendation.label}")
     gain = recommendation.gain
     if gain is None or gain.low <= 1.0:
-        said = f"is confirmed only at {gain_words(gain)}" if gain else "was not confirmed"
-        return ProductionChange("keep", f"{recommendation.label} {said}")
+        outcome = f"is confirmed only at {gain_words(gain)}" if gain else "was not confirmed"
+        return ProductionChange("keep", f"{recommendation.label} {outcome}")
     tied = _tied_with(recommendation, champion)
     if tied:
         return ProductionChange("keep", f"{recommendation.label} ties with production ({tied})")

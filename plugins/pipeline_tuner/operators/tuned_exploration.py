@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 LEVELS = 5
 """Levels of a parameter with a range that are tried."""
-LEAST_EXTRA_S = 60.0
+MIN_EXTRA_S = 60.0
 """A short task is not ended for being slow by less than this."""
 
 
@@ -199,4 +199,4 @@ def _limit(exploration: Exploration, runs: tuple[TunedRun, ...], reference: Cand
     if not usual:
         return None
     expected_s = median(usual)
-    return timedelta(seconds=max(expected_s * exploration.most_times, expected_s + LEAST_EXTRA_S))
+    return timedelta(seconds=max(expected_s * exploration.most_times, expected_s + MIN_EXTRA_S))

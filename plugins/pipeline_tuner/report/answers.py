@@ -136,8 +136,10 @@ def _exact_words(lines: Sequence[MetricComparison]) -> str:
     settled = [line for line in lines if line.is_exact and line.differs and line.second]
     if not settled:
         return ""
-    said = listed([f"{escaped(metric_name(line.metric).title)} ({line.first / line.second:.3f}x)" for line in settled])
-    return f"These metrics don't vary between runs, so they are settled without repeats: {said}."
+    ratios = listed(
+        [f"{escaped(metric_name(line.metric).title)} ({line.first / line.second:.3f}x)" for line in settled]
+    )
+    return f"These metrics don't vary between runs, so they are settled without repeats: {ratios}."
 
 
 def comparison(data: ReportData) -> str:

@@ -136,13 +136,13 @@ def _screening_words(part: float, check: Agreement | None) -> str:
     size = f"{percent(part)} of the data"
     if check is None:
         return f"Whether {size} rank the configurations as all of it do could not be checked, so all of it was used."
-    said = (
+    agreement = (
         f"the ranks of {counted(check.n, 'configuration')} measured at both sizes correlate by {check.correlation:.2f} "
         f"(at least {check.low:.2f}, 95% sure)"
     )
     if check.holds:
-        return f"It explored on {size}, which predict the whole: {said}. The finalists ran on all of it."
-    return f"It explored on {size} at first and stopped, because they do not predict the whole: {said}."
+        return f"It explored on {size}, which predict the whole: {agreement}. The finalists ran on all of it."
+    return f"It explored on {size} at first and stopped, because they do not predict the whole: {agreement}."
 
 
 def method(data: ReportData) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline_tuner.recommendation import DecisionStatus, Recommendation
 from pipeline_tuner.wording import number, percent, ratio, regret_words
 
-MOST_AS_GOOD = 4
+MAX_AS_GOOD = 4
 DECISION_HEADER = ("goal", "do this", "than what you run now", "at most short of the best", "sure", "as good")
 
 
@@ -23,8 +23,8 @@ def decision_cells(answer: Recommendation) -> tuple[str, str, str, str, str, str
 
 def _as_good(labels: list[str]) -> str:
     """The first of them: a row is read at a glance, and the table of configurations has them all."""
-    left = len(labels) - MOST_AS_GOOD
-    return ", ".join(labels if left <= 1 else [*labels[:MOST_AS_GOOD], f"{left} more"])
+    left = len(labels) - MAX_AS_GOOD
+    return ", ".join(labels if left <= 1 else [*labels[:MAX_AS_GOOD], f"{left} more"])
 
 
 def action_words(answer: Recommendation) -> str:

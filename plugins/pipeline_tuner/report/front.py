@@ -22,9 +22,9 @@ from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.meaning import effect_findings, effects_picture
 from pipeline_tuner.wording import counted, interval_words, listed
 
-MOST_SETTINGS = 12
-MOST_CLAIMS = 6
-MOST_FINDINGS = 5
+MAX_SETTINGS = 12
+MAX_CLAIMS = 6
+MAX_FINDINGS = 5
 LETTERS = 110
 """Of a claim, and of why its verdict is what it is."""
 
@@ -41,11 +41,11 @@ def _changes(data: ReportData) -> str:
         return ""
     mine, control = data.subject.evidence.configuration, data.study.control_candidate.configuration
     names = [name for name in data.study.space.parameters if mine.get(name) != control.get(name)]
-    rows = [(setting_name(data, name), control.get(name, "-"), mine.get(name, "-")) for name in names[:MOST_SETTINGS]]
-    more = len(names) - MOST_SETTINGS
+    rows = [(setting_name(data, name), control.get(name, "-"), mine.get(name, "-")) for name in names[:MAX_SETTINGS]]
+    more = len(names) - MAX_SETTINGS
     header = ("what changes", f"control ({data.control_label})", data.subject.label)
-    said = f"{counted(more, 'setting')} more differ: the details have them all." if more > 0 else ""
-    return "\n\n".join(filter(None, [table(header, rows), said]))
+    rest = f"{counted(more, 'setting')} more differ: the details have them all." if more > 0 else ""
+    return "\n\n".join(filter(None, [table(header, rows), rest]))
 
 
 def why(data: ReportData) -> str:
@@ -64,19 +64,19 @@ def _why(reason: str, answers: list[Recommendation]) -> str:
 
 def compared(data: ReportData) -> str:
     """The primary goal's intervals by configuration, and the figures of the pick beside the control's."""
-    return "\n\n".join(filter(None, [goal_chart(data, data.main), _figures(data)]))
+    return "\n\n".join(filter(None, [goal_chart(data, data.main), _metrics(data)]))
 
 
-def _figures(data: ReportData) -> str:
+def _metrics(data: ReportData) -> str:
     mine, control = data.subject, data.control
     if mine is None or control is None or mine.label == control.label:
         return ""
     pairs = [compare(data.deciding(mine), data.deciding(control), name) for name in COLUMNS]
-    rows = [_figure(line) for line in pairs if line is not None]
+    rows = [_metric_row(line) for line in pairs if line is not None]
     return table(("median", f"control ({control.label})", mine.label, "ratio in the same block"), rows)
 
 
-def _figure(line: MetricComparison) -> tuple[str, str, str, str]:
+def _metric_row(line: MetricComparison) -> tuple[str, str, str, str]:
     second, first = (metric_words(value, line.metric) for value in (line.second, line.first))
     return metric_name(line.metric).title, second, first, ratio_words(line)
 
@@ -95,11 +95,13 @@ def claims(data: ReportData) -> str:
     if not verdicts:
         return ""
     counts = Counter(verdict.verdict for verdict in verdicts)
-    said = listed([f"{counts[kind]} {kind}" for kind in VerdictKind if counts[kind]])
+    counts_of_kinds = listed([f"{counts[kind]} {kind}" for kind in VerdictKind if counts[kind]])
     # What contradicts a document comes first.
     judged = sorted((v for v in verdicts if v.verdict.is_judgement), key=lambda v: v.verdict is VerdictKind.CONFIRMED)
-    rows = [_claim(verdict) for verdict in judged[:MOST_CLAIMS]]
-    return "\n\n".join(filter(None, [f"Of {counted(len(verdicts), 'claim')}: {said}.", table(_CLAIM_HEADER, rows)]))
+    rows = [_claim(verdict) for verdict in judged[:MAX_CLAIMS]]
+    return "\n\n".join(
+        filter(None, [f"Of {counted(len(verdicts), 'claim')}: {counts_of_kinds}.", table(_CLAIM_HEADER, rows)])
+    )
 
 
 _CLAIM_HEADER = ("claim", "verdict", "measured")
@@ -119,7 +121,7 @@ def _findings(data: ReportData) -> str:
     return "\n".join(f"- {escaped(text)}" for text in _few(effect_findings(data)))
 
 
-def _few(said: list[str]) -> Iterator[str]:
-    yield from said[:MOST_FINDINGS]
-    if len(said) > MOST_FINDINGS:
-        yield f"The details have {len(said) - MOST_FINDINGS} more."
+def _few(sentences: list[str]) -> Iterator[str]:
+    yield from sentences[:MAX_FINDINGS]
+    if len(sentences) > MAX_FINDINGS:
+        yield f"The details have {len(sentences) - MAX_FINDINGS} more."

@@ -82,8 +82,8 @@ def _described(data: ReportData, goal: str, name: str, fitted: Scaling) -> str:
     ]
     header = (name, f"{goal} against {number(first)}", "interval", "of proportional growth")
     if not (fitted.is_flat or fitted.is_apt):
-        said = "no law of scaling passes through these levels, so none is fitted: the table has what was measured."
-        return f"**{escaped(name)}**: {said}\n\n{table(header, rows)}"
+        sentence = "no law of scaling passes through these levels, so none is fitted: the table has what was measured."
+        return f"**{escaped(name)}**: {sentence}\n\n{table(header, rows)}"
     words = [f"**{escaped(name)}**: {_law_words(fitted)}", table(header, rows), _end_words(name, fitted)]
     further = fitted.predict(2 * fitted.largest)
     if further and not fitted.is_flat:

@@ -23,26 +23,26 @@ from pipeline_tuner.wording import counted, gain_words, interval_words, listed, 
 
 def key_findings(data: ReportData) -> str:
     """A numbered list: each sentence with the values behind it."""
-    said = [*_gain_findings(data), *effect_findings(data), *_same_findings(data)]
-    return "\n".join(f"{number}. {escaped(text)}" for number, text in enumerate(said, start=1))
+    sentences = [*_gain_findings(data), *effect_findings(data), *_same_findings(data)]
+    return "\n".join(f"{number}. {escaped(text)}" for number, text in enumerate(sentences, start=1))
 
 
 def _gain_findings(data: ReportData) -> list[str]:
-    said = []
+    sentences = []
     picks = {answer.label for answer in data.recommendations if answer.status.is_change}
     for (label, gain), answers in by_pick_and_gain(data.recommendations).items():
         goals = listed([answer.goal for answer in answers])
         if label == data.control_label:
-            said.append(f"For {goals}, nothing measured beats the control {label} for sure.")
+            sentences.append(f"For {goals}, nothing measured beats the control {label} for sure.")
         elif gain is not None:
-            said.append(f"For {goals}, {label} is at {gain}, confirmed in fresh blocks.")
+            sentences.append(f"For {goals}, {label} is at {gain}, confirmed in fresh blocks.")
     if len(data.recommendations) > 1 and len(picks) > 1:
-        said.append(f"The goals want different configurations: {listed(sorted(map(str, picks)))}.")
+        sentences.append(f"The goals want different configurations: {listed(sorted(map(str, picks)))}.")
     ratios = [(row.evidence.ratio, row.label) for row in data.rows if row.evidence.ratio]
     worst, label = min(ratios, key=lambda entry: entry[0].value, default=(None, ""))
     if worst and data.subject and worst.high < 1:
-        said.append(f"Worst is {label} at {gain_words(worst)}: a wrong choice costs that much.")
-    return said
+        sentences.append(f"Worst is {label} at {gain_words(worst)}: a wrong choice costs that much.")
+    return sentences
 
 
 def by_pick_and_gain(answers: Sequence[Recommendation]) -> dict[tuple[str, str | None], list[Recommendation]]:
@@ -62,20 +62,20 @@ def effect_findings(data: ReportData) -> list[str]:
         for s in steps:
             words = f"{s.parameter} matters: {s.better} rather than {s.worse} gains {_factor(s.gain)}"
             first.setdefault(s.parameter, f"{words}, all else as in {label}.")
-    said, known = list(first.values())[:4], set(first)
+    sentences, known = list(first.values())[:4], set(first)
     shown = [effect for effect in data.effects.effects if effect.is_shown and effect.parameter not in known]
-    said += [
+    sentences += [
         f"{e.parameter} matters: {e.best} rather than {e.worst} gains {_factor(e.gain)} on average over the others "
         f"({percent(e.share)} of what the parameters explain)."
         for e in shown[:3]
     ]
-    said += [
+    sentences += [
         f"{listed(group)} were changed together and differences are theirs: which of them matters isn't told."
         for group in data.effects.not_separable
         if len(group) > 1
     ]
     quiet = [e.parameter for e in data.effects.effects if not e.is_shown and e.parameter not in known]
-    return [*said, f"No effect is shown for {listed(quiet)}."] if quiet else said
+    return [*sentences, f"No effect is shown for {listed(quiet)}."] if quiet else sentences
 
 
 def _same_findings(data: ReportData) -> list[str]:

@@ -77,5 +77,5 @@ def _bounds(interval: Interval | None) -> str:
 def _counts(results: Sequence[TrialResult]) -> str:
     measured = sum(result.status == "measured" for result in results)
     failed = [result for result in results if result.status == "failed"]
-    said = f"{measured} of {counted(len(results), 'trial')} measured"
-    return f"{said}; {described_failures(failed, of=len(results))}" if failed else f"{said}, none failed"
+    summary = f"{measured} of {counted(len(results), 'trial')} measured"
+    return f"{summary}; {described_failures(failed, of=len(results))}" if failed else f"{summary}, none failed"

@@ -139,9 +139,9 @@ def measurement_of(run: TrialRun, exit_code: int, *, kernel_kills_before: int | 
     if measurement is not None and (measurement.failure is None or measurement.failure.kind not in UNEXPLAINED):
         return measurement
     # A job whose JVM went away saw no more than that, or that its context was shut down; the JVM's words say why.
-    said = memory_sign(run.output.text())
-    if said is not None:
-        raise TrialFailedError("out_of_memory", f"{out_of_memory(run.configuration)} ({said})")
+    sign = memory_sign(run.output.text())
+    if sign is not None:
+        raise TrialFailedError("out_of_memory", f"{out_of_memory(run.configuration)} ({sign})")
     if measurement is not None:
         return measurement
     tail = run.output.tail()

@@ -31,14 +31,14 @@ from pipeline_tuner.operator_job import Observations, Statement, observations_of
 from pipeline_tuner.printed import memory_sign, plain_text
 from pipeline_tuner.runners.aws_calls import is_busy
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun, out_of_memory
+from pipeline_tuner.runners.captured_log import error_words, written_down
 from pipeline_tuner.runners.observed import compiled_pattern, machine, metric_pattern
-from pipeline_tuner.runners.said import error_words, written_down
 from pipeline_tuner.runners.statements import hook_of, number, value_of
 from pipeline_tuner.runners.watched import engine_metrics, used_s
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.study import Study
 
-MOST_PATIENCE_S = 7200.0
+MAX_PATIENCE_S = 7200.0
 """How long a trial waits for room to run in."""
 
 
@@ -153,7 +153,7 @@ class OperatorRunner(Runner):
         again = Retrying(
             retry=retry_if_result(lambda ending: ending.error is not None and is_busy(ending.error)),
             wait=wait_random_exponential(multiplier=1, max=60),
-            stop=stop_after_delay(min(timeout_s, MOST_PATIENCE_S)),
+            stop=stop_after_delay(min(timeout_s, MAX_PATIENCE_S)),
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
         return again(attempt)
@@ -203,15 +203,15 @@ class OperatorRunner(Runner):
         return TrialFailedError("error", error_words(error))
 
     def _checked(self, text: str) -> list[dict[str, Any]]:
-        said = [
+        checks = [
             {"name": name, "passed": bool(pattern.search(text)), "detail": f"looked for {pattern.pattern!r} in the log"}
             for name, pattern in self._checks.items()
         ]
         asked = [(name, one) for name, one in self.observations.checks.items() if isinstance(one, Statement)]
         for name, statement in asked:
             value = value_of(f"checks.{name}", statement)
-            said.append({"name": name, "passed": bool(value), "detail": f"{statement.sql} gave {value!r}"})
-        return said
+            checks.append({"name": name, "passed": bool(value), "detail": f"{statement.sql} gave {value!r}"})
+        return checks
 
 
 def _imported(key: str, dotted: str) -> Any:

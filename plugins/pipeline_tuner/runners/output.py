@@ -22,7 +22,7 @@ TEXT_BYTES = 64 * 1024 * 1024
 """What is looked at for metrics, checks and reasons: a program may print more than fits into memory."""
 END_BYTES = 16 * 1024
 """What the log gets of the end in any case."""
-LEAST_BYTES = 4 * 1024
+MIN_BYTES = 4 * 1024
 """Less is not worth a look: it waits for more."""
 
 
@@ -46,7 +46,7 @@ class JobOutput:
         self._filled_at = now
         if self._offset == self._start:
             self._allowed -= self._copy_beginning(int(self._allowed) // 2)
-        if self._allowed >= LEAST_BYTES:
+        if self._allowed >= MIN_BYTES:
             self._allowed -= self._copy(int(self._allowed))
 
     def finish(self) -> None:

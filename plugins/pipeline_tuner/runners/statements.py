@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowException
 
 from pipeline_tuner.exceptions import InfrastructureError, MeasurementError
 from pipeline_tuner.operator_job import Statement
-from pipeline_tuner.runners.said import error_words
+from pipeline_tuner.runners.captured_log import error_words
 
 
 def value_of(key: str, statement: Statement) -> Any:

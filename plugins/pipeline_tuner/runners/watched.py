@@ -17,10 +17,10 @@ from pipeline_tuner.advise.run_of_task import log_folder, run_between
 from pipeline_tuner.exceptions import InfrastructureError, MeasurementError, StudyError
 from pipeline_tuner.operator_job import Observations, Statement
 from pipeline_tuner.printed import plain_text
+from pipeline_tuner.runners.captured_log import written_to
 from pipeline_tuner.runners.glue_task import glue_run_metrics
 from pipeline_tuner.runners.observed import compiled_pattern, metric_pattern
 from pipeline_tuner.runners.output import TEXT_BYTES
-from pipeline_tuner.runners.said import written_to
 from pipeline_tuner.runners.statements import number, value_of
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Watch:
     """Whether this process has the whole run: one that goes on after a deferral has lost its first part."""
     _used_s: float = field(default_factory=lambda: used_s())
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    _said: TextIO | None = None
+    _log: TextIO | None = None
 
     @classmethod
     def begin(cls, operator: object, observations: Observations, *, from_its_start: bool) -> Watch:
@@ -53,8 +53,8 @@ class Watch:
         watch = cls(operator, observations, from_its_start)
         if any(isinstance(one, str) for one in (*observations.metrics.values(), *observations.checks.values())):
             # A file without a name: nothing is left of it where the process is killed.
-            watch._said = watch._open.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115 - it is
-            watch._open.enter_context(written_to(watch._said))
+            watch._log = watch._open.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))  # noqa: SIM115 - it is
+            watch._open.enter_context(written_to(watch._log))
         return watch
 
     def close(self) -> None:
@@ -72,10 +72,10 @@ class Watch:
         return {"core_seconds": max(used_s() - self._used_s, 0.0)} if self.from_its_start else {}
 
     def _text(self) -> str:
-        if self._said is None:
+        if self._log is None:
             return ""
-        self._said.flush()
-        with open(self._said.fileno(), "rb", closefd=False) as file:
+        self._log.flush()
+        with open(self._log.fileno(), "rb", closefd=False) as file:
             file.seek(max(file.seek(0, os.SEEK_END) - TEXT_BYTES, 0))
             return plain_text(file.read().decode(errors="replace"))
 

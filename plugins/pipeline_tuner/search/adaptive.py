@@ -100,7 +100,7 @@ class Adaptive(Strategy):
         taken: Sequence[Configuration],
         count: int,
     ) -> list[int]:
-        encoding = Encoding(sweep.study.space, _figures(sweep))
+        encoding = Encoding(sweep.study.space, _workload_values(sweep))
         points = encoding.points([*rows, *training.configurations, *taken])
         free, known = points[: len(rows)], points[len(rows) : len(rows) + len(training.configurations)]
         if training.works.sum() < MIN_RUNS or not rows:
@@ -118,7 +118,7 @@ def _likely_best(sweep: SweepSoFar, training: TrainingData, configurations: Sequ
 
     `configurations` come best first. The first ones by their own figure are in: a model may overlook a lone peak.
     """
-    encoding = Encoding(sweep.study.space, _figures(sweep))
+    encoding = Encoding(sweep.study.space, _workload_values(sweep))
     points = encoding.points([*training.configurations, *configurations])
     known, places = points[: len(training.configurations)][training.works], points[len(training.configurations) :]
     runs = Runs(known, encoding.groups, training.blocks[training.works], training.extra_noise[training.works])
@@ -168,8 +168,8 @@ def _remembered(sweep: SweepSoFar, training: TrainingData) -> tuple[Candidate, .
     return sweep.fresh((leader for leader in leaders if sweep.fits(leader)), LEADERS)
 
 
-def _figures(sweep: SweepSoFar) -> dict[str, float]:
-    """The workload's figures, from the options and the latest measurement."""
+def _workload_values(sweep: SweepSoFar) -> dict[str, float]:
+    """The workload's numbers, from the options and the latest measurement."""
     known = {k: v for k, v in sweep.study.workload.options.items() if isinstance(v, int | float)}
     for result in sweep.earlier:
         if result.measurement is not None:

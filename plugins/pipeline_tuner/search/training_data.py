@@ -30,7 +30,7 @@ class TrainingData:
     configurations: tuple[Configuration, ...]
     """Of every run that is evidence: measured or failed by its own fault."""
     scores: np.ndarray
-    """nan where the run failed, broke a constraint or has no figure."""
+    """nan where the run failed, broke a constraint or has no value."""
     blocks: np.ndarray
     extra_noise: np.ndarray
     larger_is_better: bool
@@ -57,7 +57,7 @@ class TrainingData:
 
     @property
     def works(self) -> np.ndarray:
-        """Which runs gave a figure that counts."""
+        """Which runs gave a value that counts."""
         found: np.ndarray = np.isfinite(self.scores)
         return found
 

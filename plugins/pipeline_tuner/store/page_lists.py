@@ -98,16 +98,16 @@ class PageLists:
         query = select(sweep.c.sweep_id, sweep.c.study_definition).where(sweep.c.sweep_id.in_(sweep_ids))
         return {row["sweep_id"]: row["study_definition"] for row in self._rows(query)}
 
-    def night_figures(self, studies: Sequence[str]) -> dict[Goal, list[float]]:
+    def night_values(self, studies: Sequence[str]) -> dict[Goal, list[float]]:
         """What production reached in the last nights, oldest first, by study and goal."""
         last = _newest(
             studies, select(night.c.night_id, night.c.due_at), night.c.study, night.c.due_at, NIGHTS
         ).subquery()
         joined = and_(night_value.c.night_id == last.c.night_id, night_value.c.role == "champion")
-        figures = func.array_agg(aggregate_order_by(night_value.c.value, last.c.due_at)).label("figures")
-        query = select(last.c.study, night_value.c.goal, figures).join(night_value, joined)
+        values = func.array_agg(aggregate_order_by(night_value.c.value, last.c.due_at)).label("values")
+        query = select(last.c.study, night_value.c.goal, values).join(night_value, joined)
         rows = self._rows(query.group_by(last.c.study, night_value.c.goal))
-        return {(row["study"], row["goal"]): row["figures"] for row in rows}
+        return {(row["study"], row["goal"]): row["values"] for row in rows}
 
     def _rows(self, query: Select[Any]) -> list[Row]:
         with self._store.transaction() as connection:

@@ -222,7 +222,7 @@ class PageReads:
         return self._rows(first_of_each(query, night.c.study))
 
     def night_values(self, night_ids: Sequence[str]) -> list[Row]:
-        """The figures of control and champion in some nights."""
+        """The values of control and champion in some nights."""
         wanted = (night_value.c.night_id.in_(night_ids), night_value.c.role.in_(("champion", "control")))
         return self._rows(select(night_value).where(*wanted))
 

@@ -23,8 +23,8 @@ from pipeline_tuner.web.security import User, require_act
 from pipeline_tuner.web.sweeps import known_sweep
 
 router = APIRouter()
-MOST_LETTERS, MOST_FIELDS = 500, 60
-Field = Annotated[str, Form(max_length=MOST_LETTERS)]
+MAX_LETTERS, MAX_FIELDS = 500, 60
+Field = Annotated[str, Form(max_length=MAX_LETTERS)]
 
 
 @router.post("/sweeps/{sweep_id}/promote")
@@ -74,9 +74,9 @@ def roll_back(
 
 async def filled(request: Request) -> Mapping[str, Sequence[str]]:
     """The texts of a form's fields; raises 422 where one is too long."""
-    form = await request.form(max_fields=MOST_FIELDS)
+    form = await request.form(max_fields=MAX_FIELDS)
     texts = {name: [str(value) for value in form.getlist(name)] for name in form}
-    if any(len(text) > MOST_LETTERS for found in texts.values() for text in found):
+    if any(len(text) > MAX_LETTERS for found in texts.values() for text in found):
         raise HTTPException(422, "A text in this form is too long")
     return texts
 

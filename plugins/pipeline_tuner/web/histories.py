@@ -19,7 +19,7 @@ from pipeline_tuner.wording import with_unit
 PRODUCTION, SWEEPS = "production", "recommended"
 SERIES = {"champion": PRODUCTION, "control": HELD_AGAINST}
 FEWEST = 2
-"""Figures of a series without which it is no history."""
+"""Values of a series without which it is no history."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _of_sweeps(study: str, goal: str) -> Iterator[Value]:
 
 
 def _of_runs(past: Past, goal: str, unit: str) -> Iterator[Value]:
-    """Production runs with the goal's figure; a balanced goal has none outside a sweep."""
+    """Production runs with the goal's value; a balanced goal has none outside a sweep."""
     study = past.definition
     if study is None or goal not in study.goals or study.goals[goal].balance:
         return
@@ -112,8 +112,8 @@ def _decisions(past: Past, goal: str) -> Iterator[Value]:
     for row in past.promotions:
         if row["goal"] == goal:
             name = "rolled back" if row["action"] == "roll_back" else "promoted"
-            said = f"{row['label']} by {row['actor']}{': ' if row['note'] else ''}{row['note'] or ''}"
-            yield _event(row["created_at"], name, said)
+            note = f"{row['label']} by {row['actor']}{': ' if row['note'] else ''}{row['note'] or ''}"
+            yield _event(row["created_at"], name, note)
 
 
 def _event(at: datetime, name: str, words: str) -> Value:

@@ -64,7 +64,7 @@ class Insights:
 
     @cached_property
     def trade_off(self) -> Specification | None:
-        """The first two goals with a figure of their own against each other, the control at (1, 1)."""
+        """The first two goals with a metric of their own against each other, the control at (1, 1)."""
         return _trade_off(self._data) if self._data else None
 
     @cached_property
@@ -239,7 +239,7 @@ def _course(data: ReportData, result: TrialResult) -> Course | None:
 
 
 def _value(data: ReportData, result: TrialResult) -> float | None:
-    """The first goal's figure of a trial on the whole workload."""
+    """The first goal's value of a trial on the whole workload."""
     if result.status != "measured" or result.plan.fraction < 1.0:
         return None
     try:

@@ -46,11 +46,11 @@ class Running:
 
 @dataclass(frozen=True)
 class Decided:
-    """What a sweep decided for goals that share their figures."""
+    """What a sweep decided for goals that share action and gains."""
 
     action: str
     status: DecisionStatus
-    figures: str
+    gains: str
     goals: tuple[str, ...]
 
 
@@ -83,12 +83,12 @@ def study_lines(dag_ids: Sequence[str], now: datetime) -> list[StudyLine]:
     seen = _lists().last_seen(names)
     rows = _with_problems(_lists().recommendations(names), seen)
     choices = choices_of(sweeps, rows, _lists(), seen, now)
-    figures, nights = _lists().night_figures(names), {row["study"]: row for row in page_reads().newest_nights(names)}
+    values, nights = _lists().night_values(names), {row["study"]: row for row in page_reads().newest_nights(names)}
     due = next_runs([row["dag_id"] for row in sweeps])
     of_study: dict[str, list[Row]] = {name: [] for name in names}
     for row in rows:
         of_study[row["study"]].append(row)
-    return [_line(row, of_study[row["study"]], choices, figures, nights, due, now) for row in sweeps]
+    return [_line(row, of_study[row["study"]], choices, values, nights, due, now) for row in sweeps]
 
 
 def next_runs(dag_ids: Sequence[str]) -> dict[str, datetime | None]:
@@ -110,7 +110,7 @@ def _problems(row: Row, seen: LastSeen) -> tuple[str, ...]:
 
 def _line(
     sweep: Row, rows: Sequence[Row], choices: Mapping[tuple[str, str], Choice],
-    figures: Mapping[tuple[str, str], Sequence[float]], nights: Mapping[str, Row],
+    values: Mapping[tuple[str, str], Sequence[float]], nights: Mapping[str, Row],
     due: Mapping[str, datetime | None], now: datetime,
 ) -> StudyLine:  # fmt: skip
     study = sweep["study"]
@@ -118,7 +118,7 @@ def _line(
     order = list(own)
     rows = sorted(rows, key=lambda row: order.index(row["goal"]) if row["goal"] in order else len(order))
     goals = [row["goal"] for row in rows]
-    watched = next((figures[study, goal] for goal in goals if (study, goal) in figures), ())
+    watched = next((values[study, goal] for goal in goals if (study, goal) in values), ())
     ends = [row["valid_until"] for row in rows if row["valid_until"]]
     return StudyLine(
         study,
@@ -151,7 +151,7 @@ def _decided(rows: Sequence[Row]) -> Iterator[Decided]:
         status = status_of(row)
         groups.setdefault((_action(row, status), status), []).append(row)
     for (action, status), found in groups.items():
-        yield Decided(action, status, _figures(found, status), tuple(row["goal"] for row in found))
+        yield Decided(action, status, _gains(found, status), tuple(row["goal"] for row in found))
 
 
 def status_of(row: Row) -> DecisionStatus:
@@ -165,16 +165,16 @@ def _action(row: Row, status: DecisionStatus) -> str:
     return f"keep {row['label']}" if row["label"] == row["reference"] else f"use {row['label']}"
 
 
-def _figures(rows: Sequence[Row], status: DecisionStatus) -> str:
+def _gains(rows: Sequence[Row], status: DecisionStatus) -> str:
     """The gain over what production ran with, and how far it can be from the best: over the goals of a decision."""
     changed = [row["reference_gain"] for row in rows if row["label"] != row["reference"] and row["reference_gain"]]
     gains = list(dict.fromkeys(ratio(gain) for gain in sorted(changed))) if status.is_answer else []
     regrets = [row["regret_bound"] for row in rows if row["regret_bound"] is not None]
-    said = [" to ".join([gains[0], *gains[1:][-1:]])] if gains else []
+    parts = [" to ".join([gains[0], *gains[1:][-1:]])] if gains else []
     if regrets:
         most = max(regrets)
-        said.append(regret_words(most) if most >= 1 else f"at most {regret_words(most)} short")
-    return ", ".join(said)
+        parts.append(regret_words(most) if most >= 1 else f"at most {regret_words(most)} short")
+    return ", ".join(parts)
 
 
 def _asks(

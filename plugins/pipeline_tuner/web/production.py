@@ -16,7 +16,7 @@ from pipeline_tuner.store.records import LastSeen
 from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.web.rendering import page_reads
 
-MOST_KEPT = 1000
+MAX_KEPT = 1000
 
 
 class StoredStudies:
@@ -31,7 +31,7 @@ class StoredStudies:
         new = lists.definitions([sweep_id for sweep_id in wanted if sweep_id not in self._known])
         self._known |= {sweep_id: _stored(definition) for sweep_id, definition in new.items()}
         found = {sweep_id: study for sweep_id in wanted if (study := self._known.get(sweep_id)) is not None}
-        for sweep_id in list(self._known)[: max(0, len(self._known) - MOST_KEPT)]:
+        for sweep_id in list(self._known)[: max(0, len(self._known) - MAX_KEPT)]:
             del self._known[sweep_id]
         return found
 
@@ -97,7 +97,7 @@ def _of_file(study: str, folder: Path) -> Study | None:
     return _read(study, changed)
 
 
-@lru_cache(maxsize=MOST_KEPT)
+@lru_cache(maxsize=MAX_KEPT)
 def _read(study: str, changed: int) -> Study | None:
     try:
         return settings.load_named_study(study)

@@ -35,7 +35,7 @@ from pipeline_tuner.web.sweeps import held, page_count, progress_of, readable_sw
 
 router = APIRouter()
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
-MOST_COMPARED = 6
+MAX_COMPARED = 6
 METRIC_COLUMNS = 6
 SPREAD_THAT_SHOWS = 0.01
 """A metric whose medians lie closer together than this fraction tells no configuration from another."""
@@ -279,7 +279,7 @@ def compare(
     request: Request,
     user: User,
     sweep_id: str,
-    c: Annotated[list[str] | None, Query(max_length=MOST_COMPARED)] = None,
+    c: Annotated[list[str] | None, Query(max_length=MAX_COMPARED)] = None,
     a: str = "",
     b: str = "",
 ) -> HTMLResponse:

@@ -52,6 +52,6 @@ def _is_placed(row: Mapping[str, Any]) -> bool:
 def _span(row: Mapping[str, Any], name: Any, usual: float) -> Value:
     start, took = row["start_s"], row["duration_s"]
     kind = "bad" if row.get("state") not in (None, "PASS") else "second" if took > SLOW * usual else "tied"
-    said = {"bad": ", failed", "second": f", slow: {number(took / usual)} times the median" if usual else ""}
-    words = f"{second_words(took)} from {number(start)} s on{said.get(kind, '')}"
+    suffix = {"bad": ", failed", "second": f", slow: {number(took / usual)} times the median" if usual else ""}
+    words = f"{second_words(took)} from {number(start)} s on{suffix.get(kind, '')}"
     return Value(str(name), took, start, start + took, kind, words)

@@ -34,8 +34,8 @@ class Counts:
 
     def metrics(self) -> dict[str, float]:
         """For a measurement."""
-        figures = {**asdict(self), "duplicates": self.duplicates}
-        return {name: float(value) for name, value in figures.items()}
+        counts = {**asdict(self), "duplicates": self.duplicates}
+        return {name: float(value) for name, value in counts.items()}
 
 
 class Counter:

@@ -17,7 +17,7 @@ NO_NUMBER = "{0}::text IN ('NaN', 'Infinity', '-Infinity')"
 AS_TEXT = ("bit", "money")
 """First words of types that Spark writes in a way of its own."""
 BOUNDED = re.compile(r"numeric\((\d+),(-?\d+)\)")
-MOST_DIGITS = 38
+MAX_DIGITS = 38
 UNBOUNDED = 65535
 """What the driver says for a numeric without precision."""
 IN_LISTS = ("numeric", "time", "date")
@@ -95,9 +95,9 @@ def _refuse_types(table: str, columns: dict[str, str]) -> None:
                 f"digits after the point: read from a view with {name}::numeric(p, s) or {name}::text"
             )
         found = BOUNDED.fullmatch(kind)
-        if found and (int(found[1]) > MOST_DIGITS or not 0 <= int(found[2]) <= int(found[1])):
+        if found and (int(found[1]) > MAX_DIGITS or not 0 <= int(found[2]) <= int(found[1])):
             raise BadConfigurationError(
-                f"source {table} has column {name} of type {kind}, where Spark's numbers have {MOST_DIGITS} digits at "
+                f"source {table} has column {name} of type {kind}, where Spark's numbers have {MAX_DIGITS} digits at "
                 f"most, and none before a negative scale: read from a view with {name}::text"
             )
         if kind.endswith("[]") and kind.startswith(IN_LISTS):

@@ -87,9 +87,9 @@ def _measure(
 
 
 def _add_event_log(sample: Sample, folder: str, since: float, until: float) -> list[dict[str, Any]]:
-    figures = summarise_event_log(folder, since=since, until=until)
-    stages = figures.pop("stages")
-    sample.metrics |= figures
+    metrics = summarise_event_log(folder, since=since, until=until)
+    stages = metrics.pop("stages")
+    sample.metrics |= metrics
     sample.metrics["bytes"] = float(sum(stage.get("input_bytes", 0) for stage in stages))
     sample.metrics["task_max_s"] = max((stage["max_task_s"] for stage in stages), default=0.0)
     found: list[dict[str, Any]] = stages[:STAGES_SHOWN]

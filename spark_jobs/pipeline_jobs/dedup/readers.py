@@ -116,10 +116,10 @@ def since(bookmark: str, look_back_s: float, records: DataFrame, timestamp: str)
 
 
 def _refused(source: Source, text: str) -> JobError:
-    """What a database said of a table or of us: the first is the configuration's fault, the second is not."""
-    said = text.splitlines()[0].split("Exception: ", 1)[-1]
+    """A database's message: on a table it is the configuration's fault, on the connection it is not."""
+    message = text.splitlines()[0].split("Exception: ", 1)[-1]
     kind = InfrastructureError if UNREACHED.search(text) else BadConfigurationError
-    return kind(f"source {source.path}: {said}")
+    return kind(f"source {source.path}: {message}")
 
 
 def _read(reader: DataFrameReader, source: Source, config: TrialConfig) -> DataFrame:

@@ -109,7 +109,7 @@ def _run(
 
 
 def _count_as_the_seed_did(records: DataFrame, found: DataFrame) -> None:
-    """Jobs of their own for figures that could be had in passing: the seed's way, to see what it costs."""
+    """Jobs of their own for counts that could be had in passing: the seed's way, to see what it costs."""
     records.count()
     found.count()
 

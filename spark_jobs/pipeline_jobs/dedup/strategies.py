@@ -43,15 +43,15 @@ def latest(records: DataFrame, rule: Rule, tuning: Tuning, *, unobserved: DataFr
     return winners.select(*records.columns, TIED, deleted.alias(DELETED))
 
 
-def eligible(records: DataFrame, rule: Rule, said: Rule | None = None) -> DataFrame:
+def eligible(records: DataFrame, rule: Rule, named: Rule | None = None) -> DataFrame:
     """The records that take part: those with NULL in key or timestamp are kept, dropped or refused as declared.
 
-    `said`: the rule in the names that messages use, where the columns have others.
+    `named`: the rule in the names that messages use, where the columns have others.
     """
-    said = said or rule
+    named = named or rule
     for problem, policy, what in (
-        (any_null(rule.key), rule.null_keys, f"a NULL in the key ({', '.join(said.key)}); set null_keys"),
-        (F.col(rule.timestamp).isNull(), rule.null_timestamps, f"no {said.timestamp}; set null_timestamps"),
+        (any_null(rule.key), rule.null_keys, f"a NULL in the key ({', '.join(named.key)}); set null_keys"),
+        (F.col(rule.timestamp).isNull(), rule.null_timestamps, f"no {named.timestamp}; set null_timestamps"),
     ):
         if policy == "drop":
             records = records.where(~problem)

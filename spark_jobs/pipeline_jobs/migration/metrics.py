@@ -1,4 +1,4 @@
-"""The migration's figures, from ranges, comparison and event log into the measurement."""
+"""The migration's metrics, from ranges, comparison and event log into the measurement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONNECTION_ERRORS = ("08", "57P")
 
 
 def record_sample(sample: Sample, results: Sequence[RangeResult], settings: Settings) -> None:
-    """The figures of one repeat."""
+    """The metrics of one repeat."""
     written = sum(result.counts.written for result in results)
     failed = [result for result in results if result.state == "FAIL"]
     sample.metrics |= range_metrics(results) | _binding(results, sample.duration_s, settings)
@@ -64,7 +64,7 @@ def record_ranges(writer: MeasurementWriter, results: Sequence[RangeResult]) -> 
 
 
 def record_stages(writer: MeasurementWriter, logs: str, counted_from: float) -> None:
-    """Spark's own figures of the counted repeats, for one repeat, and their stages."""
+    """Spark's own metrics of the counted repeats, for one repeat, and their stages."""
     summary = summarise_event_log(logs, since=counted_from - 0.001)
     writer.details["stages"] = summary.pop("stages")
     repeats = max(1, len(writer.counted_samples))

@@ -2,7 +2,7 @@
 
 Read, repartition by org and cache; count and union the partial points; repartition by series; aggregate each
 resolution; repartition for the write; append; write the points of unfinished windows to 200 files. Its rows have
-neither counter figures nor a sketch, and its sums are plain sums of doubles: it does less than ours does. In its
+neither counter statistics nor a sketch, and its sums are plain sums of doubles: it does less than ours does. In its
 favour, the resolutions share one set of partial points and one shuffle; the document has one of each a resolution.
 """
 
@@ -18,7 +18,7 @@ from pyspark.sql import functions as F
 
 from pipeline_jobs.quantizer.batch import BatchResult
 from pipeline_jobs.quantizer.batch_request import Batch
-from pipeline_jobs.quantizer.rollup import LARGEST_VALUE, Counts
+from pipeline_jobs.quantizer.rollup import MAX_VALUE, Counts
 from pipeline_jobs.quantizer.steps import Steps
 
 COLUMNS = "org_id STRING, metric_name STRING, wall_timestamp TIMESTAMP, value DOUBLE"
@@ -75,7 +75,7 @@ def run_baseline(spark: SparkSession, batch: Batch, shape: Shape) -> BatchResult
         data = data.repartition(shape.read_partitions, "org_id")
     if shape.cache_input:
         data = data.persist(getattr(StorageLevel, shape.storage_level))
-    points = data.where(F.col("value").isNotNull() & (F.abs("value") <= LARGEST_VALUE))
+    points = data.where(F.col("value").isNotNull() & (F.abs("value") <= MAX_VALUE))
     points = _with_partials(spark.table(f"{batch.target}_partials"), points, shape)
     if shape.repartition_series:
         points = points.repartition("org_id", "metric_name")

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from pipeline_jobs.quantizer.baseline import last_window_end
 from pipeline_jobs.quantizer.batch import BatchResult
-from pipeline_jobs.quantizer.rollup import LARGEST_VALUE
+from pipeline_jobs.quantizer.rollup import MAX_VALUE
 from pipeline_jobs.quantizer.settings import Settings
 
 Check = tuple[str, bool, str]
@@ -33,10 +33,10 @@ class Expected:
     """Windows of each resolution that hold points."""
 
 
-def expected_figures(
+def expected_values(
     spark: SparkSession, source: str, start_us: int, end_us: int, resolutions_ms: Sequence[int]
 ) -> Expected:
-    """The figures of (start, end], computed once and kept among the raw table's properties."""
+    """The expected values of (start, end], computed once and kept among the raw table's properties."""
     key = f"quantizer.expected.{start_us}.{end_us}.{'.'.join(map(str, resolutions_ms))}"
     found = spark.sql(f"SHOW TBLPROPERTIES {source}").where(f"key = '{key}'").first()
     if found is not None:
@@ -63,7 +63,7 @@ def _few_partitions(spark: SparkSession) -> Iterator[None]:
 def _count(spark: SparkSession, source: str, start_us: int, end_us: int, resolutions_ms: Sequence[int]) -> Expected:
     inside = f"wall_timestamp > timestamp_micros({start_us}) AND wall_timestamp <= timestamp_micros({end_us})"
     keyed = "org_id IS NOT NULL AND metric_name IS NOT NULL"
-    usable = f"{keyed} AND abs(value) <= {LARGEST_VALUE!r}D"
+    usable = f"{keyed} AND abs(value) <= {MAX_VALUE!r}D"
     totals = spark.sql(f"SELECT count(*), count_if({usable}) FROM {source} WHERE {inside}").first()
     points = spark.sql(
         f"SELECT count(*), min(value), max(value) FROM (SELECT DISTINCT org_id, metric_name, wall_timestamp, value "

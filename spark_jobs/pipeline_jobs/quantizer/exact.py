@@ -15,7 +15,7 @@ from pipeline_jobs.compiled import compiled
 
 PARTS = 4
 """Doubles that a stored sum takes."""
-MOST_PARTS = 48
+MAX_PARTS = 48
 """Room for any sum of doubles: their bits span less than 48 x 53."""
 
 
@@ -85,7 +85,7 @@ def add_stored(parts: np.ndarray, used: int, sums: np.ndarray, row: int, column:
 def sum_rows(values: np.ndarray) -> np.ndarray:
     """The exact sum of each row of `values` (n, k) as stored: (n, PARTS)."""
     sums = np.zeros((len(values), PARTS))
-    parts = np.zeros(MOST_PARTS)
+    parts = np.zeros(MAX_PARTS)
     for row in range(len(values)):
         used = 0
         for column in range(values.shape[1]):

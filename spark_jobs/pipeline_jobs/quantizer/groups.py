@@ -16,7 +16,7 @@ from pipeline_jobs.quantizer.exact import PARTS, sum_rows
 from pipeline_jobs.quantizer.kernel import States
 
 LARGEST = 2.0**63
-MOST_POINTS = 1 << 20
+MAX_POINTS = 1 << 20
 VALUE_GRIDS = (30, -4, -38, -72, -106)
 SQUARE_GRIDS = (93, 59, 25, -9, -43, -77, -111)
 QUANTITIES = {"v": VALUE_GRIDS, "q": SQUARE_GRIDS, "r": VALUE_GRIDS}
@@ -86,7 +86,7 @@ def check_range(values: np.ndarray, engine: str) -> None:
 
 def states_of_groups(columns: dict[str, np.ndarray], bin_starts: np.ndarray, bins: np.ndarray) -> States:
     """The states of grouped windows in order of (series, window_end); `bins` hold one entry a point."""
-    if len(columns["points"]) and columns["points"].max() > MOST_POINTS:
+    if len(columns["points"]) and columns["points"].max() > MAX_POINTS:
         raise JobError("a window has more than 2**20 points: use the engine compiled, or smaller windows first")
     sums = np.zeros((len(columns["series"]), 3 * PARTS))
     for place, quantity in enumerate(QUANTITIES):

@@ -22,7 +22,7 @@ from pipeline_jobs.event_log import Stretch, summarise_event_log
 from pipeline_jobs.quantizer import baseline, catalogs, lake
 from pipeline_jobs.quantizer.batch import BatchResult, run_batch
 from pipeline_jobs.quantizer.batch_request import Batch
-from pipeline_jobs.quantizer.check import Expected, check_rollups, expected_figures
+from pipeline_jobs.quantizer.check import Expected, check_rollups, expected_values
 from pipeline_jobs.quantizer.production import run_production
 from pipeline_jobs.quantizer.rollup import warm_up
 from pipeline_jobs.quantizer.sample import series_sample
@@ -90,7 +90,7 @@ class Trial:
         """Make the raw points where they are not there yet, and know what they amount to."""
         make_source(self.spark, self.source, self.work)
         start, end = self.borders_us[0], self.borders_us[-1]
-        self.expected = expected_figures(self.spark, self.source, start, end, self.work.resolutions_ms)
+        self.expected = expected_values(self.spark, self.source, start, end, self.work.resolutions_ms)
 
     def measure(self, writer: MeasurementWriter) -> list[Stretch]:
         """Roll up once a sample, into a new table each time. Returns when the counted samples ran."""
@@ -104,7 +104,7 @@ class Trial:
             with ResourceMonitor() as monitor:
                 sample.timed(lambda: self._roll_up(self.borders_us))
             measured.append((begun, time.time()))
-            self._figures(sample, monitor)
+            self._add_metrics(sample, monitor)
         return measured
 
     @property
@@ -132,7 +132,7 @@ class Trial:
     def _batch(self, start_us: int, end_us: int) -> Batch:
         return self.settings.batch(self.source, self.target, start_us, end_us, self.work.resolutions_ms)
 
-    def _figures(self, sample: Sample, monitor: ResourceMonitor) -> None:
+    def _add_metrics(self, sample: Sample, monitor: ResourceMonitor) -> None:
         assert self.expected is not None
         sample.metrics |= monitor.metrics()
         sample.metrics |= {
@@ -155,7 +155,7 @@ class Trial:
         assert self.expected is not None
         for name, passed, detail in check_rollups(self.spark, self.target, self.expected, self.results, self.settings):
             writer.check(name, passed, detail)
-        writer.details["iceberg"] = lake.table_figures(self.spark, self.target)
+        writer.details["iceberg"] = lake.table_statistics(self.spark, self.target)
         writer.details["steps"] = self._steps
         writer.details["counts"] = [asdict(result.counts) for result in self.results]
         if self.settings.shape == "tasks":
@@ -190,7 +190,7 @@ def _session(config: TrialConfig, work: Workload, folder: str) -> Iterator[Spark
 
 
 def record_stages(writer: MeasurementWriter, folder: str, measured: list[Stretch]) -> None:
-    """Spark's own figures of the counted samples: metrics a sample, and the stages as a detail."""
+    """Spark's own metrics of the counted samples: metrics a sample, and the stages as a detail."""
     summary: Mapping[str, Any] = summarise_event_log(Path(folder) / "events", during=measured)
     samples = max(1, len(writer.counted_samples))
     per_run = ("task_skew", "peak_execution_memory_bytes")

@@ -1,6 +1,6 @@
 """The hot path: sorted points to the states of windows, and states to states of larger windows; compiled by numba.
 
-Every figure of a state can be merged with that of the neighbouring stretch of time without loss, so that a
+Every statistic of a state can be merged with that of the neighbouring stretch of time without loss, so that a
 window that is cut by a task, a chunk or a batch gives the same row as one computed at once.
 """
 
@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline_jobs.compiled import compiled
-from pipeline_jobs.quantizer.exact import MOST_PARTS, PARTS, add, add_stored, store
-from pipeline_jobs.quantizer.sketch import BINS_PER_OCTAVE, KEY_OFFSET, LEAST_VALUE
+from pipeline_jobs.quantizer.exact import MAX_PARTS, PARTS, add, add_stored, store
+from pipeline_jobs.quantizer.sketch import BINS_PER_OCTAVE, KEY_OFFSET, MIN_VALUE
 
 SUM, SUM_SQ, RESET_SUM = 0, PARTS, 2 * PARTS
 """Where each exact sum starts in a row of `States.sums`."""
@@ -73,7 +73,7 @@ def window_of(time_us: int, resolution_us: int) -> int:
 @compiled
 def bin_number(value: float) -> int:
     """The same as sketch.bin_of, compiled."""
-    if abs(value) <= LEAST_VALUE:
+    if abs(value) <= MIN_VALUE:
         return 0
     key = math.ceil(math.log(abs(value)) / LOG_2 * BINS_PER_OCTAVE) + KEY_OFFSET
     return key if value > 0 else -key
@@ -151,7 +151,7 @@ def roll_up(
     """
     points = len(series)
     states = empty_states(_count_windows(series, times, resolution_us), points)
-    parts, sq_parts, reset_parts = np.zeros(MOST_PARTS), np.zeros(MOST_PARTS), np.zeros(MOST_PARTS)
+    parts, sq_parts, reset_parts = np.zeros(MAX_PARTS), np.zeros(MAX_PARTS), np.zeros(MAX_PARTS)
     bins = np.zeros(16, np.int32)
     row, filled, repeats, point = -1, 0, 0, 0
     while point < points:
@@ -238,7 +238,7 @@ def merge(states: States, resolution_us: int) -> States:
     """The states of larger windows. Parts of one window must come one after the other in order of time."""
     rows = len(states.series)
     merged = empty_states(_count_merged(states, resolution_us), len(states.bins))
-    parts, sq_parts, reset_parts = np.zeros(MOST_PARTS), np.zeros(MOST_PARTS), np.zeros(MOST_PARTS)
+    parts, sq_parts, reset_parts = np.zeros(MAX_PARTS), np.zeros(MAX_PARTS), np.zeros(MAX_PARTS)
     row, filled, part = -1, 0, 0
     while part < rows:
         row += 1

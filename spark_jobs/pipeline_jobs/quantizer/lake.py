@@ -244,7 +244,7 @@ def operations_between(table: Any, after: int, until: int) -> Sequence[str]:
     return operations
 
 
-def table_figures(spark: SparkSession, name: str) -> dict[str, Any]:
+def table_statistics(spark: SparkSession, name: str) -> dict[str, Any]:
     """What Iceberg's own metadata says of a table: data files with their sizes (bytes), manifests, snapshots."""
     rows = spark.sql(f"SELECT file_size_in_bytes, partition FROM {name}.files").collect()
     sizes = [row[0] for row in rows]

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from pipeline_jobs.quantizer.exact import PARTS, sum_rows
 from pipeline_jobs.quantizer.kernel import RESET_SUM, States, merge, roll_up, sort_points
 
-LARGEST_VALUE = 1e150
+MAX_VALUE = 1e150
 """Beyond this a value's square is no longer a double of full precision."""
 TIME = pa.timestamp("us", tz="UTC")
 POINT_COLUMNS = ("org_id", "metric_name", "wall_timestamp", "value")
@@ -113,7 +113,7 @@ def usable_points(table: pa.Table) -> Points:
     has_value = pc.and_(has_key, value.is_valid())
     magnitude = pc.abs(value)
     is_nan = pc.and_(has_value, pc.fill_null(pc.is_nan(value), False))
-    is_infinite = pc.and_(has_value, pc.fill_null(pc.greater(magnitude, LARGEST_VALUE), False))
+    is_infinite = pc.and_(has_value, pc.fill_null(pc.greater(magnitude, MAX_VALUE), False))
     is_usable = pc.and_not(pc.and_not(has_value, is_nan), is_infinite)
     rows, keyed, valued = len(table), _trues(has_key), _trues(has_value)
     counts = Counts(

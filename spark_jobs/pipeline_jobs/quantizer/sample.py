@@ -7,7 +7,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-MOST_POINTS = 1000
+MAX_POINTS = 1000
 
 
 def series_sample(spark: SparkSession, source: str, target: str) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _points(spark: SparkSession, source: str, series: dict[str, str], start_us: 
         "ORDER BY 1, 2",
         args=series,
     ).collect()
-    return [[float(row["at"]), row["value"]] for row in rows[:: max(1, -(-len(rows) // MOST_POINTS))]]
+    return [[float(row["at"]), row["value"]] for row in rows[:: max(1, -(-len(rows) // MAX_POINTS))]]
 
 
 def _windows(
@@ -54,6 +54,6 @@ def _windows(
         args=series,
     ).collect()
     found: dict[str, list[list[float]]] = {}
-    for row in rows[:MOST_POINTS]:
+    for row in rows[:MAX_POINTS]:
         found.setdefault(str(row["resolution_ms"]), []).append([float(row["at"]), row["mean"], row["min"], row["max"]])
     return found

@@ -19,13 +19,13 @@ KEY_OFFSET = 40_000
 _mapping = LogarithmicMapping(RELATIVE_ACCURACY)
 BINS_PER_OCTAVE: float = _mapping._multiplier
 """A positive value's key is ceil(log2(value) * BINS_PER_OCTAVE)."""
-LEAST_VALUE: float = _mapping.min_possible
+MIN_VALUE: float = _mapping.min_possible
 """Values nearer to zero than this count as zero."""
 
 
 def bin_of(value: float) -> int:
     """The bin of a finite value."""
-    if abs(value) <= LEAST_VALUE:
+    if abs(value) <= MIN_VALUE:
         return 0
     key = _mapping.key(abs(value)) + KEY_OFFSET
     return key if value > 0 else -key

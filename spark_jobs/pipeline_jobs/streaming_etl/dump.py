@@ -28,7 +28,7 @@ from pipeline_jobs.streaming_etl import kernel
 GZIP, ARCHIVE = b"\x1f\x8b", b"\x6d\xe2\x99\x81"
 BLOCK_END = b"\xff\xff\xff\xff"
 DOCUMENTS_AT_ONCE = 65536
-LARGEST_DOCUMENT = 48 * 1024 * 1024
+MAX_DOCUMENT = 48 * 1024 * 1024
 
 
 class DamagedFileError(JobError):
@@ -59,7 +59,7 @@ def unpacked(path: Path, data: np.ndarray, collection: str) -> Unpacked:
 def _begins_with_document(data: np.ndarray) -> bool:
     """A document of 35,615 bytes begins like a compressed file."""
     size = int(data[:4].view("<i4")[0]) if len(data) >= 4 else 0
-    if not 5 <= size <= min(len(data), LARGEST_DOCUMENT):
+    if not 5 <= size <= min(len(data), MAX_DOCUMENT):
         return False
     try:
         bson.decode(data[:size].tobytes())
@@ -114,9 +114,9 @@ def _of_archive(path: Path, data: np.ndarray, wanted: str) -> np.ndarray:
     names = sorted({f"{b.database}.{b.collection}" for b in blocks})
     found = [name for name in names if wanted in (name, name.partition(".")[2])]
     if len(found) != 1:
-        said = "is not in it" if not found else "is in it more than once: name the database, too"
+        problem = "is not in it" if not found else "is in it more than once: name the database, too"
         raise BadConfigurationError(
-            f"{path}: the collection {wanted!r} {said}; there are {', '.join(names) or 'none'}. "
+            f"{path}: the collection {wanted!r} {problem}; there are {', '.join(names) or 'none'}. "
             "workload.options.collection or the mapping names it"
         )
     mine = [block for block in blocks if f"{block.database}.{block.collection}" == found[0]]

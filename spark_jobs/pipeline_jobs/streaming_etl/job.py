@@ -21,7 +21,7 @@ from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.trial import TablesTrial
 from pipeline_jobs.streaming_etl.workload import Options
 
-SHORTEST_S = 0.3
+MIN_S = 0.3
 """An in-memory sample runs its pipelines again until this much time has passed."""
 
 
@@ -96,7 +96,7 @@ def _measure_memory(config: TrialConfig, writer: MeasurementWriter, cancel: thre
             report, runs_now = Report(), 0
             with ResourceMonitor() as resources, MemoryTrend() as memory:
                 start = time.monotonic()
-                while runs_now == 0 or time.monotonic() - start < SHORTEST_S:
+                while runs_now == 0 or time.monotonic() - start < MIN_S:
                     part, sums = run_once()
                     report.add(part)
                     arrived.add(sums.records, sums.numbers)

@@ -99,7 +99,7 @@ class Mapping:
     @cached_property
     def fingerprint(self) -> str:
         """What tells this mapping from another one, of other tables, columns, types or paths."""
-        said = [
+        content = [
             [
                 table.name,
                 table.path,
@@ -109,7 +109,7 @@ class Mapping:
             ]
             for table in self.tables
         ]
-        return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     @cached_property
     def by_name(self) -> dict[str, Table]:

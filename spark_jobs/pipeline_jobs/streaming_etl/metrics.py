@@ -15,7 +15,7 @@ from pipeline_jobs.streaming_etl.engine import Done, Report, Usage
 
 WINDOW_S = 1.0
 MEMORY_STEP_S = 0.1
-SHORTEST_TREND_S = 0.3
+MIN_TREND_S = 0.3
 """A slope over less than this is noise."""
 STAGES = ("extract", "transform", "load")
 
@@ -61,7 +61,7 @@ class MemoryTrend:
 def growth_bytes_per_s(samples: Sequence[tuple[float, int]]) -> float | None:
     """The slope over the second half of (seconds, bytes), when buffers have their size; None where it is too short."""
     half = samples[len(samples) // 2 :]
-    if len(half) < 3 or half[-1][0] - half[0][0] < SHORTEST_TREND_S:
+    if len(half) < 3 or half[-1][0] - half[0][0] < MIN_TREND_S:
         return None
     times, sizes = np.array(half, float).T
     return float(np.polyfit(times, sizes, 1)[0])

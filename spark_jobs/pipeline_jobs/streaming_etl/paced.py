@@ -15,7 +15,7 @@ from pipeline_jobs.streaming_etl.settings import BatchSize
 
 STEP_S = 0.02
 """Records come this far apart at most, where the rate allows."""
-LONGEST_SLEEP_S = 0.1
+MAX_SLEEP_S = 0.1
 """After so long the engine may look whether the load is cancelled."""
 
 
@@ -32,13 +32,13 @@ class Pace:
         return max(1, min(most, int(self._per_s * STEP_S)))
 
     def waits(self, count: int) -> Iterator[None]:
-        """Sleeps until `count` more records are due; yields after each LONGEST_SLEEP_S of it."""
+        """Sleeps until `count` more records are due; yields after each MAX_SLEEP_S of it."""
         self._start = time.monotonic() if self._start is None else self._start
         self._given += count
         due = self._start + self._given / self._per_s
         while (left := due - time.monotonic()) > 0:
-            time.sleep(min(left, LONGEST_SLEEP_S))
-            if left > LONGEST_SLEEP_S:
+            time.sleep(min(left, MAX_SLEEP_S))
+            if left > MAX_SLEEP_S:
                 yield None
 
 

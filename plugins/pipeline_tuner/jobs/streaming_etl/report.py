@@ -152,8 +152,8 @@ def _linearity(series: Series) -> str:
     if grown is None:
         return ""
     power = f"{grown.power.value:.2f} ({grown.power.low:.2f} to {grown.power.high:.2f})"
-    said = f"Time grows with the records to the power of {power}: {grown.words}."
-    return f"{said} {_starting(series)}" if grown.words == "less than linear" else said
+    growth = f"Time grows with the records to the power of {power}: {grown.words}."
+    return f"{growth} {_starting(series)}" if grown.words == "less than linear" else growth
 
 
 def _starting(series: Series) -> str:

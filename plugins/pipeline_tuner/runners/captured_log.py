@@ -1,4 +1,4 @@
-"""What an operator says while it runs in this process: its log, through structlog or not, and what it prints."""
+"""The log of an operator that runs in this process, and what it prints, also written to a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import structlog
 from pipeline_tuner.printed import plain_text
 
 ECHOES = ("Running command:", "Executing:", "Running statement:", "Spark-Submit cmd:")
-"""How lines begin in which an operator repeats what it was told: a pattern must not find its own text there."""
+"""How lines begin in which an operator repeats its own arguments: a pattern must not find its own text there."""
 LOGGED = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\S* \[\w+ *\]")
 
 
