@@ -89,17 +89,22 @@ def _named_file(path: Path) -> EventLog:
 
 def _what_it_is(path: Path) -> str:
     """What a file is that is no event log."""
+    archive = _archive(path)
+    start, damage = _start(path, 1)
+    if archive or start:
+        return archive or "no event log: its first line is no Spark event"
+    return f"no event log: {damage}" if damage else "empty once it is unpacked: no event was written"
+
+
+def _archive(path: Path) -> str:
+    """Which archive a file is, and what to do with it; empty where it is none."""
     with path.open("rb") as file:
         first = file.read(8)
     for magic, words in ARCHIVES:
         if first.startswith(magic):
             return words
-    start, damage = _start(path, TAR_MARK[0] + len(TAR_MARK[1]))
-    if not start:
-        return f"no event log: {damage}" if damage else "empty once it is unpacked: no event was written"
-    if start[TAR_MARK[0] :] == TAR_MARK[1]:
-        return "a tar archive: unpack it, and name the folder"
-    return "no event log: its first line is no Spark event"
+    start, _ = _start(path, TAR_MARK[0] + len(TAR_MARK[1]))
+    return "a tar archive: unpack it, and name the folder" if start[TAR_MARK[0] :] == TAR_MARK[1] else ""
 
 
 def _in_folder(folder: Path) -> Found:
@@ -139,10 +144,10 @@ def _logs_in(folder: Path) -> tuple[list[EventLog], list[Path]]:
 def _archive_words(path: Path) -> str:
     """What to do with a file that may hold a log; empty where it can't."""
     try:
-        words = "" if path.is_dir() else _what_it_is(path)
+        words = "" if path.is_dir() else _archive(path)
     except OSError:
         return ""
-    return f"{path.name} is {words}" if "unpack it" in words else ""
+    return f"{path.name} is {words}" if words else ""
 
 
 def _maybe_log(path: Path) -> list[EventLog]:
