@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -9,10 +10,13 @@ import time
 
 import psutil
 import pytest
+from airflow.providers.apache.spark.hooks import spark_submit
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.runners import TrialFailedError, TrialRun
+from pipeline_tuner.runners.process import ProcessRunner
+from pipeline_tuner.runners.spark_cluster import ClusterModeRunner
 from pipeline_tuner.runners.spark_submit import SparkSubmitRunner, spark_target
 from pipeline_tuner.runners.warm import WarmRunner, kept_folder
 
@@ -98,6 +102,45 @@ def test_cluster_mode_on_this_machine_is_refused(airflow_env, monkeypatch):
     )
     with pytest.raises(InfrastructureError, match="no cluster: set it to client"):
         spark_target("far")
+
+
+def test_kubernetes_without_its_package_is_said(airflow_env, monkeypatch):
+    monkeypatch.delattr(spark_submit, "kube_client", raising=False)
+    monkeypatch.setenv("AIRFLOW_CONN_FAR", '{"conn_type": "spark", "host": "k8s://https://api.example"}')
+    with pytest.raises(InfrastructureError, match="install apache-airflow-providers-cncf-kubernetes"):
+        spark_target("far")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("yarn", ["migration.py", "spark.yarn.appMasterEnv.PYTHONPATH="]),
+        ("k8s://https://api.example", ["local:///", "spark.kubernetes.submission.waitAppCompletion=true"]),
+        ("spark://master", ["empty.jar", "org.apache.spark.deploy.PythonRunner"]),
+    ],
+)
+def test_in_cluster_mode_a_trial_is_handed_over(submit, trial, tmp_path, monkeypatch, host, expected):
+    monkeypatch.setattr(spark_submit, "kube_client", object(), raising=False)
+    connection = {"conn_type": "spark", "host": host, "extra": {"deploy-mode": "cluster", "namespace": "jobs"}}
+    monkeypatch.setenv("AIRFLOW_CONN_FAR", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW__PIPELINE_TUNER__DATA_FOLDER", str(tmp_path / "shared"))
+    jobs, run = settings.jobs_folder(), trial()
+    run.write_config()
+    runner = ClusterModeRunner(jobs / "migration.py", modules=jobs, conn_id="far")
+    monkeypatch.setattr(ProcessRunner, "start", lambda self, run: seen.append((self.command(run), run.environment)))
+    seen: list = []
+    runner.start(run)
+    ((command, environment),) = seen
+    said = " ".join(command)
+    assert "--deploy-mode cluster" in said
+    assert [words for words in expected if words not in said] == []
+    (folder,) = (tmp_path / "shared" / "handover").glob("trial-*")
+    assert f"--handover {folder}" in said
+    assert json.loads((folder / "variables.json").read_text())["TARGET_URI"] == run.environment["TARGET_URI"]
+    assert (folder.stat().st_mode & 0o77, (folder / "variables.json").stat().st_mode & 0o77) == (0, 0)
+    assert environment == {}, "spark-submit has no secret that it could pass on"
+    runner.cancel()
+    assert not folder.exists()
 
 
 def test_trials_share_a_kept_process_that_ends_with_the_sweep(warm, trial):

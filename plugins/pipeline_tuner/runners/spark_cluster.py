@@ -38,6 +38,7 @@ class ClusterModeRunner(SparkSubmitRunner):
 
     _handover: Handover | None = None
     _is_over = False
+    _modules_conf: tuple[tuple[str, str], ...] = ()
 
     def start(self, run: TrialRun) -> None:
         """Hand the trial over and submit. The variables are no business of spark-submit, which would pass them on."""
@@ -51,15 +52,19 @@ class ClusterModeRunner(SparkSubmitRunner):
         files = ["--config", str(self._handover.config_path), "--measurement", str(self._handover.measurement_path)]
         arguments = [*files, "--handover", str(self._handover.folder)]
         script = Code.of(self._script, self._modules, str(shared_folder() / "code")).unpacked()
-        if not spark_target(self._conn_id).is_standalone:
-            return self._submission(run.configuration, f"local://{script}", arguments, deploy_mode="cluster")
-        return self._submission(
-            run.configuration,
-            str(_empty_jar()),
-            [str(script), "", *arguments],
-            deploy_mode="cluster",
-            java_class=PYTHON_PROGRAM,
-        )
+        target = spark_target(self._conn_id)
+        if target.is_standalone:
+            return self._submission(
+                run.configuration,
+                str(_empty_jar()),
+                [str(script), "", *arguments],
+                deploy_mode="cluster",
+                java_class=PYTHON_PROGRAM,
+            )
+        # YARN copies the program away from its modules; Kubernetes runs it where it lies.
+        self._modules_conf = (("spark.yarn.appMasterEnv.PYTHONPATH", str(script.parent)),) if target.is_yarn else ()
+        application = str(script) if target.is_yarn else f"local://{script}"
+        return self._submission(run.configuration, application, arguments, deploy_mode="cluster")
 
     def wait(self, timeout_s: float) -> int:
         """Wait for the end of spark-submit, which is that of the driver."""
@@ -93,7 +98,7 @@ class ClusterModeRunner(SparkSubmitRunner):
             self._handover.beat()
 
     def _conf(self, configuration: Configuration) -> dict[str, str]:
-        return WAITED_FOR | super()._conf(configuration)
+        return WAITED_FOR | dict(self._modules_conf) | super()._conf(configuration)
 
 
 def _empty_jar() -> Path:

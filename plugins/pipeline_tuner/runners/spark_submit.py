@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from airflow.providers.apache.spark.hooks import spark_submit
 from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
@@ -101,6 +102,11 @@ class SparkTarget:
         """Whether the master is of Spark's own kind of cluster."""
         return self.master.startswith("spark://")
 
+    @property
+    def is_yarn(self) -> bool:
+        """Whether the master is Hadoop's."""
+        return self.master.startswith("yarn")
+
 
 def keeps_warm(target: SparkTarget) -> bool:
     """Whether `runner.warm` applies: a JVM is kept on a local master alone. On a cluster each trial submits anew, as
@@ -127,6 +133,11 @@ def spark_target(conn_id: str | None) -> SparkTarget:
     if not connection.host:
         raise InfrastructureError(f"the Spark connection {conn_id!r} names no master: set its host, e.g. to 'local[*]'")
     target = SparkTarget(connection.host, connection.extra_dejson.get("deploy-mode") == "cluster")
+    if "k8s" in target.master and not hasattr(spark_submit, "kube_client"):
+        raise InfrastructureError(
+            f"the Spark connection {conn_id!r} is of Kubernetes: install apache-airflow-providers-cncf-kubernetes "
+            "beside Airflow, which the Spark provider needs there"
+        )
     if target.is_local and target.is_cluster_mode:
         raise InfrastructureError(
             f"the Spark connection {conn_id!r} has deploy-mode cluster with the master {target.master}, which is no "
