@@ -8,6 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG
+from airflow.sdk.definitions.callback import SyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from pipeline_tuner import tuned
 from pipeline_tuner.store import Store
@@ -59,18 +62,21 @@ def noted(results):
     return read
 
 
-def begun(keyword, ti, run_type="scheduled"):
+def begun(keyword, ti, run_type="scheduled", deadline=None):
     """A task that is about to run."""
     kwargs = {"level": USUAL[0], "mode": USUAL[1]}
-    load = PythonOperator(task_id="load", python_callable=lambda level, mode: None, op_kwargs=kwargs, **keyword)
-    load._pre_execute_hook({"ti": ti, "task": load, "dag_run": SimpleNamespace(run_type=run_type)})
+    with DAG("nightly", schedule=None, deadline=deadline):
+        load = PythonOperator(task_id="load", python_callable=lambda level, mode: None, op_kwargs=kwargs, **keyword)
+    now = dt.datetime.now(dt.UTC)
+    run = SimpleNamespace(run_type=run_type, logical_date=now, start_date=now)
+    load._pre_execute_hook({"ti": ti, "task": load, "dag_run": run})
     return load
 
 
 def night(keyword, number, costs, rng, **changes):
     """One run with a workload of its own size; returns what it ran with and the limit of its time."""
-    ti = TaskInstance(number, **{k: v for k, v in changes.items() if k != "run_type"})
-    operator = begun(keyword, ti, changes.get("run_type", "scheduled"))
+    ti = TaskInstance(number, **{k: v for k, v in changes.items() if k not in ("run_type", "deadline")})
+    operator = begun(keyword, ti, changes.get("run_type", "scheduled"), changes.get("deadline"))
     used = operator.op_kwargs["level"], operator.op_kwargs["mode"]
     rows = rng.randrange(1000, 9000)
     cost = rows * costs(*used) * rng.lognormvariate(0, 0.03)
@@ -139,6 +145,33 @@ def test_a_freeze_and_a_share_of_nothing_try_nothing(study, monkeypatch):
     assert {night(tuned(study), n, lambda *_: 1.0, rng)[0] for n in range(12)} == {USUAL}
     monkeypatch.setenv("AIRFLOW__PIPELINE_TUNER__FREEZE", "true")
     assert {night(tuned(study, explore=0.5), n, lambda *_: 1.0, rng)[0] for n in range(12, 24)} == {USUAL}
+
+
+NOW = dt.datetime.now(dt.UTC)
+
+
+def alert(reference, hours):
+    return DeadlineAlert(reference=reference, interval=dt.timedelta(hours=hours), callback=SyncCallback(print))
+
+
+@pytest.mark.parametrize(
+    ("deadline", "is_tried"),
+    [
+        (alert(DeadlineReference.DAGRUN_LOGICAL_DATE, 5), True),
+        (alert(DeadlineReference.DAGRUN_LOGICAL_DATE, -1), False),
+        (alert(DeadlineReference.DAGRUN_QUEUED_AT, 5), True),
+        # Sooner than a challenger would be ended for being slow.
+        (alert(DeadlineReference.DAGRUN_QUEUED_AT, 0.001), False),
+        (alert(DeadlineReference.FIXED_DATETIME(NOW), 5), True),
+        ([alert(DeadlineReference.FIXED_DATETIME(NOW), 5), alert(DeadlineReference.FIXED_DATETIME(NOW), -1)], False),
+        (alert(DeadlineReference.AVERAGE_RUNTIME(3), -1), True),
+    ],
+)
+def test_nothing_is_tried_past_a_deadline_or_near_it(study, deadline, is_tried):
+    rng, keyword = random.Random(4), tuned(study, explore=0.5)
+    # Three runs of the reference, then a pair at the latest.
+    used = {night(keyword, n, lambda *_: 1.0, rng, deadline=deadline)[0] for n in range(6)}
+    assert (used != {USUAL}) is is_tried
 
 
 def test_more_than_a_half_is_refused_where_the_dag_is_parsed():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import Any
 
@@ -14,6 +14,7 @@ from pipeline_tuner.analysis.exploration import Evidence, ExplorationPolicy, Pas
 from pipeline_tuner.analysis.goals import GoalError, production_score
 from pipeline_tuner.analysis.reference import admits
 from pipeline_tuner.exceptions import ConfigurationError
+from pipeline_tuner.operators.deadlines import due_at
 from pipeline_tuner.production import Choice, Source
 from pipeline_tuner.search.stepwise import variations
 from pipeline_tuner.store import Store
@@ -84,7 +85,11 @@ def explored(
         reason=step.reason,
         problems="",
     )
-    return Explored(challenge, _limit(exploration, runs, reference))
+    limit = _limit(exploration, runs, reference)
+    if not _is_in_time(context, limit):
+        log.info("Nothing is tried in this run: a slow one would be ended after the DAG run's deadline")
+        return Explored(choice)
+    return Explored(challenge, limit)
 
 
 def _why_not(context: Mapping[str, Any], study: Study, choice: Choice) -> str | None:
@@ -100,11 +105,19 @@ def _why_not(context: Mapping[str, Any], study: Study, choice: Choice) -> str | 
         return "mapped instances differ from each other"
     if getattr(run, "run_type", None) != "scheduled":
         return "it is no scheduled run"
+    if not _is_in_time(context, None):
+        return "the deadline of its DAG run is past"
     try:
         whole = study.space.checked(choice.configuration)
     except ConfigurationError as error:
         return f"what runs is not in the study's space: {error}"
     return None if whole == dict(choice.configuration) else "what runs says nothing of some parameters"
+
+
+def _is_in_time(context: Mapping[str, Any], limit: timedelta | None) -> bool:
+    """Whether a deadline of the DAG run is far enough away for a challenger's run that is ended for being slow."""
+    due = due_at(getattr(context["task"], "dag", None), context.get("dag_run"))
+    return due is None or datetime.now(UTC) + (limit or timedelta()) < due
 
 
 def _step(
