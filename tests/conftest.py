@@ -22,7 +22,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from tests.process_state import ProcessState, has_running_loop
+from tests.process_state import ProcessState, Running, has_running_loop
 
 from pipeline_tuner.local import demo_data, jars
 from pipeline_tuner.local.java import java_home, spark_home
@@ -80,15 +80,18 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def restored_module() -> Iterator[None]:
-    """Environment, working folder and signal handlers are after each test file as they were before it.
+def restored_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    """This process is after each test file as it was before it, and what the file leaves running is named.
 
     A running event loop can't be taken back: the file that leaves one fails.
     """
-    before = ProcessState.now()
+    before, running = ProcessState.now(), Running.now()
     yield
+    left = running.left()
+    running.restore()
     before.restore()
     assert not has_running_loop(), "this file left an event loop running: asyncio refuses another one in this thread"
+    _blame(request, "file", left)
 
 
 @pytest.fixture(autouse=True)
@@ -98,8 +101,12 @@ def unchanged_process(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     changes = before.changes_until(ProcessState.now())
     before.restore()
+    _blame(request, "test", changes)
+
+
+def _blame(request: pytest.FixtureRequest, who: str, changes: list[str]) -> None:
     if changes:
-        said = f"the test left this process changed: {', '.join(changes)}"
+        said = f"the {who} {request.node.name} left this process changed: {', '.join(changes)}"
         assert not request.config.getoption("--fail-on-leaks"), said
         warnings.warn(said, stacklevel=1)
 

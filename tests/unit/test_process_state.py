@@ -1,0 +1,84 @@
+"""What a test file leaves behind is named and taken back, so that no file depends on another in its process."""
+
+from __future__ import annotations
+
+import decimal
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tests import process_state
+from tests.process_state import ProcessState, Running
+
+from pipeline_jobs.compiled import stamp_of
+
+
+def set_zone(name: str) -> None:
+    os.environ["TZ"] = name
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("working folder", lambda: os.chdir("/")),
+        ("umask", lambda: os.umask(0o007)),
+        ("time zone", lambda: set_zone("Asia/Kolkata")),
+        ("decimals' precision", lambda: setattr(decimal.getcontext(), "prec", 5)),
+        ("sockets' time limit", lambda: socket.setdefaulttimeout(7)),
+        ("level that logging is disabled at", lambda: logging.disable(logging.ERROR)),
+        ("level of the root logger", lambda: logging.root.setLevel(logging.CRITICAL)),
+    ],
+)
+def test_a_value_is_named_and_taken_back(name, change):
+    before = ProcessState.now()
+    change()
+    changes = before.changes_until(ProcessState.now())
+    before.restore()
+    assert name in changes
+    assert before.changes_until(ProcessState.now()) == []
+
+
+def test_a_thread_and_a_process_that_go_on_are_named(monkeypatch):
+    monkeypatch.setattr(process_state, "PATIENCE_S", 0.1)
+    before, end = Running.now(), threading.Event()
+    thread = threading.Thread(target=end.wait, name="left over")
+    thread.start()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert set(before.left()) == {"thread left over", f"process {process.pid}"}
+    end.set()
+    thread.join()
+    assert before.left() == []
+
+
+def test_a_thread_and_a_process_that_are_about_to_end_are_waited_for():
+    before, begun = Running.now(), threading.Event()
+    thread = threading.Thread(target=lambda: begun.wait() and [part**2 for part in range(10_000)])
+    thread.start()
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    begun.set()
+    assert before.left() == []
+    process.wait()
+
+
+def test_a_module_of_ours_that_was_replaced_is_put_back(monkeypatch):
+    before = Running.now()
+    monkeypatch.setitem(sys.modules, process_state.__name__, ModuleType("another"))
+    assert before.left() == [f"module {process_state.__name__}"]
+    before.restore()
+    assert sys.modules[process_state.__name__] is process_state
+
+
+def test_what_functions_of_ours_remember_ends():
+    before = Running.now()
+    stamp_of(Path(__file__))
+    assert stamp_of.cache_info().currsize > 0
+    before.restore()
+    assert stamp_of.cache_info().currsize == 0
