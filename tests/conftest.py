@@ -22,7 +22,7 @@ from typing import Any
 
 import hypothesis
 import pytest
-from tests.process_state import ProcessState, Running, has_running_loop
+from tests.process_state import ProcessState, Running, has_running_loop, started_for_the_session
 
 from pipeline_tuner.local import demo_data, jars
 from pipeline_tuner.local.java import java_home, spark_home
@@ -87,7 +87,7 @@ def restored_module(request: pytest.FixtureRequest) -> Iterator[None]:
     """
     before, running = ProcessState.now(), Running.now()
     yield
-    left = running.left()
+    left = running.left(60.0 if request.config.getoption("--fail-on-leaks") else 1.0)
     running.restore()
     before.restore()
     assert not has_running_loop(), "this file left an event loop running: asyncio refuses another one in this thread"
@@ -162,7 +162,8 @@ def mongodb() -> Iterator[MongodbServer]:
     """A MongoDB-compatible server of this test session: `.uri(database)`."""
     server = MongodbServer(Path(tempfile.mkdtemp(prefix="pipeline-tuner-mongodb-")))
     try:
-        server.start()
+        with started_for_the_session():
+            server.start()
         yield server
     finally:
         server.remove()

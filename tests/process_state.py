@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -31,8 +32,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 OURS = ("pipeline_tuner", "pipeline_jobs", "tests")
 """Packages whose modules no test may leave replaced, and whose caches end with each test file."""
 TRACKER = "from multiprocessing.resource_tracker import main"
-PATIENCE_S = 60.0
-"""How long a thread or a process that was told to end may take. Nothing waits as long but what leaks."""
+SHARED: set[int] = set()
+"""Processes that a fixture of the session started: they end with it, whichever file asked for them first."""
 
 
 def _umask() -> int:
@@ -123,12 +124,14 @@ class Running:
         children = frozenset(child.pid for child in psutil.Process().children())
         return cls(frozenset(threading.enumerate()), children, _our_modules())
 
-    def left(self) -> list[str]:
+    def left(self, patience_s: float) -> list[str]:
         """What was begun since and is not ended: non-daemon threads, children, a Spark context, modules replaced.
 
-        Waits for what is about to end. The JVM that the Spark tests of this process share is none of it.
+        Waits so many seconds for what is about to end. What the files of this process share is none of it: servers of
+        the session and the JVM.
         """
-        return [*self._threads(), *self._children(), *_spark_context(), *self._replaced()]
+        deadline = time.monotonic() + patience_s
+        return [*self._threads(deadline), *self._children(deadline), *_spark_context(), *self._replaced()]
 
     def restore(self) -> None:
         """Put back the modules that were replaced, stop Spark's context and forget what our functions remember."""
@@ -138,24 +141,31 @@ class Running:
         for cached in _our_caches():
             cached.cache_clear()
 
-    def _threads(self) -> Iterator[str]:
-        deadline = time.monotonic() + PATIENCE_S
+    def _threads(self, deadline: float) -> Iterator[str]:
         for thread in set(threading.enumerate()) - self.threads:
             if not thread.daemon:
                 thread.join(max(0.0, deadline - time.monotonic()))
                 if thread.is_alive():
                     yield f"thread {thread.name}"
 
-    def _children(self) -> Iterator[str]:
-        old = self.children | {_shared_jvm()}
+    def _children(self, deadline: float) -> Iterator[str]:
+        old = self.children | SHARED | {_shared_jvm()}
         new = [child for child in psutil.Process().children() if child.pid not in old and _counts(child)]
-        for child in psutil.wait_procs(new, timeout=PATIENCE_S)[1]:
+        for child in psutil.wait_procs(new, timeout=max(0.0, deadline - time.monotonic()))[1]:
             yield f"process {child.pid}"
 
     def _replaced(self) -> Iterator[str]:
         for name, module in self.modules.items():
             if sys.modules.get(name) is not module:
                 yield f"module {name}"
+
+
+@contextmanager
+def started_for_the_session() -> Iterator[None]:
+    """What is started in here is shared by the files of this process."""
+    before = {child.pid for child in psutil.Process().children()}
+    yield
+    SHARED.update(child.pid for child in psutil.Process().children() if child.pid not in before)
 
 
 def has_running_loop() -> bool:

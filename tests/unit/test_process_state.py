@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pytest
 from tests import process_state
-from tests.process_state import ProcessState, Running
+from tests.process_state import ProcessState, Running, started_for_the_session
 
 from pipeline_jobs.compiled import stamp_of
 
@@ -46,16 +46,15 @@ def test_a_value_is_named_and_taken_back(name, change):
     assert before.changes_until(ProcessState.now()) == []
 
 
-def test_a_thread_and_a_process_that_go_on_are_named(monkeypatch):
-    monkeypatch.setattr(process_state, "PATIENCE_S", 0.1)
+def test_a_thread_and_a_process_that_go_on_are_named():
     before, end = Running.now(), threading.Event()
     thread = threading.Thread(target=end.wait, name="left over")
     thread.start()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        assert set(before.left()) == {"thread left over", f"process {process.pid}"}
+        assert set(before.left(0.1)) == {"thread left over", f"process {process.pid}"}
     end.set()
     thread.join()
-    assert before.left() == []
+    assert before.left(300) == []
 
 
 def test_a_thread_and_a_process_that_are_about_to_end_are_waited_for():
@@ -64,14 +63,23 @@ def test_a_thread_and_a_process_that_are_about_to_end_are_waited_for():
     thread.start()
     process = subprocess.Popen([sys.executable, "-c", "pass"])
     begun.set()
-    assert before.left() == []
+    assert before.left(300) == []
     process.wait()
+
+
+def test_a_process_that_the_files_share_is_not_named(monkeypatch):
+    monkeypatch.setattr(process_state, "SHARED", set())
+    before = Running.now()
+    with started_for_the_session():
+        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    with process:
+        assert before.left(0) == []
 
 
 def test_a_module_of_ours_that_was_replaced_is_put_back(monkeypatch):
     before = Running.now()
     monkeypatch.setitem(sys.modules, process_state.__name__, ModuleType("another"))
-    assert before.left() == [f"module {process_state.__name__}"]
+    assert before.left(300) == [f"module {process_state.__name__}"]
     before.restore()
     assert sys.modules[process_state.__name__] is process_state
 
