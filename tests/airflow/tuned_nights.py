@@ -6,6 +6,7 @@ import contextlib
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,14 @@ class Nights:
         """The state of each run by its id, in order; empty where the server does not answer at present."""
         try:
             found = self.real.rest(f"/api/v2/dags/{self.dag}/dagRuns?limit=100&order_by=run_after")
-        except OSError:
+        except (OSError, HTTPException, ValueError):
+            # What is killed in the middle of an answer leaves half of it.
             return {}
         return {run["dag_run_id"]: run["state"] for run in found["dag_runs"]}
 
     def unpaused(self) -> bool:
         """Switch the DAG on; whether there was one to switch."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, HTTPException):
             self.real.rest(f"/api/v2/dags/{self.dag}", {"is_paused": False}, method="PATCH")
             return True
         return False
