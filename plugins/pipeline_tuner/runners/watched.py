@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from pipeline_tuner.advise.run_metrics import run_metrics
-from pipeline_tuner.advise.run_of_task import log_folder, run_between
+from pipeline_tuner.advise.run_of_task import Submitted, log_folder, run_between
 from pipeline_tuner.exceptions import InfrastructureError, MeasurementError, StudyError
 from pipeline_tuner.operator_job import Observations, Statement
 from pipeline_tuner.printed import plain_text
@@ -98,13 +98,18 @@ def spark_run_metrics(operator: object, started_at: datetime, ended_at: datetime
     """
     conf = getattr(operator, "conf", None)
     folder = log_folder(conf) if isinstance(conf, Mapping) else None
-    if folder is None:
+    if not isinstance(conf, Mapping) or folder is None:
         return {}
     try:
-        return run_metrics(run_between(folder, started_at, ended_at))
+        return run_metrics(run_between(folder, started_at, ended_at, _submitted(operator, conf)))
     except MeasurementError as error:
         log.warning("This run has no metrics of Spark's: %s", error)
         return {}
+
+
+def _submitted(operator: object, conf: Mapping[str, object]) -> Submitted:
+    arguments = getattr(operator, "application_args", None) or ()
+    return Submitted(conf, str(getattr(operator, "application", "") or ""), tuple(map(str, arguments)))
 
 
 def _each(wanted: Mapping[str, str | Statement], text: str) -> Iterator[tuple[str, float]]:
