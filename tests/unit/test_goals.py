@@ -17,8 +17,17 @@ from pipeline_tuner.analysis.goals import (
     larger_is_better,
 )
 from pipeline_tuner.analysis.intervals import log_interval, mean_interval, probability_above
-from pipeline_tuner.analysis.preference import dominates, front, knee
+from pipeline_tuner.analysis.preference import dominates, front, knee, trade_off
 from pipeline_tuner.analysis.reference import admits
+from pipeline_tuner.recommendation import (
+    ConfigurationEvidence,
+    DecisionStatus,
+    Exclusion,
+    ExclusionKind,
+    Interval,
+    Recommendation,
+    StandingKind,
+)
 
 STUDY = planted_study()
 BASE = STUDY.control_candidate.configuration
@@ -135,3 +144,34 @@ def test_nothing_on_the_front_is_dominated_and_the_rest_is(scores):
     for label in scores:
         beaten = any(dominates(scores[other], scores[label]) for other in scores if other != label)
         assert beaten == (label not in best)
+
+
+def _answer(goal, gains, excluded=()):
+    exclusion = Exclusion(next(iter(ExclusionKind)), "planted")
+    evidence = {
+        label: ConfigurationEvidence(
+            {},
+            StandingKind.TIED,
+            ratio=Interval(gain, gain, gain, 0.95, 4),
+            exclusion=exclusion if label in excluded else None,
+        )
+        for label, gain in gains.items()
+    }
+    return Recommendation(goal, DecisionStatus.UNDECIDED, None, None, evidence=evidence)
+
+
+def test_a_trade_off_is_between_what_may_run_for_every_goal():
+    speed = _answer("throughput", {"control": 1.0, "fast": 2.0, "cheap": 1.1, "wrong": 3.0})
+    cost = _answer("cost", {"control": 1.0, "fast": 0.5, "cheap": 1.5, "wrong": 4.0}, excluded=["wrong"])
+    balanced = _answer("balanced", {"control": 1.0, "fast": 1.2, "cheap": 1.3})
+    found = trade_off(STUDY, [speed, cost, balanced], 0.05)
+    assert (found.goals, found.front) == (("throughput", "cost"), ("fast", "cheap"))
+    assert found.gains == {"control": (1.0, 1.0), "fast": (2.0, 0.5), "cheap": (1.1, 1.5)}
+    assert trade_off(STUDY, [cost, speed], 0.05).gains.keys() == found.gains.keys()
+
+
+def test_two_configurations_make_a_trade_off_and_one_goal_or_configuration_none():
+    pair = [_answer("throughput", {"control": 1.0, "fast": 2.0}), _answer("cost", {"control": 1.0, "fast": 0.5})]
+    assert trade_off(STUDY, pair, 0.05).front == ("fast", "control")
+    assert trade_off(STUDY, pair[:1], 0.05) is None
+    assert trade_off(STUDY, [_answer("throughput", {"control": 1.0}), pair[1]], 0.05) is None

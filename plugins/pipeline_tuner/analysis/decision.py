@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline_tuner.analysis.block_fit import Observation
+from pipeline_tuner.analysis.block_fit import BlockFit, Observation
 from pipeline_tuner.analysis.selection import (
     DEFAULT_CAP,
     Selection,
@@ -199,16 +199,16 @@ class Decision:
 
     @cached_property
     def _regret_of_reference(self) -> float:
-        is_enough = sum(o.label == self.reference for o in self._everything) >= self._enough
+        is_enough = sum(o.label == self.reference for o in (*self.search, *self.confirmation)) >= self._enough
         return self._regret_of(self.reference) if self.reference and is_enough else math.inf
 
     def _regret_of(self, label: str) -> float:
         return regret_bound(self._everything, label, self.finalists, confidence=self.confidence)
 
     @cached_property
-    def _everything(self) -> Sequence[Observation]:
+    def _everything(self) -> BlockFit:
         """Search and confirmation: a bound that holds for all finalists at once is not flattered by the choice."""
-        return after(self.search, self.confirmation)
+        return BlockFit.of(after(self.search, self.confirmation))
 
     @property
     def sureness(self) -> float:

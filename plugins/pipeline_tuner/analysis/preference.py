@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.expression import Expression
+from pipeline_tuner.measurement import is_usable
+from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.study import Study
 from pipeline_tuner.trial import Candidate
@@ -42,6 +47,48 @@ def distance(study: Study, configuration: Configuration) -> float:
             both = mine is not None and theirs is not None and parameter.is_ordered
             total += 1.0 + (abs(parameter.position(mine) - parameter.position(theirs)) if both else 1.0)  # type: ignore[arg-type]
     return total
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """What several goals want of one another."""
+
+    goals: tuple[str, ...]
+    gains: Mapping[str, tuple[float, ...]]
+    """By configuration: its gain over the control in each goal. The control is among them, at 1."""
+    zone: float
+    """Differences of logs that don't count."""
+
+    @cached_property
+    def front(self) -> tuple[str, ...]:
+        """The configurations that no other beats in every goal, the best for the first goal first."""
+        return tuple(sorted(front(self._scores, zone=self.zone), key=lambda label: -self.gains[label][0]))
+
+    @property
+    def bend(self) -> str | None:
+        """Where the front bends, if it has more than two points."""
+        return knee({label: self._scores[label] for label in self.front}) if len(self.front) > 2 else None
+
+    @cached_property
+    def _scores(self) -> dict[str, list[float]]:
+        return {label: [math.log(gain) for gain in gains] for label, gains in self.gains.items()}
+
+
+def trade_off(study: Study, recommendations: Sequence[Recommendation], indifference: float) -> TradeOff | None:
+    """The trade-off between goals with a value of their own; None with fewer than two goals or configurations.
+
+    A configuration that is excluded for one of the goals, or has no gain in it, has no place in it.
+    """
+    own = [found for found in recommendations if not study.goals[found.goal].balance]
+    gains = {}
+    for label in own[0].evidence if own else ():
+        entries = [found.evidence[label] for found in own if label in found.evidence]
+        ratios = [entry.ratio.value for entry in entries if entry.ratio and not entry.exclusion]
+        if len(ratios) == len(own) and all(map(is_usable, ratios)):
+            gains[label] = tuple(ratios)
+    if len(own) < 2 or len(gains) < 2:
+        return None
+    return TradeOff(tuple(found.goal for found in own), gains, math.log1p(indifference))
 
 
 def front(scores: Mapping[str, Sequence[float]], *, zone: float = 0.0) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ def select(
 
 
 def regret_bound(
-    observations: Sequence[Observation],
+    fit: BlockFit,
     label: str,
     candidates: Collection[str],
     *,
@@ -138,7 +138,6 @@ def regret_bound(
     To be asked once, when the sweep has ended: unlike `select` it spends nothing on earlier looks.
     Infinite where `label` or a candidate was not measured, or the noise is unknown.
     """
-    fit = BlockFit.of(observations)
     others = [other for other in dict.fromkeys(candidates) if other != label]
     if not others:
         return 0.0
@@ -148,14 +147,11 @@ def regret_bound(
     return _regret_bound(Rivals.of(fit, label, others, indifference=0.0), np.full(len(others), level))
 
 
-def as_good(
-    observations: Sequence[Observation], label: str, candidates: Collection[str], *, confidence: float = 0.95
-) -> tuple[str, ...]:
+def as_good(fit: BlockFit, label: str, candidates: Collection[str], *, confidence: float = 0.95) -> tuple[str, ...]:
     """`label` and the measured candidates that are not shown to be worse, jointly; the best estimate first.
 
     To be asked once, as `regret_bound`.
     """
-    fit = BlockFit.of(observations)
     others = [other for other in dict.fromkeys(candidates) if other != label and other in fit.index]
     if label not in fit.index or not others:
         return (label,)
@@ -163,11 +159,6 @@ def as_good(
     tied = _tied(rivals, (1 - confidence) / 2 / len(others))
     found = [other for other, is_tied in zip(others, tied, strict=True) if is_tied]
     return tuple(sorted([label, *found], key=lambda name: fit.effects[fit.index[name]]))
-
-
-def gains_over(observations: Sequence[Observation], control: str | None, confidence: float) -> dict[str, Interval]:
-    """Control's value / each one's value, by label; empty while the noise is unknown, or without the control."""
-    return _gains_over(BlockFit.of(observations), control, confidence)
 
 
 def _nothing(competing: tuple[str, ...]) -> Selection:
@@ -287,7 +278,7 @@ def _standings(
 ) -> tuple[Standing, ...]:
     tail = (1 - confidence) / 2 / max(len(rivals.labels), 1)
     widths = rivals.se * stdtrit(rivals.df, 1 - tail)
-    to_control = _gains_over(fit, control, confidence)
+    to_control = gains_over(fit, control, confidence)
     found = [Standing(rivals.best, best_n, 0.0, 0.0, 1.0, None, to_control.get(rivals.best), True)]
     for i in np.argsort(rivals.worse_by, kind="stable"):
         label, center, width = rivals.labels[i], -rivals.worse_by[i], widths[i]
@@ -307,7 +298,8 @@ def _standings(
     return tuple(found)
 
 
-def _gains_over(fit: BlockFit, control: str | None, confidence: float) -> dict[str, Interval]:
+def gains_over(fit: BlockFit, control: str | None, confidence: float) -> dict[str, Interval]:
+    """Control's value / each one's value, by label; empty while the noise is unknown, or without the control."""
     if control not in fit.index or fit.df <= 0:
         return {}
     others = [label for label in fit.labels if label != control]

@@ -1,11 +1,11 @@
 """Change points over the nights, and whether the machine or the job changed.
 
-Night by night, the level since every possible change is held against the level before it: Student's t with an
-estimated baseline (Hawkins, Qiu and Kang, 2003), turned into a normal score and held against a bar for each number
-of nights since. The critical values were set by simulation so that 60 quiet nights raise an alarm in fewer than 5% of
-histories, with normal as with heavy-tailed noise (t with 4 degrees of freedom), and spend most of that on the third
-night: a loss of 10% at 5% noise is then found in 3 nights (median) once some 45 to 60 nights are known, in 4 before.
-tests/unit/test_drift.py holds both.
+Night by night, the level since every possible change is compared with the level before it: Student's t with an
+estimated baseline (Hawkins, Qiu and Kang, 2003), turned into a normal score and compared with a critical value for each
+number of nights since. The critical values were set by simulation so that 60 quiet nights raise an alarm in fewer than
+5% of histories, with normal as with heavy-tailed noise (t with 4 degrees of freedom), and spend most of that on the
+third night: a loss of 10% at 5% noise is then found in 3 nights (median) once some 45 to 60 nights are known, in 4
+before. tests/unit/test_drift.py holds both.
 
 The cause follows from the control, which ran in the same nights: under "the machine got slower" both move by the
 same ratio, under "the job got slower" production moves alone. The likelier one is named where it is clearly so.
@@ -32,7 +32,7 @@ QUIET_NIGHTS = 12
 NIGHTS_TO_ALARM = 2
 """A single slow night is an outlier, not a change."""
 LOSS_CRITICAL_VALUES = np.array([math.inf, 3.27, 2.98, 3.53, 3.55, 3.55, 4.0])
-"""The bar on z after 1, 2, 3 ... nights; the last holds from then on."""
+"""The critical value of z after 1, 2, 3 ... nights; the last holds from then on."""
 GAIN_CRITICAL_VALUE = 4.3
 """Improvements can wait: nearly all of the false alarms are spent on losses."""
 CLIP = 2.6
@@ -58,6 +58,15 @@ class Change:
     cause: Cause
 
 
+@dataclass(frozen=True)
+class _Shift:
+    """The nights of two levels that follow one another, as indices, and the night that the second was noticed in."""
+
+    before: np.ndarray
+    after: np.ndarray
+    noticed: int
+
+
 def changes(
     production: Sequence[float | None],
     control: Sequence[float | None] = (),
@@ -69,8 +78,9 @@ def changes(
 
     `control` is the same value of the control configuration in the same nights; without it the cause is unclear.
     """
-    logs = _logs(production, sign=-1.0 if larger_is_better else 1.0)
-    beside = _logs(control, sign=-1.0 if larger_is_better else 1.0) if len(control) else np.full_like(logs, np.nan)
+    sign = -1.0 if larger_is_better else 1.0
+    logs = _logs(production, sign)
+    beside = _logs(control, sign) if len(control) else np.full_like(logs, np.nan)
     nights = np.flatnonzero(np.isfinite(logs))
     found: list[tuple[int, int]] = []
     start = 0
@@ -81,10 +91,18 @@ def changes(
             found.append((start + shift, now))
             start += shift
     borders = [0, *(first for first, _ in found), len(nights)]
-    sign = -1.0 if larger_is_better else 1.0
-    return tuple(
-        _change(logs, beside, nights, begin, first, end, noticed, sign, confidence)
+    shifts = [
+        _Shift(nights[begin:first], nights[first:end], int(nights[noticed]))
         for (first, noticed), begin, end in zip(found, borders, borders[2:], strict=False)
+    ]
+    return tuple(
+        Change(
+            int(shift.after[0]),
+            shift.noticed,
+            _level_ratio(sign * logs[shift.before], sign * logs[shift.after], confidence),
+            _cause(logs, beside, shift.before, shift.after),
+        )
+        for shift in shifts
     )
 
 
@@ -103,7 +121,7 @@ def _shift_at(series: np.ndarray, beside: np.ndarray) -> int | None:
 
 
 def _excess(series: np.ndarray, beside: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """For a change at each place: by how much the shift's z passes the bar; 0 or less where it doesn't."""
+    """For a change at each place: by how much the shift's z passes the critical value; 0 or less where it doesn't."""
     is_after = np.arange(len(series)) >= places[:, None]
     center = np.cumsum(series)[places - 1] / places
     variance, df = _noise_before(series, beside, places)
@@ -138,23 +156,6 @@ def _normal_score(t: np.ndarray, df: np.ndarray) -> np.ndarray:
     tail = np.maximum(special.stdtr(df, -np.abs(t)), 1e-300)
     found: np.ndarray = np.copysign(-special.ndtri(tail), t)
     return found
-
-
-def _change(
-    logs: np.ndarray,
-    beside: np.ndarray,
-    nights: np.ndarray,
-    begin: int,
-    first: int,
-    end: int,
-    noticed: int,
-    sign: float,
-    confidence: float,
-) -> Change:
-    before, after = nights[begin:first], nights[first:end]
-    ratio = _level_ratio(sign * logs[before], sign * logs[after], confidence)
-    cause = _cause(logs, beside, before, after)
-    return Change(int(nights[first]), int(nights[noticed]), ratio, cause)
 
 
 def _level_ratio(before: np.ndarray, after: np.ndarray, confidence: float) -> Interval:

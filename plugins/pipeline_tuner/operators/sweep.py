@@ -195,7 +195,7 @@ class PlanOperator(SweepOperator):
             plans = self._plan(store, sweep)
             phase, number = self._place(sweep)
             store.plan_trials(sweep_id, sweep.study, plans, phase=phase, round=number)
-        self._tell(plans)
+        self._log_plans(plans)
         return [trial_arguments(plan) for plan in plans]
 
     def _plan(self, store: Store, sweep: SweepRecord) -> tuple[TrialPlan, ...]:
@@ -211,13 +211,14 @@ class PlanOperator(SweepOperator):
         try:
             with threadpool_limits(limits=1, user_api="blas"):
                 before = SweepSoFar.before(study, options, results, self._place(sweep)[1], history)
-                self._tell_work_length(before)
                 cost = cost_so_far(study, options, before.earlier, history)
                 if self.round_number is None:
                     return within_cap(plan_confirmation(study, options, results, history), cost)
                 related = store.related_history_of(sweep)
                 planned = plan_round(study, options, results, self.round_number, history, related=related)
                 plans = within_cap(planned, cost)
+                if plans:
+                    self._log_work_length(before)
         except StudyError as error:
             raise AirflowFailException(str(error)) from None
         if self.round_number == 1 and cost is not None and len(plans) < 2:
@@ -239,7 +240,7 @@ class PlanOperator(SweepOperator):
             return "confirm", sweep.options.budget.rounds + 1
         return "search", self.round_number
 
-    def _tell_work_length(self, sweep: SweepSoFar) -> None:
+    def _log_work_length(self, sweep: SweepSoFar) -> None:
         """What was chosen, and from what."""
         length = sweep.work_length
         if sweep.options.budget.min_work_s is not None or length is None:
@@ -251,7 +252,7 @@ class PlanOperator(SweepOperator):
             length.seconds, length.overhead_s, length.repeat_s, 100 * length.within, between,
         )  # fmt: skip
 
-    def _tell(self, plans: Sequence[TrialPlan]) -> None:
+    def _log_plans(self, plans: Sequence[TrialPlan]) -> None:
         for plan in plans:
             self.log.info("Block %d, place %d: %s %s", plan.block, plan.position, plan.label, dict(plan.configuration))
         self.log.info("%d trials planned", len(plans))

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import altair as alt
+
 from pipeline_tuner.analysis.effects import Effects
-from pipeline_tuner.analysis.preference import front
+from pipeline_tuner.analysis.preference import TradeOff, front
 from pipeline_tuner.charts.intervals import BESIDE, MIDDLE, Bar
 from pipeline_tuner.charts.look import Value, plain
-from pipeline_tuner.charts.pareto import GainPair
+from pipeline_tuner.charts.pareto import GainPair, pareto
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommendation import ConfigurationEvidence, Interval
 from pipeline_tuner.wording import bounds_words, percent
@@ -78,11 +80,11 @@ def _is_drawable(ratio: Interval) -> bool:
 
 
 def gain_pairs(
-    gains: Mapping[str, tuple[float, float]], address: Callable[[str], str] = lambda label: ""
+    gains: Mapping[str, tuple[float, float]], address: Callable[[str], str] = lambda label: "", *, zone: float = 0.0
 ) -> list[GainPair]:
-    """The configurations by label, those on the Pareto front marked."""
+    """The configurations by label, those on the Pareto front marked; `zone` as in `front`."""
     logs = {label: (math.log(x), math.log(y)) for label, (x, y) in gains.items()}
-    edge = set(front(logs))
+    edge = set(front(logs, zone=zone))
     order = sorted(gains, key=lambda label: label not in edge)
     named = _apart(logs, order)
     return [
@@ -90,6 +92,14 @@ def gain_pairs(
                  label=label, name=plain(label, 28) if label in named else "")
         for label, (x, y) in ((label, gains[label]) for label in order)
     ]  # fmt: skip
+
+
+def trade_off_chart(
+    found: TradeOff, address: Callable[[str], str] = lambda label: "", *, title: str = ""
+) -> alt.LayerChart:
+    """The first two goals against each other."""
+    pairs = gain_pairs({label: (x, y) for label, (x, y, *_) in found.gains.items()}, address, zone=found.zone)
+    return pareto(pairs, x=found.goals[0], y=found.goals[1], title=title)
 
 
 def _apart(places: Mapping[str, tuple[float, float]], order: Sequence[str]) -> list[str]:

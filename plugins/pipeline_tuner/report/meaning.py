@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from pipeline_tuner.analysis.claims import check_claims
 from pipeline_tuner.analysis.effects import Effects
 from pipeline_tuner.analysis.goals import larger_is_better
-from pipeline_tuner.analysis.preference import front, knee
+from pipeline_tuner.analysis.preference import TradeOff, trade_off
 from pipeline_tuner.analysis.suggestions import Suggestion, suggestions
 from pipeline_tuner.charts import look
 from pipeline_tuner.charts.effects import effects as effects_chart
-from pipeline_tuner.charts.pareto import pareto
 from pipeline_tuner.recommendation import Interval, Recommendation
-from pipeline_tuner.report.charted import effect_bars, gain_pairs
+from pipeline_tuner.report.charted import effect_bars, trade_off_chart
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.findings import findings
 from pipeline_tuner.report.markdown import escaped, table
@@ -169,45 +167,27 @@ def effects_picture(data: ReportData) -> str:
 
 def trade_offs(data: ReportData) -> str:
     """The Pareto front of the goals that have a value of their own; empty with one goal or one configuration."""
-    answers = [a for a in data.recommendations if not data.study.goals[a.goal].balance]
-    points = _gains_by_label(answers)
-    if len(answers) < 2 or len(points) < 2:
+    indifference = data.options.budget.indifference
+    found = trade_off(data.study, data.recommendations, indifference)
+    if found is None:
         return ""
-    scores = {label: [math.log(gain) for gain in gains] for label, gains in points.items()}
-    zone = math.log1p(data.options.budget.indifference)
-    best = sorted(front(scores, zone=zone), key=lambda label: -points[label][0])
-    rows = [(label, *(ratio(gain) for gain in points[label])) for label in best]
-    header = ("configuration", *(f"{a.goal}, gain over the control" for a in answers))
+    rows = [(label, *(ratio(gain) for gain in found.gains[label])) for label in found.front]
+    header = ("configuration", *(f"{goal}, gain over the control" for goal in found.goals))
     parts = [
-        f"{counted(len(best), 'configuration')} of {len(points)} are beaten by none in every goal (the Pareto front; "
-        f"differences under {percent(data.options.budget.indifference)} don't count).",
+        f"{counted(len(rows), 'configuration')} of {len(found.gains)} are beaten by none in every goal (the Pareto "
+        f"front; differences under {percent(indifference)} don't count).",
         table(header, rows),
     ]
-    bend = knee({label: scores[label] for label in best})
-    if bend and len(best) > 2:
-        parts.append(f"The front bends at {escaped(bend)}: beyond it, a gain in one goal costs most in another.")
-    return "\n\n".join([*parts, _pareto_chart(data, answers, points, best)])
+    if found.bend:
+        parts.append(f"The front bends at {escaped(found.bend)}: beyond it, a gain in one goal costs most in another.")
+    return "\n\n".join([*parts, _pareto_chart(data, found)])
 
 
-def _gains_by_label(answers: list[Recommendation]) -> dict[str, tuple[float, ...]]:
-    """The gains of the configurations that have one in every goal, the control (1, 1) among them."""
-    found: dict[str, tuple[float, ...]] = {}
-    for label in answers[0].evidence if answers else ():
-        entries = [answer.evidence[label] for answer in answers if label in answer.evidence]
-        ratios = [entry.ratio for entry in entries if entry.ratio and not entry.exclusion]
-        if len(ratios) == len(answers):
-            found[label] = tuple(ratio.value for ratio in ratios)
-    return found
-
-
-def _pareto_chart(
-    data: ReportData, answers: list[Recommendation], points: dict[str, tuple[float, ...]], best: list[str]
-) -> str:
-    first, second = answers[0], answers[1]
-    pairs = gain_pairs({label: (gains[0], gains[1]) for label, gains in points.items()})
-    chart = pareto(pairs, x=first.goal, y=second.goal, title=f"{first.goal} against {second.goal}")
-    path = look.save(data.folder, f"pareto-{first.goal}-{second.goal}", chart)
-    return f"![{escaped(first.goal)} against {escaped(second.goal)}]({path.name})"
+def _pareto_chart(data: ReportData, found: TradeOff) -> str:
+    first, second, *_ = found.goals
+    chart = trade_off_chart(found, title=f"{first} against {second}")
+    path = look.save(data.folder, f"pareto-{first}-{second}", chart)
+    return f"![{escaped(first)} against {escaped(second)}]({path.name})"
 
 
 def next_to_try(data: ReportData) -> str:

@@ -12,16 +12,16 @@ from urllib.parse import quote, urlencode
 from pipeline_tuner.analysis.evidence import settled
 from pipeline_tuner.analysis.expected import expected_values
 from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
+from pipeline_tuner.analysis.preference import trade_off
 from pipeline_tuner.charts.courses import Course, courses
 from pipeline_tuner.charts.effects import effects
 from pipeline_tuner.charts.look import Value, page_specification
-from pipeline_tuner.charts.pareto import pareto
 from pipeline_tuner.charts.response import response
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.report.charted import effect_bars, gain_pairs
+from pipeline_tuner.report.charted import effect_bars, trade_off_chart
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.growth import scaling_charts
 from pipeline_tuner.report.meaning import claims
@@ -186,19 +186,10 @@ def _answers(study: Study, options: SweepOptions, results: Sequence[TrialResult]
 
 
 def _trade_off(data: ReportData) -> Specification | None:
-    own = [answer for answer in data.recommendations if not data.study.goals[answer.goal].balance]
-    if len(own) < 2:
+    found = trade_off(data.study, data.recommendations, data.options.budget.indifference)
+    if found is None:
         return None
-    first, second = own[:2]
-    gains = {}
-    for label, entry in first.evidence.items():
-        other = second.evidence.get(label)
-        if entry.ratio and other and other.ratio and not entry.exclusion:
-            gains[label] = (entry.ratio.value, other.ratio.value)
-    if len(gains) < 3 or not all(is_usable(value) for pair in gains.values() for value in pair):
-        return None
-    pairs = gain_pairs(gains, comparison_address(data.options.sweep_id, data.control_label))
-    return page_specification(pareto(pairs, x=first.goal, y=second.goal))
+    return page_specification(trade_off_chart(found, comparison_address(data.options.sweep_id, data.control_label)))
 
 
 def comparison_address(sweep_id: str, base: str | None) -> Callable[[str], str]:
