@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tests.jobs.job_variables import set_variable
 from pipeline_jobs.contract import TrialConfig
 from pipeline_jobs.dedup.options import dedup_options
 from pipeline_jobs.dedup.run_once import Outcome, deduplicate
+from pipeline_tuner.local.postgres import PostgresServer
 
 EVENTS = pa.schema({"id": pa.string(), "at": pa.int64(), "version": pa.int32(), "status": pa.string()})
 WORKLOAD = {
@@ -23,6 +26,24 @@ WORKLOAD = {
     "tie_breakers": ["version"],
     "deleted_when": "status = 'deleted'",
 }
+
+ODD_NAMES = (
+    *("event.name", "with blank", "tick`s", "_deleted", "_tied", "_attempt", "_c1", 'quo"te', "größe"),
+    "n" * 63,
+)
+"""Names of columns that need quotes, are ours inside, or are as long as PostgreSQL takes them."""
+
+
+@contextmanager
+def databases_in_zones(postgres: PostgresServer, zones: Sequence[str]) -> Iterator[dict[str, str]]:
+    """A database in each time zone, gone at the end."""
+    names = {zone: f"zone_{number}_{uuid.uuid4().hex[:8]}" for number, zone in enumerate(zones)}
+    made = {zone: postgres.create_database(name) for zone, name in names.items()}
+    for zone, name in names.items():
+        query(made[zone], f"ALTER DATABASE {name} SET timezone = '{zone}'")
+    yield made
+    for name in names.values():
+        postgres.drop_database(name)
 
 
 def write_events(folder: Path, rows: Iterable[tuple[Any, ...]], name: str = "part.parquet") -> str:

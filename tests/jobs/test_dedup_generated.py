@@ -5,7 +5,6 @@ The cases share a Spark session, each has tables of its own. `make soak` runs 1,
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from dedup_case_files import comparable, found, into_table, make_target, merge_as_redshift_does, write
 from dedup_generated import FORMATS, ZONES, Case, Change, Fault, Outcome, cases
-from dedup_runs import query, run
+from dedup_runs import databases_in_zones, run
 from pyspark.sql import SparkSession
 from tests.jobs.job_variables import set_variable
 
@@ -45,13 +44,8 @@ def spark(spark_env: dict[str, str]) -> Iterator[SparkSession]:
 @pytest.fixture(scope="module")
 def databases(postgres: PostgresServer) -> Iterator[dict[str, str]]:
     """A database in each time zone."""
-    names = {zone: f"zone_{number}_{uuid.uuid4().hex[:8]}" for number, zone in enumerate(ZONES)}
-    made = {zone: postgres.create_database(name) for zone, name in names.items()}
-    for zone, name in names.items():
-        query(made[zone], f"ALTER DATABASE {name} SET timezone = '{zone}'")
-    yield made
-    for name in names.values():
-        postgres.drop_database(name)
+    with databases_in_zones(postgres, ZONES) as made:
+        yield made
 
 
 def outcome_of(spark: SparkSession, case: Case, uri: str, folder: Path) -> str:

@@ -5,7 +5,6 @@ No Spark here: plain Python picks the latest record of each file, the merges mus
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from dedup_case_files import comparable, found, make_target, merge_as_redshift_does
 from dedup_generated import ZONES, Case, Change, Fault, cases, with_other_target
-from dedup_runs import query
+from dedup_runs import databases_in_zones, query
 from pyspark.sql.types import StructField, StructType
 from test_dedup_generated_texts import TYPES
 
@@ -34,13 +33,8 @@ SHORT, LONG = 100, 1000
 @pytest.fixture(scope="module")
 def databases(postgres: PostgresServer) -> Iterator[dict[str, str]]:
     """A database in each time zone."""
-    names = {zone: f"merge_{number}_{uuid.uuid4().hex[:8]}" for number, zone in enumerate(ZONES)}
-    made = {zone: postgres.create_database(name) for zone, name in names.items()}
-    for zone, name in names.items():
-        query(made[zone], f"ALTER DATABASE {name} SET timezone = '{zone}'")
-    yield made
-    for name in names.values():
-        postgres.drop_database(name)
+    with databases_in_zones(postgres, ZONES) as made:
+        yield made
 
 
 def copied(case: Case) -> pa.Table:

@@ -240,7 +240,14 @@ Databases = Callable[..., str]
 worlds = pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.zone)
 
 
+def numbers_of_tables(few: int, many: int, *, seed: int) -> pytest.MarkDecorator:
+    """How many tables a test generates and from which seed: few in each run, many as a soak test."""
+    soak = pytest.param(many, seed + 1, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])
+    return pytest.mark.parametrize(("tables", "seed"), [(few, seed), soak])
+
+
 @worlds
+@numbers_of_tables(24, 200, seed=1)
 def test_generated_tables_arrive_exactly_by_copy_or_are_refused(
     postgres: PostgresServer,
     new_database: Databases,
@@ -248,23 +255,9 @@ def test_generated_tables_arrive_exactly_by_copy_or_are_refused(
     process_zone: Callable[[str], None],
     tmp_path: Path,
     world: World,
+    tables: int,
+    seed: int,
 ) -> None:
     process_zone(world.zone)
-    wrong = differing(make_case(postgres, new_database, world, tmp_path), world, COPY, 24, seed=1)
-    assert not wrong, "\n".join(wrong)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-@worlds
-def test_six_hundred_generated_tables_by_copy(
-    postgres: PostgresServer,
-    new_database: Databases,
-    tasks_here: None,
-    process_zone: Callable[[str], None],
-    tmp_path: Path,
-    world: World,
-) -> None:
-    process_zone(world.zone)
-    wrong = differing(make_case(postgres, new_database, world, tmp_path), world, COPY, 200, seed=2)
+    wrong = differing(make_case(postgres, new_database, world, tmp_path), world, COPY, tables, seed=seed)
     assert not wrong, "\n".join(wrong)

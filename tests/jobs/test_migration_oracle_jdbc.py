@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 from tests.jobs.migration_oracle import JDBC
-from tests.jobs.test_migration_oracle import Databases, World, differing, make_case, process_zone, worlds  # noqa: F401
+from tests.jobs.test_migration_oracle import (  # noqa: F401
+    Databases,
+    World,
+    differing,
+    make_case,
+    numbers_of_tables,
+    process_zone,
+    worlds,
+)
 
 from pipeline_jobs.migration import job, metrics
 from pipeline_jobs.session import close_session, open_session
@@ -54,6 +62,7 @@ def zone(spark: SparkSession, process_zone: Callable[[str], None]) -> Iterator[C
 
 
 @worlds
+@numbers_of_tables(10, 140, seed=3)
 def test_generated_tables_arrive_exactly_by_jdbc_or_are_refused(
     postgres: PostgresServer,
     new_database: Databases,
@@ -61,23 +70,9 @@ def test_generated_tables_arrive_exactly_by_jdbc_or_are_refused(
     zone: Callable[[str], None],
     tmp_path: Path,
     world: World,
+    tables: int,
+    seed: int,
 ) -> None:
     zone(world.zone)
-    wrong = differing(make_case(postgres, new_database, world, tmp_path), world, JDBC, 10, seed=3)
-    assert not wrong, "\n".join(wrong)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-@worlds
-def test_four_hundred_generated_tables_by_jdbc(
-    postgres: PostgresServer,
-    new_database: Databases,
-    one_session: None,
-    zone: Callable[[str], None],
-    tmp_path: Path,
-    world: World,
-) -> None:
-    zone(world.zone)
-    wrong = differing(make_case(postgres, new_database, world, tmp_path), world, JDBC, 140, seed=4)
+    wrong = differing(make_case(postgres, new_database, world, tmp_path), world, JDBC, tables, seed=seed)
     assert not wrong, "\n".join(wrong)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pipeline_tuner.advise.application import Source, Stage
 from pipeline_tuner.advise.findings import Finding, Kind, Metric, Overrule, Proposal, Remedy
@@ -184,28 +184,19 @@ def _failed(f: Finding) -> str:
     ]
     if f.metric(Metric.STAGES_AGAIN):
         parts.append(f"{_count(f, Metric.STAGES_AGAIN, 'stage')} ran again")
-    causes = [
-        f"{round(f.metric(metric)):,} {words}"
-        for metric, words in (
-            (Metric.OUT_OF_MEMORY, "out of memory"),
-            (Metric.FETCH_FAILED, "could not fetch shuffled data"),
-        )
-        if f.metric(metric)
-    ]
-    return f"{', '.join(parts)}{': ' + ', '.join(causes) if causes else ''}."
+    causes = _causes(f, {Metric.OUT_OF_MEMORY: "out of memory", Metric.FETCH_FAILED: "could not fetch shuffled data"})
+    return f"{', '.join(parts)}{causes and ': '}{causes}."
 
 
 def _lost(f: Finding) -> str:
-    causes = [
-        f"{round(f.metric(metric)):,} {words}"
-        for metric, words in (
-            (Metric.LOST_MEMORY, "for their memory"),
-            (Metric.LOST_TAKEN, "with their machine or by the cluster's will"),
-        )
-        if f.metric(metric)
-    ]
-    of = f", {', '.join(causes)}" if causes else ""
-    return f"{round(f.metric(Metric.LOST)):,} of {_count(f, Metric.EXECUTORS, 'executor')} were lost{of}."
+    taken = "with their machine or by the cluster's decision"
+    causes = _causes(f, {Metric.LOST_MEMORY: "for their memory", Metric.LOST_TAKEN: taken})
+    executors = _count(f, Metric.EXECUTORS, "executor")
+    return f"{round(f.metric(Metric.LOST)):,} of {executors} were lost{causes and ', '}{causes}."
+
+
+def _causes(f: Finding, words: Mapping[Metric, str]) -> str:
+    return ", ".join(f"{round(f.metric(metric)):,} {cause}" for metric, cause in words.items() if f.metric(metric))
 
 
 def _startup(f: Finding) -> str:

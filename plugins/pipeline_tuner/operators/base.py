@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+def task_identity(context: Context) -> str:
+    """The name of a run that every attempt of the same task has too."""
+    ti = context["ti"]
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
+
+
 class JobOperator(BaseOperator):
     """Run a study's job once with a configuration, and return its measurement.
 
@@ -198,3 +204,11 @@ class JobOperator(BaseOperator):
         trial = self.trial or {}
         control = " (control)" if trial.get("is_control") else ""
         return f"block {trial.get('block')} · {trial.get('label')}{control}"
+
+
+class ResumableJobOperator(JobOperator):
+    """A job that goes on where it stopped: in production a run has the identity of its DAG run."""
+
+    def production_workload(self, study: Study, context: Context) -> dict[str, Any]:
+        """The study's workload, under a name that a retry of the same DAG run has too."""
+        return {"run_id": task_identity(context), **super().production_workload(study, context)}

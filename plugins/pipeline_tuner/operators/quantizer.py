@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowException
 
-from pipeline_tuner.operators.base import JobOperator
+from pipeline_tuner.operators.base import JobOperator, task_identity
 from pipeline_tuner.operators.job_run import JobRun
 from pipeline_tuner.study import Study
 
@@ -51,9 +51,9 @@ class QuantizerMaintenanceOperator(QuantizerOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns what was done. No production run is recorded: it is no run of the job. Raises AirflowException."""
-        ti, study = context["ti"], self.load_study()
+        study = self.load_study()
         run = JobRun(
-            f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
+            task_identity(context),
             study.control_candidate.configuration,
             self.production_workload(study, context),
             timeout_s=self.timeout_s or inf,
