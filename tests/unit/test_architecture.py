@@ -326,6 +326,28 @@ def test_no_module_hides_behind_an_empty_name():
     assert not [path for path in MODULES if empty.search(path.stem)]
 
 
+def test_the_tree_in_contributing_names_every_part():
+    """A newcomer opens the right module with it alone."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tree = text.partition("## The tree")[2].partition("## Where to change what")[0]
+    named = set(re.findall(r"\w+", tree))
+    folders = (PLUGINS / "pipeline_tuner", JOBS / "pipeline_jobs")
+    parts = {path.stem for folder in folders for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert parts - named <= {"__init__", "__pycache__"}
+
+
+def test_what_contributing_leads_to_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("## Where to change what")[2].partition("What imports what")[0]
+    roots = (PLUGINS / "pipeline_tuner", JOBS / "pipeline_jobs", ROOT)
+    paths = re.findall(r"`([\w/.]+\.(?:py|yaml|html))`|\b(docs/[\w-]+\.md)", table)
+    assert paths
+    assert not [a or b for a, b in paths if not any((root / (a or b)).exists() for root in roots)]
+    for folder, names in re.findall(r"`([\w/]+\.py)` \(`(\w+)`\)", table):
+        found = next(path for root in roots if (path := root / folder).exists())
+        assert re.search(rf"\b{names}\b", found.read_text(encoding="utf-8")), f"{folder} has no {names}"
+
+
 def test_airflow_loads_only_the_plugin_module():
     ignored = (PLUGINS / ".airflowignore").read_text(encoding="utf-8").split()
     assert "pipeline_tuner/" in ignored
