@@ -5,6 +5,7 @@ It lies in the data folder, which the machines of a cluster share. Only its owne
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -67,7 +68,7 @@ class Handover:
         if time.monotonic() >= self._next_beat:
             self._beats += 1
             self._next_beat = time.monotonic() + PULSE_S
-            (self.folder / "pulse").write_text(str(self._beats), encoding="ascii")
+            self._say(str(self._beats))
 
     def take(self, run: TrialRun) -> None:
         """Bring the measurement, where there is one, to where the trial is read from."""
@@ -77,11 +78,16 @@ class Handover:
     def end(self, *, is_over: bool) -> None:
         """Remove the folder; a driver that may still run is ended first."""
         if not is_over and self.folder.exists():
-            (self.folder / "pulse").write_text("end", encoding="ascii")
+            self._say("end")
             deadline = time.monotonic() + END_S
             while self.has_begun and time.monotonic() < deadline:
                 time.sleep(0.1)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _say(self, word: str) -> None:
+        # A network file system that is away for a moment is no reason to end a trial.
+        with contextlib.suppress(OSError):
+            (self.folder / "pulse").write_text(word, encoding="ascii")
 
 
 def shared_folder() -> Path:
