@@ -160,7 +160,7 @@ def trial(tmp_path, flights, database, cluster, shared, airflow_env, monkeypatch
             folder=folder,
             workload=workload,
             environment={"SOURCE_URI": flights, "TARGET_URI": database},
-            connections={"source": "SOURCE_URI", "target": "TARGET_URI"},
+            connections={"source": "SOURCE_URI", "target": "TARGET_URI", "catalog": "TARGET_URI"},
             warmups=0,
         )
 

@@ -23,6 +23,7 @@ from pipeline_tuner.advise.advice import advise
 from pipeline_tuner.advise.application import Outcome
 from pipeline_tuner.advise.compression import LogBytes
 from pipeline_tuner.advise.files import LogError, find_logs
+from pipeline_tuner.advise.findings import Kind
 from pipeline_tuner.advise.reading import read_log
 from pipeline_tuner.advise.secrets import holds_secret, names_secret, without_secrets
 from pipeline_tuner.advise.terminal import missing_words
@@ -94,6 +95,39 @@ def test_a_plain_log_cut_at_any_byte(tmp_path_factory, cut):
     assert found.not_events == 0
     assert not found.has_end or cut >= len(WHOLE.text()) - 1
     assert any("end isn't in the log" in words for words in missing_words(found)) is not found.has_end
+
+
+@pytest.mark.parametrize(
+    ("dropped", "words"),
+    [
+        ("SparkListenerApplicationStart", "application's start isn't in the log"),
+        ("SparkListenerEnvironmentUpdate", "settings aren't in the log"),
+    ],
+)
+def test_a_log_without_its_beginning_says_what_is_missing(tmp_path, dropped, words):
+    """As the last part of a rolled log, or what `tail` kept of one."""
+    app = FakeApplication([even_stage(0, 1000, 9000), even_stage(1, 900_000, 912_000)], end=1_800_000)
+    path = tmp_path / "log"
+    lines = app.text().splitlines(keepends=True)
+    path.write_bytes(b"".join(line for line in lines if dropped.encode() not in line))
+    found = read(path)
+    assert not found.is_complete
+    assert words in " ".join(missing_words(found))
+    kinds = {finding.kind for finding in advise(found).findings}
+    # What looks like a wait is what happened in the part that is missing.
+    assert (Kind.DRIVER in kinds) is (dropped != "SparkListenerApplicationStart")
+
+
+def test_waits_of_a_log_that_lacks_a_part_are_not_the_drivers(tmp_path):
+    app = FakeApplication([even_stage(0, 1000, 9000), even_stage(1, 900_000, 912_000)], end=950_000)
+    folder = tmp_path / "eventlog_v2_app"
+    folder.mkdir()
+    lines = app.text().splitlines(keepends=True)
+    for number, part in ((1, lines[:12]), (3, lines[12:])):
+        (folder / f"events_{number}_app").write_bytes(b"".join(part))
+    found = read(folder)
+    assert "So nothing is said about start-up, waits and idle cores." in list(missing_words(found))
+    assert {Kind.DRIVER, Kind.STARTUP} & {finding.kind for finding in advise(found).findings} == set()
 
 
 def test_lines_that_are_no_events_are_counted_and_named(tmp_path):

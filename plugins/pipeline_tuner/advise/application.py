@@ -242,6 +242,8 @@ class Application:
     busy: tuple[Span, ...]
     """When at least one task was running."""
     streaming_batches: int = 0
+    has_gaps: bool = False
+    """Whether the log lacks its beginning or a part: what ran at times without a task isn't known then."""
 
     @property
     def wall_ms(self) -> int:

@@ -34,6 +34,10 @@ class Read:
     damaged_parts: tuple[tuple[Path, str], ...]
     unfinished_tasks: int
     """Tasks whose start is in the log and whose end isn't."""
+    has_start: bool
+    """Whether the log has the application's start."""
+    has_settings: bool
+    """Whether the log has its settings."""
     has_end: bool
     """Whether the log has the application's end."""
 
@@ -41,7 +45,7 @@ class Read:
     def is_complete(self) -> bool:
         """Whether nothing of the log is missing."""
         lost = self.not_events or self.cut_line or self.damaged_parts or self.log.missing_parts
-        return self.has_end and not lost
+        return self.has_start and self.has_settings and self.has_end and not lost
 
 
 def read_log(log: EventLog, progress: Progress = lambda position: None) -> Read:
@@ -66,6 +70,8 @@ def read_log(log: EventLog, progress: Progress = lambda position: None) -> Read:
         cut_line=account.cut_line,
         damaged_parts=tuple(account.damaged_parts),
         unfinished_tasks=collector.unfinished_tasks,
+        has_start=collector.started is not None,
+        has_settings=collector.has_settings,
         has_end=collector.ended is not None,
     )
 
@@ -108,6 +114,7 @@ class Collector:
     last_time: int = 0
     first_time: int | None = None
     settings: Settings = field(default_factory=Settings)
+    has_settings: bool = False
     stages: dict[tuple[int, int], StageSums] = field(default_factory=dict)
     owners: dict[int, tuple[int, events.Properties | None]] = field(default_factory=dict)
     """Stage to the job that named it last."""
@@ -144,6 +151,7 @@ class Collector:
 
     def environment(self, event: events.Environment) -> None:
         """Settings; the driver writes them again when jars are added."""
+        self.has_settings = True
         system = pairs(event.system)
         spark = pairs(event.spark)
         self.settings = Settings(
@@ -269,6 +277,7 @@ class Collector:
             queries=self.queries.found(),
             busy=self.busy.spans,
             streaming_batches=self.batches,
+            has_gaps=self.started is None or bool(log.missing_parts) or log.compacted,
         )
 
     def _outcome(self) -> Outcome:

@@ -62,9 +62,11 @@ class RunRules:
     def findings(self) -> Iterator[Finding]:
         """All findings about the run."""
         found = [self._gc(), self._failed_work(), self._lost_executors(), self._unused_memory()]
-        if not self._app.is_streaming:  # a stream waits for data by design
+        # A stream waits for data by design; where a part of the log is missing, what looks like a wait may be work.
+        is_known = not self._app.is_streaming and not self._app.has_gaps
+        if is_known:
             found += [self._startup(), self._driver()]
-        if not self._app.is_streaming and not self._app.is_session:
+        if is_known and not self._app.is_session:
             found += [self._idle_executors(), self._idle_cores()]
         yield from (finding for finding in found if finding is not None)
 

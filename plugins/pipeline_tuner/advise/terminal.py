@@ -11,7 +11,7 @@ from pipeline_tuner.advise.advice import SCALES, JobAdvice, Repeated, RunAdvice
 from pipeline_tuner.advise.application import Application, Outcome, Stage
 from pipeline_tuner.advise.costs import Prices, cost_of
 from pipeline_tuner.advise.reading import Read
-from pipeline_tuner.wording import byte_words, counted, number, percent, second_words
+from pipeline_tuner.wording import byte_words, counted, listed, number, percent, second_words
 
 WIDTH = 110
 MAX_STAGES = 10
@@ -78,8 +78,9 @@ def missing_words(read: Read) -> Iterator[str]:
     for part, damage in read.damaged_parts:
         yield f"{part.name} was read as far as it goes: {damage}."
     if read.log.missing_parts:
-        missing = ", ".join(map(str, read.log.missing_parts))
-        yield f"Part {missing} of the rolling log is missing: its work isn't counted."
+        missing, several = listed([str(part) for part in read.log.missing_parts]), len(read.log.missing_parts) > 1
+        parts, are, their = ("Parts", "are", "their") if several else ("Part", "is", "its")
+        yield f"{parts} {missing} of the rolling log {are} missing: {their} work isn't counted."
     if read.log.compacted:
         yield "Spark compacted the log: what it took for finished is gone, so sums are of what is left."
     if read.not_events:
@@ -87,6 +88,12 @@ def missing_words(read: Read) -> Iterator[str]:
         yield f"{lines} (the first is line {read.first_not_event:,}) are no events and were passed over."
     if read.cut_line:
         yield "The last line is cut off."
+    if not read.has_start:
+        yield "The application's start isn't in the log: times are from the first event on, and its name isn't known."
+    if not read.has_settings:
+        yield "Its settings aren't in the log: advice on them is as if all had their defaults."
+    if read.application.has_gaps:
+        yield "So nothing is said about start-up, waits and idle cores."
     if not read.has_end:
         running = counted(read.unfinished_tasks, "task")
         yield f"The application's end isn't in the log; {running} had begun and not ended."
