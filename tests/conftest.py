@@ -23,6 +23,7 @@ from typing import Any
 import hypothesis
 import pytest
 from tests.process_state import ProcessState, Running, has_running_loop, started_for_the_session
+from tests.quick_java import QUICKLY_COMPILED, quick_options
 
 from pipeline_tuner.local import demo_data, jars
 from pipeline_tuner.local.java import java_home, spark_home
@@ -172,7 +173,7 @@ def mongodb() -> Iterator[MongodbServer]:
 @pytest.fixture(scope="module")
 def spark_env(layout: Layout, restored_module: None) -> dict[str, str]:
     """The environment that Spark needs, set for this process too: JAVA_HOME, PATH, SPARK_LOCAL_IP, PYTHONPATH
-    and PIPELINE_TUNER_JARS with the PostgreSQL driver and Iceberg.
+    and PIPELINE_TUNER_JARS with the PostgreSQL driver and Iceberg; options that let JVMs start quickly.
 
     All tests that start a JVM in this process share it, so all of them get the same jars. `restored_module` takes the
     variables back after the test file.
@@ -180,12 +181,14 @@ def spark_env(layout: Layout, restored_module: None) -> dict[str, str]:
     home = java_home(layout)
     environment = {
         "JAVA_HOME": str(home),
+        "SPARK_LAUNCHER_OPTS": QUICKLY_COMPILED,
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(home / "bin"), os.environ["PATH"]]),
         "SPARK_HOME": str(spark_home()),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYTHONPATH": os.pathsep.join([str(ROOT / "plugins"), str(ROOT / "spark_jobs")]),
         "PIPELINE_TUNER_JARS": ",".join(map(str, jars.fetch(layout, "postgresql", "iceberg"))),
     }
+    environment |= dict.fromkeys(("SPARK_SUBMIT_OPTS", "SPARK_DAEMON_JAVA_OPTS"), quick_options(layout, environment))
     os.environ.update(environment)
     return environment
 
