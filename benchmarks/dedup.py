@@ -57,7 +57,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "max_by": {"strategy": "max_by"},
     "salted": {"strategy": "salted"},
     "semi_join": {"strategy": "semi_join"},
-    "seed": {"strategy": "seed", "window_partitions": 75},
+    "baseline": {"strategy": "baseline", "window_partitions": 75},
 }
 SPARK = {"master": "local[2]", "driver_memory": "3g", "shuffle_partitions": 8}
 COLUMNS = "id, changed, version, status, amount, payload"
@@ -231,10 +231,10 @@ def _print(shape: str, table: Table, data: Data) -> None:
         f"auto / {table.fastest} by time: {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}) in "
         f"{len(ratios)} rounds; sampling took {statistics.median(table.probe_s):.2f} s"
     )
-    print(f"{'way':<22}{'shuffle MB':>11}{'of seed':>9}{'s':>8}{'runs':>6}{'CPU s':>8}")
+    print(f"{'way':<22}{'shuffle MB':>11}{'of baseline':>9}{'s':>8}{'runs':>6}{'CPU s':>8}")
     for way in table.seconds:
         moved = table.shuffled.get(way)
-        parts = f"{moved / 1e6:>11.1f}{moved / table.shuffled['seed']:>9.2f}" if moved is not None else " " * 20
+        parts = f"{moved / 1e6:>11.1f}{moved / table.shuffled['baseline']:>9.2f}" if moved is not None else " " * 20
         cpu = f"{statistics.median(table.cpu_s[way]):>8.1f}" if way in table.cpu_s else ""
         print(f"{way:<22}{parts}{table.median_s(way):>8.2f}{len(table.seconds[way]):>6}{cpu}")
     single = min((way for way in table.seconds if way not in WAYS), key=table.median_s, default=None)
@@ -248,7 +248,7 @@ def _record(tables: dict[str, Table]) -> None:
     for shape, name in (("unique", "unique"), ("5x duplicated", "5x")):
         if shape in tables:
             shuffled = tables[shape].shuffled
-            figures.add(f"shuffle_vs_seed_{name}", [shuffled["auto"] / shuffled["seed"]], "ratio of bytes")
+            figures.add(f"shuffle_vs_baseline_{name}", [shuffled["auto"] / shuffled["baseline"]], "ratio of bytes")
     if tables:
         worst = max(table.shuffled["auto"] / table.best_bytes() for table in tables.values())
         slowest = max(tables.values(), key=lambda table: statistics.median(table.auto_against_best_s()))

@@ -56,7 +56,7 @@ PRESETS = {
     "jdbc few, large": {"method": "jdbc", "partitions": CORES, "batch_size": 1000, "fetch_size": 5000},
     "jdbc larger": {"method": "jdbc", "partitions": 8, "parallelism": 2, "batch_size": 5000, "fetch_size": 10000},
 }
-"""The seeds' presets with this machine's cores and one driver memory, and three more for a fair rival."""
+"""The documents' presets with this machine's cores and one driver memory, and three more for a fair rival."""
 
 PLAIN = "plain Spark JDBC"
 RIVALS = 2

@@ -68,7 +68,7 @@ class Bench:
         print("   ", {key: round(value, 2) for key, value in result.steps.items()}, result.files, "files")
         return {"duration_s": time.monotonic() - begun, "files": result.files, "bytes": result.bytes}
 
-    def seed(self, partitions: int) -> dict[str, float]:
+    def baseline(self, partitions: int) -> dict[str, float]:
         """The document's shape, with that many partitions."""
         for name in (TARGET, f"{TARGET}_partials"):
             self.spark.sql(f"DROP TABLE IF EXISTS {name} PURGE")
@@ -128,7 +128,7 @@ def compete(bench: Bench, pairs: int, spans: list[Span], *, with_200: bool) -> d
     runs: dict[str, Callable[[], dict[str, float]]] = {
         "ours": bench.ours,
         "ours_duckdb_engine": lambda: bench.ours("duckdb"),
-        "baseline": lambda: bench.seed(8),
+        "baseline": lambda: bench.baseline(8),
         "spark_window": bench.spark_window,
         "duckdb_same": bench.duckdb.same,
         "duckdb_plain": bench.duckdb.plain,
@@ -136,7 +136,7 @@ def compete(bench: Bench, pairs: int, spans: list[Span], *, with_200: bool) -> d
         "polars_plain": bench.polars,
     }
     if with_200:
-        runs["baseline_200"] = lambda: bench.seed(200)
+        runs["baseline_200"] = lambda: bench.baseline(200)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     bench.ours()
     for _ in range(pairs):

@@ -32,7 +32,7 @@ def runners(study: Any) -> Iterator[Any]:
     made: list[Runner] = []
 
     def make(*, warm: bool) -> Runner:
-        one = settings.load_named_study(study({"seed": {}}, warm=warm))
+        one = settings.load_named_study(study({"baseline": {}}, warm=warm))
         made.append(runner_for(one, sweep_id="memory"))
         return made[-1]
 

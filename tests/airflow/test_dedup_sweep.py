@@ -23,12 +23,12 @@ from pipeline_tuner.runners.glue_trigger import GlueRunTrigger
 @pytest.mark.soak
 def test_the_study_on_this_machine(run_dag: Any, results: str, study: Any, database: str, tmp_path: Path) -> None:
     # Among the long tests: the same study on Glue, below, runs the same job, sweep and production here too.
-    path = study({"seed": {"strategy": "seed", "window_partitions": 20}, "auto": {}})
+    path = study({"baseline": {"strategy": "baseline", "window_partitions": 20}, "auto": {}})
     assert run_dag(tuning_dag(path)).state == "success"
     found = results_of(results)
     assert [result.reason for result in found.values() if result.status != "measured"] == []
     moved = {label: result.metrics["shuffle_write_bytes"] for label, result in found.items()}
-    assert moved["auto"] < 0.5 * moved["seed"]
+    assert moved["auto"] < 0.5 * moved["baseline"]
     assert all(check.passed for check in found["auto"].measurement.checks)
     (report,) = (tmp_path / "reports").rglob("analysis-details.md")
     assert "### Infrastructure" in report.read_text()

@@ -106,7 +106,7 @@ def test_quantizer_guide_before_and_after(sweep: Any, database: str, monkeypatch
 
 
 @pytest.mark.parametrize("strategy", ["streaming_report", "in_memory_report"])
-def test_seeds_001_and_003_in_memory(sweep: Any, strategy: str) -> None:
+def test_the_reports_in_memory(sweep: Any, strategy: str) -> None:
     verdicts = sweep("streaming_etl_memory", strategy, blocks=3)
     size = _said(verdicts, "550 times smaller \\(")
     assert size.verdict is (VerdictKind.LARGER if strategy == "in_memory_report" else VerdictKind.NOT_COMPARABLE)
@@ -114,7 +114,7 @@ def test_seeds_001_and_003_in_memory(sweep: Any, strategy: str) -> None:
     assert len(judged) >= 12
 
 
-def test_seeds_001_and_003_with_databases(
+def test_the_reports_with_databases(
     sweep: Any, database: str, mongodb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_STREAMING_SOURCE", mongodb.uri("documents"))

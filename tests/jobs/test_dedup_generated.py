@@ -22,7 +22,7 @@ from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.local.postgres import PostgresServer
 
-STRATEGIES = ("window", "max_by", "salted", "semi_join", "seed")
+STRATEGIES = ("window", "max_by", "salted", "semi_join", "baseline")
 SHORT, LONG, PART = 60, 1000, 100
 
 

@@ -19,7 +19,7 @@ from pipeline_jobs.session import close_session, open_session
 
 CASES = cases(200)
 RULE = Rule(("case", "a", "b"), "moment", ("version",), "status = 'deleted'")
-STRATEGIES = ("window", "max_by", "salted", "semi_join", "seed")
+STRATEGIES = ("window", "max_by", "salted", "semi_join", "baseline")
 
 
 @pytest.fixture(scope="module")

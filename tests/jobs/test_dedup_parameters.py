@@ -110,7 +110,7 @@ PARAMETERS: dict[str, Check] = {
         and not runs(strategy="max_by").found("Window")
         and bool(runs(strategy="semi_join").found("LeftSemi"))
         and bool(runs(strategy="salted").found("_salt|pmod"))
-        and bool(runs(strategy="seed", window_partitions=3).found("REPARTITION_BY_NUM"))
+        and bool(runs(strategy="baseline", window_partitions=3).found("REPARTITION_BY_NUM"))
         and runs(strategy="auto").outcome.choice is not None
         and runs(**WINDOW).outcome.choice is None
     ),
@@ -119,7 +119,7 @@ PARAMETERS: dict[str, Check] = {
         and not runs(**WINDOW, group_limit=False).found("WindowGroupLimit")
     ),
     "window_partitions": lambda runs: all(
-        runs(strategy="seed", window_partitions=n).found(rf"RoundRobinPartitioning\({n}\)") for n in (3, 5)
+        runs(strategy="baseline", window_partitions=n).found(rf"RoundRobinPartitioning\({n}\)") for n in (3, 5)
     ),
     "salts": lambda runs: all(runs(strategy="salted", salts=n).found(rf"pmod\(.*, {n}\)") for n in (4, 16)),
     "shuffle_partitions": lambda runs: all(

@@ -44,7 +44,7 @@ REFUSED = [
     ({"spark.shuffle.service.index.cache.size": "2048"}, "a size in bytes"),
     ({"driver_memory": "9000g"}, "this machine has"),
     ({"engine": "pandas"}, "must be one of compiled, duckdb, polars"),
-    ({"shape": "cube"}, "must be one of tasks, seed"),
+    ({"shape": "cube"}, "must be one of tasks, baseline"),
     ({"format_version": 1}, "must be 2 or 3"),
     ({"storage_level": "MEMORY_AND_DISK_SER"}, "there is no level ending in _SER"),
     ({"spark.shuffle.registration.timeout": "120000"}, "without the external shuffle service"),
@@ -122,7 +122,7 @@ def test_production_without_a_target_is_refused(options: dict[str, Any], reason:
 def test_the_baseline_counts_the_same_points(spark: SparkSession, make: Make) -> None:  # noqa: F811
     batch = make(some_points(32, 600))
     ours = run_batch(spark, batch)
-    theirs = replace(batch, target=batch.target + "_seed")
+    theirs = replace(batch, target=batch.target + "_baseline")
     baseline.create_tables(spark, theirs)
     finest = spark.table(theirs.target).where("resolution_ms = 60000")
     shape = baseline.Shape(read_partitions=2, write_partitions=2)

@@ -27,7 +27,7 @@ from pipeline_tuner.study import load_study
 STUDY = load_study(Path(__file__).parents[2] / "include" / "configs" / "quantizer.yaml")
 BASE = {
     "tasks": {"shape": "tasks"},
-    "seed": {"shape": "seed", "read_partitions": 2, "write_partitions": 2},
+    "baseline": {"shape": "baseline", "read_partitions": 2, "write_partitions": 2},
 }
 
 
@@ -82,7 +82,7 @@ class Runner:
         return Run(self.spark, target, result, tuple(self._executions()[first:]), self._stages(group))
 
     def _roll_up(self, settings: Settings, batch: Batch) -> BatchResult:
-        if settings.shape == "seed":
+        if settings.shape == "baseline":
             baseline.create_tables(self.spark, batch, settings.table_properties)
             return baseline.run_baseline(self.spark, batch, settings.baseline_shape)
         lake.create_rollups(self.spark, batch.target, settings.table_properties)
@@ -124,7 +124,7 @@ class Knob:
 
     value: Any
     seen: Callable[[Run], object]
-    shapes: tuple[str, ...] = ("tasks", "seed")
+    shapes: tuple[str, ...] = ("tasks", "baseline")
 
 
 def codecs(run: Run) -> set[str]:
@@ -144,7 +144,7 @@ def sorts(run: Run) -> list[str]:
     return [re.sub(r"#\d+L?", "", each) for each in run.found(r"\) Sort[^\n]*\n[^\n]*\nArguments: (\[[^\]]*\])")]
 
 
-TASKS, SEED = ("tasks",), ("seed",)
+TASKS, BASELINE = ("tasks",), ("baseline",)
 KNOBS = {
     "rows_per_task": Knob(100, lambda run: run.result.tasks, TASKS),
     "min_tasks": Knob(4, lambda run: run.result.tasks, TASKS),
@@ -156,17 +156,17 @@ KNOBS = {
     "format_version": Knob(
         3, lambda run: lake.iceberg(run.spark).TableUtil.formatVersion(lake.load(run.spark, run.target))
     ),
-    "cache_input": Knob(False, plan("InMemoryTableScan"), SEED),
-    "read_partitions": Knob(3, plan(r"hashpartitioning\(org_id#\d+, (\d)\), REPARTITION"), SEED),
-    "repartition_series": Knob(False, plan("REPARTITION_BY_COL"), SEED),
-    "count_partials": Knob(False, lambda run: len(run.plans), SEED),
-    "write_partitions": Knob(3, plan(r"resolution_ms#\d+L?, (\d)\), REPARTITION"), SEED),
-    "sort_metrics": Knob(False, sorts, SEED),
-    "storage_level": Knob("DISK_ONLY", plan(r"StorageLevel\([^)]*\)"), SEED),
-    "fanout": Knob(False, sorts, SEED),
-    "distribution": Knob("range", plan(r"rangepartitioning\("), SEED),
-    "split_bytes": Knob(1 << 20, lambda run: sum(run.stages), SEED),
-    "write_format": Knob("orc", lambda run: {path.rpartition(".")[2] for path in run.files}, SEED),
+    "cache_input": Knob(False, plan("InMemoryTableScan"), BASELINE),
+    "read_partitions": Knob(3, plan(r"hashpartitioning\(org_id#\d+, (\d)\), REPARTITION"), BASELINE),
+    "repartition_series": Knob(False, plan("REPARTITION_BY_COL"), BASELINE),
+    "count_partials": Knob(False, lambda run: len(run.plans), BASELINE),
+    "write_partitions": Knob(3, plan(r"resolution_ms#\d+L?, (\d)\), REPARTITION"), BASELINE),
+    "sort_metrics": Knob(False, sorts, BASELINE),
+    "storage_level": Knob("DISK_ONLY", plan(r"StorageLevel\([^)]*\)"), BASELINE),
+    "fanout": Knob(False, sorts, BASELINE),
+    "distribution": Knob("range", plan(r"rangepartitioning\("), BASELINE),
+    "split_bytes": Knob(1 << 20, lambda run: sum(run.stages), BASELINE),
+    "write_format": Knob("orc", lambda run: {path.rpartition(".")[2] for path in run.files}, BASELINE),
 }
 REFUSED = {
     "broadcast_partials": True,
@@ -206,9 +206,9 @@ def test_a_parameter_is_asked_for_only_where_it_acts_and_refused_elsewhere(name:
 def test_what_cannot_act_is_refused(spark_env: dict[str, str], name: str, value: Any) -> None:
     parameter = STUDY.space.parameters[name]
     assert value in (parameter.values or (True, False))
-    read_settings(TrialConfig("quantizer", "t", {"shape": "seed", name: parameter.default}))
+    read_settings(TrialConfig("quantizer", "t", {"shape": "baseline", name: parameter.default}))
     with pytest.raises(BadConfigurationError):
-        read_settings(TrialConfig("quantizer", "t", {"shape": "seed", name: value}))
+        read_settings(TrialConfig("quantizer", "t", {"shape": "baseline", name: value}))
 
 
 def test_engines_and_shapes_differ(run: Runner, run_huge: Runner) -> None:
@@ -217,7 +217,7 @@ def test_engines_and_shapes_differ(run: Runner, run_huge: Runner) -> None:
         with pytest.raises(JobError, match=engine) as caught:
             run_huge({"shape": "tasks", "engine": engine})
         assert "\n" not in str(caught.value)
-    assert "sketch" not in run.spark.table(run(BASE["seed"]).target).columns
+    assert "sketch" not in run.spark.table(run(BASE["baseline"]).target).columns
     assert "sketch" in run.spark.table(run(BASE["tasks"]).target).columns
 
 

@@ -315,7 +315,9 @@ def test_modules_stay_short(module: Path):
 
 def test_source_documents_go_by_their_names():
     """Readers of studies, code and docs know them from docs/sources.md; a random seed stays a seed."""
-    private = re.compile(r"seed[ _]?00\d|documents? 00\d|seed_shape", re.IGNORECASE)
+    names = r"seeds?[ _]?00\d|documents?\s+00\d|seed_shape|\bthe seeds?'s?\b|\bas the seed"
+    values = r"\b(strategy|shape)( ==|:|=) ?['\"]?seed\b"
+    private = re.compile(f"{names}|{values}", re.IGNORECASE)
     folders = [PLUGINS, JOBS, ROOT / "include", ROOT / "docs"]
     texts = [p for folder in folders for p in folder.rglob("*") if p.suffix in (".py", ".yaml", ".md", ".html")]
     assert not [str(p.relative_to(ROOT)) for p in texts if private.search(p.read_text(encoding="utf-8"))]

@@ -78,7 +78,7 @@ def test_migration_report_range_of_15_to_18_partitions():
         *(("in_memory_report", {"records": records}) for records in (100, 1000, 5000)),
     ],
 )
-def test_seeds_001_and_003_on_the_heavy_record(name, values):
+def test_the_reports_on_the_heavy_record(name, values):
     """Batches are what their number of records says: no limit of bytes cuts them before."""
     found = [one for one in listed("streaming_etl_memory", name) if one["record"] == "heavy"]
     assert has(found, **values)
@@ -110,7 +110,7 @@ def test_in_memory_report_on_the_compact_record(values):
         {"batch_size": 1000, "pool_size": 2},
     ],
 )
-def test_seeds_001_and_003_with_databases(values):
+def test_the_reports_with_databases(values):
     assert has(listed("streaming_etl", "documented"), **values)
 
 
@@ -124,7 +124,7 @@ def test_deduplication_guide_from_400_partitions_to_100_and_75_and_50():
     assert changes == [
         {"shuffle_partitions": 100},
         {"write_partitions": 50},
-        {"strategy": "seed", "window_partitions": 75},
+        {"strategy": "baseline", "window_partitions": 75},
         {"counts": "none"},
     ]
     switches = ("adaptive", "spark.sql.adaptive.coalescePartitions.enabled", "spark.sql.adaptive.skewJoin.enabled")
@@ -134,7 +134,7 @@ def test_deduplication_guide_from_400_partitions_to_100_and_75_and_50():
 def test_deduplication_guide_on_glue_has_30_workers_of_both_types_and_the_cloud_settings():
     text = (CONFIGS / "dedup.yaml").read_text().replace("kind: spark_submit ", "kind: glue ").replace("warm: true", "")
     found = lists_of(parse_study(text))["deduplication_guide_glue"][1:]
-    after = {"strategy": "seed", "window_partitions": 75, "shuffle_partitions": 100, "write_partitions": 50}
+    after = {"strategy": "baseline", "window_partitions": 75, "shuffle_partitions": 100, "write_partitions": 50}
     assert has(found, worker_type="G.2X", workers=30, shuffle_partitions=400, counts="count")
     assert all(has(found, **after, worker_type=worker, workers=30) for worker in ("G.2X", "G.4X"))
     assert has(found, **after, worker_type="G.4X", shuffle_to_s3=True)
@@ -183,8 +183,8 @@ DEFAULTS_OF_SPARK = {
 
 def test_quantizer_guide_before_and_after():
     before, after = listed("quantizer", "quantizer_guide")
-    assert has([after], shape="seed", **AFTER_004)
-    assert has([before], shape="seed", **DEFAULTS_OF_SPARK)
+    assert has([after], shape="baseline", **AFTER_004)
+    assert has([before], shape="baseline", **DEFAULTS_OF_SPARK)
     assert has([before], cache_input=False, read_partitions=0, write_partitions=0, distribution="none")
     flags = after["spark.driver.extraJavaOptions"].split()
     wanted = {

@@ -76,12 +76,12 @@ def _result(label: str, strategy: str, megabytes: float, peak: float = 1e8, **co
 
 def test_advice_is_split_and_names_its_evidence() -> None:
     results = [
-        _result("seed", "seed", 880, shuffle_partitions=100),
-        _result("seed_400", "seed", 880, shuffle_partitions=400),
+        _result("baseline", "baseline", 880, shuffle_partitions=100),
+        _result("baseline_400", "baseline", 880, shuffle_partitions=400),
         _result("window", "window", 440),
         _result("auto", "semi_join", 103, shuffle_partitions=8),
-        _result("counting", "seed", 880, counts="count"),
-        _result("writers", "seed", 912, shuffle_partitions=100, write_partitions=50),
+        _result("counting", "baseline", 880, counts="count"),
+        _result("writers", "baseline", 912, shuffle_partitions=100, write_partitions=50),
         TrialResult(
             _result("tiny", "max_by", 1).plan, "failed", failure="out_of_memory", reason="out of memory at 512m"
         ),

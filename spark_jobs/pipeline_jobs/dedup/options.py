@@ -13,7 +13,7 @@ from pipeline_jobs.options import option, options_of, read_both, read_options
 from pipeline_jobs.session import spark_names
 
 FORMATS = ("parquet", "json", "csv", "jdbc", "iceberg")
-STRATEGIES = ("auto", "window", "max_by", "salted", "semi_join", "seed")
+STRATEGIES = ("auto", "window", "max_by", "salted", "semi_join", "baseline")
 TARGETS = ("postgresql", "parquet", "redshift", "none")
 FOLDER = "workloads"
 """Where workloads are kept, below the data folder, where the option `folder` doesn't say."""
@@ -138,7 +138,7 @@ class Tuning:
     group_limit: bool = option(
         "each task drops what can't be the latest before the shuffle (Spark 3.5 and later)", default=True
     )
-    window_partitions: int = option("partitions that `seed` makes before its window", default=75, low=1)
+    window_partitions: int = option("partitions that `baseline` makes before its window", default=75, low=1)
     salts: int = option("parts that `salted` splits each key into for its first phase", default=16, low=1)
     write_partitions: int = option(
         "partitions, and so connections, that write; 0 leaves what the shuffle made", default=0, low=0

@@ -89,7 +89,7 @@ def _run(
     taking_part = eligible(seen, rule, options.rule)
     found = latest(taking_part, rule, tuning, unobserved=eligible(records, rule, options.rule))
     if tuning.counts == "count":
-        _count_as_the_seed_did(records, found)
+        _count_by_own_jobs(records, found)
     written = counter.on_latest(found) if counter else found
     if tuning.write_partitions:
         written = written.repartition(tuning.write_partitions)
@@ -108,8 +108,8 @@ def _run(
     )
 
 
-def _count_as_the_seed_did(records: DataFrame, found: DataFrame) -> None:
-    """Jobs of their own for counts that could be had in passing: the seed's way, to see what it costs."""
+def _count_by_own_jobs(records: DataFrame, found: DataFrame) -> None:
+    """Jobs of their own for counts that could be had in passing, as in the deduplication guide: to see what it costs."""
     records.count()
     found.count()
 

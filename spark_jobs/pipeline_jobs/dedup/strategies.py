@@ -6,7 +6,7 @@ What each moves between tasks, for N rows of w bytes, K keys, and P pairs of (ma
     max_by     P rows, reduced by a sorted aggregation instead of a window
     salted     at most P rows twice: a key's rows are split over several tasks before they meet
     semi_join  P pairs (key, timestamp), then K rows: reads key and timestamp first, and the rest for winners only
-    seed       N rows in no order, then nearly N again: `repartition(n)` ahead of the window, as the seed had it
+    baseline   N rows in no order, then nearly N again: `repartition(n)` ahead of the window (deduplication guide)
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def window(records: DataFrame, rule: Rule, tuning: Tuning) -> DataFrame:
     return _decided(_first(records, rule.key, rule), rule)
 
 
-def seed(records: DataFrame, rule: Rule, tuning: Tuning) -> DataFrame:
+def baseline(records: DataFrame, rule: Rule, tuning: Tuning) -> DataFrame:
     """The baseline: rows spread over `window_partitions` before the window, which shuffles them all once more."""
     return window(records.repartition(tuning.window_partitions), rule, tuning)
 
@@ -111,7 +111,7 @@ def semi_join(records: DataFrame, rule: Rule, unobserved: DataFrame) -> DataFram
     return _decided(_first(candidates, rule.key, rule), rule)
 
 
-STRATEGIES: dict[str, Strategy] = {"window": window, "max_by": max_by, "salted": salted, "seed": seed}
+STRATEGIES: dict[str, Strategy] = {"window": window, "max_by": max_by, "salted": salted, "baseline": baseline}
 
 
 def use_group_limit(spark: SparkSession, wanted: bool) -> None:

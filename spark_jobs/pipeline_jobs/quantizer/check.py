@@ -92,7 +92,7 @@ def check_rollups(
     spark: SparkSession, target: str, expected: Expected, results: Sequence[BatchResult], settings: Settings
 ) -> Iterator[Check]:
     """The checks of a table after all its batches."""
-    if settings.shape == "seed":
+    if settings.shape == "baseline":
         yield from _check_baseline(spark, target, expected)
         return
     listed = spark.sql(

@@ -115,7 +115,7 @@ class Trial:
 
     def _new_tables(self) -> None:
         self.clean_up()
-        if self.settings.shape == "seed":
+        if self.settings.shape == "baseline":
             baseline.create_tables(self.spark, self._batch(0, 1), self.settings.table_properties)
         else:
             lake.create_rollups(self.spark, self.target, self.settings.table_properties)
@@ -124,7 +124,7 @@ class Trial:
         self.results = []
         for start, end in pairwise(borders):
             batch = self._batch(start, end)
-            if self.settings.shape == "seed":
+            if self.settings.shape == "baseline":
                 self.results.append(baseline.run_baseline(self.spark, batch, self.settings.baseline_shape))
             else:
                 self.results.append(run_batch(self.spark, batch))

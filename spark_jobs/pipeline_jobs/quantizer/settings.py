@@ -23,7 +23,7 @@ from pipeline_jobs.quantizer.engines import ENGINES
 from pipeline_jobs.quantizer.workload import START_US, Generated
 from pipeline_jobs.session import SETTINGS, effective_master, is_local, spark_names
 
-SHAPES = ("tasks", "seed")
+SHAPES = ("tasks", "baseline")
 FILE_FORMATS = ("parquet", "avro", "orc")
 STORAGE_LEVELS = ("MEMORY_AND_DISK", "MEMORY_ONLY", "DISK_ONLY")
 DISTRIBUTIONS = ("none", "hash", "range")
@@ -37,7 +37,7 @@ TABLE_PROPERTIES = {
     "compression": "write.parquet.compression-codec",
 }
 ONLY_TASKS = ("engine", "rows_per_task", "min_tasks", "chunk_ms", "chunk_above_ms")
-ONLY_SEED = (*(each.name for each in fields(Shape) if each.name != "target_file_bytes"), "distribution")
+ONLY_BASELINE = (*(each.name for each in fields(Shape) if each.name != "target_file_bytes"), "distribution")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Settings:
     """What a configuration says beside Spark's own settings (session.py)."""
 
     shape: str = "tasks"
-    """`tasks`: ours, tasks that own stretches of time; `seed`: the baseline of the quantizer guide."""
+    """`tasks`: ours, tasks that own stretches of time; `baseline`: the job of the quantizer guide."""
     engine: str = "compiled"
     rows_per_task: int = 4_000_000
     min_tasks: int = 2
@@ -83,7 +83,7 @@ class Settings:
     def table_properties(self) -> dict[str, str]:
         """The settings that are properties of the rollups' table. Only the baseline writes by Iceberg's own writer."""
         known = {name: str(getattr(self, key)).lower() for key, name in TABLE_PROPERTIES.items()}
-        return known | ({"write.distribution-mode": self.distribution} if self.shape == "seed" else {})
+        return known | ({"write.distribution-mode": self.distribution} if self.shape == "baseline" else {})
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def _problems(settings: Settings) -> list[str]:
 
 def _problems_of_shape(shape: str, configuration: Mapping[str, Any]) -> list[str]:
     """A step that the shape doesn't take can't be set."""
-    foreign, other = (ONLY_SEED, "seed") if shape == "tasks" else (ONLY_TASKS, "tasks")
+    foreign, other = (ONLY_BASELINE, "baseline") if shape == "tasks" else (ONLY_TASKS, "tasks")
     return [
         f"{name} has no effect on the shape {shape}, only on {other}: leave it out"
         for name in foreign

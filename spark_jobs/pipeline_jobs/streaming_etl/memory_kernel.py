@@ -1,7 +1,7 @@
 """Making and transforming the records of the in-memory studies, as columns, compiled by numba.
 
-The two records are those of the Rust benchmark that seeds 001 and 003 describe: the heavy one has 63 KB of text
-in 429 strings, the compact one 77 bytes in eight fields. Every byte of every record is written.
+The two records are those of the Rust benchmark that the streaming report and the in-memory report describe: the heavy
+one has 63 KB of text in 429 strings, the compact one 77 bytes in eight fields. Every byte of every record is written.
 """
 
 # ruff: noqa: ANN201, ANN202

@@ -50,22 +50,22 @@ def advice(
 
 
 def _strategy(best: Measured, measured: Sequence[Measured]) -> str:
-    seed = _of_strategy(measured, "seed")
-    if seed is None or best.strategy == "seed":
+    baseline = _of_strategy(measured, "baseline")
+    if baseline is None or best.strategy == "baseline":
         return ""
     reasons = (best.details.get("auto") or {}).get("reasons") or ()
     return (
         f"**Use `{best.strategy}`.** It shuffled {best.shuffled}; `repartition(n)` before a window shuffled "
-        f"{seed.shuffled}: expect {best.bytes / seed.bytes:.2f} of the bytes. {' '.join(reasons)}"
+        f"{baseline.shuffled}: expect {best.bytes / baseline.bytes:.2f} of the bytes. {' '.join(reasons)}"
     ).rstrip()
 
 
 def _no_repartition(best: Measured, measured: Sequence[Measured]) -> str:
-    seed, window = _of_strategy(measured, "seed"), _of_strategy(measured, "window")
-    if seed is None or window is None:
+    baseline, window = _of_strategy(measured, "baseline"), _of_strategy(measured, "window")
+    if baseline is None or window is None:
         return ""
     return (
-        f"**Don't repartition before the window.** With it {seed.shuffled} were shuffled, without it "
+        f"**Don't repartition before the window.** With it {baseline.shuffled} were shuffled, without it "
         f"{window.shuffled}: the rows travel twice, and arrive in an order that lets nothing be dropped early."
     )
 
