@@ -109,7 +109,7 @@ def _run(
 
 
 def _count_by_own_jobs(records: DataFrame, found: DataFrame) -> None:
-    """Jobs of their own for counts that could be had in passing, as in the deduplication guide: to see what it costs."""
+    """Jobs of their own for counts that could be had in passing, as the deduplication guide has it."""
     records.count()
     found.count()
 
