@@ -6,42 +6,81 @@ The first sweep starts with an empty results database, the second one knows the 
 median over both sweeps is within a tenth of the best one's. Figures go to build/bench/search.jsonl:
 
 - search.second_sweep_flights_trials_to_good: the trial that measured a good configuration first
+- search.second_sweep_flights_trials_to_answer: the trials after which the leader is shown to be as near to the best as
+  the first sweep showed it in the end (its regret bound over all its trials)
 - search.second_sweep_flights_trials: all trials of the sweep
+- search.second_sweep_flights_minutes_to_answer: the minutes of the trials up to the answer
 """
 
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.demos import emptied
 from benchmarks.record import Figures
 
+from pipeline_tuner.analysis.block_fit import BlockFit
+from pipeline_tuner.analysis.evidence import Evidence, settled
+from pipeline_tuner.analysis.selection import regret_bound, select
 from pipeline_tuner.local.airflow import Airflow
 from pipeline_tuner.local.layout import Layout
 from pipeline_tuner.local.services import Services, needs_of
+from pipeline_tuner.recommendation import MIN_BLOCKS
 from pipeline_tuner.space import configuration_id
 from pipeline_tuner.store import Store
+from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
 
 GOOD = 1.1
-METRIC = "rows_per_s"
+METRIC, GOAL = "rows_per_s", "throughput"
 
 
-def swept(airflow: Airflow) -> list[TrialResult]:
-    """The measured trials of one more sweep of the study, in the order in which they ran."""
+@dataclass(frozen=True)
+class Swept:
+    """A sweep with its measured trials, in the order in which they ran."""
+
+    study: Study
+    options: SweepOptions
+    trials: tuple[TrialResult, ...]
+
+
+def swept(airflow: Airflow) -> Swept:
+    """One more sweep of the study."""
     command = [sys.executable, "-m", "airflow", "dags", "test", "tune_migration", "-c", json.dumps({"size": "half"})]
     with Path(airflow.home, "second_sweep.log").open("w") as log:
         subprocess.run(command, env=airflow.process_environment(), stdout=log, stderr=log, check=True)
     with Store(airflow.services.postgres.uri("tuner")) as store, airflow.services.postgres.cursor("tuner") as cursor:
         cursor.execute("SELECT sweep_id FROM pipeline_tuner.sweep ORDER BY started_at DESC LIMIT 1")
-        results = store.results(cursor.fetchone()[0])
-    measured = [r for r in results if r.measurement and METRIC in r.metrics]
-    return sorted(measured, key=lambda r: r.plan.trial_id)
+        sweep = store.sweep(cursor.fetchone()[0])
+        results = sorted(settled(store.results(sweep.sweep_id)), key=lambda r: (r.plan.round, r.plan.trial_id))
+    return Swept(sweep.study_definition, sweep.options, tuple(r for r in results if r.measurement))
+
+
+def bound_of(swept: Swept, count: int) -> float:
+    """The regret bound of the leader after so many trials, among all configurations measured until then.
+
+    Infinite until the leader was measured as often as a decision demands.
+    """
+    found = Evidence(swept.study, swept.options, GOAL, swept.trials[:count]).observations()
+    labels = list(dict.fromkeys(o.label for o in found))
+    leader = select(found).best
+    if leader is None or sum(o.label == leader for o in found) < MIN_BLOCKS:
+        return math.inf
+    return regret_bound(BlockFit.of(found), leader, labels)
+
+
+def answered_at(swept: Swept, bound: float) -> int | None:
+    """The trials after which the leader's regret bound is that small; None where it never was."""
+    counts = range(1, len(swept.trials) + 1)
+    return next((count for count in counts if bound_of(swept, count) <= bound), None)
 
 
 def good_ones(trials: Sequence[TrialResult]) -> set[str]:
@@ -60,13 +99,31 @@ def main() -> None:
     airflow.migrate()
     emptied(airflow)
     sweeps = {"first": swept(airflow), "second": swept(airflow)}
-    good = good_ones([r for trials in sweeps.values() for r in trials])
-    for name, trials in sweeps.items():
-        first = next(i for i, r in enumerate(trials, 1) if configuration_id(r.plan.configuration) in good)
-        for figure, value in (("trials_to_good", first), ("trials", len(trials))):
-            about = {"low": value, "high": value, "n": 1, "unit": "trials", "sweep": name}
+    report(figures, sweeps)
+
+
+def report(figures: Figures, sweeps: Mapping[str, Swept]) -> None:
+    """Write and print the figures."""
+    good = good_ones([r for sweep in sweeps.values() for r in sweep.trials])
+    bound = bound_of(sweeps["first"], len(sweeps["first"].trials))
+    for name, sweep in sweeps.items():
+        first = next(i for i, r in enumerate(sweep.trials, 1) if configuration_id(r.plan.configuration) in good)
+        found: dict[str, float] = {"trials_to_good": first, "trials": len(sweep.trials)}
+        answer = answered_at(sweep, bound)
+        if answer is not None:
+            found |= {"trials_to_answer": answer, "minutes_to_answer": minutes(sweep.trials[:answer])}
+        for figure, value in found.items():
+            unit = "min" if figure.startswith("minutes") else "trials"
+            about = {"low": value, "high": value, "n": 1, "unit": unit, "sweep": name}
             figures.put(f"second_sweep_flights_{figure}", value, **about)
-        print(f"{name} sweep: {len(trials)} trials, the first good one is number {first}", flush=True)
+        print(f"{name} sweep, bound {bound:.0%}: {found}", flush=True)
+
+
+def minutes(trials: Sequence[TrialResult]) -> float:
+    """What the trials took together."""
+    return (
+        sum((r.measurement.ended_at - r.measurement.started_at).total_seconds() for r in trials if r.measurement) / 60
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -24,6 +25,13 @@ class Interval:
     high: float
     confidence: float
     n: int
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Interval:
+        """The inverse of its part of `Recommendation.to_dict`: a missing bound is infinite."""
+        low, high = values.get("low"), values.get("high")
+        bounds = {"low": -math.inf if low is None else low, "high": math.inf if high is None else high}
+        return cls(**{**values, **bounds})
 
     @property
     def is_enough(self) -> bool:
@@ -131,7 +139,7 @@ class ConfigurationEvidence:
         """The inverse of `dataclasses.asdict`; reads documents without a version, of schema 6 and before, too."""
         known = {key: value for key, value in values.items() if key in cls.__dataclass_fields__}
         for key in ("ratio", "confirmed", "earlier"):
-            known[key] = Interval(**known[key]) if known.get(key) else None
+            known[key] = Interval.from_dict(known[key]) if known.get(key) else None
         exclusion = known.get("exclusion")
         if values.get("why_out"):
             exclusion = {"kind": _former_kind(values), "reason": values["why_out"]}
@@ -152,6 +160,10 @@ def _former_kind(values: Mapping[str, Any]) -> ExclusionKind:
     if values.get("failed"):
         return ExclusionKind.FAILED
     return ExclusionKind.CONSTRAINT if values.get("measured") else ExclusionKind.UNMEASURED
+
+
+def _without_infinities(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in items}
 
 
 DOCUMENT_VERSION = 2
@@ -199,15 +211,19 @@ class Recommendation:
     """The data, machine and versions that it was measured on: `monitoring.validity.Envelope.from_dict` reads it."""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready form, for XCom and the database."""
-        return {"version": DOCUMENT_VERSION, **asdict(self), "status": str(self.status)}
+        """A JSON-ready form, for XCom and the database: a bound that is infinite, which JSON can't say, is null."""
+        return {
+            "version": DOCUMENT_VERSION,
+            **asdict(self, dict_factory=_without_infinities),
+            "status": str(self.status),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recommendation:
         """The inverse of `to_dict`, for documents of this version and before."""
         values = {key: value for key, value in values.items() if key in cls.__dataclass_fields__}
         keys = ("estimate", "gain", "reference_gain")
-        intervals = {key: Interval(**values[key]) for key in keys if values.get(key)}
+        intervals = {key: Interval.from_dict(values[key]) for key in keys if values.get(key)}
         status = FORMER_STATUSES.get(values["status"]) or DecisionStatus(values["status"])
         shown = values.get("evidence") or {}
         evidence = {label: ConfigurationEvidence.from_dict(found) for label, found in shown.items()}

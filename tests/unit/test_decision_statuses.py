@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +14,13 @@ from tests.unit.planted import START, measured, planted_options, planted_study, 
 from pipeline_tuner.monitoring.nights import Champion
 from pipeline_tuner.operators.outcome import followed_goals
 from pipeline_tuner.recommend import recommend
-from pipeline_tuner.recommendation import DecisionStatus, Recommendation
+from pipeline_tuner.recommendation import (
+    ConfigurationEvidence,
+    DecisionStatus,
+    Interval,
+    Recommendation,
+    StandingKind,
+)
 from pipeline_tuner.report.decisions import DECISION_HEADER, decision_cells
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 
@@ -285,3 +292,12 @@ def test_a_sweep_that_production_overtook_is_not_followed():
     fallback = {"throughput": champion("wide").model_copy(update={"source": "fallback"})}
     assert followed_goals(before, fallback, [answer]) == {"throughput"}
     assert followed_goals({}, other, [answer]) == {"throughput"}
+
+
+def test_a_bound_without_end_is_json_that_a_database_takes_and_comes_back():
+    wide = Interval(1.2, 0.0, math.inf, 0.95, 1)
+    evidence = ConfigurationEvidence({"a": 1}, StandingKind.OPEN, ratio=wide)
+    answer = Recommendation("time", DecisionStatus.UNDECIDED, "a", {"a": 1}, gain=wide, evidence={"a": evidence})
+    document = json.dumps(answer.to_dict(), allow_nan=False)
+    again = Recommendation.from_dict(json.loads(document))
+    assert (again.gain, again.evidence["a"].ratio) == (wide, wide)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline_tuner.monitoring.nights import Champion
 from pipeline_tuner.search.adaptive import _by_skill
 from pipeline_tuner.search.design import maximin_design, nearby, pool, some_near
 from pipeline_tuner.search.encoding import Encoding
@@ -301,3 +302,78 @@ def test_the_leaders_of_earlier_sweeps_are_measured_again_at_once(study, options
         first = [plan.configuration for plan in plans]
         assert best in first, kind
         assert gone not in first
+
+
+def presets_of_an_earlier_sweep(study: Study, blocks: int) -> list[TrialResult]:
+    """All presets in each block, with a little noise."""
+    generator, found = np.random.default_rng(1), []
+    for block in range(blocks):
+        for position, preset in enumerate(study.preset_candidates):
+            is_control = preset.label == "usual"
+            plan = TrialPlan(
+                f"e{block}{position}",
+                "earlier",
+                "search",
+                1,
+                block,
+                position,
+                preset.label,
+                preset.configuration,
+                is_control,
+            )
+            took = seconds(preset.configuration) * math.exp(generator.normal(0, 0.03))
+            found.append(TrialResult(plan, "measured", metrics={"seconds": took}))
+    return found
+
+
+@pytest.fixture
+def with_slow_presets(study) -> Study:
+    slow = {"codec": "gzip", "method": "insert", "page": 10, "partitions": 1}
+    good = {"method": "copy", "partitions": 48, "codec": "lz4", "memory": 4}
+    near = {**good, "partitions": 60}
+    presets = {
+        **study.presets,
+        "good": good,
+        "near": near,
+        "slow": slow,
+        "slower": {**slow, "partitions": 256, "memory": 8},
+    }
+    assert seconds(study.space.checked(slow)) > 2 * seconds(study.space.checked(good))
+    return study.model_copy(update={"presets": presets})
+
+
+def first_labels(study: Study, options: SweepOptions, **known) -> set[str]:
+    return {plan.label for plan in plan_round(study, options, [], 1, **known)}
+
+
+def test_presets_that_earlier_sweeps_showed_to_be_far_behind_are_not_measured_again(with_slow_presets, options):
+    study, names = with_slow_presets, set(with_slow_presets.presets)
+    earlier = presets_of_an_earlier_sweep(study, 2)
+    only_once = [r for r in earlier if r.plan.label not in {"slow", "slower"} or r.plan.block == 0]
+    assert first_labels(study, options) >= names
+    for history in (earlier, only_once):
+        assert names - first_labels(study, options, history=history) == {"big", "slow", "slower"}
+
+
+def test_presets_are_measured_again_where_nothing_is_shown_or_where_they_matter(with_slow_presets, options):
+    study, names = with_slow_presets, set(with_slow_presets.presets)
+    earlier = presets_of_an_earlier_sweep(study, 2)
+    a_block = [r for r in earlier if r.plan.block == 0]  # says nothing of the noise
+    assert first_labels(study, options, history=a_block) >= names
+    assert first_labels(study, options, related=earlier) >= names
+    fallback = study.model_copy(update={"fallback": "slow"})
+    assert names - first_labels(fallback, options, history=earlier) == {"big", "slower"}
+    champion = Champion(label="slower", source="promoted", configuration=study.preset("slower").configuration)
+    running = options.model_copy(update={"champions": {"time": champion}})
+    assert names - first_labels(study, running, history=earlier) == {"big", "slow"}
+    named = options.model_copy(update={"strategy": "presets"})
+    assert first_labels(study, named, history=earlier) == names
+
+
+def test_what_is_far_behind_for_one_goal_only_is_measured_again(with_slow_presets, options):
+    """Of two goals that want the opposite, each preset that is bad for one is good for the other."""
+    goals = {**with_slow_presets.goals, "slowness": {"maximize": "seconds", "unit": "s"}}
+    study = Study.model_validate({**with_slow_presets.model_dump(exclude_defaults=True), "goals": goals})
+    both = options.model_copy(update={"goals": ("time", "slowness")})
+    earlier = presets_of_an_earlier_sweep(study, 2)
+    assert first_labels(study, both, history=earlier) >= {"slow", "slower", "good", "near"}

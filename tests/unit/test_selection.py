@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline_tuner.analysis.block_fit import BlockFit, Observation
-from pipeline_tuner.analysis.selection import confirmed_gain, select
+from pipeline_tuner.analysis.selection import confirmed_gain, regret_bound, select
 
 
 def measured(truth: dict[str, float], blocks: int, noise: float = 0.02, seed: int = 0) -> list[Observation]:
@@ -168,3 +168,15 @@ def test_spread_truths_are_told_apart():
     assert rates["declared"] >= 0.5
     assert rates["bad"] <= 0.01
     assert 0.93 <= rates["coverage"] <= 0.98
+
+
+@pytest.mark.parametrize("seconds", [(1.0, 9.0), (1.0, 1e9), (1e-6, 1e6)])
+def test_bounds_beyond_any_number_are_infinite(seconds):
+    """Two noisy blocks leave one degree of freedom: the bound on the log scale was above 709, and planning failed."""
+    quick, slow = seconds
+    found = [Observation(str(label), 0, quick + label) for label in range(12)]
+    found += [Observation("0", 1, slow), Observation("1", 1, quick)]
+    selection = select(found, control="1")
+    assert selection.regret_bound == math.inf
+    assert regret_bound(BlockFit.of(found), "0", [str(label) for label in range(12)]) > 1
+    assert all(s.to_control is None or s.to_control.low <= s.to_control.high for s in selection.standings)

@@ -1,16 +1,25 @@
-"""What earlier sweeps of the same workload and machine say: gains by configuration, and the best one known."""
+"""What earlier sweeps of the same workload and machine say: gains, the best one known, and what is far behind it."""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from scipy.special import stdtrit
+
+from pipeline_tuner.analysis.block_fit import BlockFit, Observation, Rivals
 from pipeline_tuner.analysis.goals import GoalError, check_constraints, goal_scores
 from pipeline_tuner.analysis.intervals import log_interval
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.study import Study
 from pipeline_tuner.trial import Candidate, TrialResult
+
+HOPELESS = 0.4
+"""A configuration this much worse than the best waits: after its first run in a sweep until the noise is known; where
+earlier sweeps show it, until they are forgotten."""
 
 
 def earlier_gains(
@@ -26,6 +35,40 @@ def earlier_gains(
                 identity = Candidate(result.plan.label, result.plan.configuration).configuration_id
                 differences[identity].append(scores[result.plan.trial_id] - sum(controls) / len(controls))
     return {identity: log_interval(found, confidence) for identity, found in differences.items() if len(found) > 1}
+
+
+def far_behind(
+    study: Study, goals: Sequence[str], history: Sequence[TrialResult], confidence: float = 0.95
+) -> frozenset[str]:
+    """The configurations that are shown to be more than `HOPELESS` worse than the best one, whatever the goal.
+
+    Shown jointly over all configurations, by one bound below for each: a single run is enough where the others show
+    how noisy one is.
+    """
+    found = [_far_behind(study, goal, history, confidence) for goal in goals]
+    return frozenset.intersection(*found) if found else frozenset()
+
+
+def _far_behind(study: Study, goal: str, history: Sequence[TrialResult], confidence: float) -> frozenset[str]:
+    try:
+        scores = goal_scores(study, goal, (r for r in history if r.plan.fraction == 1.0)).by_trial
+    except GoalError:
+        return frozenset()  # what the goal needs was not measured
+    fit = BlockFit.of(
+        [
+            Observation(_identity(result), block, math.exp(-scores[result.plan.trial_id]))
+            for block, results in enumerate(_blocks(history))
+            for result in results
+            if result.plan.trial_id in scores
+        ]
+    )
+    if fit.df <= 0 or len(fit.labels) < 2:
+        return frozenset()
+    best = min(fit.labels, key=lambda label: fit.effects[fit.index[label]])
+    rivals = Rivals.of(fit, best, [label for label in fit.labels if label != best], indifference=0.0)
+    critical = stdtrit(rivals.df, 1 - (1 - confidence) / len(rivals.labels))
+    is_far: np.ndarray = rivals.worse_by - critical * rivals.se > math.log1p(HOPELESS)
+    return frozenset(label for label, is_out in zip(rivals.labels, is_far, strict=True) if is_out)
 
 
 def _blocks(results: Sequence[TrialResult]) -> list[list[TrialResult]]:

@@ -21,6 +21,12 @@ def t_below(value: float, df: float) -> float:
     return float(special.stdtr(df, value))
 
 
+def exp(log: float) -> float:
+    """The value of a log; infinite where no float holds it (`math.exp` raises OverflowError)."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(log))
+
+
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """The mean with its t interval; infinitely wide for a single value. Raises ValueError for none."""
     if not len(values):
@@ -39,8 +45,7 @@ def log_interval(logs: Sequence[float], confidence: float = 0.95) -> Interval:
 
 def exponential(interval: Interval) -> Interval:
     """An interval of logs as an interval of the values themselves."""
-    low, high = math.exp(interval.low), math.exp(min(interval.high, 700.0)) if interval.high < math.inf else math.inf
-    return Interval(math.exp(interval.value), low, high, interval.confidence, interval.n)
+    return Interval(exp(interval.value), exp(interval.low), exp(interval.high), interval.confidence, interval.n)
 
 
 def probability_above(values: Sequence[float], threshold: float = 0.0) -> float:

@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pipeline_tuner.analysis.intervals import t_quantile
+from pipeline_tuner.analysis.intervals import exp, t_quantile
 from pipeline_tuner.recommendation import Interval
 
 MIN_LEVELS = 3
@@ -244,8 +244,8 @@ class _Data:
                 t_quantile(confidence, df) * pooled * math.sqrt(1 / len(group) + 1 / len(first)) if df > 0 else math.inf
             )
             half = 0.0 if level == self.levels[0] else half
-            bounds = (math.exp(shift - half), math.exp(min(shift + half, 700.0)))
-            found.append(Prediction(level, Interval(math.exp(shift), *bounds, confidence, len(group)), False))
+            bounds = (exp(shift - half), exp(shift + half))
+            found.append(Prediction(level, Interval(exp(shift), *bounds, confidence, len(group)), False))
         return tuple(found)
 
 

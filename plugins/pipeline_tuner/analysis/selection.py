@@ -21,6 +21,7 @@ import numpy as np
 from scipy.special import ndtr, stdtr, stdtrit
 
 from pipeline_tuner.analysis.block_fit import BlockFit, Observation, Rivals, moderation, scatter
+from pipeline_tuner.analysis.intervals import exp
 from pipeline_tuner.recommendation import MIN_BLOCKS, ROUNDING, Interval
 
 DEFAULT_CAP = 30
@@ -234,7 +235,7 @@ def _regret_bound(rivals: Rivals, level: np.ndarray) -> float:
     bounds = rivals.se * stdtrit(rivals.df, 1 - level) - rivals.worse_by
     if np.isnan(bounds).any():
         return math.inf
-    return math.expm1(max(float(bounds.max(initial=0.0)), 0.0))
+    return exp(max(float(bounds.max(initial=0.0)), 0.0)) - 1
 
 
 def _expected_loss(rivals: Rivals) -> float:
@@ -244,7 +245,7 @@ def _expected_loss(rivals: Rivals) -> float:
     se = np.maximum(rivals.se, 1e-12)
     z = rivals.worse_by / se
     losses = se * (np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi) - z * ndtr(-z))
-    return math.expm1(float(np.maximum(losses, 0.0).sum()))
+    return exp(float(np.maximum(losses, 0.0).sum())) - 1
 
 
 def _blocks_to_settle(rivals: Rivals, p_values: np.ndarray, critical_values: np.ndarray) -> int | None:
@@ -287,7 +288,7 @@ def _standings(
             Standing(
                 label,
                 int(rivals.n[i]),
-                math.expm1(-center),
+                exp(-center) - 1,
                 float(p_values[i]),
                 float(critical_values[i]),
                 to_best,
@@ -313,7 +314,7 @@ def gains_over(fit: BlockFit, control: str | None, confidence: float) -> dict[st
 
 
 def _ratio(center: float, width: float, confidence: float, n: int) -> Interval:
-    return Interval(math.exp(center), math.exp(center - width), math.exp(center + width), confidence, n)
+    return Interval(exp(center), exp(center - width), exp(center + width), confidence, n)
 
 
 def confirmed_gain(

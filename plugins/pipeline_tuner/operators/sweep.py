@@ -211,6 +211,7 @@ class PlanOperator(SweepOperator):
         try:
             with threadpool_limits(limits=1, user_api="blas"):
                 before = SweepSoFar.before(study, options, results, self._place(sweep)[1], history)
+                self._log_not_again(before)
                 cost = cost_so_far(study, options, before.earlier, history)
                 if self.round_number is None:
                     return within_cap(plan_confirmation(study, options, results, history), cost)
@@ -251,6 +252,11 @@ class PlanOperator(SweepOperator):
             "standard deviation of repeats %.1f%%, between trials %s",
             length.seconds, length.overhead_s, length.repeat_s, 100 * length.within, between,
         )  # fmt: skip
+
+    def _log_not_again(self, sweep: SweepSoFar) -> None:
+        if self.round_number == 1 and sweep.options.strategy == "adaptive" and sweep.not_again:
+            names = ", ".join(candidate.label for candidate in sweep.not_again)
+            self.log.info("Not measured again: %s. Earlier sweeps showed them far behind for every goal", names)
 
     def _log_plans(self, plans: Sequence[TrialPlan]) -> None:
         for plan in plans:

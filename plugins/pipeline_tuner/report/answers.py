@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
-from pipeline_tuner.analysis.history import earlier_gains
+from pipeline_tuner.analysis.history import HOPELESS, earlier_gains, far_behind
 from pipeline_tuner.charts import look
 from pipeline_tuner.charts.intervals import intervals
 from pipeline_tuner.metric_names import metric_name, metric_order, metric_words
@@ -154,8 +154,22 @@ def comparison(data: ReportData) -> str:
     parts = [table(header, rows)]
     if more > 0:
         parts.append(f"{counted(more, 'configuration')} with a smaller gain are not shown.")
+    parts.append(_not_again_words(data))
     parts.append(_drift_words(data))
     return "\n\n".join(part for part in parts if part)
+
+
+def _not_again_words(data: ReportData) -> str:
+    """The presets that this sweep left out for what earlier ones showed."""
+    behind = far_behind(data.study, data.options.goals, data.history, data.options.budget.confidence)
+    measured = {configuration_id(result.plan.configuration) for result in data.results}
+    names = [c.label for c in data.study.preset_candidates if c.configuration_id in behind - measured]
+    if not names:
+        return ""
+    return (
+        f"Not measured again: {listed(names)}. Earlier sweeps of the same data on this machine showed them to be more "
+        f"than {percent(HOPELESS)} worse than the best one for every goal."
+    )
 
 
 def _comparison_row(row: Row, columns: Sequence[str], pick: str) -> list[str]:

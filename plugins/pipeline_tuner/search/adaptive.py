@@ -154,9 +154,9 @@ def _batch(sweep: SweepSoFar, known: int) -> int:
 
 
 def _presets(sweep: SweepSoFar) -> list[Candidate]:
-    return [
-        c for c in sweep.study.preset_candidates if c.label not in sweep.candidates and c.label != sweep.control.label
-    ]
+    """The presets that this sweep has not measured, but for those that earlier ones showed to be far behind."""
+    known = {*sweep.candidates, sweep.control.label, *(c.label for c in sweep.not_again)}
+    return [candidate for candidate in sweep.study.preset_candidates if candidate.label not in known]
 
 
 def _remembered(sweep: SweepSoFar, training: TrainingData) -> tuple[Candidate, ...]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pipeline_tuner.analysis.estimates import search_selection
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.fidelity import CHECKED
+from pipeline_tuner.analysis.history import HOPELESS
 from pipeline_tuner.analysis.payback import pays
 from pipeline_tuner.analysis.preference import by_preference
 from pipeline_tuner.analysis.reference import admits
@@ -39,9 +40,6 @@ STRATEGIES: Mapping[str, Strategy] = {
     "nightly": Nightly(),
 }
 """By the name that a study uses (`study_check.StrategyName`). They keep nothing."""
-
-HOPELESS = 0.4
-"""A candidate this much worse than the leader after its first run waits until the noise is known."""
 
 
 def strategy_of(study: Study, options: SweepOptions) -> Strategy:

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline_tuner.analysis.costs import cost_so_far
 from pipeline_tuner.analysis.estimates import search_trials
 from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
+from pipeline_tuner.analysis.history import far_behind
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.search.memory_constraint import MemoryConstraint
@@ -128,6 +129,18 @@ class SweepSoFar:
         if declared is not None:
             return declared
         return START_WORK_S if self.work_length is None else self.work_length.seconds
+
+    @cached_property
+    def not_again(self) -> tuple[Candidate, ...]:
+        """The presets that earlier sweeps of this workload and machine showed to be far behind for every goal.
+
+        Not among them is what a sweep always measures: the control, the fallback, and what production runs.
+        """
+        behind = far_behind(self.study, self.options.goals, self.history, self.options.budget.confidence)
+        always = {configuration_id(champion.configuration) for champion in self.options.champions.values()}
+        kept = [name for name in (self.study.control, self.study.fallback) if name is not None]
+        always |= {self.study.preset(name).configuration_id for name in kept}
+        return tuple(c for c in self.study.preset_candidates if c.configuration_id in behind - always)
 
     def in_full(self, label: str) -> bool:
         """Whether a candidate has evidence on the whole workload."""
