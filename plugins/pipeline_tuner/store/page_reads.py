@@ -62,12 +62,16 @@ class PageReads:
 
     def newest_recommendations(self, studies: Collection[str]) -> list[Row]:
         """The newest recommendation of each study and goal, whatever it says; a night's only where it is followed."""
-        query = (
-            select(recommendation)
-            .where(recommendation.c.study.in_(studies), recommendation.c.is_followed)
-            .order_by(recommendation.c.study, recommendation.c.goal, recommendation.c.created_at.desc())
+        row = recommendation.c
+        ordered = (
+            select(row.sweep_id, row.goal)
+            .where(row.study.in_(studies), row.is_followed)
+            .order_by(row.study, row.goal, row.created_at.desc())
         )
-        return self._rows(first_of_each(query, recommendation.c.study, recommendation.c.goal))
+        # Keys are sorted and not whole rows: documents are large, and only the newest are read.
+        newest = first_of_each(ordered, row.study, row.goal).subquery()
+        same = (row.sweep_id == newest.c.sweep_id) & (row.goal == newest.c.goal)
+        return self._rows(select(recommendation).join(newest, same).order_by(row.study, row.goal))
 
     def newest_promotions(self, studies: Collection[str]) -> list[Row]:
         """What production was last told to run with, by study and goal."""
@@ -188,9 +192,10 @@ class PageReads:
         )
 
     def history(self, study: str, goal: str, limit: int = 90) -> list[Row]:
-        """The last recommendations for a goal, oldest first."""
+        """The last recommendations for a goal without their evidence, oldest first."""
+        columns = [column for column in recommendation.columns if column.name != "document"]
         query = (
-            select(recommendation)
+            select(*columns)
             .where(recommendation.c.study == study, recommendation.c.goal == goal, recommendation.c.is_followed)
             .order_by(recommendation.c.created_at.desc())
             .limit(limit)
