@@ -27,5 +27,9 @@ class OutdatedSchemaError(InfrastructureError):
     """The results database has no tables yet, or those of an older version."""
 
 
+class DecisionConflictError(PipelineTunerError):
+    """Somebody decided about production after the one who decides now had looked at it."""
+
+
 class NoRecommendationError(PipelineTunerError):
     """A sweep ended without enough evidence to recommend anything for any goal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,14 @@ class FieldKind(StrEnum):
     """One or more of them, in their order."""
     INTEGER = "integer"
     NUMBER = "number"
+
+
+class FormError(StudyError):
+    """A filled form that can't be taken: what is wrong with each field, by the field's name."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        super().__init__("\n".join(problems.values()))
+        self.problems = dict(problems)
 
 
 SEARCH, BUDGET, REPRODUCIBILITY = "Search", "Budget", "Reproducibility"
@@ -100,20 +109,40 @@ def _integer(name: str, title: str, words: str, default: int, low: int, high: in
 def chosen_in(fields: Sequence[FormField], given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """What a filled form chose, as a run's conf has it; a field that was left empty is left out.
 
-    Raises StudyError naming the field where a text is no number, or no choice of the field.
+    Raises FormError for every text that is no number within the field's bounds, or no choice of the field.
     """
     texts = {field: [text.strip() for text in given.get(field.name, ()) if text.strip()] for field in fields}
-    return {field.name: _value(field, found) for field, found in texts.items() if found}
+    filled = {field: found for field, found in texts.items() if found}
+    problems = {field.name: words for field, found in filled.items() if (words := _problem(field, found))}
+    if problems:
+        raise FormError(problems)
+    return {field.name: _value(field, found) for field, found in filled.items()}
+
+
+def _problem(field: FormField, texts: Sequence[str]) -> str:
+    """What is wrong with what was given for a field; empty where it can be taken."""
+    if field.choices:
+        is_known = set(texts) <= set(field.choices)
+        return "" if is_known else f"{field.title}: {', '.join(texts)!r} is none of {', '.join(field.choices)}"
+    try:
+        value = float(_value(field, texts))
+    except ValueError:
+        return f"{field.title}: {texts[0]!r} is no {field.kind}"
+    is_low = field.low is not None and (value <= field.low if field.excludes_low else value < field.low)
+    is_high = field.high is not None and value > field.high
+    if math.isfinite(value) and not is_low and not is_high:
+        return ""
+    return f"{field.title}: {texts[0]} is not {_bounds_of(field)}"
+
+
+def _bounds_of(field: FormField) -> str:
+    lowest = f"above {field.low:g}" if field.excludes_low else f"at least {field.low or 0:g}"
+    return lowest if field.high is None else f"{lowest} and at most {field.high:g}"
 
 
 def _value(field: FormField, texts: Sequence[str]) -> Any:
-    if field.choices and not set(texts) <= set(field.choices):
-        raise StudyError(f"{field.title}: {', '.join(texts)!r} is none of {', '.join(field.choices)}")
     if field.kind is FieldKind.CHOICES:
         return [choice for choice in field.choices if choice in texts]
     if field.kind is FieldKind.CHOICE:
         return texts[0]
-    try:
-        return int(texts[0]) if field.kind is FieldKind.INTEGER else float(texts[0])
-    except ValueError:
-        raise StudyError(f"{field.title}: {texts[0]!r} is no {field.kind}") from None
+    return int(texts[0]) if field.kind is FieldKind.INTEGER else float(texts[0])

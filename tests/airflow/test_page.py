@@ -260,7 +260,7 @@ def test_no_secret_is_shown(admin, url):
         f"/pipeline-tuner/studies/{SQL}",
         f"/pipeline-tuner/sweeps/{SQL}",
         f"/pipeline-tuner/trials/{SQL}",
-        f"/pipeline-tuner/sweeps/sweep-1/compare?a={SQL}&b={SQL}",
+        f"/pipeline-tuner/sweeps/sweep-1/compare?a={SQL}&b={SQL}2",
     ],
 )
 def test_sql_in_an_address_is_only_a_name(admin, address):
@@ -545,7 +545,7 @@ def test_hostile_text_in_any_address_is_only_text(admin, address, hostile):
 
 def test_a_refusal_is_a_page_for_people_and_json_for_programs(admin, viewer):
     address = "/pipeline-tuner/sweeps/none"
-    assert admin.get(address).json() == {"detail": "No such sweep"}
+    assert admin.get(address).json()["detail"].startswith("No such sweep")
     shown = admin.get(address, headers={"Accept": "text/html"})
     assert (shown.status_code, "<h1>Not here</h1>" in shown.text) == (404, True)
 

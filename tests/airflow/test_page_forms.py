@@ -96,9 +96,9 @@ def test_what_nobody_runs_yet_is_said_of_the_dag_that_the_plugin_makes(page):
 def test_the_history_has_production_runs_promotions_and_changes(page):
     (chart,) = [c for name, c in charts_of(page.get(f"{PREFIX}/studies/orders").text).items() if "throughput" in name]
     text = json.dumps(chart)
-    assert set(re.findall(r'"series": "([^"]+)"', text)) == {"production", "control", "production runs"}
-    assert set(re.findall(r'"name": "([^"]+)"', text)) >= {"promoted", "machine", "missed"}
-    assert text.count('"series": "production runs"') == 20
+    series, events = {"production", "control", "production runs"}, {"promoted", "machine", "missed"}
+    assert set(re.findall(r'"kind": "([^"]+)"', text)) >= series | events
+    assert text.count('"kind": "production runs"') == 20
 
 
 def test_parameters_have_the_models_band_and_every_trial_at_a_glance(page):

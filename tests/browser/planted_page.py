@@ -28,7 +28,7 @@ from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.store.rows import upsert
 from pipeline_tuner.store.schema import production_run
 from pipeline_tuner.sweep import night_options, sweep_options
-from pipeline_tuner.trial import TrialPlan
+from pipeline_tuner.trial import TrialPlan, TrialResult
 
 PREFIX = "/pipeline-tuner"
 STUDY = planted_study(
@@ -86,6 +86,30 @@ def _start(store, study, options, results, dag_id=None, run_id="manual__1"):
     for phase, number in sorted({(result.plan.phase, result.plan.round) for result in results}):
         plans = [r.plan for r in results if (r.plan.phase, r.plan.round) == (phase, number)]
         store.plan_trials(options.sweep_id, study.study, plans, phase=phase, round=number)
+
+
+LONG_NAME = "configuration_with_a_name_that_nobody_would_type_" + 18 * "and_so_on_"
+
+
+def plant_odd_sweeps(store: Store, folder: Path) -> None:
+    """Sweeps of studies of their own: `no_trial`, `all_failed`, `one_trial`, and one with a `long_name`."""
+    empty = planted_study(study="no_trial")
+    store.start_sweep(empty, sweep_options(empty, "no_trial"), dag_id="tune_no_trial", run_id="manual__1")
+    store.end_sweep("no_trial", "failed", "The table public.orders does not exist in the source /home/ada/db.")
+    pair = {label: CONFIGURATIONS[label] for label in ("balanced", "wide")}
+    lost = planted_sweep(dict.fromkeys(pair, 10.0), pair, control="balanced", blocks=3, sweep_id="all_failed")
+    study = planted_study(study="all_failed")
+    _start(store, study, sweep_options(study, "all_failed"), lost)
+    for result in lost:
+        store.record_result(TrialResult(result.plan, "failed", failure="out_of_memory", reason="Java heap space"))
+    store.end_sweep("all_failed", "failed", "No trial was measured.")
+    one = planted_sweep({"balanced": 10.0}, pair, control="balanced", blocks=1, sweep_id="one_trial")
+    plant_sweep(store, folder, planted_study(study="one_trial"), "one_trial", results=one)
+    named = CONFIGURATIONS | {LONG_NAME: CONFIGURATIONS["copy 16 x 400"] | {"batch": 401}}
+    durations = {label: true_duration(configuration) for label, configuration in named.items()}
+    fresh = ("balanced", "copy 16 x 400", LONG_NAME)
+    results = planted_sweep(durations, named, control="balanced", confirmed=fresh, sweep_id="long_name")
+    plant_sweep(store, folder, planted_study(study="long_name"), "long_name", results=results)
 
 
 def plant_running(store: Store, sweep_id="sweep-2", done=30):

@@ -23,7 +23,7 @@ from pipeline_tuner.charts.look import (
 
 MOST = 24
 MIDDLE, BESIDE = STEP / 2, 5.0
-TITLE = "gain over the control of the same block (right: better)"
+TITLE = "gain over the control (right is better)"
 
 
 @dataclass(frozen=True)

@@ -236,11 +236,14 @@ class PageReads:
         query = select(alert, night.c.due_at).join(night, night.c.night_id == alert.c.night_id)
         return self._rows(query.where(alert.c.study == study).order_by(alert.c.created_at.desc()).limit(limit))
 
-    def trials(self, sweep_id: str, *, sort: str = "planned", page: int = 1) -> tuple[list[Row], int]:
-        """One page of a sweep's trials without their measurements, and how many there are."""
-        condition = trial.c.sweep_id == sweep_id
-        query = select(*TRIAL_COLUMNS).where(condition).order_by(*SORTABLE.get(sort, SORTABLE["planned"]))
-        return self._page(query, page), self._count(select(func.count()).select_from(trial).where(condition))
+    def trials(self, sweep_id: str, *, sort: str = "planned", page: int = 1) -> list[Row]:
+        """One page of a sweep's trials without their measurements."""
+        query = select(*TRIAL_COLUMNS).where(trial.c.sweep_id == sweep_id)
+        return self._page(query.order_by(*SORTABLE.get(sort, SORTABLE["planned"])), page)
+
+    def trial_count(self, sweep_id: str) -> int:
+        """How many trials a sweep has planned."""
+        return self._count(select(func.count()).select_from(trial).where(trial.c.sweep_id == sweep_id))
 
     def all_trials(self, sweep_id: str) -> list[Row]:
         """A sweep's trials in planned order, at most 10,000."""

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
+from pipeline_tuner.exceptions import DecisionConflictError
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.store.reads import plan_of
@@ -228,8 +229,13 @@ class Writes:
         sweep_id: str | None = None,
         action: str = "promote",
         note: str = "",
+        seen: int | None = None,
     ) -> None:
-        """Say what production runs with from now on. Adds to the history of decisions; nothing is replaced."""
+        """Say what production runs with from now on. Adds to the history of decisions; nothing is replaced.
+
+        :param seen: The newest decision of this goal that its maker knew of (0: none). Raises DecisionConflictError
+            where there is a newer one.
+        """
         values = {
             "study": study,
             "goal": goal,
@@ -243,6 +249,8 @@ class Writes:
             "created_at": now(),
         }
         with self.transaction() as connection:
+            if seen is not None:
+                _refuse_conflict(connection, study, goal, seen)
             connection.execute(insert(promotion).values(values))
 
     def record_production_run(self, production_run_id: str, values: Mapping[str, Any]) -> None:
@@ -321,3 +329,15 @@ def _bounds(name: str, item: Recommendation) -> dict[str, float | None]:
         f"{name}_low": interval.low if interval else None,
         f"{name}_high": interval.high if interval else None,
     }
+
+
+def _refuse_conflict(connection: Connection, study: str, goal: str, seen: int) -> None:
+    """Raise where a decision of the goal is newer than the one seen; other deciders wait for this transaction."""
+    connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"decide {study} {goal}"))))
+    of_goal = (promotion.c.study == study, promotion.c.goal == goal)
+    newest = connection.execute(
+        select(promotion).where(*of_goal).order_by(promotion.c.promotion_id.desc()).limit(1)
+    ).first()
+    if newest is not None and newest.promotion_id != seen:
+        done = "rolled back to" if newest.action == "roll_back" else "promoted"
+        raise DecisionConflictError(f"Meanwhile {newest.actor} {done} {newest.label} for {goal}. Nothing was changed.")

@@ -11,13 +11,14 @@ from airflow.exceptions import AirflowException
 from airflow.models.dag import DagModel
 from airflow.utils.types import DagRunTriggeredByType
 from fastapi import APIRouter, Depends, Form, HTTPException, Request
-from fastapi.responses import RedirectResponse
+from fastapi.responses import RedirectResponse, Response
 
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.sweep import sweep_options
-from pipeline_tuner.sweep_form import chosen_in, form_of
-from pipeline_tuner.web.production import known_definition
+from pipeline_tuner.sweep_form import FormError, chosen_in, form_of
+from pipeline_tuner.web.pages import refused_start
+from pipeline_tuner.web.production import decision_before, known_definition
 from pipeline_tuner.web.rendering import page_reads, root_of
 from pipeline_tuner.web.security import User, require_act
 from pipeline_tuner.web.sweeps import known_sweep
@@ -25,11 +26,20 @@ from pipeline_tuner.web.sweeps import known_sweep
 router = APIRouter()
 MAX_LETTERS, MAX_FIELDS = 500, 60
 Field = Annotated[str, Form(max_length=MAX_LETTERS)]
+Seen = Annotated[int | None, Form(ge=0)]
+"""The newest decision that the page showed beside the form."""
 
 
 @router.post("/sweeps/{sweep_id}/promote")
 def promote(
-    request: Request, user: User, sweep_id: str, goal: Field, label: Field, token: Field, note: Field = ""
+    request: Request,
+    user: User,
+    sweep_id: str,
+    goal: Field,
+    label: Field,
+    token: Field,
+    note: Field = "",
+    seen: Seen = None,
 ) -> RedirectResponse:
     """Make a configuration of this sweep what production runs with for a goal."""
     sweep = known_sweep(sweep_id)
@@ -43,14 +53,15 @@ def promote(
         raise HTTPException(409, "A trial of this configuration gave a wrong result or failed: it can't be promoted")
     with open_store() as store:
         store.promote(
-            sweep["study"], goal, label, trials[0]["configuration"], actor=user.get_name(), sweep_id=sweep_id, note=note
-        )
+            sweep["study"], goal, label, trials[0]["configuration"], actor=user.get_name(), sweep_id=sweep_id,
+            note=note, seen=seen,
+        )  # fmt: skip
     return _to_study(request, sweep["study"])
 
 
 @router.post("/studies/{study}/roll-back")
 def roll_back(
-    request: Request, user: User, study: str, goal: Field, token: Field, note: Field = ""
+    request: Request, user: User, study: str, goal: Field, token: Field, note: Field = "", seen: Seen = None
 ) -> RedirectResponse:
     """Return to the configuration that production ran with before the newest promotion of a goal."""
     require_act(user, _newest_sweep(study)["dag_id"], token)
@@ -68,6 +79,7 @@ def roll_back(
             sweep_id=earlier["sweep_id"],
             action="roll_back",
             note=note,
+            seen=seen,
         )
     return _to_study(request, study)
 
@@ -88,11 +100,16 @@ def start(
     study: str,
     token: Field,
     form: Annotated[Mapping[str, Sequence[str]], Depends(filled)],
-) -> RedirectResponse:
+) -> Response:
     """Start a sweep: trigger the study's DAG in this user's name."""
     dag_id = _own_dag(study) or _newest_sweep(study)["dag_id"]
     require_act(user, dag_id, token)
-    conf = _chosen(study, form)
+    try:
+        conf = _chosen(study, form)
+    except FormError as error:
+        return refused_start(request, user, study, form, error.problems)
+    except (StudyError, ValueError) as error:
+        return refused_start(request, user, study, form, {"": str(error)})
     try:
         run = trigger_dag(
             dag_id,
@@ -108,33 +125,13 @@ def start(
 
 
 def _chosen(study: str, form: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The run's conf, checked as its first task would check it."""
+    """The run's conf, checked as its first task would check it; raises StudyError."""
     definition = known_definition(study)
     if definition is None:
         raise HTTPException(409, "This study can't be read any more: start its DAG in Airflow")
-    try:
-        conf = chosen_in(form_of(definition), form)
-        sweep_options(definition, "check", conf)
-    except (StudyError, ValueError) as error:
-        raise HTTPException(422, str(error)) from None
+    conf = chosen_in(form_of(definition), form)
+    sweep_options(definition, "check", conf)
     return conf
-
-
-def decision_before(decisions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """What a roll-back returns to: the decision before the one in force. `decisions` are one goal's, newest first.
-
-    A roll-back steps past what it undid, so a second one goes further back.
-    """
-    undone = 0
-    for index, decision in enumerate(decisions):
-        if decision["action"] == "roll_back":
-            undone += 1
-            continue
-        if undone:
-            undone -= 1
-            continue
-        return next((d for d in decisions[index + 1 :] if d["action"] == "promote"), None)
-    return None
 
 
 def _newest_sweep(study: str) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from fastapi.exception_handlers import http_exception_handler
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from pipeline_tuner.exceptions import InfrastructureError
+from pipeline_tuner.exceptions import DecisionConflictError, InfrastructureError
 from pipeline_tuner.web import actions, charts_script, downloads, pages, sweep_page
 from pipeline_tuner.web.rendering import render, root_of
 from pipeline_tuner.web.security import page_access
@@ -30,6 +31,8 @@ def create_app() -> FastAPI:
         app.include_router(part.router)
     app.add_exception_handler(InfrastructureError, _database_away)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _unreadable)
+    app.add_exception_handler(DecisionConflictError, _conflict)
     app.middleware("http")(_guard)
     return app
 
@@ -59,6 +62,20 @@ async def _refused(request: Request, error: Exception) -> Response:
     )
     page.headers.update(error.headers or {})
     return page
+
+
+async def _unreadable(request: Request, error: Exception) -> Response:
+    """An address or a form with a value that the page does not know: said in words to people at a browser."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    if "text/html" not in request.headers.get("accept", ""):
+        return await request_validation_exception_handler(request, error)
+    problems = (f"{one['loc'][-1]}: {one['msg'][:1].lower()}{one['msg'][1:]}" for one in error.errors())
+    return await _refused(request, HTTPException(422, "; ".join(problems)))
+
+
+async def _conflict(request: Request, error: Exception) -> Response:
+    return await _refused(request, HTTPException(409, f"{error} Open the page again to see it, then decide."))
 
 
 async def _database_away(request: Request, error: Exception) -> HTMLResponse:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -14,11 +16,10 @@ from pipeline_tuner.charts.partitions import partitions
 from pipeline_tuner.charts.throughput import throughput
 from pipeline_tuner.store.page_reads import PAGE_SIZE, Row
 from pipeline_tuner.study import Study
-from pipeline_tuner.sweep_form import FormField, form_of
-from pipeline_tuner.web.actions import decision_before
+from pipeline_tuner.sweep_form import FieldKind, FormField, form_of
 from pipeline_tuner.web.histories import Past, histories
 from pipeline_tuner.web.overview import study_lines
-from pipeline_tuner.web.production import in_production, known_definition, production_dags
+from pipeline_tuner.web.production import decision_before, in_production, known_definition, production_dags
 from pipeline_tuner.web.rendering import page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
 from pipeline_tuner.web.sweeps import held, page_count, progress_of
@@ -47,6 +48,25 @@ def studies(request: Request, user: User) -> HTMLResponse:
 @router.get("/studies/{study}", response_class=HTMLResponse)
 def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLResponse:
     """One study: what runs in production, its sweeps, its history, its decisions."""
+    return _study_page(request, user, study, page)
+
+
+def refused_start(
+    request: Request, user: Any, study: str, given: Mapping[str, Sequence[str]], problems: Mapping[str, str]
+) -> Response:
+    """The page of a study with its form as it was filled in and what is wrong beside the fields; 422.
+
+    :param problems: By the field's name; under an empty name what is wrong with the whole.
+    """
+    if "text/html" not in request.headers.get("accept", ""):
+        raise HTTPException(422, "\n".join(problems.values()))
+    return _study_page(request, user, study, given=given, problems=problems)
+
+
+def _study_page(
+    request: Request, user: Any, study: str, page: int = 1, *,
+    given: Mapping[str, Sequence[str]] | None = None, problems: Mapping[str, str] = MappingProxyType({}),
+) -> HTMLResponse:  # fmt: skip
     readable = readable_dags(user)
     sweeps, count = page_reads().sweeps(study, readable, page)
     production_runs = [row for row in page_reads().production_runs(study) if row["dag_id"] in readable]
@@ -64,6 +84,7 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
     return render(
         request,
         "study.html",
+        status_code=422 if problems else 200,
         study=study,
         sweeps=sweeps,
         pages=page_count(count),
@@ -81,7 +102,8 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
         histories=histories(past, {row["goal"]: row["unit"] for row in recommendations}),
         progress={row["sweep_id"]: progress_of(row) for row in sweeps if row["status"] == "running"},
         can_act=dag_id is not None and may_trigger(user, dag_id),
-        form=_start_form(definition),
+        form=_start_form(definition, given),
+        problems=problems,
         dag_id=dag_id,
         runs_in=production_dags(production_runs, study),
         runs_known=bool(production_runs),
@@ -94,7 +116,7 @@ def trial(request: Request, user: User, trial_id: str) -> HTMLResponse:
     """One trial: its configuration, metrics, checks and the job's own evidence."""
     row = page_reads().trial(trial_id)
     if row is None:
-        raise HTTPException(404, "No such trial")
+        raise HTTPException(404, "No such trial: it may be of a sweep that was removed when its time was over")
     require_read(user, row["dag_id"])
     measurement = row["measurement"] or {}
     details = measurement.get("details") or {}
@@ -154,12 +176,22 @@ def _earlier(promotions: Sequence[Row]) -> dict[str, str]:
     return {goal: before["label"] for goal, before in found.items() if before is not None}
 
 
-def _start_form(definition: Study | None) -> dict[str, list[FormField]]:
-    """The fields of the form that starts a sweep, by section, as Airflow's own trigger form has them."""
+def _start_form(
+    definition: Study | None, given: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, list[FormField]]:
+    """The fields of the form that starts a sweep, by section, as Airflow's own trigger form has them.
+
+    :param given: What was filled in before; without it the study's own values.
+    """
     sections: dict[str, list[FormField]] = {}
     for field in form_of(definition) if definition else ():
-        sections.setdefault(field.section, []).append(field)
+        sections.setdefault(field.section, []).append(field if given is None else _filled(field, given))
     return sections
+
+
+def _filled(field: FormField, given: Mapping[str, Sequence[str]]) -> FormField:
+    texts = tuple(given.get(field.name, ()))
+    return replace(field, default=texts if field.kind is FieldKind.CHOICES else next(iter(texts), None))
 
 
 def _by_study_and_goal(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import StudyError
@@ -120,3 +121,20 @@ def known_definition(study: str) -> Study | None:
         stored = (page_reads().newest_sweep(study) or {}).get("study_definition")
         known = _stored(stored) if stored else None
     return known
+
+
+def decision_before(decisions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What a roll-back returns to: the decision before the one in force. `decisions` are one goal's, newest first.
+
+    A roll-back steps past what it undid, so a second one goes further back.
+    """
+    undone = 0
+    for index, decision in enumerate(decisions):
+        if decision["action"] == "roll_back":
+            undone += 1
+            continue
+        if undone:
+            undone -= 1
+            continue
+        return next((d for d in decisions[index + 1 :] if d["action"] == "promote"), None)
+    return None

@@ -35,7 +35,7 @@ from pipeline_tuner.web.sweeps import held, page_count, progress_of, readable_sw
 
 router = APIRouter()
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
-MAX_COMPARED = 6
+MIN_COMPARED, MAX_COMPARED = 2, 6
 METRIC_COLUMNS = 6
 SPREAD_THAT_SHOWS = 0.01
 """A metric whose medians lie closer together than this fraction tells no configuration from another."""
@@ -153,6 +153,7 @@ def _decision(opened: Opened) -> dict[str, Any]:
         "running": in_production(study, goals),
         "runs_in": production_dags(_readable_runs(opened.user, study), study),
         "labels": page_reads().labels(opened.sweep_id),
+        "seen": {row["goal"]: row["promotion_id"] for row in page_reads().newest_promotions([study])},
         "can_act": bool(opened.stored) and may_trigger(opened.user, opened.row["dag_id"]),
         "token": form_token(opened.user),
     }
@@ -205,14 +206,16 @@ def _differing_parameters(rows: Sequence[TableRow]) -> list[str]:
 
 
 def _trials(opened: Opened) -> dict[str, Any]:
-    trials, count = page_reads().trials(opened.sweep_id, sort=opened.sort, page=opened.page)
+    count = page_reads().trial_count(opened.sweep_id)
+    page = min(opened.page, page_count(count))
+    trials = page_reads().trials(opened.sweep_id, sort=opened.sort, page=page)
     sort = opened.sort if opened.sort in SORTABLE else "planned"
     differing = [name for name, _ in _differing([trial["configuration"] for trial in trials])]
     return {
         "trials": [trial | {"configuration": _only(trial["configuration"], differing)} for trial in trials],
         "sort": sort,
         "orders": list(SORTABLE),
-        "page": opened.page,
+        "page": page,
         "pages": page_count(count),
     }
 
@@ -279,13 +282,15 @@ def compare(
     request: Request,
     user: User,
     sweep_id: str,
-    c: Annotated[list[str] | None, Query(max_length=MAX_COMPARED)] = None,
+    c: Annotated[list[str] | None, Query()] = None,
     a: str = "",
     b: str = "",
 ) -> HTMLResponse:
     """Two or more configurations of a sweep side by side, metric by metric, each against the first."""
     row = readable_sweep(user, sweep_id)
-    labels = list(dict.fromkeys(c or [a, b]))
+    labels = list(dict.fromkeys(filter(None, c or [a, b])))
+    if not MIN_COMPARED <= len(labels) <= MAX_COMPARED:
+        raise HTTPException(422, f"Choose two to {MAX_COMPARED} configurations to compare")
     trials = page_reads().trials_of(sweep_id, labels)
     configurations = {t["label"]: t["configuration"] for t in trials}
     if any(label not in configurations for label in labels):

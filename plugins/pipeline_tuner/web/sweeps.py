@@ -18,7 +18,7 @@ def known_sweep(sweep_id: str) -> Row:
     """The whole row of a sweep; raises 404 where there is none."""
     row = page_reads().sweep(sweep_id)
     if row is None:
-        raise HTTPException(404, "No such sweep")
+        raise HTTPException(404, "No such sweep: it may have been removed when its time was over")
     return row
 
 

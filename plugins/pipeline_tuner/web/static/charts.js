@@ -4,9 +4,12 @@ const drawn = new Map();
 
 async function draw(box) {
   const theme = document.documentElement.dataset.theme;
+  const config = THEMES[theme] || THEMES.light;
+  // On a narrow screen the names leave room for what they name.
+  const names = { labelLimit: Math.min(config.axis.labelLimit, Math.round(0.4 * box.clientWidth)) };
   const options = {
     mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, logLevel: 1,
-    config: THEMES[theme] || THEMES.light, tooltip: { disableDefaultStyle: true },
+    config: { ...config, axisY: names }, tooltip: { disableDefaultStyle: true },
   };
   drawn.get(box)?.finalize();
   drawn.set(box, await vegaEmbed(box, JSON.parse(box.dataset.spec), options));
