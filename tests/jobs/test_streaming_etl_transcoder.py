@@ -212,7 +212,7 @@ def test_random_bytes_never_reach_outside_the_document(layout: Layout) -> None:
         ({"columns": {"a b": "text"}}, "can't be a name"),
         ({"from": "x"}, "no from, ordinal or parent"),
         ({"key": {"column": "id", "type": "numeric"}}, "type must be one of"),
-        ({"colums": {}}, "no such key: colums"),
+        ({"colums": {}}, "has the key colums"),
         ({"columns": ["a"]}, r"tables.t.columns: is \['a'\], must be names with values"),
         ({"columns": {True: "text"}}, "the name True is no text: put it in quotes"),
         ({"columns": {"a": {"path": "x", "type": "text"}, "b": {"path": "x", "type": "text"}}},

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterator
 from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.known_names import refuse_unknown
 
 TYPES = (
     "smallint", "integer", "bigint", "real", "double precision", "boolean",
@@ -35,6 +36,9 @@ MAX_PRECISION = 1000
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$")
 ITEM = "."
 """The path of an array item that is a plain value."""
+SYSTEM_COLUMNS = ("tableoid", "ctid", "xmin", "xmax", "cmin", "cmax")
+BOOKS = ("etl_batch", "etl_dead_letter", "etl_range", "etl_version", "etl_hook")
+"""The names of the tables that keep the accounts."""
 REST = "*"
 """The path of all fields that no other column or table takes."""
 SCALARS = "scalars"
@@ -57,6 +61,7 @@ class Column:
     """Digits behind the point of a numeric with a precision."""
     takes_scalars: bool = False
     """Whether a text takes numbers, true and false, and dates as well."""
+    is_key: bool = False
 
     @property
     def size(self) -> str:
@@ -138,23 +143,39 @@ def load_mapping(path: str | Path) -> Mapping:
     """The mapping in a YAML file. Raises BadConfigurationError naming the file, the table and what is wrong."""
     path = Path(path)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return parse_mapping(document)
+        return parse_mapping(yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys))
     except OSError as error:
         raise BadConfigurationError(f"the mapping {path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadConfigurationError(f"{path.name}: is not UTF-8: save it as UTF-8") from None
     except (yaml.YAMLError, BadConfigurationError) as error:
-        raise BadConfigurationError(f"{path.name}: {error}") from None
+        raise BadConfigurationError(f"{path.name}: {' '.join(str(error).split())}") from None
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A key that is there twice is an error, and not the second one's value."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
+        if twice is not None:
+            raise BadConfigurationError(f"line {node.start_mark.line + 1}: the key {twice!r} is there twice")
+        return node
 
 
 def parse_mapping(document: Any) -> Mapping:
     """A mapping from its YAML document. Raises BadConfigurationError naming the key, its value and what is right."""
     if not isinstance(document, dict) or not document.get("collection") or not document.get("tables"):
         raise BadConfigurationError("a mapping has the keys 'collection' and 'tables'")
+    refuse_unknown(document, ("collection", "tables"), "the mapping has the key")
+    if not isinstance(document["collection"], str):
+        raise BadConfigurationError(f"collection: is {document['collection']!r}, no text: put it in quotes")
     tables: dict[str, Table] = {}
     for name, spec in _named("tables", document["tables"]).items():
         tables[name] = _table(name, _named(f"tables.{name}", spec or {}), tables)
     found = tuple(tables.values())
-    return Mapping(str(document["collection"]), found, found[0].columns[: len(_key_specs(document["tables"]))])
+    return Mapping(document["collection"], found, found[0].columns[: len(_key_specs(document["tables"]))])
 
 
 def _key_specs(tables: MappingType[str, Any]) -> list[Any]:
@@ -174,20 +195,36 @@ def _named(where: str, found: Any) -> MappingType[str, Any]:
 
 
 def _table(name: str, spec: MappingType[str, Any], above: MappingType[str, Table]) -> Table:
-    unknown = set(spec) - {"key", "columns", "from", "parent", "ordinal"}
-    if unknown:
-        raise BadConfigurationError(f"tables.{name}: no such key: {', '.join(sorted(unknown))}")
+    refuse_unknown(spec, ("key", "columns", "from", "parent", "ordinal"), f"tables.{name} has the key")
     listed = _named(f"tables.{name}.columns", spec.get("columns") or {})
     columns = tuple(_column(f"tables.{name}.{c}", c, text) for c, text in listed.items())
     table = _child(name, spec, above, columns) if above else _root(name, spec, columns)
     _check_rest(name, table)
-    taken = [*(c.name for c in table.columns), table.ordinal or ""]
-    for identifier in (name, *filter(None, taken)):
-        if not NAME.match(identifier):
-            raise BadConfigurationError(f"tables.{name}: {identifier!r} can't be a name in PostgreSQL")
-    if len(set(taken)) < len(taken):
-        raise BadConfigurationError(f"tables.{name}: a column appears twice")
+    _check_names(table, above)
     return table
+
+
+def _check_names(table: Table, above: MappingType[str, Table]) -> None:
+    """Raises BadConfigurationError where a table's name or columns can't be, beside the keys from the tables above."""
+    taken = [column.name for column in table.columns]
+    if above:
+        taken += _keys_of(table, above)
+    for identifier in (table.name, *taken):
+        if not NAME.match(identifier) or identifier in (SYSTEM_COLUMNS if identifier in taken else BOOKS):
+            raise BadConfigurationError(f"tables.{table.name}: {identifier!r} can't be a name here: take another")
+    twice = sorted({name for name in taken if taken.count(name) > 1})
+    if twice:
+        raise BadConfigurationError(f"tables.{table.name}: the column {', '.join(twice)} is there twice, keys included")
+
+
+def _keys_of(table: Table, above: MappingType[str, Table]) -> list[str]:
+    """The root's keys and the ordinals down to a table."""
+    root = next(iter(above.values()))
+    ordinals, at = [], table
+    while at.parent is not None:
+        ordinals += [at.ordinal] if at.ordinal else []
+        at = above[at.parent]
+    return [*(column.name for column in root.columns if column.is_key), *ordinals]
 
 
 def _check_rest(name: str, table: Table) -> None:
@@ -212,13 +249,14 @@ def _root(name: str, spec: MappingType[str, Any], columns: tuple[Column, ...]) -
 
 
 def _key_column(where: str, key: MappingType[str, Any]) -> Column:
+    refuse_unknown(key, ("column", "path", "type", "takes"), f"{where} has the key")
     spec = {"path": key.get("path", "_id"), "type": f"{key.get('type')} not null"}
     if "takes" in key:
         spec["takes"] = key["takes"]
     column = _column(where, key["column"], spec)
     if column.type not in KEY_TYPES or column.path in ((ITEM,), (REST,)):
         raise BadConfigurationError(f"{where}: type must be one of {', '.join(KEY_TYPES)}, path that of a field")
-    return column
+    return replace(column, is_key=True)
 
 
 def _child(
@@ -231,7 +269,7 @@ def _child(
         raise BadConfigurationError(
             f"tables.{name}: needs 'from', the path of its array or embedded document, and no key"
         )
-    return Table(name, columns, _path(spec["from"]), parent, spec.get("ordinal"))
+    return Table(name, columns, _path(f"tables.{name}.from", spec["from"]), parent, spec.get("ordinal"))
 
 
 def _column(where: str, name: str, spec: Any) -> Column:
@@ -242,7 +280,7 @@ def _column(where: str, name: str, spec: Any) -> Column:
             f"{where}: {spec.get('type')!r} must be one of {', '.join(TYPES)}, with '(n)' for varchar and '(p,s)' for "
             "numeric where that is wanted, followed by 'not null' where a document without it is wrong"
         )
-    kind, path = found["type"], _path(spec.get("path", name))
+    kind, path = found["type"], _path(where, spec.get("path", name))
     precision, scale = _numeric_size(where, kind, found["size"], found["scale"])
     if path == (REST,) and kind != "jsonb":
         raise BadConfigurationError(f"{where}: the path '*', all the rest, needs the type jsonb, not {kind}")
@@ -271,8 +309,10 @@ def _numeric_size(where: str, kind: str, size: str | None, scale: str | None) ->
     return 0, 0
 
 
-def _path(text: Any) -> tuple[str, ...]:
-    return (text,) if text in (ITEM, REST) else tuple(str(text).split("."))
+def _path(where: str, text: Any) -> tuple[str, ...]:
+    if not isinstance(text, str):
+        raise BadConfigurationError(f"{where}: the path {text!r} is no text: put it in quotes")
+    return (text,) if text in (ITEM, REST) else tuple(text.split("."))
 
 
 def tables_below(mapping: Mapping, table: Table) -> Iterator[Table]:

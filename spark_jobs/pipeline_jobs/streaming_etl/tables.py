@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg2 import sql
+from psycopg2 import OperationalError, ProgrammingError, sql
 
 from pipeline_jobs.contract import BadConfigurationError, JobError
 from pipeline_jobs.streaming_etl.mapping import Column, Mapping, Table
@@ -37,6 +37,8 @@ CREATE TABLE IF NOT EXISTS {{schema}}.{HOOKS} (
     job text, moment text, ran_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (job, moment));
 """
+REFUSALS = ("42", "54", "0A", "3F")
+"""SQLSTATE classes of what a server will never make: names, rights and types, limits, features, schemas."""
 CATALOG_NAMES = {"varchar": "character varying", "timestamptz": "timestamp with time zone"}
 
 
@@ -45,11 +47,17 @@ def create_tables(connection: Any, mapping: Mapping, schema: str, *, foreign_key
 
     Raises BadConfigurationError where an existing table does not take the mapping's columns.
     """
-    create_accounts(connection, schema)
-    with connection, connection.cursor() as cursor:
-        for table in mapping.tables:
-            cursor.execute(_create(mapping, table, schema))
-            _check(cursor, mapping, table, schema)
+    try:
+        with connection, connection.cursor() as cursor:
+            _create_accounts(cursor, schema)
+            for table in mapping.tables:
+                cursor.execute(_create(mapping, table, schema))
+                _check(cursor, mapping, table, schema)
+    except (ProgrammingError, OperationalError) as error:
+        if not (error.pgcode or "").startswith(REFUSALS):
+            raise
+        said = str(error).strip().splitlines()[0]
+        raise BadConfigurationError(f"the tables of {mapping.collection} can't be made in {schema}: {said}") from None
     if foreign_keys:
         add_foreign_keys(connection, mapping, schema)
 
@@ -57,8 +65,12 @@ def create_tables(connection: Any, mapping: Mapping, schema: str, *, foreign_key
 def create_accounts(connection: Any, schema: str) -> None:
     """Make what is missing of the schema and the accounts."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
-        cursor.execute(sql.SQL(ACCOUNTS).format(schema=sql.Identifier(schema)))
+        _create_accounts(cursor, schema)
+
+
+def _create_accounts(cursor: Any, schema: str) -> None:
+    cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    cursor.execute(sql.SQL(ACCOUNTS).format(schema=sql.Identifier(schema)))
 
 
 def table_oids(cursor: Any, mapping: Mapping, schema: str) -> list[int | None]:

@@ -29,6 +29,7 @@ from pipeline_jobs.streaming_etl.kernel.codes import (
     B_SYMBOL,
     B_TIMESTAMP,
     B_UNDEFINED,
+    FIELD_TWICE,
     MALFORMED,
     OK,
     WRONG_TYPE,
@@ -80,7 +81,7 @@ def value_size(data, kind, at, end):
     elif kind == B_INT32:
         size = 4
     elif kind == B_BOOL:
-        size = 1
+        size = 1 if at < end and data[at] <= 1 else -1
     elif kind == B_NULL or kind == B_UNDEFINED or kind == 255 or kind == 127:
         size = 0
     elif kind == B_OBJECTID:
@@ -147,6 +148,8 @@ def scan(plan, table, data, start, limit, slots, stack, error_column):
         slots[2, children[n]] = 0
     if value_size(data, B_DOCUMENT, start, limit) < 0:
         return MALFORMED
+    slots[4, len(entries)] += 1
+    scans = slots[4, len(entries)]
     depth = 0
     stack[0, 0], stack[1, 0], stack[2, 0] = tables[table, NODE], start + 4, start + i32(data, start) - 1
     stack[3, 0] = nodes[stack[0, 0], 0]
@@ -170,6 +173,10 @@ def scan(plan, table, data, start, limit, slots, stack, error_column):
         if entry < 0:
             continue
         stack[3, depth] = entry + 1
+        if slots[4, entry] == scans:
+            error_column[0] = entries[entry, 4]
+            return FIELD_TWICE
+        slots[4, entry] = scans
         leads_to, ref = entries[entry, 2], entries[entry, 3]
         if leads_to == COLUMN:
             slots[0, ref], slots[1, ref] = kind, value

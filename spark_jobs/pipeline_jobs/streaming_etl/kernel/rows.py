@@ -254,7 +254,8 @@ def transcode(plan, data, starts, stops, first, skip, out, ends, fill, rows, err
     `fill` met `ends`: `fill[-1]` then names the table that needs room, and nothing of that document is written.
     """
     tables = len(plan.tables)
-    slots = np.zeros((4, max(tables, len(plan.columns) + 1)), np.int64)
+    # Kinds and places of columns and of tables below; by entry the last scan that met it, then the count of scans.
+    slots = np.zeros((5, max(tables, len(plan.columns) + 1, len(plan.entries) + 1)), np.int64)
     stack = np.zeros((9, MAX_DEPTH), np.int64)
     error_column = np.zeros(1, np.int64)
     fill_before, rows_before = np.empty(tables, np.int64), np.empty(tables, np.int64)
