@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -15,6 +16,7 @@ from airflow.providers.apache.spark.hooks import spark_submit
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.runners import TrialFailedError, TrialRun
+from pipeline_tuner.runners.handover import Handover
 from pipeline_tuner.runners.process import ProcessRunner
 from pipeline_tuner.runners.spark_cluster import ClusterModeRunner
 from pipeline_tuner.runners.spark_submit import SparkSubmitRunner, spark_target
@@ -102,6 +104,29 @@ def test_cluster_mode_on_this_machine_is_refused(airflow_env, monkeypatch):
     )
     with pytest.raises(InfrastructureError, match="no cluster: set it to client"):
         spark_target("far")
+
+
+def test_a_retry_ends_the_driver_that_its_killed_task_left(submit, trial, tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__PIPELINE_TUNER__DATA_FOLDER", str(tmp_path / "shared"))
+    run = trial()
+    run.write_config()
+    left, others = Handover.made(run), Handover.made(replace(run, trial_id="another"))
+    old = Handover.made(replace(run, trial_id="of yesterday"))
+    os.utime(old.folder / "pulse", (0, 0))
+    (left.folder / "begun").touch()
+
+    def driver():
+        """What a driver does, as pipeline_jobs/contract.py has it."""
+        while (left.folder / "pulse").read_text() != "end":
+            time.sleep(0.01)
+        (left.folder / "begun").unlink()
+
+    thread = threading.Thread(target=driver)
+    thread.start()
+    again = Handover.made(run)
+    thread.join()
+    kept = sorted(path for path in again.folder.parent.glob("trial-*"))
+    assert kept == sorted([again.folder, others.folder])
 
 
 def test_kubernetes_without_its_package_is_said(airflow_env, monkeypatch):

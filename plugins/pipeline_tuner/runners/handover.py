@@ -12,6 +12,7 @@ import shutil
 import time
 import uuid
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from pipeline_tuner import settings
@@ -21,6 +22,7 @@ from pipeline_tuner.runners.process import DATA_VARIABLE
 
 PULSE_S = 5.0
 """Between two signs of life. A driver that sees none for two minutes ends (pipeline_jobs/contract.py)."""
+OLD_S = 3600.0
 END_S = 60.0
 """How long a driver's end is waited for."""
 
@@ -36,7 +38,9 @@ class Handover:
     @classmethod
     def made(cls, run: TrialRun) -> Handover:
         """The folder of a trial, with all that its driver needs. Raises InfrastructureError."""
-        handover = cls(shared_folder() / f"trial-{uuid.uuid4().hex}")
+        place = f"trial-{sha256(run.trial_id.encode()).hexdigest()[:16]}"
+        _end_what_was_left(shared_folder(), place)
+        handover = cls(shared_folder() / f"{place}-{uuid.uuid4().hex[:16]}")
         variables = {**run.environment, DATA_VARIABLE: str(settings.data_folder())}
         try:
             handover.folder.mkdir(mode=0o700)
@@ -88,6 +92,15 @@ class Handover:
         # A network file system that is away for a moment is no reason to end a trial.
         with contextlib.suppress(OSError):
             (self.folder / "pulse").write_text(word, encoding="ascii")
+
+
+def _end_what_was_left(shared: Path, place: str) -> None:
+    """End the driver of an earlier try of the trial, whose task was killed; remove what nobody has used for an hour."""
+    for folder in shared.glob("trial-*"):
+        with contextlib.suppress(OSError):
+            is_old = time.time() - (folder / "pulse").stat().st_mtime > OLD_S
+            if is_old or folder.name.startswith(f"{place}-"):
+                Handover(folder).end(is_over=is_old)
 
 
 def shared_folder() -> Path:
