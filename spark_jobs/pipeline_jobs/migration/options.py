@@ -100,7 +100,7 @@ class Workload:
         "such a table is refused with the statements to run",
         default=False,
     )
-    ledger_schema: str = option("where the books are kept on the target", default="pipeline_migration")
+    ledger_schema: str = option("the schema of the ledger's tables on the target", default="pipeline_migration")
     guardrail_bytes: int = option(
         "rows with a longer value are left out and recorded; 0 for no limit", default=0, unit="bytes", low=0
     )
