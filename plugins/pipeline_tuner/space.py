@@ -242,7 +242,7 @@ class Parameter(Frozen):
 class Space(Frozen):
     """All parameters of a job with the constraints between them.
 
-    `features` are expressions over parameters (and workload figures) that say what a configuration
+    `features` are expressions over parameters (and the workload's numbers) that say what a configuration
     amounts to, such as rows a partition; a search learns from them beside the raw values.
     """
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -93,3 +95,35 @@ def test_metrics_read_well_and_stand_in_the_order_in_which_they_matter():
 def test_parts_of_a_whole_are_percentages():
     assert metric_words(0.125, "startup_fraction") == "12.5%"
     assert metric_words(1.5e9, "memory_peak_bytes") == "1.5 GB"
+
+
+ROOT = Path(__file__).resolve().parents[2]
+PRIVATE = {
+    r"\bfigures?\b(?!\s*class=)": "value, metric or number",
+    r"\bthe books\b": "ledger",
+    r"\bupkeep\b": "maintenance",
+    r"\bsurroundings\b": "environment",
+    r"\bpictures?\b": "chart",
+    r"\byardstick\b": "what others are compared with",
+    r"\b(tuner|sweep|procedure|it) speaks\b": "names a pick",
+    r"\b(position|bookmark)s? (of .{1,20} )?speaks?\b": "belongs to",
+    r"\bwhy_out\b(?!\"\)|\"\])": "exclusion",
+    r"\b(MOST|LEAST|FEWEST|ENOUGH)_[A-Z]": "MIN_ or MAX_",
+}
+"""Words that a newcomer would have to learn, and the field's own."""
+
+
+@pytest.mark.parametrize("private", PRIVATE)
+def test_the_fields_own_words_are_used(private):
+    """In code, studies and documents; a schema version and a test keep what they were written for."""
+    folders = (ROOT / name for name in ("plugins", "spark_jobs", "include", "docs", "dags"))
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".md", ".yaml")]
+    files += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in files
+        if path.parent.name != "versions"
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(private, line)
+    ]
+    assert not found, f"say {PRIVATE[private]}"

@@ -2,7 +2,7 @@
 
 Measurements are compared on the log scale, within blocks (runs close together in time), so that a machine
 that drifts between blocks does not matter. The procedure is sequential: it may be asked after every block.
-It promises jointly, over all candidates and looks: the chance that it speaks *and* its pick is truly worse
+It promises jointly, over all candidates and looks: the chance that it names a pick *and* the pick is truly worse
 than the best by the indifference zone or more is at most 1 - confidence.
 
 Sources: multiple comparisons with the best (Hsu, 1984), indifference zones (Bechhofer, 1954; Kim and Nelson, 2001),
@@ -64,7 +64,7 @@ class Selection:
     """The leader and all that can't be told apart from it, best estimate first."""
     standings: tuple[Standing, ...]
     error_probability: float
-    """The smallest error bound at which the procedure would speak now (1 where it never would)."""
+    """The smallest error bound at which the procedure would name a pick now (1 where it never would)."""
     regret_bound: float
     """The leader is at most this fraction worse than the best measured one: jointly over candidates and looks."""
     expected_loss: float

@@ -31,7 +31,7 @@ def suggestions(
 ) -> tuple[Suggestion, ...]:
     """Untried neighbours of the best: one or two parameters moved by a step. The highest prediction first.
 
-    `measured` are all configurations tried, `working` those that gave a figure (all by default): a choice that
+    `measured` are all configurations tried, `working` those that gave a value (all by default): a choice that
     never worked isn't suggested again.
     """
     tried = {configuration_id(configuration) for configuration in measured}

@@ -59,7 +59,7 @@ REMEDIES: Mapping[Fault, str] = {
     Fault.OTHER_NAME: "Set the address to the server's own name: {mirror}",
     Fault.NAME: "Behind a proxy set HTTPS_PROXY=http://HOST:PORT; for a mirror of your company's: {mirror}",
     Fault.CONNECTION: "Behind a proxy set HTTPS_PROXY=http://HOST:PORT; for a mirror of your company's: {mirror}",
-    Fault.PROXY_CONNECTION: "Correct the proxy's address, or take it away where none is needed.",
+    Fault.PROXY_CONNECTION: "Correct the proxy's address, or unset it where none is needed.",
     Fault.PROXY_KIND: "Set HTTPS_PROXY=http://HOST:PORT to a proxy that speaks HTTP.",
     Fault.PROXY_LOGIN: "Set HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT",
     Fault.PROXY_REFUSAL: "Ask for the address to be allowed, or set a mirror of your company's: {mirror}",

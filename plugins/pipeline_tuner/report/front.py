@@ -63,7 +63,7 @@ def _why(reason: str, answers: list[Recommendation]) -> str:
 
 
 def compared(data: ReportData) -> str:
-    """The primary goal's intervals by configuration, and the figures of the pick beside the control's."""
+    """The primary goal's intervals by configuration, and the metrics of the pick beside the control's."""
     return "\n\n".join(filter(None, [goal_chart(data, data.main), _metrics(data)]))
 
 

@@ -116,7 +116,7 @@ class Adaptive(Strategy):
 def _likely_best(sweep: SweepSoFar, training: TrainingData, configurations: Sequence[Configuration]) -> list[int]:
     """The fewest configurations of which one is, likely, at most half the indifference zone worse than the best.
 
-    `configurations` come best first. The first ones by their own figure are in: a model may overlook a lone peak.
+    `configurations` come best first. The first ones by their own value are in: a model may overlook a lone peak.
     """
     encoding = Encoding(sweep.study.space, _workload_values(sweep))
     points = encoding.points([*training.configurations, *configurations])

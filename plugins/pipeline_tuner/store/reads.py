@@ -1,4 +1,4 @@
-"""All reads from the results database, as the nouns that the rest of the project speaks."""
+"""All reads from the results database, as the nouns of the rest of the project."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Bookmarks:
                 cursor.execute(f"ALTER TABLE {self._bookmarks} ADD COLUMN IF NOT EXISTS {name} {kind}")
 
     def read(self, cursor: Cursor) -> Position | None:
-        """The position, where it still speaks about this source, rule and content; None: read everything."""
+        """The position, where it still belongs to this source, rule and content; None: read everything."""
         cursor.execute(
             f"SELECT newest, witness FROM {self._bookmarks} WHERE job = %s AND about = %s "
             "AND target_oid = %s::regclass::oid AND target_file IS NOT DISTINCT FROM pg_relation_filenode(%s)",
@@ -108,7 +108,7 @@ class Bookmarks:
         return cursor.fetchone() is not None
 
     def move(self, cursor: Cursor, newest: str | None, staged: Staged, attempts: Sequence[int]) -> None:
-        """Bring the position to `newest`, within the transaction of the rows that it speaks about."""
+        """Bring the position to `newest`, within the transaction of its rows."""
         if newest is None:
             return
         cursor.execute(

@@ -1,4 +1,4 @@
-"""What tells a table from another one of the same name: a bookmark speaks about one of them only."""
+"""What tells a table from another one of the same name: a bookmark belongs to one of them only."""
 
 from __future__ import annotations
 

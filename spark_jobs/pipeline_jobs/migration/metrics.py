@@ -95,7 +95,7 @@ def _binding(results: Sequence[RangeResult], duration_s: float, settings: Settin
 
 
 def _curve(results: Sequence[RangeResult]) -> dict[str, list[float] | str]:
-    """Rows landed over time, for a picture; `unknown` says why there is none."""
+    """Rows landed over time, for a chart; `unknown` says why there is none."""
     if not results:
         return {}
     if not has_progress(results):

@@ -1,4 +1,4 @@
-"""Upkeep of the rollups' table, each procedure a task of its own; none of them changes a row or loses the position."""
+"""Maintenance of the rollups' table, a task per procedure; none of them changes a row or loses the position."""
 
 from __future__ import annotations
 

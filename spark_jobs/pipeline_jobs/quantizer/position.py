@@ -92,7 +92,7 @@ def _holder(table: Any) -> Any:
 
 
 def check_source(position: Position, target: str, source: str, uuid: str, columns: tuple[int, ...]) -> None:
-    """Raises BadConfigurationError where the position doesn't speak about this source.
+    """Raises BadConfigurationError where the position doesn't belong to this source.
 
     `uuid`: the source's identity, `columns`: its columns' field ids.
     """

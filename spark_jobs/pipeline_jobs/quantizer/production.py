@@ -1,4 +1,4 @@
-"""A production batch: from where the last one ended to a given time, or one task of upkeep."""
+"""A production batch: from where the last one ended to a given time, or one maintenance procedure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_production(spark: SparkSession, settings: Settings, work: Workload, writ
 
 
 def maintain(spark: SparkSession, work: Workload) -> dict[str, float]:
-    """One task of upkeep on the target."""
+    """One maintenance procedure on the target."""
     if work.maintenance not in TASKS:
         raise BadConfigurationError(f"maintenance is {work.maintenance!r}, must be one of {', '.join(TASKS)}")
     return TASKS[work.maintenance](spark, work.target)

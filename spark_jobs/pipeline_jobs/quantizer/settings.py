@@ -125,7 +125,7 @@ class Workload:
         unit="ms",
         low=0,
     )
-    maintenance: str = option("production: a task of upkeep on the target instead of a batch", default="")
+    maintenance: str = option("production: a maintenance procedure on the target instead of a batch", default="")
 
 
 def read_settings(config: TrialConfig) -> Settings:

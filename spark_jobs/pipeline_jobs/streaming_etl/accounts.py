@@ -39,7 +39,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Totals:
-    """The books of a job. `documents` = `loaded` + `rejected` + `replaced` (by a later one with the same key)."""
+    """The ledger of a job. `documents` = `loaded` + `rejected` + `replaced` (by a later one with the same key)."""
 
     documents: int
     loaded: int
@@ -56,9 +56,9 @@ class Accounts:
         self._connection, self._schema, self._job = connection, schema, job
 
     def check_target(self, mapping: Mapping) -> None:
-        """Raises TargetChangedError where the job's positions speak of other tables than those that are there now.
+        """Raises TargetChangedError where the job's positions belong to other tables than those that are there now.
 
-        Tables that were dropped, restored or emptied would stay without what the books call loaded; so would the
+        Tables that were dropped, restored or emptied would stay without what the ledger calls loaded; so would the
         columns and tables that a mapping has got since.
         """
         with self._connection, self._connection.cursor() as cursor:
@@ -164,7 +164,7 @@ class Accounts:
         return tuple(planned)
 
     def _adopt(self, cursor: Any, oids: Sequence[int | None], fingerprint: str) -> None:
-        """Books of a version that kept no identity of the target get that of today's."""
+        """A ledger of a version that kept no identity of the target gets that of today's."""
         cursor.execute(
             self._sql(
                 "UPDATE {} SET target_oids = coalesce(target_oids, %s), mapping = coalesce(mapping, %s) "
@@ -177,7 +177,7 @@ class Accounts:
     def resume(self, number: int) -> tuple[int, str | None]:
         """The next batch's number in a range and the position that it starts from (None: the range's start).
 
-        Batches that committed after one that did not are struck from the books: they come again, and loading
+        Batches that committed after one that did not are removed from the ledger: they come again, and loading
         a document twice has no further effect.
         """
         with self._connection, self._connection.cursor() as cursor:

@@ -78,7 +78,7 @@ def load(
     job: str = "load",
     cancel: threading.Event | None = None,
 ) -> tuple[Report, Totals]:
-    """Load what is not loaded yet. Returns what this run did, and the books of all runs of the job.
+    """Load what is not loaded yet. Returns what this run did, and the ledger of all runs of the job.
 
     Raises InfrastructureError when source or target stay away, JobError where something has to be put right;
     called again, it goes on. `cancel` ends it early with everything that was read in the target.
@@ -147,7 +147,7 @@ def begin(
 def finish(target: Target, ended: Sequence[Range], *, job: str, cancel: threading.Event) -> Totals:
     """Record which ranges are loaded to their end; after the last one foreign keys that were put off, and the hook.
 
-    Returns the books.
+    Returns the ledger's totals.
     """
 
     def end() -> Totals:

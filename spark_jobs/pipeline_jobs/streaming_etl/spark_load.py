@@ -18,7 +18,7 @@ def load_on_spark(
 ) -> tuple[Report, Totals]:
     """Load what is not loaded yet with `manager_worker_num` tasks. Raises as `load` does; a task may be run again.
 
-    A file must be at the same path on every executor. The books are those of `load`: either may go on where the
+    A file must be at the same path on every executor. The ledger is that of `load`: either may go on where the
     other stopped.
     """
     cancel = threading.Event()

@@ -241,4 +241,4 @@ class TargetError(JobError):
 
 
 class TargetChangedError(BadConfigurationError):
-    """The target's tables are not those that a load's positions speak of."""
+    """The target's tables are not those that a load's positions belong to."""

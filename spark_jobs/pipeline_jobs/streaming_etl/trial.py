@@ -96,7 +96,7 @@ class TablesTrial:
             for table in self.mapping.tables
         }
         rows = sum(values.rows for values in found.values())
-        yield "rows are accounted for", rows == totals.rows, f"{rows} in the tables, {totals.rows} in the books"
+        yield "rows are accounted for", rows == totals.rows, f"{rows} in the tables, {totals.rows} in the ledger"
         if self._made and self._whole:
             wrong = [name for name, values in self._made.expected.items() if found[name] != values]
             yield "every table holds what it should", not wrong, ", ".join(wrong)
