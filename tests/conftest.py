@@ -233,13 +233,22 @@ def run_dag(airflow_env: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     return run
 
 
-@pytest.fixture
-def results(new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URI of an empty results database, which connection `pipeline_tuner_default` names in this test."""
+@pytest.fixture(scope="session")
+def empty_results(postgres: PostgresServer) -> str:
+    """The name of an empty results database, to be copied: making its tables takes longer than all else about one."""
+    from pipeline_tuner.store.engine import as_engine
     from pipeline_tuner.store.migrate import migrate
 
-    uri = new_database("results")
-    migrate(uri)
+    engine = as_engine(postgres.create_database("empty_results"))
+    migrate(engine)
+    engine.dispose()  # a database that somebody is connected to can't be copied
+    return "empty_results"
+
+
+@pytest.fixture
+def results(new_database: Callable[..., str], empty_results: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of an empty results database, which connection `pipeline_tuner_default` names in this test."""
+    uri = new_database("results", template=empty_results)
     monkeypatch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", uri)
     return uri
 
