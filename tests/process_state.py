@@ -61,6 +61,7 @@ class Part:
     write: Callable[[Any], Any]
 
 
+# The root logger's level is none of them: Airflow sets it once, at its first task in this process.
 PARTS = (
     Part("working folder", os.getcwd, os.chdir),
     Part("umask", _umask, os.umask),
@@ -69,7 +70,6 @@ PARTS = (
     Part("decimals' precision", lambda: decimal.getcontext().prec, _set_precision),
     Part("sockets' time limit", socket.getdefaulttimeout, socket.setdefaulttimeout),
     Part("level that logging is disabled at", lambda: logging.root.manager.disable, logging.disable),
-    Part("level of the root logger", lambda: logging.root.level, logging.root.setLevel),
 )
 
 

@@ -34,7 +34,6 @@ def set_zone(name: str) -> None:
         ("decimals' precision", lambda: setattr(decimal.getcontext(), "prec", 5)),
         ("sockets' time limit", lambda: socket.setdefaulttimeout(7)),
         ("level that logging is disabled at", lambda: logging.disable(logging.ERROR)),
-        ("level of the root logger", lambda: logging.root.setLevel(logging.CRITICAL)),
     ],
 )
 def test_a_value_is_named_and_taken_back(name, change):
