@@ -151,13 +151,16 @@ def test_in_cluster_mode_a_trial_is_handed_over(submit, trial, tmp_path, monkeyp
     monkeypatch.setenv("AIRFLOW__PIPELINE_TUNER__DATA_FOLDER", str(tmp_path / "shared"))
     jobs, run = settings.jobs_folder(), trial()
     run.write_config()
-    runner = ClusterModeRunner(jobs / "migration.py", modules=jobs, conn_id="far")
+    # What would let spark-submit end before its driver is not the study's to set.
+    options = {"conf": {"spark.yarn.submit.waitAppCompletion": "false"}}
+    runner = ClusterModeRunner(jobs / "migration.py", modules=jobs, conn_id="far", options=options)
     monkeypatch.setattr(ProcessRunner, "start", lambda self, run: seen.append((self.command(run), run.environment)))
     seen: list = []
     runner.start(run)
     ((command, environment),) = seen
     said = " ".join(command)
     assert "--deploy-mode cluster" in said
+    assert "spark.yarn.submit.waitAppCompletion=true" in said
     assert [words for words in expected if words not in said] == []
     (folder,) = (tmp_path / "shared" / "handover").glob("trial-*")
     assert f"--handover {folder}" in said

@@ -69,7 +69,8 @@ class ClusterModeRunner(SparkSubmitRunner):
     def wait(self, timeout_s: float) -> int:
         """Wait for the end of spark-submit, which is that of the driver."""
         exit_code = super().wait(timeout_s)
-        self._is_over = True
+        # Where spark-submit failed, it may have lost sight of a driver that goes on.
+        self._is_over = exit_code == 0
         return exit_code
 
     def collect(self, exit_code: int) -> Measurement:
@@ -98,7 +99,7 @@ class ClusterModeRunner(SparkSubmitRunner):
             self._handover.beat()
 
     def _conf(self, configuration: Configuration) -> dict[str, str]:
-        return WAITED_FOR | dict(self._modules_conf) | super()._conf(configuration)
+        return dict(self._modules_conf) | super()._conf(configuration) | WAITED_FOR
 
 
 def _empty_jar() -> Path:
