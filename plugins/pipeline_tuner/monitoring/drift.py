@@ -81,6 +81,19 @@ def changes(
     sign = -1.0 if larger_is_better else 1.0
     logs = _logs(production, sign)
     beside = _logs(control, sign) if len(control) else np.full_like(logs, np.nan)
+    return tuple(
+        Change(
+            int(shift.after[0]),
+            shift.noticed,
+            _level_ratio(sign * logs[shift.before], sign * logs[shift.after], confidence),
+            _cause(logs, beside, shift.before, shift.after),
+        )
+        for shift in _shifts(logs, beside)
+    )
+
+
+def _shifts(logs: np.ndarray, beside: np.ndarray) -> list[_Shift]:
+    """Every change of level, as the nights found it one after the other."""
     nights = np.flatnonzero(np.isfinite(logs))
     found: list[tuple[int, int]] = []
     start = 0
@@ -91,19 +104,10 @@ def changes(
             found.append((start + shift, now))
             start += shift
     borders = [0, *(first for first, _ in found), len(nights)]
-    shifts = [
+    return [
         _Shift(nights[begin:first], nights[first:end], int(nights[noticed]))
         for (first, noticed), begin, end in zip(found, borders, borders[2:], strict=False)
     ]
-    return tuple(
-        Change(
-            int(shift.after[0]),
-            shift.noticed,
-            _level_ratio(sign * logs[shift.before], sign * logs[shift.after], confidence),
-            _cause(logs, beside, shift.before, shift.after),
-        )
-        for shift in shifts
-    )
 
 
 def _logs(values: Sequence[float | None], sign: float) -> np.ndarray:

@@ -29,6 +29,7 @@ from pipeline_tuner.trial import TrialPlan, TrialResult
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from pipeline_tuner.analysis.costs import CostSoFar
     from pipeline_tuner.search.strategy import SweepSoFar
 
 MAX_PLAN = 1000
@@ -222,14 +223,8 @@ class PlanOperator(SweepOperator):
                     self._log_work_length(before)
         except StudyError as error:
             raise AirflowFailException(str(error)) from None
-        if self.round_number == 1 and cost is not None and len(plans) < 2:
-            raise AirflowFailException(
-                f"Nothing is started: at most {cost.cap:.4g} (budget.cost) may be spent, {cost.spent:.4g} are, and a "
-                f"trial costs about {cost.usual:.4g}: what is left pays for no comparison. Allow more, or measure a "
-                "smaller size"
-            )
-        if self.round_number == 1 and not plans:
-            raise AirflowFailException("The plan is empty: give the sweep more trials or minutes")
+        if self.round_number == 1:
+            _check_first_plan(plans, cost)
         if len(plans) > MAX_PLAN:
             raise AirflowFailException(
                 f"The plan has {len(plans)} trials in one round, Airflow maps {MAX_PLAN} at most"
@@ -302,6 +297,18 @@ class RecommendOperator(SweepOperator):
             runner_for(sweep.study_definition, sweep_id=sweep.sweep_id).end_of_sweep()
         except (InfrastructureError, StudyError) as error:
             self.log.warning("Processes kept for the trials may go on until they are idle: %s", error)
+
+
+def _check_first_plan(plans: Sequence[TrialPlan], cost: CostSoFar | None) -> None:
+    """Raises AirflowFailException for a first round that compares nothing."""
+    if cost is not None and len(plans) < 2:
+        raise AirflowFailException(
+            f"Nothing is started: at most {cost.cap:.4g} (budget.cost) may be spent, {cost.spent:.4g} are, and a "
+            f"trial costs about {cost.usual:.4g}: what is left pays for no comparison. Allow more, or measure a "
+            "smaller size"
+        )
+    if not plans:
+        raise AirflowFailException("The plan is empty: give the sweep more trials or minutes")
 
 
 class AnsweredOperator(EmptyOperator):

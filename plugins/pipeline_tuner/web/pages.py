@@ -73,10 +73,7 @@ def _study_page(
     dag_id = page_reads().newest_dag(study, readable)
     if dag_id is None and not production_runs:
         raise HTTPException(404, "No sweep and no production run of this study that you may see")
-    newest = page_reads().newest_sweep(study) or {}
-    goals = list((newest.get("study_definition") or {}).get("goals") or ())
-    recommendations = held(page_reads().newest_recommendations([study]))
-    recommendations.sort(key=lambda row: goals.index(row["goal"]) if row["goal"] in goals else len(goals))
+    recommendations = _in_order_of_goals(study)
     nights, alerts = page_reads().nights(study), page_reads().alerts(study)
     promotions = page_reads().promotions(study, limit=200)
     definition = known_definition(study)
@@ -109,6 +106,14 @@ def _study_page(
         runs_known=bool(production_runs),
         token=form_token(user),
     )
+
+
+def _in_order_of_goals(study: str) -> list[Row]:
+    """The newest decisions of a study, in the order of its goals."""
+    newest = page_reads().newest_sweep(study) or {}
+    goals = list((newest.get("study_definition") or {}).get("goals") or ())
+    found = held(page_reads().newest_recommendations([study]))
+    return sorted(found, key=lambda row: goals.index(row["goal"]) if row["goal"] in goals else len(goals))
 
 
 @router.get("/trials/{trial_id}", response_class=HTMLResponse)
