@@ -165,7 +165,7 @@ def also_param(studies: Sequence[str]) -> dict[str, Param]:
 
 
 def _companion_tasks(before: RecommendOperator, others: Mapping[str, Study]) -> None:
-    """A group of tasks a companion, one after the other; the last task has failed where an answer is missing."""
+    """A group of tasks per companion, one after the other; the last task has failed where an answer is missing."""
     answers = [before]
     for name, study in others.items():
         with TaskGroup(study.study, tooltip=study.description):

@@ -243,7 +243,7 @@ class Space(Frozen):
     """All parameters of a job with the constraints between them.
 
     `features` are expressions over parameters (and the workload's numbers) that say what a configuration
-    amounts to, such as rows a partition; a search learns from them beside the raw values.
+    amounts to, such as rows per partition; a search learns from them beside the raw values.
     """
 
     parameters: dict[str, Parameter] = Field(min_length=1)

@@ -69,7 +69,7 @@ def test_the_same_study_on_glue(
     assert found["small"].metrics["cost"] == pytest.approx(4 * 123 / 3600 * 0.44)
     assert found["large"].metrics["dpu_seconds"] == pytest.approx(10 * 123)
     assert found["doomed"].failure == "out_of_memory"
-    assert "out of memory at 128 GB a worker, on 3 workers G.8X" in found["doomed"].reason
+    assert "out of memory at 128 GB per worker, on 3 workers G.8X" in found["doomed"].reason
     assert len(watched) == 3, "each trial was left to the triggerer"
     left = "SELECT relname FROM pg_class WHERE relname LIKE 'dedup_trial%' AND relkind = 'r'"
     with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:

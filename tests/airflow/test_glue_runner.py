@@ -135,7 +135,7 @@ class FailedRunStub(GlueRunner):
 @pytest.mark.parametrize(
     ("state", "message", "kind", "reason"),
     [
-        ("FAILED", "Container killed by YARN for exceeding memory limits", "out_of_memory", "16 GB a worker, on 2 w"),
+        ("FAILED", "Container killed by YARN for exceeding memory limits", "out_of_memory", "16 GB per worker, on 2 w"),
         ("FAILED", "AnalysisException: no such table", "error", "no such table"),
         ("TIMEOUT", "", "timeout", "60 min"),
     ],

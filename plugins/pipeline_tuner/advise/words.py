@@ -289,7 +289,7 @@ SHORT_REMEDIES: dict[Remedy, Callable[[Finding], str]] = {
     Remedy.PLAN_LESS: lambda f: "fewer files and partitions to list",
     Remedy.COMMIT_FASTER: lambda f: "a committer that doesn't rename",
     Remedy.DRIVER_CODE: lambda f: "see what the driver does then",
-    Remedy.SMALLER_MACHINES: lambda f: "machines with less memory a core",
+    Remedy.SMALLER_MACHINES: lambda f: "machines with less memory per core",
     Remedy.FIX_SKEW_FIRST: lambda f: "the skew first",
     Remedy.GIVE_SCHEMA: lambda f: "give the schema",
     Remedy.NOT_THE_HEAP: lambda f: "not more memory",
@@ -340,12 +340,12 @@ FULL_REMEDIES: dict[Remedy, Callable[[Finding], str]] = {
         "Most of it is the program's own code on the driver: what it collects, computes or fetches there. More "
         "executors don't help."
     ),
-    Remedy.SMALLER_MACHINES: lambda f: "Take a type with less memory a core.",
+    Remedy.SMALLER_MACHINES: lambda f: "Take a type with less memory per core.",
     Remedy.FIX_SKEW_FIRST: lambda f: "One task has most of the data: more partitions don't divide it.",
     Remedy.GIVE_SCHEMA: lambda f: "Name the columns (spark.read.schema(...)) or read a table of the catalog.",
     Remedy.NOT_THE_HEAP: lambda f: (
         "More memory won't help: it is young objects or the start of fresh JVMs. Executors that live longer, and "
-        "fewer objects a row, do."
+        "fewer objects per row, do."
     ),
     Remedy.SESSION: lambda f: "Somebody typed in a shell or notebook: as a batch application the waits are gone.",
 }

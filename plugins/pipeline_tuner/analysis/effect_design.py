@@ -33,7 +33,7 @@ def levels_of(space: Space, runs: Sequence[Run]) -> dict[str, list[Scalar]]:
 def columns_of(
     space: Space, runs: Sequence[Run], pairs: Sequence[tuple[str, str]], curved: bool
 ) -> tuple[tuple[Term, int], ...]:
-    """The model's columns, as term and number within it: a parameter that varied has a slope or a column a level.
+    """The model's columns, as term and number within it: a parameter that varied has a slope or a column per level.
 
     `curved` gives ordered parameters of three levels or more a square; `pairs` add products of slopes.
     """

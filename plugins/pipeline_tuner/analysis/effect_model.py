@@ -68,7 +68,7 @@ class Model:
         return tuple(dict.fromkeys(term for term, _ in self.columns if isinstance(term, str)))
 
     def row(self, configuration: Configuration) -> np.ndarray:
-        """A configuration as numbers, one a column."""
+        """A configuration as numbers, one per column."""
         return np.array([entry_of(self.space, self._levels, column, configuration) for column in self.columns])
 
     @cached_property

@@ -155,7 +155,7 @@ def _memory_reason(need: Need, prices: Prices, worker_type: str) -> str:
     usable = worker.memory_per_vcpu_gb * USABLE_MEMORY
     reason = (
         f"A task peaked at {need.task_memory_bytes / 1e6:.0f} MB of execution memory; on {worker_type} it has about "
-        f"{usable * 1e3:.0f} MB ({worker.memory_per_vcpu_gb:g} GB a vCPU)."
+        f"{usable * 1e3:.0f} MB ({worker.memory_per_vcpu_gb:g} GB per vCPU)."
     )
     same = [n for n, w in prices.workers.items() if w.memory_per_vcpu_gb == worker.memory_per_vcpu_gb]
     return f"{reason} {', '.join(same)} all have as much a vCPU: a larger one gives a task nothing."

@@ -22,7 +22,7 @@ class _Column(Value):
 def waterfall(
     stages: Sequence[tuple[str, Interval | None]], *, total: Interval | None = None, title: str = ""
 ) -> alt.LayerChart:
-    """A column a stage, from what was reached before it to what it reaches; None where nothing paid."""
+    """A column per stage, from what was reached before it to what it reaches; None where nothing paid."""
     columns, base = [], 1.0
     for stage, gain in stages:
         kind = "other" if gain is None or gain.low <= 1 <= gain.high else "pick" if gain.low > 1 else "bad"

@@ -16,7 +16,7 @@ from pipeline_tuner.monitoring.notify import notify
 from pipeline_tuner.monitoring.promotion import ProductionChange, decide
 from pipeline_tuner.monitoring.start import champions
 from pipeline_tuner.monitoring.store import NightRecord, NightStore
-from pipeline_tuner.operators.outcome import summarized, tell_other_dags, write_analysis
+from pipeline_tuner.operators.outcome import emit_asset_event, summarized, write_analysis
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
 from pipeline_tuner.space import configuration_id
@@ -53,7 +53,7 @@ def conclude_night(
     analysis = write_analysis(store, sweep, results, recommendations, history) if alerts else None
     for item in alerts:
         if item.goal:
-            tell_other_dags(sweep, item.goal, {"kind": item.kind, "words": item.words, **item.details}, context)
+            emit_asset_event(sweep, item.goal, {"kind": item.kind, "words": item.words, **item.details}, context)
     if unnotified and notify(sweep.study_definition, unnotified, context):
         nights.mark_notified(sweep.sweep_id)
     log.info("%s", summary)

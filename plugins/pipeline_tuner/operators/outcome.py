@@ -42,7 +42,7 @@ def conclude(store: Store, sweep: SweepRecord, results: Sequence[TrialResult], c
     analysis = write_analysis(store, sweep, results, recommendations, history)
     for item in (item for item in recommendations if item.goal in followed and _is_change(store, sweep, item)):
         event = {"label": item.label, "configuration": dict(item.configuration or {})}
-        tell_other_dags(sweep, item.goal, event, context)
+        emit_asset_event(sweep, item.goal, event, context)
     return summarized(sweep, results, recommendations, analysis)
 
 
@@ -101,7 +101,7 @@ def _is_change(store: Store, sweep: SweepRecord, item: Recommendation) -> bool:
     return configuration_id(before.configuration) != configuration_id(item.configuration)
 
 
-def tell_other_dags(sweep: SweepRecord, goal: str, event: Mapping[str, Any], context: Context) -> None:
+def emit_asset_event(sweep: SweepRecord, goal: str, event: Mapping[str, Any], context: Context) -> None:
     """Emit the event of a goal's asset when this task succeeds."""
     asset = Asset(name=f"{sweep.study}_{goal}", uri=f"pipeline-tuner://{sweep.study}/{goal}")
     context["outlet_events"][changed_alias(sweep.study)].add(asset, extra={"sweep_id": sweep.sweep_id, **event})

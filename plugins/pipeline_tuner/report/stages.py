@@ -13,7 +13,7 @@ from pipeline_tuner.space import difference
 
 
 def stages(data: ReportData) -> str:
-    """A row a stage with what it changed and gained; empty for other strategies."""
+    """A row per stage with what it changed and gained; empty for other strategies."""
     if data.options.strategy != "staged":
         return ""
     found = steps(data.study, data.options, data.results)

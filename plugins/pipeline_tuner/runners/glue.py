@@ -225,7 +225,7 @@ class GlueRunner(Runner):
         where = f"on {size['NumberOfWorkers']} workers {size['WorkerType']}"
         if any(sign in message for sign in MEMORY_SIGNS):
             memory = self._prices.worker(size["WorkerType"]).memory_gb
-            return TrialFailedError("out_of_memory", f"out of memory at {memory:g} GB a worker, {where}: {message}")
+            return TrialFailedError("out_of_memory", f"out of memory at {memory:g} GB per worker, {where}: {message}")
         if state == "TIMEOUT":
             return TrialFailedError("timeout", f"Glue ended the run after {self.options.timeout_minutes} min, {where}")
         if state in ("STOPPED", "EXPIRED"):

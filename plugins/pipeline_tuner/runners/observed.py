@@ -23,7 +23,7 @@ from pipeline_tuner.space import Scalar
 
 
 class ObservedRunner(ProcessRunner):
-    """Runs a command once a trial and makes the measurement itself.
+    """Runs a command once per trial and makes the measurement itself.
 
     `patterns` are regular expressions by metric; the last match's group 1 is the value, a plain number. `checks` are
     regular expressions by check: what the program prints must match, else its output counts as wrong. Both look at

@@ -42,7 +42,7 @@ class Encoding:
         return tuple(feature for feature in parsed if feature.names <= known)
 
     def points(self, configurations: Sequence[Configuration]) -> np.ndarray:
-        """One row a configuration, one column a coordinate in 0..1; features scaled over these configurations."""
+        """One row per configuration, one column per coordinate in 0..1; features scaled over these configurations."""
         defaults = {name: parameter.default for name, parameter in self.space.parameters.items()}
         complete = [{**defaults, **configuration} for configuration in configurations]
         columns: list[Sequence[float] | np.ndarray] = [

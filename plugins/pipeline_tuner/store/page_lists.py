@@ -1,4 +1,4 @@
-"""What the page's list of studies shows, for all studies at once: a query a table, however many studies there are."""
+"""What the page's list of studies shows, for all studies at once: a query per table, however many studies there are."""
 
 from __future__ import annotations
 

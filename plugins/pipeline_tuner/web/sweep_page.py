@@ -183,20 +183,20 @@ def _configurations(opened: Opened) -> dict[str, Any]:
         "goal": goal,
         "goals": list(found.rows),
         "rows": rows,
-        "metrics": telling_metrics(rows),
+        "metrics": distinguishing_metrics(rows),
         "parameters": _differing_parameters(rows),
         "trade_off": found.trade_off,
         "too_many": opened.progress["done"] > MAX_TRIALS,
     }
 
 
-def telling_metrics(rows: Sequence[TableRow]) -> list[str]:
-    """The metrics that tell configurations from one another, those that matter first."""
+def distinguishing_metrics(rows: Sequence[TableRow]) -> list[str]:
+    """The metrics in which configurations differ, those that matter first."""
     names = sorted({name for row in rows for result in row.results for name in result.metrics}, key=metric_order)
-    return [name for name in names if _tells([row.median(name) for row in rows])][:METRIC_COLUMNS]
+    return [name for name in names if _differ([row.median(name) for row in rows])][:METRIC_COLUMNS]
 
 
-def _tells(medians: Sequence[float | None]) -> bool:
+def _differ(medians: Sequence[float | None]) -> bool:
     known = [value for value in medians if value is not None]
     return len(known) > 1 and max(known) - min(known) > SPREAD_THAT_SHOWS * max(abs(value) for value in known)
 

@@ -127,7 +127,7 @@ def _first(records: DataFrame, key: tuple[str, ...], rule: Rule) -> DataFrame:
 
 
 def _decided(candidates: DataFrame, rule: Rule) -> DataFrame:
-    """One row a key among rows that tie. They lie side by side in one partition already: no shuffle, no sort."""
+    """One row per key among rows that tie. They lie side by side in one partition already: no shuffle, no sort."""
     digest = _digest(candidates)
     grouped = candidates.groupBy(*rule.key).agg(
         _winner(candidates, rule).alias(WINNER), (F.min(digest) != F.max(digest)).alias(TIED)

@@ -23,7 +23,7 @@ from pipeline_jobs.quantizer.kernel import States, bin_numbers
 from pipeline_jobs.quantizer.rollup import Points, finest_states
 
 THREADS = int(os.environ.get("PIPELINE_TUNER_ENGINE_THREADS", "1"))
-"""Threads of an engine inside one Spark task: Spark runs a task a core already."""
+"""Threads of an engine inside one Spark task: Spark runs one task per core already."""
 
 
 def _compiled(points: Points, resolution_us: int, drop_repeats: bool) -> tuple[States, int]:

@@ -1,7 +1,7 @@
 """The smallest windows by SQL, for engines that group instead of walking: DuckDB's text and Spark's are one.
 
 Exact sums there: each double is split on fixed grids into limbs of 34 bits, whose sums are doubles without
-rounding, whatever the order, for up to 2**20 points a window and values below 2**63 ("pre-rounding", Demmel and
+rounding, whatever the order, for up to 2**20 points per window and values below 2**63 ("pre-rounding", Demmel and
 Nguyen, 2013). The limbs' sums then make the same stored sum as the compiled engine's. Bits below 2**-111 of a square,
 or 2**-106 of a value, are cut off; the compiled engine has neither limit.
 """

@@ -229,7 +229,7 @@ def _read_rows(location: str, schema: pa.Schema) -> pa.Table:
 def write_rows(
     rows: pa.Table, output: Output, *, complete: bool, label: str, keeps_snapshot: bool = False
 ) -> tuple[Written, ...]:
-    """Write rows as data files, at least one a partition (resolution and day)."""
+    """Write rows as data files, at least one per partition (resolution and day)."""
     written: list[Written] = []
     if not len(rows):
         return ()

@@ -1,7 +1,7 @@
 """The declared mapping: which parts of a document become which rows of which tables.
 
 A mapping is a YAML file (`users.yaml` here is one; docs/streaming-etl.md describes the format). The first
-table gets a row a document. A table with `ordinal` gets a row an item of the array at `from`, and the item's
+table gets a row per document. A table with `ordinal` gets a row per item of the array at `from`, and the item's
 place in it (from 1) is part of its key; a table without gets one row where the embedded document exists.
 Fields that no column names are left out.
 """
@@ -98,7 +98,7 @@ class Mapping:
 
     @property
     def root(self) -> Table:
-        """The table with a row a document."""
+        """The table with a row per document."""
         return self.tables[0]
 
     @cached_property

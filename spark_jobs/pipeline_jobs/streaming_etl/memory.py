@@ -138,7 +138,7 @@ class MemoryWork:
     made_before: bool = False
     """Make one batch and send it again and again: what the engine costs without making records."""
     pace_records_per_s: float = 0.0
-    """How many records a second each pipeline's source gives; 0 for as many as it can."""
+    """How many records per second each pipeline's source gives; 0 for as many as it can."""
 
     def __post_init__(self) -> None:
         check_choice("record", self.record, tuple(KINDS))

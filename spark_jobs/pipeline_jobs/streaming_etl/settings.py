@@ -76,7 +76,7 @@ class Settings:
     min_batch_size: int = 10
     max_batch_size: int = 10_000
     pool_size: int = 0
-    """Connections to the target that a pipeline's workers share; 0 for one a worker."""
+    """Connections to the target that a pipeline's workers share; 0 for one per worker."""
 
     def __post_init__(self) -> None:
         for limit in LIMITS:

@@ -1,4 +1,4 @@
-"""The same load as Spark tasks, one a range of the file or of `_id`, on any master: for those who outgrow a machine."""
+"""The same load as Spark tasks, one per range of the file or of `_id`, on any master: for more than one machine."""
 
 from __future__ import annotations
 
