@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,9 +38,12 @@ def quick_options(layout: Layout, environment: Mapping[str, str]) -> str:
     """
     archive = layout.local / "test" / f"spark-classes-{_stamp(environment)}.jsa"
     with one_at_a_time(archive.with_name("spark-classes-lock")):
+        base = _archive_of_java(archive, Path(environment["JAVA_HOME"]))
         if not archive.exists():
-            _make(archive, {**os.environ, **environment})
-    return _options("SharedArchiveFile", archive) if archive.stat().st_size else QUICKLY_COMPILED
+            _make(archive, base, {**os.environ, **environment})
+    if not archive.stat().st_size:
+        return QUICKLY_COMPILED
+    return _options(f"SharedArchiveFile={':'.join(map(str, [*base, archive]))}")
 
 
 def _stamp(environment: Mapping[str, str]) -> str:
@@ -51,25 +54,38 @@ def _stamp(environment: Mapping[str, str]) -> str:
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:12]
 
 
-def _options(name: str, archive: Path) -> str:
-    return f'{QUICKLY_COMPILED} -Xlog:disable "-XX:{name}={archive}"'
+def _archive_of_java(beside: Path, java: Path) -> list[Path]:
+    """An archive of Java's own classes, for a Java that came without: the other one stands on it."""
+    if (java / "lib" / "server" / "classes.jsa").exists():
+        return []
+    archive = beside.with_name(beside.name.replace("spark", "java"))
+    if not archive.exists():
+        made = archive.with_suffix(".part")
+        _runs([java / "bin" / "java", "-Xshare:dump", "-Xlog:disable", f"-XX:SharedArchiveFile={made}"], os.environ)
+        if made.exists():
+            made.rename(archive)
+    return [archive] if archive.exists() else []
 
 
-def _make(archive: Path, environment: Mapping[str, str]) -> None:
+def _options(*settings: str) -> str:
+    return " ".join([QUICKLY_COMPILED, "-Xlog:disable", *(f'"-XX:{setting}"' for setting in settings)])
+
+
+def _make(archive: Path, base: Sequence[Path], environment: Mapping[str, str]) -> None:
     """An empty file stays where a JVM makes none, so that it is tried once."""
     made = archive.with_suffix(".part")
-    options = {"SPARK_SUBMIT_OPTS": _options("ArchiveClassesAtExit", made), "PYSPARK_PYTHON": sys.executable}
+    options = _options(*(f"SharedArchiveFile={path}" for path in base), f"ArchiveClassesAtExit={made}")
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "application.py"
         program.write_text(APPLICATION, encoding="utf-8")
         command = [spark_home() / "bin" / "spark-submit", program, Path(folder) / "data"]
-        if not _runs(command, {**environment, **options}):
+        if not _runs(command, {**environment, "SPARK_SUBMIT_OPTS": options, "PYSPARK_PYTHON": sys.executable}):
             made.unlink(missing_ok=True)
     made.touch()
     made.rename(archive)
 
 
-def _runs(command: list[Path], environment: Mapping[str, str]) -> bool:
+def _runs(command: Sequence[str | Path], environment: Mapping[str, str]) -> bool:
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_S, check=False)
     except subprocess.TimeoutExpired:

@@ -25,15 +25,18 @@ from pipeline_tuner.runners.warm import WarmRunner, kept_folder
 CONNECTION = '{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}'
 
 
-@pytest.fixture
-def submit(airflow_env, spark_env, monkeypatch):
-    monkeypatch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", CONNECTION)
-    jobs = settings.jobs_folder()
-    return SparkSubmitRunner(jobs / "migration.py", modules=jobs)
+@pytest.fixture(scope="module")
+def submit(airflow_env, spark_env):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_SPARK_DEFAULT", CONNECTION)
+        jobs = settings.jobs_folder()
+        yield SparkSubmitRunner(jobs / "migration.py", modules=jobs)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def warm(submit):
+    """One sweep's runner for the whole file: each test's first trial takes the process that the last test left, or
+    starts one, which is most of what these tests take."""
     runner = WarmRunner("migration", submit, modules=settings.jobs_folder(), sweep_id=f"test-{os.getpid()}")
     yield runner
     runner.cancel()
@@ -171,21 +174,6 @@ def test_in_cluster_mode_a_trial_is_handed_over(submit, trial, tmp_path, monkeyp
     assert not folder.exists()
 
 
-def test_trials_share_a_kept_process_that_ends_with_the_sweep(warm, trial):
-    first = warm.run(trial(1), 120)
-    kept = {process.pid for process in jvms(warm)}
-    second = warm.run(trial(2, cores=1), 120)
-    assert (first.status, second.status) == ("measured", "measured")
-    assert second.trial_id == "t2"
-    assert {process.pid for process in jvms(warm)} == kept
-    # Another heap needs another JVM; the first stays.
-    assert warm.run(trial(3, driver_memory="1g"), 120).status == "measured"
-    assert {process.pid for process in jvms(warm)} > kept
-    warm.end_of_sweep()
-    assert jvms(warm) == []
-    assert list(kept_folder().glob(f"{warm._key()}*")) == []
-
-
 def test_a_setting_that_cannot_work_fails_and_keeps_the_process(warm, trial):
     assert warm.run(trial(1), 120).status == "measured"
     kept = {process.pid for process in jvms(warm)}
@@ -234,3 +222,18 @@ def test_a_cancelled_trial_leaves_no_process(warm, trial):
     while jvms(warm) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert jvms(warm) == []
+
+
+def test_trials_share_a_kept_process_that_ends_with_the_sweep(warm, trial):
+    first = warm.run(trial(1), 120)
+    kept = {process.pid for process in jvms(warm)}
+    second = warm.run(trial(2, cores=1), 120)
+    assert (first.status, second.status) == ("measured", "measured")
+    assert second.trial_id == "t2"
+    assert {process.pid for process in jvms(warm)} == kept
+    # Another heap needs another JVM; the first stays.
+    assert warm.run(trial(3, driver_memory="1g"), 120).status == "measured"
+    assert {process.pid for process in jvms(warm)} > kept
+    warm.end_of_sweep()
+    assert jvms(warm) == []
+    assert list(kept_folder().glob(f"{warm._key()}*")) == []

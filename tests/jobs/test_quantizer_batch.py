@@ -38,7 +38,7 @@ def spark(spark_env: dict[str, str], postgres) -> Iterator[SparkSession]:
     uri = postgres.create_database("quantizer_lake")
     folder = Path(tempfile.mkdtemp(prefix="quantizer-warehouse-"))
     settings = catalogs.catalog_settings("jdbc", folder.as_uri(), uri) | {"spark.sql.shuffle.partitions": "2"}
-    session = open_session("quantizer tests", {}, extra=settings)
+    session = open_session("quantizer tests", {"driver_memory": "1g"}, extra=settings)
     catalogs.use_password(session, uri)
     try:
         yield session
@@ -116,11 +116,12 @@ def test_a_batch_equals_the_oracle_and_accounts_for_every_row(spark: SparkSessio
     }
 
 
-def test_any_batches_and_chunks_in_any_order_give_the_same_table(spark: SparkSession, make: Make) -> None:
+@pytest.mark.parametrize("seeds", [range(1), pytest.param(range(1, 4), marks=pytest.mark.soak)])
+def test_any_batches_and_chunks_in_any_order_give_the_same_table(spark: SparkSession, make: Make, seeds: range) -> None:
     whole = make(some_points(2))
     run_batch(spark, whole)
     wanted = table_of(spark, whole.target)
-    for seed in range(3):
+    for seed in seeds:
         rng = random.Random(seed)
         borders = sorted(
             {whole.start_us, whole.end_us, *(rng.randrange(whole.start_us, whole.end_us) for _ in "12345")}

@@ -55,7 +55,7 @@ def use_jars(spark_env: dict[str, str], layout: Layout, monkeypatch: pytest.Monk
 
 def roll_up_twice(settings: dict[str, str], folder: Path, uri: str | None = None) -> None:
     """Two batches with a partial between them, checked against the oracle; then maintenance."""
-    spark = open_session("catalogs", {}, extra=settings | {"spark.sql.shuffle.partitions": "2"})
+    spark = open_session("catalogs", {"driver_memory": "1g"}, extra=settings | {"spark.sql.shuffle.partitions": "2"})
     try:
         if uri:
             catalogs.use_password(spark, uri)

@@ -149,7 +149,7 @@ def test_a_trial_leaves_a_checked_measurement(
         "contract": 1,
         "job": "quantizer",
         "trial_id": "s/1",
-        "configuration": {"shape": "tasks", "shuffle_partitions": 2},
+        "configuration": {"shape": "tasks", "shuffle_partitions": 2, "driver_memory": "1g"},
         "workload": {"name": "small", "points": 40_000, "hours": 2, "warehouse": str(tmp_path / "warehouse")},
         "connections": {"catalog": "CATALOG"},
         "warmups": 1,

@@ -32,7 +32,7 @@ from pipeline_jobs.quantizer.batch import run_batch
 VICTIM = Path(__file__).with_name("quantizer_victim.py")
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.soak)])
 def test_killed_and_repeated_batches_neither_double_nor_drop(
     spark: SparkSession,  # noqa: F811
     make: Make,  # noqa: F811

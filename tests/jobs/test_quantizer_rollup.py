@@ -120,7 +120,8 @@ def test_a_cascade_equals_the_direct_rollup() -> None:
 
 
 def test_the_weather_equals_the_oracle() -> None:
-    points = weather().select(POINT_COLUMNS)
+    """Of one airport: the other two have the same metrics, and the oracle needs 6 s of a processor for each."""
+    points = weather().filter(pc.field("org_id") == "EWR").select(POINT_COLUMNS)
     resolutions = (3_600_000, 21_600_000, 86_400_000)
     assert_same(rolled_up(points, resolutions).to_pandas(), expected_rows(points.to_pandas(), resolutions))
 

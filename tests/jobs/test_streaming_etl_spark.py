@@ -25,7 +25,7 @@ def test_spark_tasks_load_ranges_of_a_file(database: str, tmp_path: Path, spark_
     file = BsonFile(write_bson(tmp_path / "users.bson", [raw for raw, _ in made]))
     target = Target(database, MAPPING)
     settings = Settings(batch_size=50, worker_num=1, manager_worker_num=4)
-    spark = open_session("test", {"master": "local[2]"})
+    spark = open_session("test", {"master": "local[2]", "driver_memory": "1g"})
     try:
         report, totals = load_on_spark(spark, file, target, settings, job="spark")
         again, _ = load_on_spark(spark, file, target, settings, job="spark")
