@@ -10,6 +10,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from pipeline_jobs.beside import beside
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
 from pipeline_jobs.environment import environment
 from pipeline_jobs.migration.endpoints import open_endpoints
@@ -54,19 +55,45 @@ def _run(
     logs: str,
 ) -> tuple[float, float]:
     """Between two PostgreSQLs. Returns when counting began (s since 1970), and when the work ended (monotonic)."""
-    kind = Production if workload.run_id else Trial
+    ready = _production_ready if workload.run_id else _trial_ready
     begun = time.monotonic()
-    with (
-        server_errors(),
-        open_endpoints(*uris, workload, f"migration {workload.run_id or config.trial_id}") as ends,
-        _session(config, settings, logs) as spark,
-        kind(config, settings, workload, ends).prepared() as work,
-    ):
+    with server_errors(), ready(config, settings, workload, uris, logs) as (spark, work):
         writer.startup_s = time.monotonic() - begun
         writer.environment = environment()
         work.measure(writer, Mover(spark, work.ends, settings, workload))
         work.judge(writer)
         return work.counted_from, time.monotonic()
+
+
+@contextmanager
+def _production_ready(
+    config: TrialConfig, settings: Settings, workload: Workload, uris: tuple[str, str], logs: str
+) -> Iterator[tuple[SparkSession, Production]]:
+    """One after the other: a run whose session can't be had leaves nothing on record."""
+    with (
+        open_endpoints(*uris, workload, f"migration {workload.run_id}") as ends,
+        _session(config, settings, logs) as spark,
+        Production(config, settings, workload, ends).prepared() as work,
+    ):
+        yield spark, work
+
+
+@contextmanager
+def _trial_ready(
+    config: TrialConfig, settings: Settings, workload: Workload, uris: tuple[str, str], logs: str
+) -> Iterator[tuple[SparkSession, Trial]]:
+    """The session beside the trial's table and ranges: neither needs the other."""
+    with beside(_session(config, settings, logs), _trial(config, settings, workload, uris)) as ready:
+        yield ready
+
+
+@contextmanager
+def _trial(config: TrialConfig, settings: Settings, workload: Workload, uris: tuple[str, str]) -> Iterator[Trial]:
+    with (
+        open_endpoints(*uris, workload, f"migration {config.trial_id}") as ends,
+        Trial(config, settings, workload, ends).prepared() as work,
+    ):
+        yield work
 
 
 @contextmanager
