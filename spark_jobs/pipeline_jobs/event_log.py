@@ -64,7 +64,7 @@ def summarise_event_log(
     Raises FileNotFoundError where there is no log.
     """
     stages: dict[tuple[int, int], Stage] = {}
-    executors_lost = 0
+    lost_s: list[float] = []
     for event in _events(_log_file(Path(path))):
         kind = event["Event"]
         if kind == "SparkListenerStageCompleted":
@@ -79,11 +79,21 @@ def summarise_event_log(
             _stage(stages, info["Stage ID"], info["Stage Attempt ID"]).step = step
         elif kind == "SparkListenerTaskEnd":
             _add_task(_stage(stages, event["Stage ID"], event["Stage Attempt ID"]), event)
-        elif kind == "SparkListenerExecutorRemoved":
-            executors_lost += 1
+        elif kind == "SparkListenerExecutorRemoved" and not _was_let_go(event.get("Removed Reason", "")):
+            lost_s.append(event.get("Timestamp", 0) / 1000)
     wanted = during or ((since, until),)
-    kept = [s for s in stages.values() if any(begun <= s.submitted_s <= ended for begun, ended in wanted)]
-    return _metrics(kept) | {"executors_lost": executors_lost, "stages": [stage.summary() for stage in kept]}
+    kept = [stage for stage in stages.values() if _is_within(stage.submitted_s, wanted)]
+    lost = sum(_is_within(at_s, wanted) for at_s in lost_s)
+    return _metrics(kept) | {"executors_lost": lost, "stages": [stage.summary() for stage in kept]}
+
+
+def _is_within(at_s: float, stretches: Sequence[Stretch]) -> bool:
+    return any(begun <= at_s <= ended for begun, ended in stretches)
+
+
+def _was_let_go(reason: str) -> bool:
+    """Whether the driver gave an executor back, as dynamic allocation does with an idle one: none that died."""
+    return reason.startswith("Executor killed by driver") or "decommission" in reason.lower()
 
 
 def _log_file(path: Path) -> Path:

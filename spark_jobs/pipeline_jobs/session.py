@@ -20,6 +20,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.setting_names import refuse_misspelt
 
 SETTINGS = {
     "master": "spark.master",
@@ -37,7 +38,18 @@ STANDALONE = "spark://"
 GIVEN_TIMEOUT_S = 60.0
 """A standalone master gives a free core within seconds; another application may hold it."""
 
-JVM_SETTINGS = ("spark.driver.memory", "spark.driver.extraJavaOptions", "spark.driver.extraClassPath", "spark.jars")
+JVM_SETTINGS = (
+    "spark.driver.memory",
+    "spark.driver.extraJavaOptions",
+    "spark.driver.defaultJavaOptions",
+    "spark.driver.extraClassPath",
+    "spark.driver.extraLibraryPath",
+    "spark.jars",
+    "spark.jars.packages",
+    "spark.jars.repositories",
+    "spark.jars.excludes",
+    "spark.jars.ivySettings",
+)
 """Settings that hold for the life of a JVM. Jars too: a driver loads classes only of those it was started with."""
 
 DEFAULTS = {
@@ -92,6 +104,14 @@ def effective_master(configuration: Mapping[str, Any]) -> str:
     return _master(_with_defaults(spark_settings(configuration)))
 
 
+def submitted_settings() -> Mapping[str, str] | None:
+    """What spark-submit (or Glue) started this driver's JVM with; None where the job starts its own."""
+    if not _is_under_submit():
+        return None
+    SparkContext._ensure_initialized()
+    return dict(SparkConf().getAll())
+
+
 def is_local(master: str) -> bool:
     """Whether everything runs in the driver's JVM. `local-cluster[...]` has executors of its own."""
     return master == "local" or master.startswith("local[")
@@ -123,6 +143,7 @@ def open_session(
     except Exception as error:
         raise BadConfigurationError(f"Spark doesn't start with these settings: {_first_line(error)}") from error
     context.setLogLevel("ERROR")
+    _check_names(context, configuration)
     if not is_local(str(context.master)):
         _ship_package(context)
     if str(context.master).startswith(STANDALONE) and "spark.cores.max" in settings:
@@ -192,6 +213,14 @@ def _submitted_master() -> str | None:
         return None
     SparkContext._ensure_initialized()
     return SparkConf().get("spark.master")
+
+
+def _check_names(context: SparkContext, configuration: Mapping[str, Any]) -> None:
+    try:
+        refuse_misspelt(context, [key for key in configuration if key.startswith("spark.")])
+    except BadConfigurationError:
+        context.stop()
+        raise
 
 
 def _wait_for_cores(context: SparkContext, cores: str) -> None:

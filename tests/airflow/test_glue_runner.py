@@ -40,7 +40,7 @@ def measured(config: TrialConfig, writer: MeasurementWriter) -> None:
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline_jobs.dedup.glue.run", measured)
+    monkeypatch.setattr("pipeline_jobs.dedup.glue.run_on_glue", measured)
     monkeypatch.setattr(glue_runner, "GlueJobHook", ScriptStub)
 
 

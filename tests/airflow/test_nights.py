@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import night_watch
 import pytest
 from compress_study import COMPRESS
+from croniter import croniter
 
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.monitoring.conclusion import conclude_night, end_tuning_night
@@ -19,7 +20,7 @@ from pipeline_tuner.recommendation import DecisionStatus, Recommendation
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.store import Store
 from pipeline_tuner.study import Study
-from pipeline_tuner.sweep import night_options
+from pipeline_tuner.sweep import night_options, sweep_options
 from pipeline_tuner.trial import TrialResult
 
 NIGHTS = {"challengers": 1, "blocks": 3, "confirm_blocks": 3, "notify": "night_watch.tell"}
@@ -299,8 +300,8 @@ def tuning(store, compress, results):
     """A function that begins the scheduled night that is due so many nights from now, and ends it like a sweep."""
     begun = datetime.now(UTC)
 
-    def run(night, *, alert=None, **nights):
-        changes = {"nights": {**NIGHTS, **nights}}
+    def run(night, *, alert=None, fails=False, schedule=None, **nights):
+        changes = {"nights": {**NIGHTS, **nights}} | ({"schedule": schedule} if schedule else {})
         study = Study.model_validate({**COMPRESS, **changes})
         compress(**changes)
         night_id, due_at = f"n{night}", begun + timedelta(days=night)
@@ -308,8 +309,12 @@ def tuning(store, compress, results):
         store.start_sweep(study, options, dag_id="tune_compress", run_id=night_id)
         with store.transaction() as connection:
             connection.exec_driver_sql(
-                "UPDATE pipeline_tuner.sweep SET started_at = %s, status = 'recommended' WHERE sweep_id = %s",
-                (due_at + timedelta(minutes=1), night_id),
+                "UPDATE pipeline_tuner.sweep SET started_at = %s, status = %s WHERE sweep_id = %s",
+                (due_at + timedelta(minutes=1), "failed" if fails else "recommended", night_id),
+            )
+            connection.exec_driver_sql(
+                "UPDATE pipeline_tuner.night SET status = %s WHERE night_id = %s",
+                ("failed" if fails else "quiet", night_id),
             )
         if alert:
             NightStore(store).record_alerts(store.sweep(night_id), [Alert(alert, "words", "size")])
@@ -318,11 +323,77 @@ def tuning(store, compress, results):
                 connection.exec_driver_sql(moved, (due_at + timedelta(minutes=5), night_id))
         return "night" if options.is_night else "sweep"
 
+    run.begun = begun
     return run
 
 
 def test_every_so_many_nights_are_a_whole_sweep(tuning):
     assert [tuning(night, tune="weekly") for night in range(10)] == ["sweep", *["night"] * 6, "sweep", "night", "night"]
+
+
+SUNDAYS = "0 1 * * 0"
+
+
+def days_to_sunday(after):
+    return (croniter(SUNDAYS, after).get_next(datetime) - after) / timedelta(days=1)
+
+
+def test_a_weekly_schedule_tunes_each_week(tuning):
+    """`weekly` once was seven nights, which with one night a week is seven weeks."""
+    sunday = days_to_sunday(tuning.begun)
+    nights = [sunday + week * 7 for week in range(6)]
+    assert [tuning(night, schedule=SUNDAYS, tune="weekly") for night in nights[:4]] == ["sweep"] * 4
+    every = {"schedule": SUNDAYS, "tune": {"every": 2}}
+    assert [tuning(night, **every) for night in nights[4:]] == ["night", "sweep"]
+
+
+def test_after_a_failed_sweep_a_night_watches_and_the_next_one_tries_again(tuning):
+    first = [tuning(night, tune="weekly") for night in range(7)]
+    assert first == ["sweep", *["night"] * 6]
+    assert [tuning(night, tune="weekly", fails=night in (7, 9)) for night in range(7, 13)] == [
+        *("sweep", "night", "sweep", "night"),
+        *("sweep", "night"),
+    ]
+
+
+def test_the_first_sweep_is_tried_every_night_until_one_ends(tuning):
+    assert [tuning(night, tune="weekly", fails=night < 2) for night in range(4)] == ["sweep"] * 3 + ["night"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "counts"),
+    [
+        ({}, True),
+        ({"strategy": "one_at_a_time"}, True),
+        ({"strategy": "a_document"}, False),
+        ({"goals": ["speed"]}, False),
+        ({"size": "tenth"}, False),
+    ],
+)
+def test_what_somebody_started_counts_where_it_is_a_whole_sweep(store, tuning, chosen, counts):
+    study = Study.model_validate(
+        {
+            **COMPRESS,
+            "goals": {**COMPRESS["goals"], "speed": {"minimize": "duration_s", "unit": "s"}},
+            "strategies": {"a_document": [{"level": 1}]},
+            "workload": {**COMPRESS["workload"], "sizes": {"tenth": 0.1, "full": 1.0}, "default_size": "full"},
+        }
+    )
+    options = sweep_options(study, "mine", chosen)
+    store.start_sweep(study, options, dag_id="tune_compress", run_id="mine")
+    store.end_sweep("mine", "recommended")
+    past = NightStore(store).past_nights(study, datetime.now(UTC) + timedelta(hours=1))
+    assert (past.since_tuning is not None) == counts
+
+
+def test_what_expires_before_the_next_night_of_a_weekly_schedule(store, tuning):
+    """It expires three days after a night: the day after is well, a week after is not."""
+    after = {"tune": {"after": ["expiry"]}, "schedule": SUNDAYS}
+    assert tuning(0, **after) == "sweep"
+    days = days_to_sunday(tuning.begun)
+    answer = Recommendation("size", DecisionStatus.BEST, "small", {"level": 9, "mode": "good"})
+    store.record_recommendations("n0", "compress", [answer], valid_days=days + 3)
+    assert [tuning(night, **after) for night in (days / 2, days)] == ["night", "sweep"]
 
 
 def test_a_change_makes_the_next_night_a_whole_sweep_and_none_by_default(tuning):

@@ -18,8 +18,11 @@ from pyspark.sql import SparkSession
 from tests.jobs.job_variables import set_variable
 
 from pipeline_jobs import contract
+from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.dedup import job
+from pipeline_jobs.dedup.options import dedup_options
 from pipeline_jobs.dedup.run_once import Outcome
+from pipeline_jobs.idle_settings import ALLOCATION, Platform, Surroundings, problems
 from pipeline_jobs.session import close_session, open_session, spark_settings
 from pipeline_tuner.analysis.glue_sizing import glue_arguments
 from pipeline_tuner.jobs import description_of
@@ -141,11 +144,18 @@ PARAMETERS: dict[str, Check] = {
     "spark.sql.adaptive.coalescePartitions.enabled": lambda runs: (
         bool(runs(**coalesced(True)).found("coalesced")) and not runs(**coalesced(False)).found("coalesced")
     ),
-    "spark.sql.adaptive.skewJoin.enabled": lambda _: (
-        [session_setting(SKEW, **{SKEW: on}) for on in (True, False)] == ["true", "false"]
+    "spark.sql.adaptive.skewJoin.enabled": lambda runs: (
+        refused(**{SKEW: False}) and not refused(**{SKEW: True}) and not shuffled_joins(runs)
     ),
     "driver_memory": lambda _: (
         [session_setting("spark.driver.memory", driver_memory=size) for size in ("1g", "3g")] == ["1g", "3g"]
+    ),
+    ALLOCATION: lambda _: (
+        [session_setting(ALLOCATION, **{ALLOCATION: on}) for on in (True, False)] == ["true", "false"]
+        and [
+            bool(problems({ALLOCATION: on}, Surroundings("local[2]", platform=Platform.LOCAL))) for on in (True, False)
+        ]
+        == [True, False]
     ),
     "shuffle_to_s3": lambda _: on_glue(shuffle_to_s3=True) != on_glue(shuffle_to_s3=False),
     "auto_scaling": lambda _: on_glue(auto_scaling=True) != on_glue(auto_scaling=False),
@@ -154,9 +164,23 @@ SKEW = "spark.sql.adaptive.skewJoin.enabled"
 ELSEWHERE = {
     "worker_type": "tests/airflow/test_glue_runner.py",
     "workers": "tests/airflow/test_glue_runner.py",
-    "spark.dynamicAllocation.enabled": "needs executors that come and go: Spark on a cluster",
 }
-"""Sizes of a run on Glue, and what only a cluster shows."""
+"""Sizes of a run on Glue."""
+
+
+def refused(**values: Any) -> bool:
+    """Whether the job says that values have no effect."""
+    try:
+        dedup_options(config({"format": "parquet", "path": "x"}, {"kind": "none"}, "", **values))
+    except BadConfigurationError as error:
+        return "has no effect" in str(error)
+    return False
+
+
+def shuffled_joins(runs: Runner) -> list[str]:
+    """What adaptive execution could split, in any strategy."""
+    strategies = STUDY.space.parameters["strategy"].values
+    return [join for each in strategies for join in runs(strategy=each).found("SortMergeJoin|ShuffledHashJoin")]
 
 
 def coalesced(is_on: bool) -> Values:
@@ -236,6 +260,9 @@ def measured(
 def test_the_account_of_a_run_is_the_truth_that_was_planted(measured: dict[str, Any]) -> None:
     assert measured["status"] == "measured", measured.get("failure")
     assert {name: measured["metrics"].get(name) for name in TRUTH} == TRUTH
+    described = description_of("dedup")
+    assert described is not None
+    assert measured["metrics"].keys() <= {*described.metrics}
 
 
 OTHERS: dict[str, Callable[[dict[str, Any]], bool]] = {

@@ -47,7 +47,7 @@ REFUSED = [
     ({"shape": "cube"}, "must be one of tasks, baseline"),
     ({"format_version": 1}, "must be 2 or 3"),
     ({"storage_level": "MEMORY_AND_DISK_SER"}, "there is no level ending in _SER"),
-    ({"spark.shuffle.registration.timeout": "120000"}, "without the external shuffle service"),
+    ({"spark.shuffle.registration.timeout": "120000"}, "no external shuffle service"),
 ]
 
 

@@ -15,7 +15,7 @@ import yaml
 from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
-from pipeline_jobs.quantizer.settings import read_settings
+from pipeline_jobs.quantizer.settings import ONLY_CACHED, read_settings
 from pipeline_jobs.session import close_session, is_local, open_session, stop_jvm
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ SPARK_SETTINGS: dict[str, Any] = {
 SCRIPT = """
 import json, sys
 from pipeline_jobs.contract import TrialConfig
-from pipeline_jobs.quantizer.settings import read_settings
+from pipeline_jobs.quantizer.settings import ONLY_CACHED, read_settings
 from pipeline_jobs.session import effective_master
 read_settings(TrialConfig("quantizer", "t", json.loads(sys.argv[1]), workload={"warehouse": "s3a://lake/warehouse"}))
 print("accepted on", effective_master({}))
@@ -104,12 +104,12 @@ def test_the_documented_settings_of_a_cluster_are_accepted_where_the_connection_
 ) -> None:
     script = tmp_path / "check.py"
     script.write_text(SCRIPT, encoding="utf-8")
-    submit = [str(Path(spark_env["SPARK_HOME"]) / "bin" / "spark-submit"), "--master", "spark://nowhere:7077"]
-    environment = {**spark_env, "PYSPARK_PYTHON": sys.executable}
+    submit = [str(Path(spark_env["SPARK_HOME"]) / "bin" / "spark-submit"), "--master", "yarn"]
+    environment = {**spark_env, "PYSPARK_PYTHON": sys.executable, "YARN_CONF_DIR": str(tmp_path)}
     done = subprocess.run(
         [*submit, str(script), json.dumps(recipe())], env=environment, capture_output=True, text=True, timeout=500
     )
-    assert "accepted on spark://nowhere:7077" in done.stdout, done.stderr[-2000:]
+    assert "accepted on yarn" in done.stdout, done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("name", [name for name in recipe() if "executor" in name or name.endswith("memoryOverhead")])
@@ -126,8 +126,20 @@ def test_the_short_name_of_executors_memory_is_refused_too() -> None:
 @pytest.mark.parametrize("name", [name for name in recipe() if "s3a" in name])
 @pytest.mark.parametrize("warehouse", ["", "/tmp/lake", "s3://lake"])
 def test_settings_of_s3_are_refused_without_a_warehouse_there(name: str, warehouse: str) -> None:
-    with pytest.raises(BadConfigurationError, match="a warehouse at s3a://"):
+    with pytest.raises(BadConfigurationError, match="reads and writes at s3a://"):
         read_settings(TrialConfig("quantizer", "t", {name: 500}, workload={"warehouse": warehouse}))
+
+
+@pytest.mark.parametrize("name", ONLY_CACHED)
+@pytest.mark.parametrize("values", [{"shape": "tasks"}, {"shape": "baseline", "cache_input": False}])
+def test_settings_of_cached_columns_are_refused_where_nothing_is_cached(name: str, values: dict[str, Any]) -> None:
+    """A claim on them was measured without a cache: both sides were the same."""
+    when = parameters()[name]["when"]
+    assert when == "shape == 'baseline' and cache_input"
+    read_settings(TrialConfig("quantizer", "t", {**values, name: ONLY_CACHED[name]}))
+    read_settings(TrialConfig("quantizer", "t", {"shape": "baseline", "cache_input": True, name: SPARK_SETTINGS[name]}))
+    with pytest.raises(BadConfigurationError, match=f"{name} has no effect without cached input"):
+        read_settings(TrialConfig("quantizer", "t", {**values, name: SPARK_SETTINGS[name]}))
 
 
 def test_executors_of_a_local_cluster_are_executors() -> None:

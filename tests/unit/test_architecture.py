@@ -209,6 +209,7 @@ def test_everything_imported_is_declared():
 
 FOREIGN = {
     "pipeline_jobs.contract": "the JVM's OutOfMemoryError, which py4j hands on as text",
+    "pipeline_jobs.event_log": "Spark's reason why an executor went, of which its event log has no other word",
     "pipeline_jobs.quantizer.batch": "Iceberg's exceptions, which py4j hands on as text",
     "pipeline_jobs.quantizer.lake": "Iceberg's exceptions, which py4j hands on as text",
     "pipeline_jobs.streaming_etl.target": "PostgreSQL's message, of which the context is left out",

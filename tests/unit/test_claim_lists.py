@@ -11,6 +11,7 @@ from pipeline_tuner.__main__ import main
 from pipeline_tuner.analysis.claim_lists import judging_list, unjudged
 from pipeline_tuner.analysis.claims import check_claims
 from pipeline_tuner.analysis.verdicts import VerdictKind
+from pipeline_tuner.claim import Claim
 from pipeline_tuner.search.rounds import plan_round
 from pipeline_tuner.study import load_study, parse_study
 
@@ -59,12 +60,23 @@ def test_the_list_that_is_proposed_judges_the_claim():
         ({}, "nothing of it can be measured"),
         ({"comparable": False}, "'note' does not say why"),
         ({"better": {"batch": 5000}, "worse": {"batch": 100}}, "None can: batch is 5000, must be from 10 to 1000"),
+        ({"better": {"method": "copy"}, "worse": {"method": "copy"}}, "one run can be both"),
+        ({"better": {"method": "copy"}, "worse": {"partitions": 32}}, "one run can be both"),
     ],
 )
 def test_what_can_not_be_measured_is_refused_with_the_reason(claim, words):
     (problem,) = unjudged(study_with(claim))
     assert words in str(problem)
     assert str(problem).startswith("claims, entry 1 (so it is): ")
+
+
+def test_no_list_is_proposed_for_a_parameter_that_does_not_act_there():
+    """The rows of a batch are those of INSERTs: with COPY every configuration has the default."""
+    study = load_study(CONFIGS / "migration.yaml")
+    sides = ({"method": "copy", "batch_size": size} for size in (100, 5000))
+    claim = Claim(source="s", text="t", **dict(zip(("better", "worse"), sides, strict=True)))
+    (problem,) = unjudged(study.model_copy(update={"claims": (claim,)}))
+    assert str(problem).endswith("None can: batch_size does not act there, and has its default")
 
 
 def test_validate_refuses_a_claim_that_nothing_judges_in_one_line(tmp_path, capsys):

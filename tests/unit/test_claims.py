@@ -127,33 +127,69 @@ RIGHT = {
     ),
     "equal": lambda true, _: Counter(confirmed=true <= 1.05, refuted=true > 1.05),
     "direction": lambda true, _: Counter(confirmed=true > 1, refuted=true <= 1),
+    "between": lambda true, said: Counter(
+        confirmed=said[0] <= true <= said[1],
+        smaller=true < said[0],
+        larger=true > said[1],
+        refuted=true <= 1 <= said[0],
+    ),
+    "value": lambda true, said: Counter(
+        confirmed=said[0] <= 10 / true <= said[1], smaller=10 / true < said[0], larger=10 / true > said[1]
+    ),
 }
-SAID = [("ratio", said) for said in (1.01, 1.06, 1.48, 4.0)] + [("equal", 0.05), ("direction", 1)]
+BETWEEN = [(1.3, 1.7), (3.0, 5.0), (2.0, math.inf), (0.0, 1.2)]
+VALUES = [(1.5, 4.0), (6.0, 7.5), (8.0, math.inf)]
+"""From and to: of a ratio, and of COPY's own time (s)."""
+SAID = [*(("ratio", said) for said in (1.01, 1.06, 1.48, 4.0)), ("equal", 0.05), ("direction", 1)]
+SAID_RANGES = [*(("between", said) for said in BETWEEN), *(("value", said) for said in VALUES)]
 
 
 def said_claim(kind, said):
-    size = {"ratio": {"ratio": said}, "equal": {"equal_within": "5%"}, "direction": {}}[kind]
-    return {"source": "seed", "text": "so it is", **COPY_OVER_JDBC, **size}
+    if kind == "value":
+        claimed = {"better": {"method": "copy"}, "metric": "duration_s", "value": written(said)}
+    else:
+        sizes = {"ratio": {"ratio": said}, "equal": {"equal_within": "5%"}, "direction": {}}
+        claimed = COPY_OVER_JDBC | (sizes[kind] if kind in sizes else {"ratio": written(said)})
+    return {"source": "seed", "text": "so it is", **claimed}
+
+
+def written(bounds):
+    low, high = bounds
+    return f"{low or ''}..{'' if math.isinf(high) else high}"
 
 
 @pytest.mark.parametrize("noise", [0.02, 0.05, 0.1])
 @pytest.mark.parametrize("true", [1.01, 1.06, 1.48, 4.0])
 def test_planted_machines_get_the_right_verdict(true, noise):
     """200 sweeps on a machine whose ratio is known: at most 5% of the verdicts on each kind of claim are wrong."""
-    study = planted_study(claims=[said_claim(kind, said) for kind, said in SAID])
+    told = right_verdicts(true, noise, SAID, sweeps=200)
+    assert all(told[which] >= 150 for which in SAID if which[0] == "ratio" and _is_far(true, which[1], noise)), told
+    assert true < 1.4 or told["direction", 1] >= 150
+
+
+@pytest.mark.parametrize("true", [1.01, 1.06, 1.48, 4.0])
+def test_planted_machines_get_the_right_verdict_on_ranges(true):
+    told = right_verdicts(true, 0.05, SAID_RANGES, sweeps=100)
+    for kind, said in SAID_RANGES:
+        ends = [end if kind == "between" else 10 / end for end in said if 0 < end < math.inf]
+        assert told[kind, said] >= 75 or not all(_is_far(true, end, 0.05) for end in ends), told
+
+
+def right_verdicts(true, noise, claims, *, sweeps):
+    """How often something was said of each claim; at most one time in twenty something wrong."""
+    study = planted_study(claims=[said_claim(kind, said) for kind, said in claims])
     options, wrong, told = planted_options(study), Counter(), Counter()
     durations = {"jdbc": 10.0, "copy": 10.0 / true, "wide": 12.0}
     configurations = {"jdbc": BASE, "copy": {**BASE, "method": "copy"}, "wide": CONFIGURATIONS["wide"]}
-    for seed in range(200):
+    for seed in range(sweeps):
         results = planted_sweep(durations, configurations, control="jdbc", blocks=4, noise=noise, seed=seed)
-        for which, found in zip(SAID, check_claims(study, options, results), strict=True):
+        for which, found in zip(claims, check_claims(study, options, results), strict=True):
             right = RIGHT[which[0]](true, which[1])
             if found.verdict is not VerdictKind.NOT_SEPARABLE:
                 told[which] += 1
                 wrong[which] += not right[found.verdict.split()[0]]
-    assert max(wrong.values()) <= 10, wrong
-    assert all(told[which] >= 150 for which in SAID if which[0] == "ratio" and _is_far(true, which[1], noise)), told
-    assert true < 1.4 or told["direction", 1] >= 150
+    assert max(wrong.values()) <= sweeps / 20, wrong
+    return told
 
 
 def _is_far(true, said, noise):

@@ -175,7 +175,6 @@ DEFAULTS_OF_SPARK = {
     "spark.shuffle.unsafe.file.output.buffer": "32k",
     "spark.serializer": "org.apache.spark.serializer.JavaSerializer",
     "spark.kryoserializer.buffer.max": "64m",
-    "spark.sql.inMemoryColumnarStorage.batchSize": 10_000,
     "shuffle_partitions": 200,
     "spark.sql.adaptive.advisoryPartitionSizeInBytes": "64m",
 }

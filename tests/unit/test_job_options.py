@@ -139,8 +139,8 @@ def test_a_generator_with_an_unknown_knob_is_refused(tmp_path):
 
 
 def test_settings_of_spark_are_left_to_spark():
-    spark = {"spark.sql.shuffle.partitions": 4, "executor_memory": "1g", "shuffle_partitions": 2}
-    assert read_settings(config("migration", {}, **spark)) == Settings()
+    spark = {"spark.memory.fraction": 0.5, "executor_memory": "1g", "driver_memory": "1g"}
+    assert read_settings(config("migration", {}, **spark)) == Settings(driver_memory="1g")
     assert read_workload(config("migration", {"name": "x", "table": "t"})) == Workload("t")
     assert dedup_options(config("dedup", {"key": "id", "timestamp": "at"}, workers=4, **spark)).tuning == Tuning()
 

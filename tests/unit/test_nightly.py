@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from planted import planted_study, planted_sweep
 
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.monitoring.night_values import changes_of, differences, night_values, series
-from pipeline_tuner.monitoring.nights import Champion, NightValue
+from pipeline_tuner.monitoring.nights import (
+    Champion,
+    Nights,
+    NightValue,
+    PastNights,
+    Tune,
+    TuningReason,
+    tuning_reason,
+)
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.study import parse_study
 from pipeline_tuner.sweep import night_options
@@ -175,3 +185,34 @@ def test_a_study_refuses_nights_of_goals_that_it_does_not_have():
     with pytest.raises(StudyError, match="notify"):
         parse_study(f"{STUDY}\nnights: {{notify: 'rm -rf /'}}")
     assert parse_study(f"{STUDY}\nnights: {{notify: my.module.tell}}").nights.notify.call == "my.module.tell"
+
+
+WEEK = Tune(days=7)
+
+
+@pytest.mark.parametrize(
+    ("tune", "past", "reason"),
+    [
+        (None, PastNights(None), None),
+        (WEEK, PastNights(None), TuningReason.FIRST),
+        (WEEK, PastNights(1, timedelta(days=6, hours=11)), None),
+        (WEEK, PastNights(1, timedelta(days=6, hours=13)), TuningReason.DUE),
+        (WEEK, PastNights(70, timedelta(days=6)), None),
+        (WEEK, PastNights(8, timedelta(days=8), has_failed=True), None),
+        (Tune(every=7), PastNights(7, timedelta(days=90)), TuningReason.DUE),
+        (Tune(every=7), PastNights(6, timedelta(days=90)), None),
+        (Tune(after=("change",)), PastNights(2, has_changed=True), TuningReason.CHANGE),
+        (Tune(after=("change",)), PastNights(2, expires=True), None),
+        (Tune(after=("expiry",)), PastNights(2, expires=True), TuningReason.EXPIRY),
+        (Tune(after=("expiry",)), PastNights(2, expires=True, has_failed=True), None),
+    ],
+)
+def test_which_nights_are_whole_sweeps(tune, past, reason):
+    assert tuning_reason(tune, past) is reason
+
+
+def test_words_for_nights():
+    words = {word: Nights(tune=word).tune for word in ("nightly", "weekly", "monthly")}
+    assert words == {"nightly": Tune(every=1), "weekly": WEEK, "monthly": Tune(days=30)}
+    with pytest.raises(ValueError, match="name the nights"):
+        Nights(tune={})

@@ -94,6 +94,8 @@ def _problems(study: Study, claim: Claim) -> Iterator[str]:
             "nothing of it can be measured: give 'better' and 'worse', or 'metric' and 'value', or 'comparable: false' "
             "with a 'note' that says why"
         )
+    elif claim.is_advice and all(claim.worse.get(name, value) == value for name, value in claim.better.items()):
+        yield "one run can be both: name a parameter in 'better' and in 'worse', with two values"
     if (claim.better or claim.worse) and judging_list(study, claim) is None:
         yield f"no list measures what it needs side by side. {_remedy(study, claim)}"
 
@@ -101,14 +103,22 @@ def _problems(study: Study, claim: Claim) -> Iterator[str]:
 def _remedy(study: Study, claim: Claim) -> str:
     parts = [part for part in (claim.better, claim.worse) if part]
     try:
-        for part in parts:
-            study.space.checked(part)
+        proposed = [study.space.checked(part) for part in parts]
     except ConfigurationError as error:
         return f"None can: {error}"
+    if not _judges(study.space, claim, proposed):
+        idle = ", ".join(dict.fromkeys(_idle(study.space, parts, proposed)))
+        return f"None can: {idle} does not act there, and has its default"
     entries = ", ".join(
         "{" + ", ".join(f"{name}: {_yaml(value)}" for name, value in part.items()) + "}" for part in parts
     )
     return f"This one would: strategies: {{claimed: [{entries}]}}"
+
+
+def _idle(space: Space, parts: Sequence[Configuration], whole: Sequence[Configuration]) -> Iterator[str]:
+    """What the parts name beside what turns it off."""
+    for part, configuration in zip(parts, whole, strict=True):
+        yield from (name for name in part if not matches(space, configuration, {name: part[name]}))
 
 
 def _yaml(value: Scalar) -> str:

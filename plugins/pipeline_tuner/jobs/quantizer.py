@@ -9,7 +9,7 @@ DESCRIPTION = JobDescription(
     operator="pipeline_tuner.operators.quantizer:QuantizerOperator",
     metrics=(
         *TIMES,
-        *("rows", "rows_per_s", "bytes", "files", "rollup_rows", "errors"),
+        *("rows", "rows_per_s", "bytes", "files", "rollup_rows"),
         *("plan_s", "roll_up_s", "merge_s", "commit_s", "count_s", "append_s", "partials_s"),
         *RESOURCES,
         *HEAP,

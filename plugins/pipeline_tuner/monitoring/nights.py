@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -23,7 +24,9 @@ class Notify(Frozen):
     arguments: dict[str, Any] = {}
 
 
-TUNE_WORDS = {"nightly": 1, "weekly": 7, "monthly": 30}
+TUNE_WORDS: dict[str, dict[str, Any]] = {"nightly": {"every": 1}, "weekly": {"days": 7}, "monthly": {"days": 30}}
+SLACK = timedelta(hours=12)
+"""A week after a sweep of the afternoon is the night before or the night after: a night in seven, not in eight."""
 
 
 class Tune(Frozen):
@@ -31,14 +34,19 @@ class Tune(Frozen):
 
     every: int | None = Field(default=None, ge=1)
     """Each night that comes so many nights after the last whole sweep, whoever started that."""
+    days: int | None = Field(default=None, ge=1)
+    """Each night that comes so many days after it, to half a day: of a weekly schedule, every night with 7."""
     after: tuple[Literal["change", "expiry"], ...] = ()
     """`change`: since the last whole sweep a night confirmed a change or a loss. `expiry`: what production follows
     expires before the next night would, or has expired."""
 
     @model_validator(mode="after")
     def _names_a_night(self) -> Tune:
-        if self.every is None and not self.after:
-            raise ValueError("name the nights: weekly, a number of nights as 'every', or 'after' with change or expiry")
+        if self.every is None and self.days is None and not self.after:
+            raise ValueError(
+                "name the nights: weekly, a number of nights as 'every' or of days as 'days', or 'after' with change "
+                "or expiry"
+            )
         return self
 
 
@@ -57,10 +65,14 @@ class PastNights:
 
     since_tuning: int | None
     """Nights since the last whole sweep, tonight included; None where there was none."""
+    age: timedelta = timedelta()
+    """How long before tonight that sweep was."""
     has_changed: bool = False
     """Whether a night since then confirmed a change or a loss."""
     expires: bool = False
     """Whether a recommendation that production follows will have expired by the next night."""
+    has_failed: bool = False
+    """Whether the night before was a whole sweep and failed."""
 
 
 def tuning_reason(tune: Tune | None, past: PastNights) -> TuningReason | None:
@@ -69,7 +81,11 @@ def tuning_reason(tune: Tune | None, past: PastNights) -> TuningReason | None:
         return None
     if past.since_tuning is None:
         return TuningReason.FIRST
+    if past.has_failed:  # it is tried again on the night after this one: production stays watched
+        return None
     if tune.every is not None and past.since_tuning >= tune.every:
+        return TuningReason.DUE
+    if tune.days is not None and past.age >= timedelta(days=tune.days) - SLACK:
         return TuningReason.DUE
     if "change" in tune.after and past.has_changed:
         return TuningReason.CHANGE
@@ -92,7 +108,7 @@ class Nights(Frozen):
     latest_start_hours: Real = Field(default=4, gt=0)
     """A night that can't start within this time is missed: it would measure beside the day's work."""
     tune: Tune | None = None
-    """Which nights are whole sweeps, within `minutes`; none by default. `weekly` is short for `every: 7`."""
+    """Which nights are whole sweeps, within `minutes`; none by default. `weekly` is short for `days: 7`."""
     promote: Flag = False
     """Whether a night may promote what it confirmed to be better, and roll back what it confirmed to be worse."""
     notify: Notify | None = None
@@ -104,13 +120,13 @@ class Nights(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, values: Any) -> Any:
-        """`notify: package.module.function` is short for a call without arguments, `tune: weekly` for seven nights."""
+        """`notify: package.module.function` is short for a call without arguments, `tune: weekly` for seven days."""
         if not isinstance(values, dict):
             return values
         if isinstance(values.get("notify"), str):
             values = {**values, "notify": {"call": values["notify"]}}
         if isinstance(values.get("tune"), str) and values["tune"] in TUNE_WORDS:
-            values = {**values, "tune": {"every": TUNE_WORDS[values["tune"]]}}
+            values = {**values, "tune": TUNE_WORDS[values["tune"]]}
         return values
 
 

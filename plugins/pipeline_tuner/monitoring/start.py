@@ -65,10 +65,10 @@ def begin_night(store: Store, study: Study, night_id: str, context: Context) -> 
 
 
 def _tuning_reason(store: Store, study: Study, due_at: datetime) -> TuningReason | None:
-    past = NightStore(store).nights_since_tuning(study.study, due_at)
+    past = NightStore(store).past_nights(study, due_at)
     followed = [store.production(study.study, goal) for goal in study.goals]
-    tomorrow = due_at + timedelta(days=1)
-    expires = any(found.has_expired(tomorrow) for found in followed if found is not None)
+    after = next(_ticks(study.schedule or "", due_at), due_at + timedelta(days=1))
+    expires = any(found.has_expired(after) for found in followed if found is not None)
     return tuning_reason(study.nights.tune, replace(past, expires=expires))
 
 

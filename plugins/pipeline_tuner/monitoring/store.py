@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 
 from pipeline_tuner.monitoring.nights import NIGHTLY, Alert, NightValue, PastNights
@@ -17,9 +17,12 @@ from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.store.rows import FOLLOWED, first_of_each, now, upsert
 from pipeline_tuner.store.schema import alert, night, night_value, production_run, promotion, recommendation, sweep
+from pipeline_tuner.study import Study
 
 CHANGES = ("change", "worse", "withdrawn", "rolled_back", "machine")
 """Alerts after which the best configuration may be another."""
+MOST_LOOKED_AT = 100
+"""How many sweeps back the last whole one is looked for: beyond that it is long ago."""
 ACTOR = "the nightly sweep"
 """Who promotes and rolls back where a study lets its nights do so."""
 
@@ -116,23 +119,25 @@ class NightStore:
                 values.setdefault(found["night_id"], []).append(NightValue(**named))
         return tuple(_night_of(row, tuple(values.get(row["night_id"], ()))) for row in rows)
 
-    def nights_since_tuning(self, study: str, due_at: datetime) -> PastNights:
+    def past_nights(self, study: Study, due_at: datetime) -> PastNights:
         """What the results say on whether the night that is due at a time is a whole sweep."""
-        whole = (
-            sweep.c.study == study,
-            sweep.c.options["strategy"].as_string() != NIGHTLY,
+        ended = (
+            sweep.c.study == study.study,
             sweep.c.status.in_(("recommended", "undecided")),
             sweep.c.started_at < due_at,
         )
+        query = select(sweep.c.started_at, sweep.c.options).where(*ended).order_by(sweep.c.started_at.desc())
         with self.transaction() as connection:
-            last = connection.scalar(select(func.max(sweep.c.started_at)).where(*whole))
+            found = connection.execute(query.limit(MOST_LOOKED_AT))
+            last = next((row.started_at for row in found if _is_whole(study, row.options)), None)
             if last is None:
                 return PastNights(None)
-            since = (night.c.study == study, night.c.due_at > last, night.c.due_at < due_at)
+            since = (night.c.study == study.study, night.c.due_at > last, night.c.due_at < due_at)
             nights = connection.scalar(select(func.count()).select_from(night).where(*since)) or 0
-            changed = (alert.c.study == study, alert.c.created_at > last, alert.c.kind.in_(CHANGES))
+            changed = (alert.c.study == study.study, alert.c.created_at > last, alert.c.kind.in_(CHANGES))
             has_changed = connection.scalar(select(func.count()).select_from(alert).where(*changed))
-        return PastNights(nights + 1, bool(has_changed))
+            failed = connection.scalar(_last_night_failed_to_tune(study.study, due_at))
+        return PastNights(nights + 1, due_at - last, bool(has_changed), has_failed=bool(failed))
 
     def record_alerts(self, record: SweepRecord, found: Sequence[Alert]) -> list[str]:
         """Record what a night confirmed, each thing once however often it is said; returns the words not yet told.
@@ -187,6 +192,23 @@ class NightStore:
                 connection.execute(delete(sweep).where(*old_sweeps)).rowcount,
                 connection.execute(delete(production_run).where(*old_runs)).rowcount,
             )
+
+
+def _is_whole(study: Study, options: Mapping[str, Any]) -> bool:
+    """Whether a sweep searched for all goals at the size that counts: a list of a document's is an experiment."""
+    strategy = options["strategy"]
+    is_search = strategy != NIGHTLY and (strategy == study.strategy or strategy not in study.strategies)
+    return is_search and options["size"] == study.workload.default_size and set(study.goals) <= set(options["goals"])
+
+
+def _last_night_failed_to_tune(study: str, due_at: datetime) -> Any:
+    """A query that finds a row where the night before was a whole sweep and failed."""
+    last = select(night.c.night_id).where(night.c.study == study, night.c.due_at < due_at)
+    newest = last.order_by(night.c.due_at.desc()).limit(1).scalar_subquery()
+    is_whole = sweep.c.options["strategy"].as_string() != NIGHTLY
+    return select(literal(1)).where(
+        night.c.night_id == newest, night.c.status == "failed", sweep.c.sweep_id == night.c.night_id, is_whole
+    )
 
 
 def _never_ended(study: str, night_id: str) -> Any:

@@ -22,6 +22,8 @@ from pipeline_tuner.space import Configuration
 log = logging.getLogger(__name__)
 
 JARS_VARIABLE = "PIPELINE_TUNER_JARS"
+STARTING = ("spark.driver.", "spark.jars")
+"""What only the start of the driver's JVM can set: once it runs, the job refuses them."""
 DEFAULT_CONN_ID = "spark_default"
 
 
@@ -80,7 +82,7 @@ class SparkSubmitRunner(ProcessRunner):
     def _conf(self, configuration: Configuration) -> dict[str, str]:
         conf = {"spark.ui.showConsoleProgress": "false", "spark.ui.enabled": "false", "spark.log.level": "WARN"}
         conf |= {name: str(value) for name, value in self._options.get("conf", {}).items()}
-        jvm = {name: str(value) for name, value in configuration.items() if name.startswith("spark.driver.extra")}
+        jvm = {name: str(value) for name, value in configuration.items() if name.startswith(STARTING)}
         return conf | jvm
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline_jobs.contract import measure
-from pipeline_jobs.dedup.job import run
+from pipeline_jobs.dedup.job import run_on_glue
 
 
 def in_glue(argv: Sequence[str]) -> bool:
@@ -37,7 +37,7 @@ def main_in_glue(argv: Sequence[str], *, client: Any = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         config, measurement = Path(folder) / "config.json", Path(folder) / "measurement.json"
         s3.download_file(*bucket_and_key(arguments["config"]), str(config))
-        exit_code = measure("dedup", run, config, measurement)
+        exit_code = measure("dedup", run_on_glue, config, measurement)
         if exit_code == 0:
             s3.upload_file(str(measurement), *bucket_and_key(arguments["measurement"]))
     return exit_code

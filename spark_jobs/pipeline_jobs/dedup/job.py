@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig, data_folder
+from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Sample, TrialConfig, data_folder
 from pipeline_jobs.dedup.checks import check_output
 from pipeline_jobs.dedup.data import Data, prepare_data
 from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.dedup.inspection import Inspection, inspect_source
-from pipeline_jobs.dedup.options import DedupOptions, dedup_options, made_options
+from pipeline_jobs.dedup.options import OF_GLUE, PARTS, DedupOptions, dedup_options, made_options
 from pipeline_jobs.dedup.postgres_target import drop_table
 from pipeline_jobs.dedup.readers import with_utc_executors
 from pipeline_jobs.dedup.run_once import Outcome, deduplicate
 from pipeline_jobs.environment import environment
 from pipeline_jobs.event_log import summarise_event_log
+from pipeline_jobs.idle_settings import Platform, refuse_idle
 from pipeline_jobs.resources import ResourceMonitor
 from pipeline_jobs.session import close_session, open_session, require_shared
 
@@ -29,6 +31,26 @@ STAGES_SHOWN = 20
 
 def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     """Run a trial, or in production the one run. Raises JobError with one clear message."""
+    for name in OF_GLUE:
+        if name in config.configuration:
+            raise BadConfigurationError(f"{name} has no effect here: it sizes a run on AWS Glue. Leave it out")
+    refuse_idle(config.configuration, _places(config))
+    _run(config, writer)
+
+
+def run_on_glue(config: TrialConfig, writer: MeasurementWriter) -> None:
+    """The same on Glue's workers, whose sizes are parameters. Raises JobError."""
+    refuse_idle(config.configuration, _places(config), platform=Platform.MANAGED)
+    _run(config, writer)
+
+
+def _places(config: TrialConfig) -> list[str]:
+    """The addresses that are read and written."""
+    sides = (config.workload.get(side) for side in PARTS)
+    return [str(side["path"]) for side in sides if isinstance(side, Mapping) and "path" in side]
+
+
+def _run(config: TrialConfig, writer: MeasurementWriter) -> None:
     data = prepare_data(config)
     options = dedup_options(replace(config, workload=data.workload))
     writer.workload = dict(data.fingerprint)

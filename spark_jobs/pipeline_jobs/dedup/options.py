@@ -163,6 +163,9 @@ class Made:
     name: str = option("the workload's name", default="")
 
 
+SKEW_JOIN = "spark.sql.adaptive.skewJoin."
+
+
 @dataclass(frozen=True)
 class DedupOptions:
     """A trial's workload and knobs, read and checked."""
@@ -177,12 +180,13 @@ class DedupOptions:
 PARTS = ("source", "target")
 """Workload options that are options themselves."""
 OF_GLUE = ("worker_type", "workers", "shuffle_to_s3", "auto_scaling")
-"""Parameters that size a run on Glue; the job has no use for them."""
+"""Parameters that size a run on Glue, before the job starts; elsewhere they are refused."""
 
 
 def dedup_options(config: TrialConfig) -> DedupOptions:
     """The options in a trial's configuration. Raises BadConfigurationError naming options and values."""
     workload, parameters = config.workload, config.configuration
+    _refuse_skew_join(parameters)
     source, target = workload.get("source"), workload.get("target") or {}
     rule, _ = read_both(Rule, Made, workload, "workload option", beside=PARTS)
     goes_to = read_options(Target, _mapping("target", target), "workload option target:")
@@ -196,6 +200,15 @@ def dedup_options(config: TrialConfig) -> DedupOptions:
         tuning=read_options(Tuning, parameters, "parameter", beside=(*OF_GLUE, *spark_names(parameters))),
         source=read_options(Source, _mapping("source", source), "workload option source:") if source else None,
     )
+
+
+def _refuse_skew_join(parameters: Mapping[str, Any]) -> None:
+    """Only a join of two shuffled sides has skew to split; on is Spark's default, which claims nothing."""
+    for name, value in parameters.items():
+        if name.startswith(SKEW_JOIN) and not (name == f"{SKEW_JOIN}enabled" and value is True):
+            raise BadConfigurationError(
+                f"{name} has no effect: no strategy joins two shuffled sides (semi_join broadcasts one). Leave it out"
+            )
 
 
 def made_options(config: TrialConfig) -> Made:

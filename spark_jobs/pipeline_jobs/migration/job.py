@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from pipeline_jobs.beside import beside
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
 from pipeline_jobs.environment import environment
+from pipeline_jobs.idle_settings import refuse_idle
 from pipeline_jobs.migration.endpoints import open_endpoints
 from pipeline_jobs.migration.generic import run_generic
 from pipeline_jobs.migration.metrics import record_stages
@@ -30,6 +31,7 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     Raises JobError, BadConfigurationError or InfrastructureError.
     """
     settings, workload = read_settings(config), read_workload(config)
+    refuse_idle(config.configuration)
     if workload.run_id and (config.repeats != 1 or config.min_work_s):
         raise BadConfigurationError("a run with a run_id happens once: set repeats to 1 and min_work_s to 0")
     uris = config.uri("source"), config.uri("target")

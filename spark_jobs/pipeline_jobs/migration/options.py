@@ -111,8 +111,15 @@ class Workload:
     )
 
 
+IDLE = ("shuffle_partitions", "adaptive", "spark.sql.shuffle.", "spark.sql.adaptive.", "spark.shuffle.")
+"""Settings of Spark's shuffles; those that end in a dot are all that begin so."""
+
+
 def read_settings(config: TrialConfig) -> Settings:
     """The knobs out of a configuration; Spark's own settings are left. Raises BadConfigurationError."""
+    for name in config.configuration:
+        if any(name == idle or (idle.endswith(".") and name.startswith(idle)) for idle in IDLE):
+            raise BadConfigurationError(f"configuration: {name} has no effect: a migration shuffles nothing")
     return read_options(Settings, config.configuration, "configuration:", beside=spark_names(config.configuration))
 
 

@@ -141,7 +141,6 @@ class Trial:
             "bytes": float(sum(result.bytes for result in self.results)),
             "files": float(sum(result.files for result in self.results)),
             "rollup_rows": float(sum(result.rows for result in self.results)),
-            "errors": 0.0,
         }
         sample.metrics |= {f"{name}_s": seconds for name, seconds in self._steps.items()}
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
 from typing import Any
 
-import psutil
-
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig, data_folder
+from pipeline_jobs.heap import size_bytes
+from pipeline_jobs.idle_settings import refuse_idle
 from pipeline_jobs.known_names import refuse_unknown
 from pipeline_jobs.options import option, read_both
 from pipeline_jobs.quantizer.baseline import Shape
@@ -21,7 +16,7 @@ from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.catalogs import KINDS as CATALOGS
 from pipeline_jobs.quantizer.engines import ENGINES
 from pipeline_jobs.quantizer.workload import START_US, Generated
-from pipeline_jobs.session import SETTINGS, effective_master, is_local, spark_names
+from pipeline_jobs.session import spark_names
 
 SHAPES = ("tasks", "baseline")
 FILE_FORMATS = ("parquet", "avro", "orc")
@@ -37,6 +32,11 @@ TABLE_PROPERTIES = {
     "compression": "write.parquet.compression-codec",
 }
 ONLY_TASKS = ("engine", "rows_per_task", "min_tasks", "chunk_ms", "chunk_above_ms")
+ONLY_CACHED = {
+    "spark.sql.inMemoryColumnarStorage.compressed": "true",
+    "spark.sql.inMemoryColumnarStorage.batchSize": "10000",
+}
+"""Settings of cached columns, with Spark's defaults."""
 ONLY_BASELINE = (*(each.name for each in fields(Shape) if each.name != "target_file_bytes"), "distribution")
 
 
@@ -137,11 +137,12 @@ def read_settings(config: TrialConfig) -> Settings:
     problems = (
         *_problems(settings),
         *_problems_of_shape(settings.shape, config.configuration),
+        *_problems_of_cache(settings, config.configuration),
         *_spark_problems(config.configuration),
-        *_s3_problems(config.configuration, warehouse),
     )
     for problem in problems:
         raise BadConfigurationError(problem)
+    refuse_idle(config.configuration, [warehouse])
     return settings
 
 
@@ -187,66 +188,23 @@ def _problems_of_shape(shape: str, configuration: Mapping[str, Any]) -> list[str
     ]
 
 
-def _s3_problems(configuration: Mapping[str, Any], warehouse: str) -> list[str]:
+def _problems_of_cache(settings: Settings, configuration: Mapping[str, Any]) -> list[str]:
+    is_cached = settings.shape == "baseline" and settings.cache_input
     return [
-        f"{name} has no effect: Hadoop's S3 client only reads and writes a warehouse at s3a://"
-        for name in configuration
-        if name.startswith("spark.hadoop.fs.s3a.") and not warehouse.startswith("s3a://")
+        f"{name} has no effect without cached input: leave it out, or set shape to baseline and cache_input to true"
+        for name, default in ONLY_CACHED.items()
+        if not is_cached and str(configuration.get(name, default)).lower() != default
     ]
 
 
 def _spark_problems(configuration: Mapping[str, Any]) -> list[str]:
-    master = effective_master(configuration)
-    found = []
-    for key, value in configuration.items():
-        if key.startswith("spark.") and key.endswith("extraJavaOptions"):
-            found += _java_problem(key, str(value))
-        if SETTINGS.get(key, key).startswith(ONLY_CLUSTER) and is_local(master):
-            found.append(f"{key} has no effect with the master {master}: everything runs in the driver's JVM")
-        if key in REFUSED:
-            found += [text for text in [REFUSED[key](str(value))] if text]
-        if key in SHUFFLE_SERVICE and str(value) != SHUFFLE_SERVICE[key] and not _has_shuffle_service(configuration):
-            found.append(
-                f"{key} has no effect without the external shuffle service (spark.shuffle.service.enabled on a cluster)"
-            )
-    found += _memory_problem(configuration)
-    return found
-
-
-def _has_shuffle_service(configuration: Mapping[str, Any]) -> bool:
-    return str(configuration.get("spark.shuffle.service.enabled", "false")).lower() == "true"
-
-
-@cache
-def _java_problem(key: str, options: str) -> list[str]:
-    """Ask this machine's Java whether it starts with the options."""
-    home = os.environ.get("JAVA_HOME")
-    program = shutil.which("java", path=f"{home}/bin" if home else None)
-    if program is None:
-        return []
-    done = subprocess.run([program, *options.split(), "-version"], capture_output=True, text=True, timeout=60)
-    if done.returncode == 0:
-        return []
-    reason = next((line for line in done.stderr.splitlines() if "rror" in line or "nrecognized" in line), "it fails")
-    return [f"Java does not start with {key}: {reason.strip()} (options: {options})"]
-
-
-def _memory_problem(configuration: Mapping[str, Any]) -> list[str]:
-    wanted = _bytes(str(configuration.get("driver_memory", configuration.get("spark.driver.memory", "1g"))))
-    there = psutil.virtual_memory().total
-    if wanted and wanted > there:
-        return [f"the driver's memory is {wanted / 2**30:.0f} GiB, this machine has {there / 2**30:.0f} GiB"]
-    return []
-
-
-def _bytes(text: str) -> int | None:
-    match = re.fullmatch(r"(\d+)([kmgt]?)b?", text.strip().lower())
-    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}[match[2]] if match else None
+    """Settings that Spark takes without a word and that don't do what they seem to."""
+    return [text for key in REFUSED if key in configuration for text in [REFUSED[key](str(configuration[key]))] if text]
 
 
 def _index_cache(value: str) -> str | None:
-    size = _bytes(value)
-    if size is not None and size >= 1 << 20:
+    size = int(value) if value.isdigit() else size_bytes(value)  # a bare number is in bytes, unlike that of a heap
+    if size >= 1 << 20:
         return None
     return f"spark.shuffle.service.index.cache.size is {value}, which is a size in bytes: 100m is the default"
 
@@ -260,15 +218,6 @@ REFUSED: dict[str, Callable[[str], str | None]] = {
     "spark.write-format": _unknown_name("spark.write-format"),
 }
 """Settings of Spark that are accepted without a word and don't do what they seem to."""
-SHUFFLE_SERVICE = {"spark.shuffle.registration.timeout": "5000", "spark.shuffle.service.index.cache.size": "100m"}
-"""Settings of the external shuffle service with Spark's defaults, which are no claim."""
-ONLY_CLUSTER = (
-    "spark.executor.",
-    "spark.dynamicAllocation.",
-    "spark.driver.memoryOverhead",
-    "spark.shuffle.service.enabled",
-)
-"""What Spark reads on a cluster alone."""
 
 
 def read_workload(config: TrialConfig) -> Workload:
