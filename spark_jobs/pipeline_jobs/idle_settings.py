@@ -61,7 +61,7 @@ class Acting:
     """A value that is no default, for the tests."""
 
     def is_about(self, key: str) -> bool:
-        """Whether it speaks of a setting."""
+        """Whether a setting is one of its own."""
         return key == self.name or (self.name.endswith(".") and key.startswith(self.name))
 
 

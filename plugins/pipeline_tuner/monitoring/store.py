@@ -21,7 +21,7 @@ from pipeline_tuner.study import Study
 
 CHANGES = ("change", "worse", "withdrawn", "rolled_back", "machine")
 """Alerts after which the best configuration may be another."""
-MOST_LOOKED_AT = 100
+MAX_SWEEPS_READ = 100
 """How many sweeps back the last whole one is looked for: beyond that it is long ago."""
 ACTOR = "the nightly sweep"
 """Who promotes and rolls back where a study lets its nights do so."""
@@ -128,7 +128,7 @@ class NightStore:
         )
         query = select(sweep.c.started_at, sweep.c.options).where(*ended).order_by(sweep.c.started_at.desc())
         with self.transaction() as connection:
-            found = connection.execute(query.limit(MOST_LOOKED_AT))
+            found = connection.execute(query.limit(MAX_SWEEPS_READ))
             last = next((row.started_at for row in found if _is_whole(study, row.options)), None)
             if last is None:
                 return PastNights(None)
