@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from tests.browser.planted_page import BASE, LONG_NAME, PREFIX, STUDY, page_app, plant_odd_sweeps, planted_store
 
 from pipeline_tuner.exceptions import DecisionConflictError
+from pipeline_tuner.store.page_reads import PageReads
 
 TABS = ("decision", "configurations", "trials", "parameters", "claims", "analysis", "environment")
 AS_A_BROWSER = {"accept": "text/html,*/*"}
@@ -129,10 +130,27 @@ def test_two_who_decide_at_once_do_not_undo_each_other(page, store):
     assert store.production("orders", "throughput").label == "wide"
 
 
+def test_a_form_that_is_sent_twice_decides_once(page, store):
+    data = {"token": token_of(page), "goal": "balanced", "note": ""}
+    for label in ("wide", "copy"):
+        sent = data | {"label": label, "seen": str(seen_by(page, "sweeps/sweep-1?goal=balanced"))}
+        answers = [page.post(f"{PREFIX}/sweeps/sweep-1/promote", data=sent, follow_redirects=False) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [303, 303]
+    back = data | {"seen": str(seen_by(page, "sweeps/sweep-1?goal=balanced"))}
+    answers = [page.post(f"{PREFIX}/studies/orders/roll-back", data=back, follow_redirects=False) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [303, 303]
+    made = PageReads(store).promotions("orders", "balanced")
+    assert [(row["action"], row["label"]) for row in made] == [
+        ("roll_back", "wide"),
+        ("promote", "copy"),
+        ("promote", "wide"),
+    ]
+
+
 def test_of_many_decisions_at_the_same_moment_one_is_made(store):
     def decide(number):
         try:
-            store.promote(STUDY.study, "cost", f"c{number}", BASE, actor="ada", seen=0)
+            store.promote(STUDY.study, "cost", f"c{number}", {**BASE, "batch": 10 + number}, actor="ada", seen=0)
         except DecisionConflictError:
             return 0
         return 1

@@ -105,11 +105,16 @@ def plant_odd_sweeps(store: Store, folder: Path) -> None:
     store.end_sweep("all_failed", "failed", "No trial was measured.")
     one = planted_sweep({"balanced": 10.0}, pair, control="balanced", blocks=1, sweep_id="one_trial")
     plant_sweep(store, folder, planted_study(study="one_trial"), "one_trial", results=one)
+    plant_long_name(store, folder)
+
+
+def plant_long_name(store: Store, folder: Path, sweep_id: str = "long_name") -> None:
+    """A sweep of a study of its own in which a configuration with a long name ties."""
     named = CONFIGURATIONS | {LONG_NAME: CONFIGURATIONS["copy 16 x 400"] | {"batch": 401}}
     durations = {label: true_duration(configuration) for label, configuration in named.items()}
     fresh = ("balanced", "copy 16 x 400", LONG_NAME)
-    results = planted_sweep(durations, named, control="balanced", confirmed=fresh, sweep_id="long_name")
-    plant_sweep(store, folder, planted_study(study="long_name"), "long_name", results=results)
+    results = planted_sweep(durations, named, control="balanced", confirmed=fresh, sweep_id=sweep_id)
+    plant_sweep(store, folder, planted_study(study=sweep_id), sweep_id, results=results)
 
 
 def plant_running(store: Store, sweep_id="sweep-2", done=30):

@@ -234,7 +234,7 @@ class Writes:
         """Say what production runs with from now on. Adds to the history of decisions; nothing is replaced.
 
         :param seen: The newest decision of this goal that its maker knew of (0: none). Raises DecisionConflictError
-            where there is a newer one.
+            where there is a newer one; where that is this same decision, sent twice, nothing is added.
         """
         values = {
             "study": study,
@@ -249,9 +249,8 @@ class Writes:
             "created_at": now(),
         }
         with self.transaction() as connection:
-            if seen is not None:
-                _refuse_conflict(connection, study, goal, seen)
-            connection.execute(insert(promotion).values(values))
+            if seen is None or not _is_made(connection, values, seen):
+                connection.execute(insert(promotion).values(values))
 
     def record_production_run(self, production_run_id: str, values: Mapping[str, Any]) -> None:
         """Record a production run; `values` are the columns of table `production_run`."""
@@ -331,13 +330,16 @@ def _bounds(name: str, item: Recommendation) -> dict[str, float | None]:
     }
 
 
-def _refuse_conflict(connection: Connection, study: str, goal: str, seen: int) -> None:
-    """Raise where a decision of the goal is newer than the one seen; other deciders wait for this transaction."""
+def _is_made(connection: Connection, values: Mapping[str, Any], seen: int) -> bool:
+    """Whether a decision was sent before; raises where somebody made another one. Other deciders wait meanwhile."""
+    study, goal = values["study"], values["goal"]
     connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"decide {study} {goal}"))))
-    of_goal = (promotion.c.study == study, promotion.c.goal == goal)
-    newest = connection.execute(
-        select(promotion).where(*of_goal).order_by(promotion.c.promotion_id.desc()).limit(1)
-    ).first()
-    if newest is not None and newest.promotion_id != seen:
-        done = "rolled back to" if newest.action == "roll_back" else "promoted"
-        raise DecisionConflictError(f"Meanwhile {newest.actor} {done} {newest.label} for {goal}. Nothing was changed.")
+    of_goal = select(promotion).where(promotion.c.study == study, promotion.c.goal == goal)
+    newest, before = (*connection.execute(of_goal.order_by(promotion.c.promotion_id.desc()).limit(2)), None, None)[:2]
+    if newest is None or newest.promotion_id == seen:
+        return False
+    is_next = seen == (before.promotion_id if before else 0)
+    if is_next and all(getattr(newest, name) == values[name] for name in ("actor", "action", "configuration_id")):
+        return True
+    done = "rolled back to" if newest.action == "roll_back" else "promoted"
+    raise DecisionConflictError(f"Meanwhile {newest.actor} {done} {newest.label} for {goal}. Nothing was changed.")

@@ -66,7 +66,8 @@ def roll_back(
     """Return to the configuration that production ran with before the newest promotion of a goal."""
     require_act(user, _newest_sweep(study)["dag_id"], token)
     decisions = page_reads().promotions(study, goal, limit=200)
-    earlier = decision_before(decisions)
+    # What the page promised: later decisions are told apart from a form sent twice where this one is written.
+    earlier = decision_before([row for row in decisions if seen is None or row["promotion_id"] <= seen])
     if earlier is None:
         raise HTTPException(409, "There is no earlier promotion of this goal to return to")
     with open_store() as store:
