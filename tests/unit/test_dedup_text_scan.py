@@ -102,6 +102,10 @@ def test_a_text_is_exactly_a_value_or_none(kind: DataType, right: list[str], wro
         (StructType([StructField("a", ByteType())]), '{"a": 1}', '{"a": 200}'),
         (StructType([StructField("a", ByteType())]), '{"b": 1}', '{"A": 1}'),
         (StringType(), '"\\ud83d\\ude00"', '"\\ud800"'),
+        (StringType(), '{"\\ud83d\\ude00": ["a"]}', '{"\\ud800": 1}'),
+        (StringType(), '"\\\\ud800"', '{"a": [{"b": "\\udc00"}]}'),
+        (MapType(StringType(), LongType()), '{"\\ud83d\\ude00": 1}', '{"\\ud800": 1}'),
+        (ArrayType(StringType()), '["\\ud83d\\ude00"]', '["a", "\\ud800"]'),
     ],
 )
 def test_a_value_of_json_is_exactly_one_of_its_type(kind: DataType, right: str, wrong: str) -> None:

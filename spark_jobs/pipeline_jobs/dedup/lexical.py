@@ -139,6 +139,10 @@ class NoValueError(Exception):
         self.column, self.words = column, words
 
 
+class HalfCharacterError(NoValueError):
+    """An escape such as `\\ud800` alone, which no type holds."""
+
+
 class NameCaseError(NoValueError):
     """A name in another case than that of source.schema: its column would be read as empty."""
 
@@ -199,12 +203,17 @@ def _is_base64(text: str) -> bool:
 
 
 def _check_characters(value: Any, column: str) -> None:
-    """A half of a surrogate pair is no character: Spark would write a question mark for it."""
+    """A half of a surrogate pair is no character: Spark would write a question mark for it, inside a value too."""
     if isinstance(value, str) and not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise NoValueError(column, f"half a character in column {column}") from None
+            raise HalfCharacterError(column, f"half a character in column {column}") from None
+    elif isinstance(value, list | dict):
+        for each in value:
+            _check_characters(each, column)
+        for each in value.values() if isinstance(value, dict) else ():
+            _check_characters(each, column)
 
 
 def _struct(kind: StructType, column: str, formatted: frozenset[str]) -> Check:
@@ -239,6 +248,8 @@ def _many(kind: ArrayType | MapType, column: str, formatted: frozenset[str]) -> 
             return
         if type(value) is not wanted:
             raise NoValueError(column, f"{_shown(value)} in column {column}, which is not {_named(kind)}")
+        if isinstance(value, dict):
+            _check_characters(list(value), column)
         if inner is not None:
             for each in value.values() if isinstance(value, dict) else value:
                 inner(each)
