@@ -218,6 +218,32 @@ def test_values_that_the_target_makes_itself_are_refused(case: Case) -> None:
     assert case.same("t")
 
 
+def test_values_that_both_make_in_other_ways_are_refused(case: Case) -> None:
+    """The target's own expression gave other values, without a word."""
+    table = "CREATE TABLE t (id int PRIMARY KEY, n int GENERATED ALWAYS AS (id * {}) STORED)"
+    case.sql("source", table.format(2), "INSERT INTO t VALUES (1), (2)")
+    case.sql("target", table.format(3))
+    refused(moved(case), "makes ['n'] in another way than")
+    assert case.sql("target", "SELECT count(*) FROM t") == [(0,)]
+    case.sql("target", "ALTER TABLE t ALTER n DROP EXPRESSION")
+    assert passed(moved(case))
+    assert case.same("t")
+
+
+def test_a_table_is_not_moved_into_itself_or_a_view(case: Case) -> None:
+    case.sql("source", "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
+    case.sql("target", "CREATE TABLE base (id int PRIMARY KEY)", "CREATE VIEW t AS SELECT * FROM base")
+    refused(moved(case), 'the target "public"."t" is no table: name another target_table')
+    target, case.target = case.target, case.source
+    try:
+        refused(moved(case), '"public"."t" is the source and the target: name another target_table')
+        assert passed(moved(case, target_table="copy"))
+        assert case.sql("source", "SELECT count(*) FROM copy") == [(2,)]
+    finally:
+        case.sql("source", "DROP SCHEMA pipeline_migration CASCADE")
+        case.target = target
+
+
 def test_rows_that_a_policy_hides_are_not_left_out_silently(case: Case, postgres: PostgresServer) -> None:
     case.both("CREATE TABLE t (id int PRIMARY KEY)")
     role = case.source.rpartition("/")[2]

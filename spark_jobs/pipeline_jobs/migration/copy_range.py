@@ -23,7 +23,7 @@ from pipeline_jobs.migration.rejects import copy_singly
 
 Move = Callable[[CopyPlan, RangeTask, Connection, Connection, Meter], Counts]
 
-_connections: dict[tuple[str, str], Connection] = {}
+_connections: dict[tuple[str, str, str], Connection] = {}
 
 
 def copy_ranges(plan: CopyPlan, tasks: Iterable[RangeTask]) -> Iterator[RangeResult]:
@@ -50,7 +50,7 @@ def copy_range(plan: CopyPlan, task: RangeTask, *, singly: bool = False) -> Rang
 
 
 def _copy(plan: CopyPlan, task: RangeTask, result: RangeResult, singly: bool) -> None:
-    target = _connection(plan.target_uri, plan.ledger.application_name)
+    target = _connection("target", plan.target_uri, plan)
     attempt = plan.ledger.claim(target, task.number)
     if attempt is None:
         result.state = "PASS"
@@ -67,8 +67,8 @@ def _copy(plan: CopyPlan, task: RangeTask, result: RangeResult, singly: bool) ->
 
 def _transact(plan: CopyPlan, task: RangeTask, result: RangeResult, attempt: int, move: Move) -> None:
     """The rows and the state, in one transaction; the source is read in the run's snapshot."""
-    source = _connection(plan.source_uri, plan.ledger.application_name)
-    target = _connection(plan.target_uri, plan.ledger.application_name)
+    source = _connection("source", plan.source_uri, plan)
+    target = _connection("target", plan.target_uri, plan)
     meter = Meter(plan.limits)
     with source, target:
         with source.cursor() as cursor:
@@ -97,9 +97,10 @@ def _stream(plan: CopyPlan, task: RangeTask, source: Connection, target: Connect
     return Counts(read + skipped, written, skipped)
 
 
-def _connection(uri: str, name: str) -> Connection:
-    """This worker's connection, kept for its next ranges."""
-    key = (uri, name)
+def _connection(side: str, uri: str, plan: CopyPlan) -> Connection:
+    """This worker's connection, kept for its next ranges. One database may be both sides: each has its own."""
+    name = plan.ledger.application_name
+    key = (side, uri, name)
     if key not in _connections or _connections[key].closed:
         _connections[key] = connect(uri, name, sees_whole_tables=True)
     return _connections[key]
@@ -119,5 +120,5 @@ def _sqlstate(error: Exception) -> str:
 
 def _record_failure(plan: CopyPlan, result: RangeResult) -> None:
     with suppress(psycopg2.Error, InfrastructureError):
-        target = _connection(plan.target_uri, plan.ledger.application_name)
+        target = _connection("target", plan.target_uri, plan)
         plan.ledger.failed(target, result.number, result.sqlstate, result.reason)

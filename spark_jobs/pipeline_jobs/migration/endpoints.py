@@ -20,6 +20,9 @@ from pipeline_jobs.migration.postgres import connect, one_row
 from pipeline_jobs.migration.ranges import Key, choose_key
 from pipeline_jobs.migration.tables import Column, Table, copied_columns, create_like, existing_table, find_table
 
+COPIED_INTO = ("r", "p", "f")
+"""pg_class.relkind of what takes rows by COPY."""
+
 
 @dataclass(frozen=True)
 class Endpoints:
@@ -84,6 +87,8 @@ def open_endpoints(source_uri: str, target_uri: str, workload: Workload, name: s
         snapshot = _export_snapshot(source)
         source_table = existing_table(source, workload.schema, workload.table, "source")
         target_table = _target_table(source, target, source_table, workload)
+        if workload.run_id:
+            _refuse_no_target(source, source_table, target, target_table)
         columns = copied_columns(source_table, target_table)
         refuse_changes(source, source_table, target_table, columns)
         agree = _collation(source) == _collation(target)
@@ -124,6 +129,24 @@ def _target_table(source: Connection, target: Connection, source_table: Table, w
     if kept:
         refuse_other_shapes(types, own_types(target, theirs, kept))
     return theirs
+
+
+def _refuse_no_target(source: Connection, source_table: Table, target: Connection, target_table: Table) -> None:
+    """Raises BadConfigurationError where nothing can be moved into the target: a view, or the source itself."""
+    if target_table.kind not in COPIED_INTO:
+        raise BadConfigurationError(f"the target {target_table.sql} is no table: name another target_table")
+    if target_table.sql == source_table.sql and _database(source) == _database(target):
+        raise BadConfigurationError(
+            f"{target_table.sql} is the source and the target: name another target_table, or another database"
+        )
+
+
+def _database(connection: Connection) -> tuple[Any, ...]:
+    """What no other database has: when its server began, and its number there."""
+    return one_row(
+        connection,
+        "SELECT pg_postmaster_start_time(), oid FROM pg_database WHERE datname = current_database()",
+    )
 
 
 def _have_same_order(

@@ -160,6 +160,16 @@ def copied_columns(source: Table, target: Table) -> tuple[Column, ...]:
             f"{target.sql} makes {made} itself (GENERATED), so the values of {source.sql} would be lost: make them "
             "ordinary columns there (ALTER TABLE ... ALTER ... DROP EXPRESSION), or move a view without them"
         )
+    other = [
+        c.name
+        for c in target.columns
+        if c.generated and c.name in names and source.column(c.name).generated != c.generated
+    ]
+    if other:
+        raise BadConfigurationError(
+            f"{target.sql} makes {other} in another way than {source.sql} (GENERATED), so other values would be there: "
+            "make them ordinary columns there (ALTER TABLE ... ALTER ... DROP EXPRESSION), or move a view without them"
+        )
     copied = tuple(column for column in target.columns if column.name in names and not column.generated)
     if not copied:
         raise BadConfigurationError(f"{target.sql} has no column to fill")
