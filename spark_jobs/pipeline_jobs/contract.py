@@ -249,8 +249,8 @@ def take_over(folder: Path) -> bool:
 
 def _end_with(folder: Path) -> None:
     """End this process where the tuner says so, is gone with the folder, or has been silent for SILENCE_S."""
-    said, since = "", time.monotonic()
-    while said != "end" and time.monotonic() - since < SILENCE_S:
+    pulse, since = "", time.monotonic()
+    while pulse != "end" and time.monotonic() - since < SILENCE_S:
         time.sleep(PULSE_POLL_S)
         try:
             now = (folder / "pulse").read_text(encoding="ascii")
@@ -258,8 +258,8 @@ def _end_with(folder: Path) -> None:
             break
         except OSError:
             continue
-        if now != said:
-            said, since = now, time.monotonic()
+        if now != pulse:
+            pulse, since = now, time.monotonic()
     (folder / "begun").unlink(missing_ok=True)
     os._exit(143)
 

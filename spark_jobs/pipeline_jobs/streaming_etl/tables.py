@@ -56,8 +56,10 @@ def create_tables(connection: Any, mapping: Mapping, schema: str, *, foreign_key
     except (ProgrammingError, OperationalError) as error:
         if not (error.pgcode or "").startswith(REFUSALS):
             raise
-        said = str(error).strip().splitlines()[0]
-        raise BadConfigurationError(f"the tables of {mapping.collection} can't be made in {schema}: {said}") from None
+        message = str(error).strip().splitlines()[0]
+        raise BadConfigurationError(
+            f"the tables of {mapping.collection} can't be made in {schema}: {message}"
+        ) from None
     if foreign_keys:
         add_foreign_keys(connection, mapping, schema)
 
