@@ -20,7 +20,7 @@ import pytest
 from tests.environments.machine import why_no_namespaces
 from tests.local.compose_file import ROOT, Compose
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(4 * 3600)]
 DAGS = sorted(path.stem for path in (ROOT / "dags").glob("*.py"))
 """In the order of their names: production with nothing recommended yet; upkeep has to wait for a table."""
 ORDERED = [
