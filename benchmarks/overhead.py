@@ -57,7 +57,7 @@ class Overhead:
     @property
     def whole(self) -> float:
         """All of them."""
-        return sum(astuple(self))
+        return float(sum(astuple(self)))
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=18)
     arguments = parser.parse_args()
     found = swept(Airflow(Services(Layout.default())), arguments.job, arguments.trials)
+    if not found:
+        parser.error(f"{arguments.trials} trials are too few: three of one phase are needed, one after the other")
     figures = Figures("overhead", keep=True, prefix="sweep")
-    figures.add("overhead_s_per_trial", [each.whole for each in found], "s", job=arguments.job)
+    whole = figures.add("overhead_s_per_trial", [each.whole for each in found], "s", job=arguments.job)
+    print(f"overhead of a trial: {whole:.2f} s, median of {len(found)}")
     for part in fields(Overhead):
         values = [getattr(each, part.name) for each in found]
         middle = figures.add("overhead_part_s", values, "s", job=arguments.job, part=part.name)
