@@ -5,12 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import bson
 import pytest
 from tests.jobs.job_variables import forget_variables
 from tests.jobs.migration_case import Case
+from tests.jobs.streaming_etl_reference import users_mapping
 
 from pipeline_jobs.contract import MeasurementWriter
 from pipeline_tuner.jobs import description_of
+from pipeline_tuner.local.layout import Layout, one_at_a_time
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(request: pytest.FixtureRequest, layout: Layout) -> None:
+    """Machine code that isn't kept yet is made by one process, and the others wait for it.
+
+    It takes 15 s of a processor for the quantizer and 30 s for the streaming ETL, in each process that begins on it.
+    """
+    name = request.path.name
+    if name.startswith(("test_quantizer", "test_streaming_etl")):
+        with one_at_a_time(layout.local / "test" / "compiling"):
+            _compile(name)
+
+
+def _compile(name: str) -> None:
+    if name.startswith("test_quantizer"):
+        from pipeline_jobs.quantizer.rollup import warm_up
+
+        warm_up()
+    else:
+        from pipeline_jobs.streaming_etl.records import Documents
+        from pipeline_jobs.streaming_etl.transcoder import Transcoder
+
+        Transcoder(users_mapping()).encode(Documents.of([bson.encode({})]))
 
 
 @pytest.fixture(autouse=True)
