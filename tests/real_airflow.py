@@ -67,7 +67,7 @@ class RealAirflow:
     def page(self, path: str) -> str:
         """A page's HTML."""
         request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"Bearer {self.token}"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.read().decode()
 
     def tune(self, study: str, **conf: Any) -> str:

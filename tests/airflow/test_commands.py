@@ -41,7 +41,7 @@ def test_the_processors_time_is_the_programs_and_its_childrens(tmp_path):
     burn = "python -c 'import time\nwhile time.process_time() < 0.5: pass'"
     metrics = observe(tmp_path, ["bash", "-c", f"{burn} & {burn}; wait"])[0].metrics
     assert 1.0 <= metrics["core_seconds"] < 2.0
-    assert observe(tmp_path, ["true"])[0].metrics["core_seconds"] < 0.1
+    assert observe(tmp_path, ["true"])[0].metrics["core_seconds"] < 0.5
 
 
 class SlowHandler(logging.Handler):

@@ -47,7 +47,7 @@ def test_a_sweep_measures_a_bash_task_and_the_task_in_production_follows_it(run_
         ("wrong", "failed", "check_failed"),
     }
     assert {t.metrics["rows"] for t in trials if t.label == "quick"} == {500}
-    assert all(0.8 < t.metrics["duration_s"] < 60 for t in trials if t.label == "now")
+    assert all(0.8 < t.metrics["duration_s"] < 300 for t in trials if t.label == "now")
 
     with DAG("nightly", schedule=None) as dag:
         BashOperator(task_id="load", bash_command=LOAD, env={"NAP": "8", "BATCH": "100"}, **tuned(name))
@@ -55,7 +55,7 @@ def test_a_sweep_measures_a_bash_task_and_the_task_in_production_follows_it(run_
     (row,) = rows_of(results, "production_run")
     assert (row.source, row.label) == ("recommended", "quick"), row.source_reason
     assert row.configuration == {"nap": 0, "batch": 500}
-    assert 0 < row.metrics["duration_s"] < 60
+    assert 0 < row.metrics["duration_s"] < 300
 
 
 SCRIPT = """

@@ -116,7 +116,7 @@ def test_studies_and_configurations_keep_their_order(store, sweep):
 def test_several_processes_migrate_at_once(database):
     program = "import sys; from pipeline_tuner.store import migrate; migrate(sys.argv[1])"
     processes = [subprocess.Popen([sys.executable, "-c", program, database], env=WITH_PLUGIN) for _ in range(4)]
-    assert [process.wait(60) for process in processes] == [0] * 4
+    assert [process.wait(300) for process in processes] == [0] * 4
 
 
 def test_the_documentation_of_the_tables_is_up_to_date():

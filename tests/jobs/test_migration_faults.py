@@ -271,7 +271,7 @@ $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$"""
 
 
 def _wait_for(case: Case, job: object, part: float) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and job.poll() is None:  # type: ignore[attr-defined]
         states = _states(case, "r")
         begun = sum(state != "NOT_STARTED" for state in states)
