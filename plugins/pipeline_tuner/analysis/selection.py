@@ -13,7 +13,7 @@ benchmarks/selection.py measures whether they hold.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -166,29 +166,48 @@ def _nothing(competing: tuple[str, ...]) -> Selection:
     return Selection("undecided", None, (), (), 1.0, math.inf, math.inf, math.nan, None, None, competing)
 
 
+@dataclass(frozen=True)
+class _Tests:
+    """Every rival against the leader at this look, in the order of the rivals."""
+
+    p_values: np.ndarray
+    """That the leader is worse than it by the indifference zone or more."""
+    critical_values: np.ndarray
+    tied: np.ndarray
+    """Whether it isn't shown to be worse than the leader."""
+    error: float
+    """The smallest error bound at which the leader would be named."""
+
+    @classmethod
+    def of(cls, rivals: Rivals, alpha: float, count: int, cap: int) -> _Tests:
+        """The error `alpha` shared by `count` rivals, and spent over looks at up to `cap` blocks."""
+        p_values, spending = _p_values(rivals), _alpha_spending(rivals, alpha, cap)
+        with np.errstate(divide="ignore", invalid="ignore"):  # nothing is spent on a rival that was not measured
+            error = float(np.clip((p_values * count / spending).max(initial=0.0), 0, 1))
+        return cls(p_values, alpha * spending / count, _tied(rivals, alpha / 2 / count), error)
+
+    @property
+    def are_passed(self) -> bool:
+        """Whether the leader is shown safe from all of them."""
+        return bool((self.p_values <= self.critical_values).all())
+
+
 def _answer(
     fit: BlockFit, rivals: Rivals, competing: tuple[str, ...], control: str | None, confidence: float, cap: int
 ) -> Selection:
-    alpha, count = 1 - confidence, max(len(competing) - 1, 1)
-    p_values = _p_values(rivals)
-    spending = _alpha_spending(rivals, alpha, cap)
-    critical_values = alpha * spending / count
-    tied = _tied(rivals, alpha / 2 / count)
+    tests = _Tests.of(rivals, 1 - confidence, max(len(competing) - 1, 1), cap)
     best_n = int(np.isfinite(fit.logs[fit.index[rivals.best]]).sum())
     unmeasured = [label for label in competing if label not in fit.index]
     enough = 1 if fit.df > 0 and math.sqrt(fit.variance) <= ROUNDING else MIN_BLOCKS
     ready = best_n >= min(enough, cap) and not unmeasured and (fit.df > 0 or not rivals.labels)
-    certified = ready and bool((p_values <= critical_values).all()) and best_n >= enough
-    standings = _standings(fit, rivals, p_values, critical_values, tied, control, confidence, best_n)
+    certified = ready and tests.are_passed and best_n >= enough
+    gains = gains_over(fit, control, confidence)
+    leader = Standing(rivals.best, best_n, 0.0, 0.0, 1.0, None, gains.get(rivals.best), True)
+    standings = (leader, *_standings(rivals, tests, gains, confidence))
     ties = tuple(s.label for s in standings if s.is_tied)
-    needed = (
-        _blocks_to_separate(rivals, tied, critical_values)
-        if certified
-        else _blocks_to_settle(rivals, p_values, critical_values)
-    )
+    needed = _blocks_to_separate(rivals, tests) if certified else _blocks_to_settle(rivals, tests)
     unsettled = [s for s in sorted(standings, key=lambda s: -s.p_value) if not s.is_settled and s.label != rivals.best]
     next_labels = (rivals.best, *unmeasured, *(s.label for s in unsettled))
-    error = float(np.clip((p_values * count / spending).max(initial=0.0), 0, 1)) if ready else 1.0
     blocks = None if needed is None else max(needed, MIN_BLOCKS - best_n)
     width = len(set(ties if certified else next_labels) | ({control} if control else set()))
     return Selection(
@@ -196,8 +215,8 @@ def _answer(
         best=rivals.best,
         ties=ties,
         standings=standings,
-        error_probability=error,
-        regret_bound=_regret_bound(rivals, critical_values) if not unmeasured else math.inf,
+        error_probability=tests.error if ready else 1.0,
+        regret_bound=_regret_bound(rivals, tests.critical_values) if not unmeasured else math.inf,
         expected_loss=_expected_loss(rivals) if ready else math.inf,
         noise=math.sqrt(fit.variance) if fit.df > 0 else math.nan,
         more_blocks=blocks,
@@ -248,14 +267,15 @@ def _expected_loss(rivals: Rivals) -> float:
     return exp(float(np.maximum(losses, 0.0).sum())) - 1
 
 
-def _blocks_to_settle(rivals: Rivals, p_values: np.ndarray, critical_values: np.ndarray) -> int | None:
+def _blocks_to_settle(rivals: Rivals, tests: _Tests) -> int | None:
     """Further blocks until the leader is shown safe from every rival, if the estimates hold."""
-    return _further_blocks(rivals, p_values > critical_values, rivals.zone + rivals.worse_by, critical_values)
+    open_ones = tests.p_values > tests.critical_values
+    return _further_blocks(rivals, open_ones, rivals.zone + rivals.worse_by, tests.critical_values)
 
 
-def _blocks_to_separate(rivals: Rivals, tied: np.ndarray, critical_values: np.ndarray) -> int | None:
+def _blocks_to_separate(rivals: Rivals, tests: _Tests) -> int | None:
     """Further blocks until every tied rival is told apart from the leader, if the estimates hold."""
-    return _further_blocks(rivals, tied, rivals.worse_by, critical_values / 2)
+    return _further_blocks(rivals, tests.tied, rivals.worse_by, tests.critical_values / 2)
 
 
 def _further_blocks(rivals: Rivals, open_ones: np.ndarray, gap: np.ndarray, level: np.ndarray) -> int | None:
@@ -267,20 +287,11 @@ def _further_blocks(rivals: Rivals, open_ones: np.ndarray, gap: np.ndarray, leve
     return max(1, math.ceil(float(further.max()))) if np.isfinite(further).all() else None
 
 
-def _standings(
-    fit: BlockFit,
-    rivals: Rivals,
-    p_values: np.ndarray,
-    critical_values: np.ndarray,
-    tied: np.ndarray,
-    control: str | None,
-    confidence: float,
-    best_n: int,
-) -> tuple[Standing, ...]:
+def _standings(rivals: Rivals, tests: _Tests, gains: Mapping[str, Interval], confidence: float) -> tuple[Standing, ...]:
+    """The rivals, the best estimate first."""
     tail = (1 - confidence) / 2 / max(len(rivals.labels), 1)
     widths = rivals.se * stdtrit(rivals.df, 1 - tail)
-    to_control = gains_over(fit, control, confidence)
-    found = [Standing(rivals.best, best_n, 0.0, 0.0, 1.0, None, to_control.get(rivals.best), True)]
+    found = []
     for i in np.argsort(rivals.worse_by, kind="stable"):
         label, center, width = rivals.labels[i], -rivals.worse_by[i], widths[i]
         to_best = _ratio(center, width, confidence, int(rivals.n[i])) if np.isfinite(width) else None
@@ -289,11 +300,11 @@ def _standings(
                 label,
                 int(rivals.n[i]),
                 exp(-center) - 1,
-                float(p_values[i]),
-                float(critical_values[i]),
+                float(tests.p_values[i]),
+                float(tests.critical_values[i]),
                 to_best,
-                to_control.get(label),
-                bool(tied[i]),
+                gains.get(label),
+                bool(tests.tied[i]),
             )
         )
     return tuple(found)
