@@ -27,8 +27,9 @@ from benchmarks.demos import emptied
 from benchmarks.record import Figures
 
 from pipeline_tuner.analysis.block_fit import BlockFit
+from pipeline_tuner.analysis.estimates import search_selection
 from pipeline_tuner.analysis.evidence import Evidence, settled
-from pipeline_tuner.analysis.selection import regret_bound, select
+from pipeline_tuner.analysis.selection import regret_bound
 from pipeline_tuner.local.airflow import Airflow
 from pipeline_tuner.local.layout import Layout
 from pipeline_tuner.local.services import Services, needs_of
@@ -65,16 +66,16 @@ def swept(airflow: Airflow) -> Swept:
 
 
 def bound_of(swept: Swept, count: int) -> float:
-    """The regret bound of the leader after so many trials, among all configurations measured until then.
+    """The regret bound of the leader after so many trials, among the finalists until then.
 
     Infinite until the leader was measured as often as a decision demands.
     """
-    found = Evidence(swept.study, swept.options, GOAL, swept.trials[:count]).observations()
-    labels = list(dict.fromkeys(o.label for o in found))
-    leader = select(found).best
-    if leader is None or sum(o.label == leader for o in found) < MIN_BLOCKS:
+    trials = swept.trials[:count]
+    selection = search_selection(swept.study, swept.options, GOAL, trials)
+    if selection.best is None or selection.standing(selection.best).n < MIN_BLOCKS:
         return math.inf
-    return regret_bound(BlockFit.of(found), leader, labels)
+    found = Evidence(swept.study, swept.options, GOAL, trials).observations()
+    return regret_bound(BlockFit.of(found), selection.best, [standing.label for standing in selection.standings])
 
 
 def answered_at(swept: Swept, bound: float) -> int | None:
