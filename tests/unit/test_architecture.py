@@ -314,6 +314,27 @@ def test_modules_stay_short(module: Path):
     assert lines <= LONGEST_MODULE, f"{lines} lines"
 
 
+MAX_PARAMETERS = 9
+MANY_BY_NAME = {"pipeline_tuner.operators.redshift", "pipeline_tuner.tuned_task"}
+"""What a user writes with keywords, each of them documented."""
+COMPILED = {"pipeline_jobs.streaming_etl.kernel", "pipeline_jobs.streaming_etl.memory_kernel"}
+"""numba takes arrays one by one."""
+
+
+def test_no_function_takes_ten_parameters():
+    """What belongs together is a record."""
+    found = []
+    for name, path in NAMES.items():
+        if name in MANY_BY_NAME or any(name.startswith(module) for module in COMPILED):
+            continue
+        functions = [n for n in ast.walk(_tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+        for function in functions:
+            arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+            count = len([one for one in arguments if one.arg not in ("self", "cls")])
+            found += [f"{name}.{function.name}: {count}"] if count > MAX_PARAMETERS else []
+    assert not found
+
+
 def test_source_documents_go_by_their_names():
     """Readers of studies, code and docs know them from docs/sources.md; a random seed stays a seed."""
     names = r"seeds?[ _]?00\d|documents?\s+00\d|seed_shape|\bthe seeds?'s?\b|\bas the seed"
