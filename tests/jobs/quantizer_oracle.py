@@ -76,6 +76,20 @@ def window_row(values: pd.Series) -> dict[str, Any]:
     }
 
 
+def is_narrow(points: Iterable[Point]) -> bool:
+    """Whether all usable values and their squares fit the grids of the engines that group, by Python's fractions."""
+    usable = [
+        Fraction(value)
+        for org, metric, _, value in points
+        if org is not None and metric is not None and value is not None and abs(value) <= MAX_VALUE
+    ]
+    squares = [Fraction(float(value) * float(value)) for value in usable]
+    return all(
+        abs(value) < 2**63 and (value * 2**106).denominator == 1 and (square * 2**111).denominator == 1
+        for value, square in zip(usable, squares, strict=True)
+    )
+
+
 def rows_by_key(rows: pd.DataFrame) -> dict[Key, dict[str, Any]]:
     """Rollup rows under the oracle's keys; raises AssertionError where a window comes twice."""
     listed = rows.to_dict("records")
@@ -90,6 +104,7 @@ def assert_same(rows: pd.DataFrame, expected: dict[Key, dict[str, Any]]) -> None
     assert found.keys() == expected.keys()
     for key, wanted in expected.items():
         row = found[key]
-        assert {name: row[name] for name in wanted if name != "values"} == {
-            name: value for name, value in wanted.items() if name != "values"
-        }, key
+        differing = {
+            name: (row[name], value) for name, value in wanted.items() if name != "values" and row[name] != value
+        }
+        assert not differing, (key, "found and expected:", differing)

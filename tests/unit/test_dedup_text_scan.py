@@ -182,6 +182,7 @@ def test_records_of_csv_are_counted_by_the_standard() -> None:
     [
         ('a,1,"x\nb,2,y\n', r"can't be read \(unexpected end of data\)"),
         ('a,1,"x"y', "can't be read"),
+        ("a,1,x\rb,2,y\r", r"has \\r within a line: end lines with \\n"),
         ("a,1", "a record of 2 values for 3 columns"),
         ("a,1,x,y", "a record of 4 values for 3 columns"),
         ("a,one,x", "'one' in column at, which is not exactly BIGINT: .* declare at STRING in source.schema"),

@@ -191,6 +191,8 @@ class _CsvFile:
                     self._check(record, is_first=count == 0)
                 count += 1
         except csv.Error as error:
+            if "\r" in self._last.removesuffix("\n").removesuffix("\r"):
+                raise ProblemError("has \\r within a line: end lines with \\n, and put other \\r in quotes") from None
             raise ProblemError(f"has a record that can't be read ({error}): {_excerpt(self._last)}; {FIX}") from None
         if (ends | ({True} if is_crlf else set())) >= {True, False}:
             raise ProblemError("has lines that end with \\r\\n and others that end with \\n: write them alike")

@@ -3,7 +3,7 @@
 Exact sums there: each double is split on fixed grids into limbs of 34 bits, whose sums are doubles without
 rounding, whatever the order, for up to 2**20 points per window and values below 2**63 ("pre-rounding", Demmel and
 Nguyen, 2013). The limbs' sums then make the same stored sum as the compiled engine's. Bits below 2**-111 of a square,
-or 2**-106 of a value, are cut off; the compiled engine has neither limit.
+or 2**-106 of a value, would be cut off, so such values are refused; the compiled engine has neither limit.
 """
 
 from __future__ import annotations
@@ -82,6 +82,14 @@ def check_range(values: np.ndarray, engine: str) -> None:
     """Raises JobError for values that the limbs can't hold."""
     if len(values) and np.abs(values).max() >= LARGEST:
         raise JobError(f"the engine {engine} sums exactly only values below 2**63: use the engine compiled")
+    if _has_bits_below(values, VALUE_GRIDS[-1]) or _has_bits_below(values * values, SQUARE_GRIDS[-1]):
+        raise JobError(f"the engine {engine} sums exactly only values from about 1e-9 up: use the engine compiled")
+
+
+def _has_bits_below(values: np.ndarray, grid: int) -> bool:
+    """Whether any value is no multiple of 2**grid: the limbs would cut off what is below."""
+    scaled = np.ldexp(values, -grid)
+    return bool((scaled != np.floor(scaled)).any())
 
 
 def states_of_groups(columns: dict[str, np.ndarray], bin_starts: np.ndarray, bins: np.ndarray) -> States:
