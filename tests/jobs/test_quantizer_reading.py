@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 import pytest
 from tests.jobs.quantizer_oracle import Point, assert_same, expected_windows, is_narrow
 
-from pipeline_jobs.contract import JobError
+from pipeline_jobs.contract import BadConfigurationError, JobError
 from pipeline_jobs.quantizer.columns import Field, find_columns
 from pipeline_jobs.quantizer.engines import finest_by
-from pipeline_jobs.quantizer.points_reader import RefusedPointsError, SourceFile, read_points
+from pipeline_jobs.quantizer.points_reader import NeedsSparkError, RefusedPointsError, SourceFile, read_points
 from pipeline_jobs.quantizer.rollup import POINT_COLUMNS, cascade, rows_of, usable_points
 
 MINUTE = 60_000_000
@@ -343,3 +343,52 @@ def test_a_whole_number_that_no_double_holds_is_refused(tmp_path: Path) -> None:
     columns = find_columns("t", [Field(c.field_id, c.name, c.type) for c in life.columns], None)
     with pytest.raises(RefusedPointsError, match="no double holds"):
         read_points(life.files, (life.start_us, life.start_us + LENGTH), columns)
+
+
+def own_file(folder: Path, **changed: pa.Array) -> SourceFile:
+    """A file with the points' columns under ids from 1, one of them another one's."""
+    us = pa.array([5_000_000], pa.int64()).cast(ARROW["timestamptz"])
+    columns = {
+        "org_id": pa.array(["a"]),
+        "metric_name": pa.array(["m"]),
+        "wall_timestamp": us,
+        "value": pa.array([1.5]),
+    }
+    listed = (columns | changed).items()
+    fields = [
+        pa.field(name.rstrip("_"), array.type, metadata={"PARQUET:field_id": str(number)})
+        for number, (name, array) in enumerate(listed, start=1)
+    ]
+    pq.write_table(pa.table([array for _, array in listed], schema=pa.schema(fields)), folder / "a.parquet")
+    return SourceFile(str(folder / "a.parquet"))
+
+
+PLAIN = [
+    Field(1, "org_id", "string"), Field(2, "metric_name", "string"), Field(3, "wall_timestamp", "timestamptz"),
+    Field(4, "value", "double"),
+]  # fmt: skip
+BAD_TEXT = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "said"),
+    [
+        ({"org_id": BAD_TEXT}, RefusedPointsError, "has a text that is not UTF-8"),
+        ({"value": pa.array([[1.5]])}, NeedsSparkError, "the column value is list"),
+        ({"value": pa.array([{"value": 1.5}])}, NeedsSparkError, "the column value is struct"),
+        ({"value_": pa.array([2.5])}, NeedsSparkError, "several columns are called value"),
+    ],
+    ids=["text of other bytes", "list", "struct", "a name twice"],
+)
+def test_a_file_that_is_no_table_of_points_is_said_in_one_line(
+    tmp_path: Path, changed: dict[str, pa.Array], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said) as refused:
+        read_points([own_file(tmp_path, **changed)], (0, HOUR), find_columns("t", PLAIN, None))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("mapping", ["{", "5", '[{"field-id": 1}]'])
+def test_a_name_mapping_that_is_none_is_refused(mapping: str) -> None:
+    with pytest.raises(BadConfigurationError, match=r"schema.name-mapping.default of t is no name mapping"):
+        find_columns("t", PLAIN, mapping)

@@ -91,7 +91,7 @@ def find_columns(table: str, fields: Iterable[Field], mapping: str | None) -> Po
     """
     fields = tuple(fields)
     found = {name: _find(table, fields, name) for name in POINT_COLUMNS}
-    return PointColumns(**found, ids_by_name=_names(mapping))
+    return PointColumns(**found, ids_by_name=_names(table, mapping))
 
 
 def _find(table: str, fields: tuple[Field, ...], name: str) -> PointColumn:
@@ -126,8 +126,13 @@ def _default(field: Field) -> Value | None:
     return field.default
 
 
-def _names(mapping: str | None) -> tuple[tuple[str, int], ...] | None:
+def _names(table: str, mapping: str | None) -> tuple[tuple[str, int], ...] | None:
     if mapping is None:
         return None
-    listed = [each for each in json.loads(mapping) if "field-id" in each]
-    return tuple((name, each["field-id"]) for each in listed for name in each["names"])
+    try:
+        listed = [each for each in json.loads(mapping) if "field-id" in each]
+        return tuple((name, each["field-id"]) for each in listed for name in each["names"])
+    except (ValueError, TypeError, KeyError):
+        raise BadConfigurationError(
+            f"the property {MAPPING_PROPERTY} of {table} is no name mapping, a list of field-id and names: set it right"
+        ) from None

@@ -113,7 +113,11 @@ def refuse_wrong_units(files: Sequence[SourceFile], columns: PointColumns) -> No
 
 
 def _check_type(fragment: ds.ParquetFileFragment, names: list[str], column: PointColumn) -> None:
+    if fragment.physical_schema.names.count(names[0]) > 1:
+        raise NeedsSparkError(f"{fragment.path}: several columns are called {names[0]}")
     kind = fragment.physical_schema.field(names[0]).type
+    if pa.types.is_nested(kind):
+        raise NeedsSparkError(f"{fragment.path}: the column {names[0]} is {kind}")
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     leaves = fragment.metadata.schema
     physical = {leaves.column(place).path: leaves.column(place).physical_type for place in range(len(leaves))}
@@ -164,6 +168,13 @@ def canonical(arrays: Sequence[pa.ChunkedArray], columns: PointColumns) -> pa.Ta
     """Columns in POINT_COLUMNS' order, of the types of points. Raises RefusedPointsError where a value would change."""
     try:
         org, metric = (_text(array) for array in arrays[:2])
+        for text in (org, metric):
+            for chunk in text.chunks:
+                chunk.dictionary.validate(full=True)
+    except pa.ArrowInvalid:
+        names = f"{columns.org_id.own_name} or {columns.metric_name.own_name}"
+        raise RefusedPointsError(f"{names} has a text that is not UTF-8: write the rows anew") from None
+    try:
         value = arrays[3].cast(pa.float64())
     except pa.ArrowInvalid as error:
         raise RefusedPointsError(f"{columns.value.own_name} has a value that no double holds: {error}") from None
