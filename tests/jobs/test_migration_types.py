@@ -218,6 +218,15 @@ def test_values_that_the_target_makes_itself_are_refused(case: Case) -> None:
     assert case.same("t")
 
 
+def test_a_column_without_a_place_is_refused(case: Case) -> None:
+    case.sql("source", 'CREATE TABLE t (id int PRIMARY KEY, v int, "V" int)', "INSERT INTO t VALUES (1, 2, 3)")
+    case.sql("target", "CREATE TABLE t (id int PRIMARY KEY, v int)")
+    refused(moved(case), "has no columns ['V'], which")
+    assert case.sql("target", "SELECT count(*) FROM t") == [(0,)]
+    case.sql("target", 'ALTER TABLE t ADD "V" int')
+    assert passed(moved(case))
+
+
 def test_values_that_both_make_in_other_ways_are_refused(case: Case) -> None:
     """The target's own expression gave other values, without a word."""
     table = "CREATE TABLE t (id int PRIMARY KEY, n int GENERATED ALWAYS AS (id * {}) STORED)"
