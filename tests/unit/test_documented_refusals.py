@@ -87,15 +87,15 @@ TABLES = (
         "the target was replaced": (f"{POSITION}test_a_target_that_was_replaced_never_takes_the_tags_position",),
         "a row is older than": (f"{POSITION}test_a_row_from_before_the_first_one_is_late_and_not_lost",),
     }),
-    Table("quantizer.md", "| column | types |", {
-        name: (f"{IDENTITY}test_what_would_be_a_guess_or_change_a_value_is_refused_in_one_line",)
-        for name in ("`org_id`, `metric_name`", "`wall_timestamp`", "`value`")
-    }),
+    Table("quantizer.md", "| column | types |", dict.fromkeys(
+        ("`org_id`, `metric_name`", "`wall_timestamp`", "`value`"),
+        (f"{IDENTITY}test_what_would_be_a_guess_or_change_a_value_is_refused_in_one_line",),
+    )),
     Table("streaming-etl.md", "| column type | takes |", {
-        **{name: VALUES for name in (
+        **dict.fromkeys((
             "smallint, integer, bigint", "double precision", "real", "numeric, numeric(p,s)", "boolean", "date",
             "timestamptz", "uuid", "bytea", "varchar(n), text", "the same with", "text[]",
-        )},
+        ), VALUES),
         "jsonb": (*VALUES, f"{ETL}test_what_jsonb_can_not_hold_is_refused"),
         "any": ("jobs/test_streaming_etl_odd_mappings.py::test_a_document_that_says_a_thing_twice_is_a_dead_letter",),
     }),
