@@ -19,6 +19,7 @@ import yaml
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.problems import Path, Problem, shown
 
+NO_TEXT = re.compile("[\0\ud800-\udfff]")
 TAG = "tag:yaml.org,2002:"
 MAX_VALUES = 100_000
 """More is no document of a person: aliases of aliases multiply."""
@@ -163,6 +164,10 @@ class _Reading:
         try:
             match kind:
                 case "str" | "merge":
+                    if NO_TEXT.search(text):
+                        self._wrong(
+                            path, "has a NUL or half a surrogate pair, which PostgreSQL can't keep: leave it out"
+                        )
                     return text
                 case "null":
                     return None

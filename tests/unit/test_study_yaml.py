@@ -114,3 +114,9 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
 def test_the_price_file_is_read_by_the_same_rules():
     with pytest.raises(StudyError, match="the price file:2: version: is there twice"):
         parse_prices("\nversion: 2\nversion: 2\n")
+
+
+@pytest.mark.parametrize("line", ['owner: "a\\0b"', 'owner: "\\ud800"', '"ow\\0ner": a', 'tags: [a, "\\udfff"]'])
+def test_a_text_that_no_database_keeps_is_a_problem(line):
+    problems = read_yaml(line, source="x.yaml").problems
+    assert [problem.words.partition(", ")[0] for problem in problems] == ["has a NUL or half a surrogate pair"]
