@@ -28,12 +28,17 @@ def _as_good(labels: list[str]) -> str:
 
 
 def action_words(answer: Recommendation) -> str:
-    """What to do: `use X`, `keep X`, or that nothing is decided."""
-    if answer.status is DecisionStatus.UNDECIDED:
-        return f"undecided (best guess: {answer.label})" if answer.label else "undecided"
-    if answer.status is DecisionStatus.KEEP or answer.label == answer.reference:
-        return f"keep {answer.label}"
-    return f"use {answer.label}"
+    """What to do: `use X`, `keep X`, or that nothing is decided, with the best guess."""
+    action = what_to_do(answer.status, answer.label, answer.reference)
+    is_guess = answer.status is DecisionStatus.UNDECIDED and answer.label is not None
+    return f"{action} (best guess: {answer.label})" if is_guess else action
+
+
+def what_to_do(status: DecisionStatus, label: str | None, reference: str | None) -> str:
+    """`use X`, `keep X` or `undecided`."""
+    if status is DecisionStatus.UNDECIDED or not label:
+        return "undecided"
+    return f"keep {label}" if status is DecisionStatus.KEEP or label == reference else f"use {label}"
 
 
 def _gain_words(answer: Recommendation) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import select
 from pipeline_tuner.monitoring.validity import Envelope
 from pipeline_tuner.production import Choice, Source
 from pipeline_tuner.recommendation import FORMER_STATUSES, DecisionStatus
+from pipeline_tuner.report.decisions import what_to_do
 from pipeline_tuner.store.page_lists import PageLists
 from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.store.records import LastSeen
@@ -149,7 +150,7 @@ def _decided(rows: Sequence[Row]) -> Iterator[Decided]:
     groups: dict[tuple[str, DecisionStatus], list[Row]] = {}
     for row in rows:
         status = status_of(row)
-        groups.setdefault((_action(row, status), status), []).append(row)
+        groups.setdefault((what_to_do(status, row["label"], row["reference"]), status), []).append(row)
     for (action, status), found in groups.items():
         yield Decided(action, status, _gains(found, status), tuple(row["goal"] for row in found))
 
@@ -157,12 +158,6 @@ def _decided(rows: Sequence[Row]) -> Iterator[Decided]:
 def status_of(row: Row) -> DecisionStatus:
     """The status in a recommendation's row."""
     return FORMER_STATUSES.get(row["status"]) or DecisionStatus(row["status"])
-
-
-def _action(row: Row, status: DecisionStatus) -> str:
-    if status is DecisionStatus.UNDECIDED or not row["label"]:
-        return "undecided"
-    return f"keep {row['label']}" if row["label"] == row["reference"] else f"use {row['label']}"
 
 
 def _gains(rows: Sequence[Row], status: DecisionStatus) -> str:
