@@ -29,7 +29,12 @@ def write_studies(folder):
     (folder / "dags").mkdir()
     marker = {"name": "text", "options": {"marker": str(folder / "marker")}}
     hanging = {"fast": {"level": 1}, "small": {"level": 9, "mode": "hang_once"}}
-    studies = [COMPRESS, {**COMPRESS, "study": "hanging", "workload": marker, "presets": hanging}]
+    short = COMPRESS | {"budget": COMPRESS["budget"] | {"blocks": 1, "rounds": 1, "confirm_blocks": 0}}
+    studies = [
+        COMPRESS,
+        {**short, "study": "cleared"},
+        {**short, "study": "hanging", "workload": marker, "presets": hanging},
+    ]
     lines = ["# Airflow", "from pipeline_tuner.dag_factory import tuning_dag"]
     for study in studies:
         name = study["study"]
@@ -72,9 +77,9 @@ def test_a_wrong_option_is_refused_with_the_schemas_words(airflow):
 
 
 def test_a_cleared_trial_is_measured_again_and_counts_once(airflow):
-    run_id = airflow.tune("compress")
-    assert airflow.finished("compress", run_id) == "success"
-    sweep_id, before = newest_results(airflow, "compress")
+    run_id = airflow.tune("cleared")
+    assert airflow.finished("cleared", run_id) == "success"
+    sweep_id, before = newest_results(airflow, "cleared")
     body = {
         "dry_run": False,
         "dag_run_id": run_id,
@@ -82,11 +87,11 @@ def test_a_cleared_trial_is_measured_again_and_counts_once(airflow):
         "only_failed": False,
         "include_downstream": False,
     }
-    cleared = airflow.rest("/api/v2/dags/tune_compress/clearTaskInstances", body)
+    cleared = airflow.rest("/api/v2/dags/tune_cleared/clearTaskInstances", body)
     assert cleared["total_entries"] == 1
-    airflow.until(lambda: [i for i in airflow.instances("compress", run_id) if i["try_number"] == 2])
-    assert airflow.finished("compress", run_id) == "success"
-    again_id, after = newest_results(airflow, "compress")
+    airflow.until(lambda: [i for i in airflow.instances("cleared", run_id) if i["try_number"] == 2])
+    assert airflow.finished("cleared", run_id) == "success"
+    again_id, after = newest_results(airflow, "cleared")
     assert again_id == sweep_id
     assert [t.plan for t in after] == [t.plan for t in before]
     differ = [a for a, b in zip(before, after, strict=True) if a.measurement != b.measurement]

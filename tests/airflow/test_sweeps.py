@@ -116,7 +116,8 @@ def test_the_default_search_explores_on_a_part_of_the_data_and_decides_on_all_of
 
 
 def test_a_block_runs_together_whatever_order_airflow_starts_instances_in(tune, results):
-    _, _ = tune(presets={f"level_{level}": {"level": level} for level in range(1, 8)}, control="level_1")
+    presets = {f"level_{level}": {"level": level} for level in range(1, 6)}
+    tune({"blocks": 2, "confirm_blocks": 0}, presets=presets, control="level_1")
     with Store(results) as store, store.transaction() as connection:
         rows = connection.exec_driver_sql(
             "SELECT round, block, position FROM pipeline_tuner.trial WHERE phase = 'search' ORDER BY started_at"

@@ -55,7 +55,12 @@ class Nightly:
             "contract": 1,
             "job": "dedup",
             "trial_id": "night",
-            "configuration": {"strategy": "window", "shuffle_partitions": 2, "write_partitions": 2},
+            "configuration": {
+                "strategy": "window",
+                "shuffle_partitions": 2,
+                "write_partitions": 2,
+                "driver_memory": "1g",
+            },
             "workload": {**WORKLOAD, "source": {"format": "parquet", "path": self.source}, "target": TARGET},
             "connections": {"target": "DEDUP_TARGET"},
             "warmups": 0,
@@ -94,14 +99,8 @@ class Nightly:
         return found[0]
 
 
-@pytest.fixture(scope="module")
-def jvm(spark_env: dict[str, str]) -> Iterator[None]:
-    yield
-    stop_jvm()
-
-
 @pytest.fixture
-def nightly(jvm: None, database: str, tmp_path: Path) -> Iterator[Nightly]:
+def nightly(spark_env: dict[str, str], database: str, tmp_path: Path) -> Iterator[Nightly]:
     nights = Nightly(database, tmp_path)
     assert nights.run_here()["status"] == "measured"
     assert nights.state() == "before"
@@ -187,20 +186,20 @@ def killed_after_the_write(nightly: Nightly) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("killed", "left"),
+    ("kills", "left"),
     [
-        pytest.param(killed_before_the_write, "before", marks=pytest.mark.soak),
-        (killed_during_the_write, "before"),
-        (killed_in_the_merge, "before"),
-        pytest.param(killed_after_the_write, "after", marks=pytest.mark.soak),
+        pytest.param([killed_before_the_write], "before", marks=pytest.mark.soak),
+        ([killed_during_the_write, killed_in_the_merge], "before"),
+        pytest.param([killed_after_the_write], "after", marks=pytest.mark.soak),
     ],
 )
 def test_a_killed_driver_leaves_target_and_bookmark_as_one(
-    nightly: Nightly, killed: Callable[[Nightly], Any], left: str
+    nightly: Nightly, kills: list[Callable[[Nightly], Any]], left: str
 ) -> None:
-    with killed(nightly):
-        eventually(lambda: not blocked(nightly.uri), "the server to drop the dead run")
-        assert nightly.state() == left
+    for killed in kills:
+        with killed(nightly):
+            eventually(lambda: not blocked(nightly.uri), "the server to drop the dead run")
+            assert nightly.state() == left
     assert nightly.run_here()["status"] == "measured"
     assert nightly.state() == "after"
     assert staging_tables(nightly.uri) == []
@@ -260,6 +259,7 @@ def test_a_cluster_that_loses_a_worker_ends_right(
     source = {"format": "parquet", "path": write_events(tmp_path / "events", rows)}
     settings = {
         "master": cluster.master,
+        "driver_memory": "1g",
         "cores": 2,
         "shuffle_partitions": 6,
         "executor_memory": "512m",
@@ -267,6 +267,7 @@ def test_a_cluster_that_loses_a_worker_ends_right(
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.executor.cores": 1,
+        "spark.executor.extraJavaOptions": os.environ["SPARK_SUBMIT_OPTS"],
         "spark.pyspark.python": sys.executable,
     }
     from concurrent.futures import ThreadPoolExecutor
