@@ -88,10 +88,13 @@ class ClusterModeRunner(SparkSubmitRunner):
 
     def cancel(self) -> None:
         """End spark-submit and the driver."""
-        super().cancel()
         handover, self._handover = self._handover, None
-        if handover is not None:
-            handover.end(is_over=self._is_over)
+        try:
+            super().cancel()
+        finally:
+            # Whatever becomes of spark-submit: a driver that nobody ends would go on for two minutes.
+            if handover is not None:
+                handover.end(is_over=self._is_over)
 
     def _while_waiting(self) -> None:
         super()._while_waiting()
