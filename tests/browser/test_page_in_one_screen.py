@@ -5,8 +5,15 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.browser.pages import DESK, PHONE, is_seen
-from tests.browser.planted_page import plant_evidence, plant_nights, plant_running, plant_sweep, served_page
+from tests.browser.pages import DESK, PHONE, drawn, is_seen
+from tests.browser.planted_page import (
+    plant_evidence,
+    plant_long_name,
+    plant_nights,
+    plant_running,
+    plant_sweep,
+    served_page,
+)
 
 from pipeline_tuner.store import Store, migrate
 
@@ -139,3 +146,52 @@ def test_a_trial_reads_well_and_names_no_place_of_the_machine(open_page, address
     assert page.locator("#metrics tr").first.inner_text().split("\t") == ["duration", "5.6 s"]
     assert "collect at mover.py:12" in page.locator("main").inner_text()
     assert not re.search(r"/(home|work|tmp|opt|usr|var)/", page.content())
+
+
+@pytest.fixture(scope="module")
+def long_name(store, tmp_path_factory):
+    """A sweep with a name that fits no screen; its study stands last in the list."""
+    plant_long_name(store, tmp_path_factory.mktemp("long"), "unusual_names")
+    return "unusual_names"
+
+
+MAGNIFIED = {"width": 700, "height": 450}
+"""What a browser at 200% makes of a desk's screen."""
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE, MAGNIFIED], ids=["desk", "phone", "magnified"])
+def test_nothing_is_wider_than_the_screen(open_page, address, long_name, size):
+    paths = ["", "studies/orders", f"studies/{long_name}", "trials/evidence"]
+    paths += [f"sweeps/{long_name}?tab={tab}" for tab in ("decision", "configurations", "trials", "analysis")]
+    page, wide = open_page(f"{address}/", size), {}
+    for path in paths:
+        page.goto(f"{address}/{path}")
+        width = drawn(page).evaluate("document.documentElement.scrollWidth")
+        if width > size["width"]:
+            wide[path] = width
+    assert not wide
+
+
+def test_on_paper_the_dark_theme_is_light(open_page, address):
+    page = drawn(open_page(f"{address}/sweeps/sweep-1", theme="dark"))
+    page.emulate_media(media="print")
+    colours = page.evaluate(
+        "[document.querySelector('h1'), document.querySelector('.chart svg text')].map(e => "
+        "[getComputedStyle(e).color, getComputedStyle(e).fill])"
+    )
+    assert colours[0][0] == colours[1][1] == "rgb(24, 32, 43)"
+    assert page.locator("nav.tabs").is_hidden()
+
+
+def test_back_and_forward_and_reload_keep_the_tab(open_page, address):
+    page = open_page(f"{address}/sweeps/sweep-1")
+    page.get_by_role("link", name="Trials", exact=True).click()
+    page.locator("#trials").wait_for()
+    page.get_by_role("link", name="Parameters", exact=True).click()
+    page.get_by_role("heading", name="All trials at a glance").wait_for()
+    page.reload()
+    page.get_by_role("heading", name="All trials at a glance").wait_for()
+    page.go_back()
+    page.locator("#trials").wait_for()
+    page.go_forward()
+    page.get_by_role("heading", name="All trials at a glance").wait_for()
