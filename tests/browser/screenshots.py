@@ -1,4 +1,4 @@
-"""Makes the pictures of README and docs/page.md on planted sweeps: `python -m tests.browser.pictures`."""
+"""Makes the screenshots of README and docs/page.md on planted sweeps: `python -m tests.browser.screenshots`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ THEMES = ("light", "dark")
 
 
 def main() -> int:
-    """Plant a database, look at the pages, write the pictures."""
-    folder = Path(tempfile.mkdtemp(prefix="pipeline-tuner-pictures-"))
+    """Plant a database, look at the pages, write the screenshots."""
+    folder = Path(tempfile.mkdtemp(prefix="pipeline-tuner-screenshots-"))
     folder.chmod(0o755)
     os.environ.setdefault("AIRFLOW_HOME", str(folder / "airflow"))
     from tests.browser.planted_page import planted_store, served_page
@@ -35,7 +35,7 @@ def main() -> int:
     try:
         server.start()
         with (
-            planted_store(server, "pictures", folder / "reports") as store,
+            planted_store(server, "screenshots", folder / "reports") as store,
             patch.object(overview, "next_runs", lambda dag_ids: {"tune_orders": tomorrow}),
             served_page(store) as address,
         ):
