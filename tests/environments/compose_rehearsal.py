@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import subprocess
 import sys
 import time
 import urllib.error
@@ -138,7 +139,10 @@ class Rehearsal:
         check = self.compose.services[name].healthcheck
         assert check is not None
         command = ["python", "-c", MONGO_CHECK] if name == "mongo" else check.command
-        done = self.running[name].run(command, float(check.timeout.removesuffix("s")) * 5)
+        try:
+            done = self.running[name].run(command, float(check.timeout.removesuffix("s")) * 5)
+        except subprocess.TimeoutExpired as error:
+            return False, str(error)
         return done.returncode == 0, (done.stdout + done.stderr)[-500:]
 
     def down(self, name: str) -> Finding:

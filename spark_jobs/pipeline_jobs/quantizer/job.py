@@ -45,7 +45,8 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="quantizer-") as folder:
         with _session(config, work, folder) as spark:
-            warm_up_workers(spark)
+            if not work.maintenance:  # upkeep is all Iceberg's own, in the JVM
+                warm_up_workers(spark)
             if work.warehouse.startswith("file:"):
                 require_shared(spark, Path(url2pathname(urlsplit(work.warehouse).path)))
             if work.target:
