@@ -45,7 +45,7 @@ def run(config: TrialConfig, writer: MeasurementWriter) -> None:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="quantizer-") as folder:
         with _session(config, work, folder) as spark:
-            if not work.maintenance:  # upkeep is all Iceberg's own, in the JVM
+            if not work.maintenance:  # maintenance is all Iceberg's own, in the JVM
                 warm_up_workers(spark)
             if work.warehouse.startswith("file:"):
                 require_shared(spark, Path(url2pathname(urlsplit(work.warehouse).path)))
