@@ -206,6 +206,15 @@ def test_a_source_that_only_jdbc_reaches(case: Case) -> None:
     assert passed(case.run(configuration, workload | {"run_id": "r"}))
     assert case.sql("target", 'SELECT count(*), sum(id), sum("Price") FROM items') == [(5000, 12502500, 14997)]
     assert case.run(configuration, workload | {"run_id": "r"}).metrics["rows"] == 0
+    case.sql("target", "ALTER TABLE items RENAME TO old", "CREATE TABLE items (LIKE old INCLUDING ALL)")
+    refused = case.run(configuration, workload | {"run_id": "r"})
+    assert refused.failure is not None
+    assert "was begun with another target (the table was made anew): take a new run_id" in refused.failure.reason
+    case.source = "jdbc:derby:memory:other;create=true"
+    refused = case.run(configuration, workload | {"run_id": "r"})
+    assert refused.failure is not None
+    assert "source (another address)" in refused.failure.reason
+    case.source = url
     refused = case.run({"method": "copy"}, workload)
     assert refused.failure is not None
     assert refused.failure.kind == "bad_configuration"

@@ -5,6 +5,8 @@ What such a source can't do here: a snapshot across ranges, checksums, rows sing
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -28,6 +30,8 @@ from pipeline_jobs.migration.ranges import KeyRange
 from pipeline_jobs.migration.tables import Table, create_trial_table, existing_table, shortened
 from pipeline_jobs.resources import ResourceMonitor
 
+CREDENTIALS = re.compile(r"(?i)(?<=[?;&])(user(name)?|password|pwd)=[^;&]*|(?<=//)[^/@]*@")
+"""What may change in a URL of the same database."""
 NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
 
 
@@ -101,7 +105,7 @@ def run_generic(
         with _table(target, model, ledger, workload) as table:
             ledger.lock(target)
             ledger.end_orphans(target)
-            ledger.begin(target, {"source table": workload.table, "target table": table.sql, "key": list(workload.key)})
+            ledger.begin(target, _description(config.uri("source"), workload, target, table))
             if not ledger.ranges(target):
                 ledger.add_ranges(target, source.ranges(settings.range_count, config.fraction))
             writer.startup_s += time.monotonic() - begun
@@ -110,6 +114,19 @@ def run_generic(
             _measure(source, target, target_uri, table, ledger, settings, workload, writer)
             _judge(source, target, table, ledger, writer, is_trial=not workload.run_id)
     return counted_from
+
+
+def _description(url: str, workload: Workload, target: Connection, table: Table) -> dict[str, object]:
+    """What a resumed run must have in common with the one that it resumes; rows alone can't tell two tables apart."""
+    (number,) = one_row(target, "SELECT %s::regclass::oid::bigint", (table.sql,))
+    where = CREDENTIALS.sub("", url)
+    return {
+        "source table": workload.table,
+        "target table": table.sql,
+        "key": list(workload.key),
+        "source (another address)": hashlib.sha256(where.encode()).hexdigest()[:16],
+        "target (the table was made anew)": number if workload.run_id else 0,
+    }
 
 
 def _measure(

@@ -69,7 +69,10 @@ class Ledger:
         return f"migration {self.run_id}"[:63]
 
     def begin(self, target: Connection, description: dict[str, object]) -> bool:
-        """Record the run. Returns whether it had begun before. Raises JobError where it was another migration."""
+        """Record the run. Returns whether it had begun before. Raises JobError where it was another migration.
+
+        What an older version did not note of it may be anything.
+        """
         with target.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {self.table('run')} (run_id, description) VALUES (%s, %s) ON CONFLICT DO NOTHING",
@@ -78,7 +81,7 @@ class Ledger:
             if cursor.rowcount == 1:
                 return False
         (before,) = one_row(target, f"SELECT description FROM {self.table('run')} WHERE run_id = %s", (self.run_id,))
-        changed = sorted(name for name in description if before.get(name) != description[name])
+        changed = sorted(name for name in description if before.get(name, description[name]) != description[name])
         if changed:
             raise JobError(f"run {self.run_id!r} was begun with another {', '.join(changed)}: take a new run_id")
         return True
