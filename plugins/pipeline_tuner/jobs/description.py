@@ -39,4 +39,4 @@ class JobDescription:
     workload: tuple[str, ...] = ()
     """What its measurements say of their workload, beside the study's options: goals may use it."""
     sections: str | None = None
-    """The sections that it adds to the written analysis: a tuple of `report.section.Section`."""
+    """The sections that it adds to the written analysis: a tuple of `report.data.Section`."""
