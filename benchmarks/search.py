@@ -1,6 +1,7 @@
 """Trials until a configuration truly within 5% of the best is measured: ours against random, Sobol, grid and Optuna.
 
     PYTHONPATH=plugins:spark_jobs:. python -m benchmarks.search --seeds 50 --noise 0.03 0.1
+    PYTHONPATH=plugins:spark_jobs:. python -m benchmarks.search --seeds 30 --narrow held_back --methods ours optuna
 
 Tables of configurations play the machine (benchmarks/tables.py): their figures are the truth, to which noise, block
 drift, lost trials and the tables' own failures are added. Everybody works in batches of 8 and sees the same noise; in
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from benchmarks.narrow_tables import narrow_tables
 from benchmarks.record import Figures
 from benchmarks.tables import Table, tables
 
@@ -207,8 +209,8 @@ def shown(value: float) -> str:
 
 def compare(
     figures: Figures, table: Table, noise: float, lost: float, tails: bool, methods: list[str], seeds: int
-) -> None:
-    """Take the figures of one table and noise."""
+) -> dict[str, np.ndarray]:
+    """Take the figures of one table and noise; returns the trials needed by method and seed."""
     found = {}
     for method in methods:
         found[method], seconds = trials_needed(method, table, noise, lost, tails, seeds)
@@ -225,6 +227,21 @@ def compare(
         figures.put(f"trials.{method}", median, low=low, high=p90, n=seeds, unit="trials", **where)
     if {"ours", "optuna"} <= set(found):
         _ratios(figures, found["ours"], found["optuna"], where)
+    return found
+
+
+def compare_narrow(figures: Figures, arguments: argparse.Namespace) -> None:
+    """Take the figures of the narrow tables, each at its own noise, and how often each method never got there."""
+    methods, seeds = arguments.methods, arguments.seeds
+    found = [
+        compare(figures, narrow.table, narrow.noise, arguments.lost, arguments.tails, methods, seeds)
+        for narrow in narrow_tables(chosen_on=arguments.narrow == "chosen_on")
+    ]
+    for method in methods:
+        never = [bool(math.isinf(trials)) for table in found for trials in table[method]]
+        rate = figures.rate(f"never.{method}", never, tables=arguments.narrow)
+        interval = f"[{rate['low']:.1%}, {rate['high']:.1%}]"
+        print(f"{arguments.narrow}: {method} never {rate['value']:.1%} {interval}", flush=True)
 
 
 def _ratios(figures: Figures, ours: np.ndarray, theirs: np.ndarray, where: dict) -> None:
@@ -253,8 +270,12 @@ def main() -> None:
     parser.add_argument("--tails", action="store_true")
     parser.add_argument("--tables", nargs="+", default=None)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--narrow", choices=["chosen_on", "held_back"], help="narrow tables, each at its own noise")
     arguments = parser.parse_args()
     known, figures = tables(), Figures("search", keep=True)
+    if arguments.narrow:
+        compare_narrow(figures, arguments)
+        return
     for name in arguments.tables or known:
         for noise in arguments.noise:
             compare(figures, known[name], noise, arguments.lost, arguments.tails, arguments.methods, arguments.seeds)
