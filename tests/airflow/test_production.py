@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from pipeline_tuner.exceptions import ConfigurationError
@@ -141,3 +143,14 @@ def test_an_operator_refuses_a_study_of_another_job(compress):
     operator = MigrationOperator(task_id="run", study=compress(), configuration={})
     with pytest.raises(StudyError, match="runs the job 'migration', study compress is of 'compress'"):
         operator.load_study()
+
+
+def test_instances_of_a_mapped_task_go_on_with_their_own_work_only():
+    """They had one name: the second found the tables of the first moved already."""
+    from pipeline_tuner.operators.base import task_identity
+
+    def name(map_index: int | None) -> str:
+        return task_identity({"ti": SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=map_index)})
+
+    assert name(None) == name(-1) == "d/r/t"
+    assert [name(0), name(1)] == ["d/r/t/0", "d/r/t/1"]

@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 
 
 def task_identity(context: Context) -> str:
-    """The name of a run that every attempt of the same task has too."""
+    """The name of a run that every attempt of the same task has too; each instance of a mapped task has its own."""
     ti = context["ti"]
-    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
+    is_mapped = ti.map_index is not None and ti.map_index >= 0
+    return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}" + (f"/{ti.map_index}" if is_mapped else "")
 
 
 class JobOperator(BaseOperator):
