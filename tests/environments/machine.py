@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 PYTHON = getattr(sys, "_base_executable", sys.executable)
 FRESH_ETC = """
 mount -t tmpfs none /mnt
@@ -74,13 +75,24 @@ class Machine:
             lines.append(f"mkdir -p $(dirname {place}); cp -rP {_quoted(source)} {place}")
         if self.meminfo:
             lines.append(f"mount --bind {_quoted(self.meminfo)} /proc/meminfo")
-        lines += [f"mount -t tmpfs -o noexec,mode=1777 none {place}" for place in self.noexec]
+        for place in self.noexec:
+            lines += _without_executables(place)
         for path in map(_quoted, self.read_only):
             lines.append(f"mount --bind {path} {path}; mount -o remount,bind,ro {path}")
         if self.own_network:
             lines.append(f"{_quoted(PYTHON)} -c {_quoted(LOOPBACK_UP)}")
             lines.append("[ ! -e /proc/sys/net/ipv6 ] || echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6")
         return lines
+
+
+def _without_executables(place: str) -> list[str]:
+    """An empty folder mounted noexec; a checkout below it stays as it is."""
+    mount = f"mount -t tmpfs -o noexec,mode=1777 none {place}"
+    if not ROOT.is_relative_to(place):
+        return [mount]
+    kept, checkout = "/mnt/checkout", _quoted(ROOT)
+    before = f"mkdir -p {kept}; mount --bind {checkout} {kept}"
+    return [before, mount, f"mkdir -p {checkout}; mount --bind {kept} {checkout}"]
 
 
 def _quoted(path: str | Path) -> str:
