@@ -88,7 +88,7 @@ def test_a_fresh_clone_sets_itself_up_and_shows_its_demo(folder: Path):
 
     Then the demo again where everything is hostile at once: umask 077, noexec, a closed HOME, LC_ALL=C, no network.
     """
-    clone, home = folder / "Prüfung № 1, größer" / "clone", folder / "home"
+    clone, home = folder / "Prüfung № 1 größer" / "clone", folder / "home"
     home.mkdir()
     subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
     variables = {"HOME": str(home), "PATH": os.environ["PATH"]}

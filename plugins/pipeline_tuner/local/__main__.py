@@ -11,7 +11,7 @@ from pipeline_tuner.local import jars
 from pipeline_tuner.local.airflow import LOGIN, Airflow, shell_lines
 from pipeline_tuner.local.browser import install_browser
 from pipeline_tuner.local.demo import Demo
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.layout import Layout, require_plain_path
 from pipeline_tuner.local.memory import TESTS_NEED_BYTES, require_memory
 from pipeline_tuner.local.services import EVERYTHING, Services, needs_of
 
@@ -77,6 +77,10 @@ COMMANDS: dict[str, Callable[[Airflow, str], int]] = {
 }  # fmt: skip
 
 
+ENDING = ("stop", "clean")
+"""What works wherever the checkout lies."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m pipeline_tuner.local", description=__doc__)
@@ -85,8 +89,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--job", default="migration", help="the study: migration, streaming_etl, dedup, quantizer, or one of your own"
     )
     options = parser.parse_args(arguments)
+    layout = Layout.default()
     try:
-        return COMMANDS[options.command](Airflow(Services(Layout.default())), options.job)
+        if options.command not in ENDING:
+            require_plain_path(layout)
+        return COMMANDS[options.command](Airflow(Services(layout)), options.job)
     except PipelineTunerError as error:
         print(error, file=sys.stderr)
         return 1

@@ -10,6 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline_tuner.exceptions import InfrastructureError
+
+CUT_OR_MATCHED = ",:#*?[]{}"
+"""What Spark's lists of jars and search paths take for the end of a name or for a pattern."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -56,3 +61,13 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def require_plain_path(layout: Layout) -> None:
+    """Refuse a checkout whose path no list of jars can hold. Raises InfrastructureError."""
+    found = sorted(set(str(layout.root)) & set(CUT_OR_MATCHED))
+    if found:
+        raise InfrastructureError(
+            f"Spark can't be given files below {layout.root}: in its lists of jars and in search paths "
+            f"{' '.join(found)} cuts a name or stands for others. Move the checkout to a folder without."
+        )
