@@ -6,9 +6,7 @@ that alone.
 
 from __future__ import annotations
 
-import math
 import random
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from tests.jobs.quantizer_oracle import Point
+from tests.jobs.quantizer_values import drawn_value
 
 from pipeline_jobs.quantizer import lake
 
@@ -40,10 +39,6 @@ ARROW = {
     "timestamptz": pa.timestamp("us", tz="UTC"),
 }  # fmt: skip
 PROMOTED = {"int": "long", "float": "double"}
-DOUBLES = (
-    0.0, -0.0, 1.0, -1.5, 2.5, 0.1, 1e150, 1.0000001e150, -1e151, 5e-324, 1e-300, float("nan"), float("inf"),
-    float("-inf"), 9007199254740993.0, 1e16, 3.0, 3.0, 100.0, 7.0,
-)  # fmt: skip
 WHOLES = (0, 1, -1, 5, 5, 2**31 - 1, -(2**31), 42)
 
 
@@ -358,12 +353,7 @@ def _value(history: History, column: Column) -> Any:
         return rng.choice(WHOLES) if column.type == "int" or rng.random() < 0.7 else rng.choice((2**53, -(2**53)))
     if column.type == "string":
         return "n"
-    value = rng.choice(DOUBLES) if rng.random() < 0.6 else round(rng.uniform(-100, 100), 3)
-    return _single(value) if column.type == "float" else value
-
-
-def _single(value: float) -> float:
-    return struct.unpack("<f", struct.pack("<f", value))[0] if math.isfinite(value) and abs(value) < 3e38 else 1.25
+    return drawn_value(rng, column.type)
 
 
 def _time(history: History) -> int:

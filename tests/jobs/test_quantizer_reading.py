@@ -7,9 +7,7 @@ field ids, or names that the table's mapping resolves, or partition values in pl
 from __future__ import annotations
 
 import json
-import math
 import random
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.jobs.quantizer_oracle import Point, assert_same, expected_windows, is_narrow
+from tests.jobs.quantizer_values import drawn_value
 
 from pipeline_jobs.contract import BadConfigurationError, JobError
 from pipeline_jobs.quantizer.columns import Field, find_columns
@@ -40,10 +39,6 @@ ARROW = {
     "timestamptz": pa.timestamp("us", tz="UTC"),
 }  # fmt: skip
 PROMOTED = {"int": "long", "float": "double"}
-DOUBLES = (
-    0.0, -0.0, 1.0, -1.5, 2.5, 0.1, 1e150, 1.0000001e150, -1e151, 5e-324, 1e-300, float("nan"), float("inf"),
-    float("-inf"), 9007199254740993.0, 1e16, 3.0, 3.0, 100.0, 7.0,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -216,12 +211,7 @@ def new_value(life: Life, column: Column) -> Any:
         return rng.choice((0, 1, -1, 5, 2**31 - 1, -(2**31)))
     if column.type == "long":
         return rng.choice((0, 1, -1, 5, 2**53, -(2**53)))
-    value = rng.choice(DOUBLES) if rng.random() < 0.6 else round(rng.uniform(-100, 100), 3)
-    return single(value) if column.type == "float" else value
-
-
-def single(value: float) -> float:
-    return struct.unpack("<f", struct.pack("<f", value))[0] if math.isfinite(value) and abs(value) < 3e38 else 1.25
+    return drawn_value(rng, column.type)
 
 
 def new_time(life: Life) -> int:

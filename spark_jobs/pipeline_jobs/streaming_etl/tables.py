@@ -77,24 +77,20 @@ def _create_accounts(cursor: Any, schema: str) -> None:
 
 def table_oids(cursor: Any, mapping: Mapping, schema: str) -> list[int | None]:
     """What tells the mapping's tables from others of the same names; None for one that is not there."""
-    names = [table.name for table in mapping.tables]
-    cursor.execute(
-        "SELECT to_regclass(format('%%I.%%I', %s::text, name))::oid::bigint "
-        "FROM unnest(%s::text[]) WITH ORDINALITY AS listed (name, place) ORDER BY place",
-        (schema, names),
-    )
-    return [oid for (oid,) in cursor.fetchall()]
+    return _of_each_table(cursor, mapping, schema, sql.SQL("{}::oid"))
 
 
 def table_files(cursor: Any, mapping: Mapping, schema: str) -> list[int | None]:
     """The number of each table's file, which TRUNCATE changes; None for one that is not there, or has partitions."""
-    names = [table.name for table in mapping.tables]
-    cursor.execute(
-        "SELECT pg_relation_filenode(to_regclass(format('%%I.%%I', %s::text, name)))::bigint "
-        "FROM unnest(%s::text[]) WITH ORDINALITY AS listed (name, place) ORDER BY place",
-        (schema, names),
-    )
-    return [number for (number,) in cursor.fetchall()]
+    return _of_each_table(cursor, mapping, schema, sql.SQL("pg_relation_filenode({})"))
+
+
+def _of_each_table(cursor: Any, mapping: Mapping, schema: str, number: sql.SQL) -> list[int | None]:
+    """A number of each of the mapping's tables, in their order; `number` has a place for the table."""
+    table = sql.SQL("to_regclass(format('%%I.%%I', %s::text, name))")
+    query = "SELECT ({})::bigint FROM unnest(%s::text[]) WITH ORDINALITY AS listed (name, place) ORDER BY place"
+    cursor.execute(sql.SQL(query).format(number.format(table)), (schema, [each.name for each in mapping.tables]))
+    return [found for (found,) in cursor.fetchall()]
 
 
 def add_foreign_keys(connection: Any, mapping: Mapping, schema: str) -> None:
