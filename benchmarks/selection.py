@@ -166,8 +166,8 @@ def cells_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--replications", type=int, default=500)
     parser.add_argument("--counts", type=int, nargs="+", default=[3, 10])
     parser.add_argument("--cvs", type=float, nargs="+", default=[0.03, 0.1, 0.3])
-    parser.add_argument("--truths", nargs="+", default=list(TRUTHS))
-    parser.add_argument("--tails", nargs="+", default=list(TAILS))
+    parser.add_argument("--truths", nargs="+", choices=list(TRUTHS), default=list(TRUTHS))
+    parser.add_argument("--tails", nargs="+", choices=list(TAILS), default=list(TAILS))
     return parser
 
 
