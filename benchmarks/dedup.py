@@ -30,11 +30,11 @@ import pyarrow.parquet as pq
 from benchmarks.record import Figures
 
 from pipeline_jobs.contract import TrialConfig
-from pipeline_jobs.dedup.data import Data, prepare_data
-from pipeline_jobs.dedup.inspection import Inspection
 from pipeline_jobs.dedup.job import EXTRA_SETTINGS
 from pipeline_jobs.dedup.options import dedup_options
 from pipeline_jobs.dedup.run_once import deduplicate
+from pipeline_jobs.dedup.source_inspection import Inspection
+from pipeline_jobs.dedup.trial_data import Data, prepare_data
 from pipeline_jobs.event_log import summarise_event_log
 from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.local.postgres import PostgresServer

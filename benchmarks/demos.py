@@ -29,7 +29,7 @@ from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.selection import confirmed_gain
 from pipeline_tuner.local.airflow import Airflow
 from pipeline_tuner.local.demo import Demo
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.paths import Layout
 from pipeline_tuner.local.services import Services, needs_of
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.space import configuration_id

@@ -28,7 +28,7 @@ from typing import Any
 from benchmarks.record import Figures
 
 from pipeline_tuner.local.airflow import Airflow
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.paths import Layout
 from pipeline_tuner.local.services import Services, needs_of
 from pipeline_tuner.measurement import Measurement
 

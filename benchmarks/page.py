@@ -42,7 +42,7 @@ from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.store.schema import SCHEMA
 from pipeline_tuner.study import load_study
 from pipeline_tuner.sweep import sweep_options
-from pipeline_tuner.web import overview
+from pipeline_tuner.web import studies_page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -156,7 +156,7 @@ def main() -> int:
 def _record(store: Store) -> None:
     figures = Figures("page")
     # When a DAG runs next is Airflow's to say, and would need its database.
-    without_airflow = patch.object(overview, "next_runs", lambda dag_ids: {})
+    without_airflow = patch.object(studies_page, "next_runs", lambda dag_ids: {})
     with without_airflow, page_app(store) as app, TestClient(app) as browser:
         # Another sweep each time where {} stands: what a look at one keeps is not used.
         took = {

@@ -27,15 +27,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline_jobs.event_log import summarise_event_log
-from pipeline_jobs.quantizer import baseline, catalogs, lake, workload
+from pipeline_jobs.quantizer import baseline, catalogs, generated_points, iceberg
 from pipeline_jobs.quantizer.batch import run_batch
 from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.job import warm_up_workers
 from pipeline_jobs.quantizer.settings import Workload
-from pipeline_jobs.quantizer.source import make_source
+from pipeline_jobs.quantizer.workload_table import make_source
 from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.local import jars
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.paths import Layout
 
 RESOLUTIONS_MS = (60_000, 300_000, 3_600_000)
 LADDER_MS = (*RESOLUTIONS_MS, 10_800_000)
@@ -49,7 +49,7 @@ class Bench:
         self, spark: SparkSession, points: int, folder: Path, *, orgs: int = 50, resolutions: tuple[int, ...] = ()
     ) -> None:
         self.spark, self.folder = spark, folder
-        generated = workload.Generated(points=points, orgs=orgs)
+        generated = generated_points.Generated(points=points, orgs=orgs)
         self.source = f"lake.bench.raw_{points}_{orgs}"
         make_source(spark, self.source, Workload(generated=generated))
         self.end_us = generated.end_us - 20_000_000
@@ -57,12 +57,12 @@ class Bench:
         self.files = [row[0].removeprefix("file:").replace("//", "/") for row in listed]
         sizes = resolutions or RESOLUTIONS_MS
         self.duckdb = DuckdbPeer(self.files, self.end_us, folder, sizes)
-        self.batch = Batch(self.source, TARGET, workload.START_US, self.end_us, resolutions_ms=sizes)
+        self.batch = Batch(self.source, TARGET, generated_points.START_US, self.end_us, resolutions_ms=sizes)
 
     def ours(self, engine: str = "compiled") -> dict[str, float]:
         """The whole job, partials and commit too."""
         self.spark.sql(f"DROP TABLE IF EXISTS {TARGET} PURGE")
-        lake.create_rollups(self.spark, TARGET)
+        iceberg.create_rollups(self.spark, TARGET)
         begun = time.monotonic()
         result = run_batch(self.spark, Batch(**{**vars(self.batch), "engine": engine}))
         print("   ", {key: round(value, 2) for key, value in result.steps.items()}, result.files, "files")

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from benchmarks.quantizer_duckdb import DuckdbPeer
 from benchmarks.record import Figures
 
-from pipeline_jobs.quantizer import workload
+from pipeline_jobs.quantizer import generated_points
 from pipeline_jobs.quantizer.columns import PointColumn, PointColumns
 from pipeline_jobs.quantizer.points_reader import SourceFile
 from pipeline_jobs.quantizer.rollup import ROWS_SCHEMA, warm_up
@@ -37,10 +37,10 @@ COLUMNS = PointColumns(
 RESOLUTIONS_MS = (60_000, 300_000, 3_600_000)
 
 
-def write_points(folder: Path, generated: workload.Generated) -> list[str]:
+def write_points(folder: Path, generated: generated_points.Generated) -> list[str]:
     """The generated points as Parquet files, one an hour; their paths."""
     paths = []
-    for number, (table, _) in enumerate(workload.generate(generated)):
+    for number, (table, _) in enumerate(generated_points.generate(generated)):
         paths.append(str(folder / f"{number}.parquet"))
         pq.write_table(table, paths[-1], compression="zstd")
     return paths
@@ -50,8 +50,8 @@ def roll_up(files: list[str], end_us: int, folder: Path) -> None:
     """The job's own two tasks over all of the time."""
     output = Output(ROWS_SCHEMA, f"{folder}/data", f"{folder}/staging", "bench", 1)
     source = tuple(SourceFile(path) for path in files)
-    middle = (workload.START_US + end_us) // 2
-    for number, stretch in enumerate([(workload.START_US, middle), (middle, end_us)]):
+    middle = (generated_points.START_US + end_us) // 2
+    for number, stretch in enumerate([(generated_points.START_US, middle), (middle, end_us)]):
         roll_up_range(RangeTask(number, stretch, source), COLUMNS, Rules(RESOLUTIONS_MS, "compiled"), output)
 
 
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     arguments = parser.parse_args()
     pa.set_cpu_count(1)
-    generated = workload.Generated(points=arguments.points)
+    generated = generated_points.Generated(points=arguments.points)
     folder = Path(tempfile.mkdtemp(prefix="quantizer-cpu-"))
     try:
         files = write_points(folder, generated)

@@ -27,11 +27,11 @@ from benchmarks.demos import emptied
 from benchmarks.record import Figures
 
 from pipeline_tuner.analysis.block_fit import BlockFit
-from pipeline_tuner.analysis.estimates import search_selection
 from pipeline_tuner.analysis.evidence import Evidence, settled
+from pipeline_tuner.analysis.interim_selection import search_selection
 from pipeline_tuner.analysis.selection import regret_bound
 from pipeline_tuner.local.airflow import Airflow
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.paths import Layout
 from pipeline_tuner.local.services import Services, needs_of
 from pipeline_tuner.recommendation import MIN_BLOCKS
 from pipeline_tuner.space import configuration_id

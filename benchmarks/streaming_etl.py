@@ -39,10 +39,10 @@ from benchmarks.record import Figures
 from psycopg2.extras import execute_values
 
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
+from pipeline_jobs.streaming_etl.connection_pool import connect
 from pipeline_jobs.streaming_etl.load import Target, load
 from pipeline_jobs.streaming_etl.mapping import Mapping, Table, tables_below
 from pipeline_jobs.streaming_etl.memory import MemoryWork
-from pipeline_jobs.streaming_etl.pool import connect
 from pipeline_jobs.streaming_etl.settings import BatchSize, Settings
 from pipeline_jobs.streaming_etl.tables import create_tables, empty_tables
 from pipeline_jobs.streaming_etl.target import TableWorker

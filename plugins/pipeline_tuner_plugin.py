@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from pipeline_tuner import pool
+from pipeline_tuner import airflow_pools
 from pipeline_tuner.operators import tuned_ends
 from pipeline_tuner.web.mount import EXTERNAL_VIEWS, FASTAPI_APPS
 
@@ -13,6 +13,6 @@ class PipelineTunerPlugin(AirflowPlugin):
     """Airflow Pipeline Tuner: the pool that trials run in, and the page."""
 
     name = "pipeline_tuner"
-    listeners = [pool, tuned_ends]
+    listeners = [airflow_pools, tuned_ends]
     fastapi_apps = FASTAPI_APPS
     external_views = EXTERNAL_VIEWS

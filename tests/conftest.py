@@ -27,9 +27,9 @@ from tests.quick_java import QUICKLY_COMPILED, quick_options
 
 from pipeline_tuner.local import demo_data, jars
 from pipeline_tuner.local.java import java_home, spark_home
-from pipeline_tuner.local.layout import Layout, one_at_a_time
 from pipeline_tuner.local.mongodb import MongodbServer
 from pipeline_tuner.local.network import loopback_without_proxy
+from pipeline_tuner.local.paths import Layout, one_at_a_time
 from pipeline_tuner.local.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]

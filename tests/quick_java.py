@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipeline_tuner.local.java import spark_home
-from pipeline_tuner.local.layout import Layout, one_at_a_time
+from pipeline_tuner.local.paths import Layout, one_at_a_time
 
 QUICKLY_COMPILED = "-XX:TieredStopAtLevel=1"
 PATIENCE_S = 300.0

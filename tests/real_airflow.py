@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from pipeline_tuner.local.layout import one_at_a_time
+from pipeline_tuner.local.paths import one_at_a_time
 from pipeline_tuner.local.ports import any_port
 
 ROOT = Path(__file__).resolve().parents[1]

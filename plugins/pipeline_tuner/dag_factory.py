@@ -17,8 +17,8 @@ from pipeline_tuner.dag_docs import production_doc, tuning_doc
 from pipeline_tuner.monitoring.retention import RetentionOperator
 from pipeline_tuner.operators.assets import changed_alias
 from pipeline_tuner.operators.base import JobOperator
-from pipeline_tuner.operators.choice import operator_for
 from pipeline_tuner.operators.failures import report_failure
+from pipeline_tuner.operators.operator_class import operator_for
 from pipeline_tuner.operators.sweep import (
     ALSO,
     AnsweredOperator,

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline_tuner.analysis.decision import Decision
-from pipeline_tuner.analysis.estimates import block_cap, finalists
+from pipeline_tuner.analysis.earlier_sweeps import earlier_gains
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.goals import goal_unit, goal_value
-from pipeline_tuner.analysis.history import earlier_gains
+from pipeline_tuner.analysis.interim_selection import block_cap, finalists
 from pipeline_tuner.analysis.intervals import exponential, log_interval
-from pipeline_tuner.analysis.preference import by_preference
 from pipeline_tuner.analysis.reference import reference_of
 from pipeline_tuner.analysis.selection import Selection, Standing
+from pipeline_tuner.analysis.tie_breaking import by_preference
 from pipeline_tuner.exceptions import NoRecommendationError
 from pipeline_tuner.monitoring.validity import measured_envelope
 from pipeline_tuner.reasons import nothing_to_recommend, reason_of

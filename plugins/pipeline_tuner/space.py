@@ -21,7 +21,7 @@ Scalar = bool | int | float | str
 Configuration = Mapping[str, Scalar]
 """One value for each active parameter of a space."""
 RunnerKind = Literal["process", "spark_submit", "glue", "operator"]
-"""How trials run. A runner is named here, in `runners/choice.py` and with its options in `command_check.py`."""
+"""How trials run. A runner is named here, in `runners/runner_of_study.py`, and its options in `command_check.py`."""
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt])i?b?")
 """An amount of memory as Spark writes it; a bare number is none."""

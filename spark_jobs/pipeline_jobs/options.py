@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.known_names import unknown_words
+from pipeline_jobs.unknown_names import unknown_words
 
 Options = TypeVar("Options")
 Others = TypeVar("Others")

@@ -13,8 +13,8 @@ import pytest
 
 from pipeline_tuner import settings
 from pipeline_tuner.runners import TrialFailedError, TrialRun
-from pipeline_tuner.runners.observed import ObservedRunner
-from pipeline_tuner.runners.output import BURST_BYTES, END_BYTES, JobOutput
+from pipeline_tuner.runners.job_output import BURST_BYTES, END_BYTES, JobOutput
+from pipeline_tuner.runners.unchanged_program import ObservedRunner
 
 
 def observe(place: Path, command, timeout_s=60, configuration=None, **options):
@@ -58,7 +58,7 @@ class SlowHandler(logging.Handler):
 
 @pytest.fixture
 def task_log():
-    logger = logging.getLogger("pipeline_tuner.runners.output")
+    logger = logging.getLogger("pipeline_tuner.runners.job_output")
     handler, level = SlowHandler(), logger.level
     logger.addHandler(handler)
     logger.setLevel("INFO")

@@ -144,18 +144,18 @@ def test_the_pool_is_made_when_the_scheduler_starts(airflow_env):
     from airflow.models.pool import Pool
     from airflow.utils.session import create_session
 
-    from pipeline_tuner import pool
+    from pipeline_tuner import airflow_pools
 
     with create_session() as session:
         session.query(Pool).filter(Pool.pool.in_([settings.POOL, settings.ISOLATED_POOL])).delete()
     for _ in range(2):
-        pool.on_starting(Job(job_type="SchedulerJob"))
+        airflow_pools.on_starting(Job(job_type="SchedulerJob"))
     with create_session() as session:
         made = Pool.get_pool(settings.POOL, session=session)
         assert (made.slots, made.include_deferred) == (1, True)
         assert Pool.get_pool(settings.ISOLATED_POOL, session=session).slots == 64
         made.slots = 2
-    pool.on_starting(Job(job_type="SchedulerJob"))
+    airflow_pools.on_starting(Job(job_type="SchedulerJob"))
     with create_session() as session:
         assert Pool.get_pool(settings.POOL, session=session).slots == 2
 

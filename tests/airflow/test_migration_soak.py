@@ -17,7 +17,7 @@ import yaml
 from tests.real_airflow import ROOT, running_airflow
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.runners.warm import kept_folder
+from pipeline_tuner.runners.kept_process import kept_folder
 from pipeline_tuner.store import Store
 
 SPARK = '{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}'

@@ -11,11 +11,11 @@ from compress_study import COMPRESS
 from croniter import croniter
 
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.monitoring.conclusion import conclude_night, end_tuning_night
+from pipeline_tuner.monitoring.night_end import conclude_night, end_tuning_night
+from pipeline_tuner.monitoring.night_start import begin_night, champions, missed_before
 from pipeline_tuner.monitoring.nights import Alert, Champion
-from pipeline_tuner.monitoring.start import begin_night, champions, missed_before
 from pipeline_tuner.monitoring.store import NightStore
-from pipeline_tuner.operators.outcome import conclude
+from pipeline_tuner.operators.sweep_end import conclude
 from pipeline_tuner.recommendation import DecisionStatus, Recommendation
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
 from pipeline_tuner.store import Store

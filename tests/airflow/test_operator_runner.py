@@ -252,7 +252,7 @@ def test_a_parameter_that_would_not_act_is_refused_before_anything_runs():
 
 
 def test_the_check_before_a_sweep_names_what_is_missing():
-    from pipeline_tuner.operators.checks import check_environment
+    from pipeline_tuner.operators.preflight import check_environment
 
     with pytest.raises(InfrastructureError, match="no Airflow connection 'warehouse'"):
         check_environment(Study.model_validate(sql_study()))

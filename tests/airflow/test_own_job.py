@@ -64,7 +64,7 @@ def test_programs_that_cannot_be_changed_are_timed_from_outside(run_dag, own_job
 
 def observed(tmp_path, command, **options):
     from pipeline_tuner.runners.base import TrialRun
-    from pipeline_tuner.runners.observed import ObservedRunner
+    from pipeline_tuner.runners.unchanged_program import ObservedRunner
 
     run = TrialRun("own", "t1", {"level": 1}, tmp_path, {}, {}, {})
     return ObservedRunner(command, modules=ROOT / "spark_jobs", **options).run(run, 30)
@@ -78,7 +78,7 @@ def test_what_is_not_printed_is_a_failed_check(tmp_path):
 
 @pytest.mark.parametrize(("pattern", "message"), [("took (", "no regular expression"), ("took", "one group")])
 def test_a_wrong_pattern_is_refused(pattern, message):
-    from pipeline_tuner.runners.observed import ObservedRunner
+    from pipeline_tuner.runners.unchanged_program import ObservedRunner
 
     with pytest.raises(StudyError, match=message):
         ObservedRunner(["true"], patterns={"time_s": pattern}, modules=ROOT)

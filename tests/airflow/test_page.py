@@ -123,9 +123,9 @@ def api_server(airflow_env, url):
         patch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", url)
         from airflow.api_fastapi.app import create_app, purge_cached_app
 
-        from pipeline_tuner.web import overview, rendering
+        from pipeline_tuner.web import rendering, studies_page
 
-        for kept in (rendering.results_store, rendering.page_reads, overview._lists):
+        for kept in (rendering.results_store, rendering.page_reads, studies_page._lists):
             kept.cache_clear()
         purge_cached_app()
         _add_dag("tune_migration")
@@ -231,7 +231,7 @@ def test_the_analysis_leads_to_its_details_and_back(admin):
 
 
 def test_evidence_of_an_older_version_still_has_its_page(admin, url):
-    from pipeline_tuner.web import insights
+    from pipeline_tuner.web import sweep_charts
 
     with Store(url) as store, store.transaction() as connection:
         change = "UPDATE pipeline_tuner.recommendation SET document = %(document)s WHERE sweep_id = 'sweep-1'"
@@ -240,11 +240,11 @@ def test_evidence_of_an_older_version_still_has_its_page(admin, url):
         entry = {"ratio": before["evidence"][SCRIPT]["ratio"], "standing": "no longer known"}
         old = {**before, "status": "winner", "evidence": {SCRIPT: entry}}
         connection.exec_driver_sql(change, {"document": json.dumps(old)})
-    insights._computed.cache_clear()
+    sweep_charts._computed.cache_clear()
     try:
         assert {admin.get(page).status_code for page in PAGES} == {200}
     finally:
-        insights._computed.cache_clear()
+        sweep_charts._computed.cache_clear()
         with Store(url) as store, store.transaction() as connection:
             connection.exec_driver_sql(change, {"document": json.dumps(before)})
 

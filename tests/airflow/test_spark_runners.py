@@ -17,10 +17,10 @@ from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.runners import TrialFailedError, TrialRun
 from pipeline_tuner.runners.handover import Handover
+from pipeline_tuner.runners.kept_process import WarmRunner, kept_folder
 from pipeline_tuner.runners.process import ProcessRunner
 from pipeline_tuner.runners.spark_cluster import ClusterModeRunner
 from pipeline_tuner.runners.spark_submit import SparkSubmitRunner, spark_target
-from pipeline_tuner.runners.warm import WarmRunner, kept_folder
 
 CONNECTION = '{"conn_type": "spark", "host": "local[2]", "extra": {"deploy-mode": "client"}}'
 

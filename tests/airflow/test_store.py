@@ -22,9 +22,9 @@ from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.recommendation import ConfigurationEvidence, DecisionStatus, Interval, Recommendation, StandingKind
 from pipeline_tuner.store import Store, migrate
-from pipeline_tuner.store.describe import describe_tables
 from pipeline_tuner.store.migrate import alembic_config
 from pipeline_tuner.store.schema import SCHEMA, metadata
+from pipeline_tuner.store.tables_page import describe_tables
 from pipeline_tuner.study import parse_study
 from pipeline_tuner.sweep import sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult

@@ -16,7 +16,7 @@ import pytest
 from tests.unit.planted import measured, planted_options, planted_study, planted_sweep
 from tests.unit.planted_jobs import JOBS, job_results, job_study
 
-from pipeline_tuner.charts import look
+from pipeline_tuner.charts import style
 from pipeline_tuner.local.postgres import PostgresServer
 from pipeline_tuner.monitoring.nights import Alert, Champion, NightValue
 from pipeline_tuner.monitoring.store import NightStore
@@ -251,7 +251,7 @@ def planted_store(postgres: PostgresServer, name: str, folder: Path) -> Iterator
         monkeypatch.setenv("AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT", uri)
         monkeypatch.setenv("AIRFLOW__API__SECRET_KEY", "of-the-tests-only")
         # Drawing takes most of the time, and the page draws its charts itself.
-        monkeypatch.setattr(look, "save", lambda folder, name, chart: folder / f"{name}.svg")
+        monkeypatch.setattr(style, "save", lambda folder, name, chart: folder / f"{name}.svg")
         migrate(uri)
         with Store(uri) as store:
             plant_jobs(store, folder)
@@ -282,11 +282,11 @@ def page_app(store: Store, base: str = "") -> Iterator:
 
 def _forget():
     """The page keeps its engine, and what it read, for the life of its process: here the database changes."""
-    from pipeline_tuner.web import insights, overview, production, rendering
+    from pipeline_tuner.web import in_production, rendering, studies_page, sweep_charts
 
-    for kept in (rendering.results_store, rendering.page_reads, overview._lists, insights._computed):
+    for kept in (rendering.results_store, rendering.page_reads, studies_page._lists, sweep_charts._computed):
         kept.cache_clear()
-    production.stored_studies.cache_clear()
+    in_production.stored_studies.cache_clear()
 
 
 @contextmanager

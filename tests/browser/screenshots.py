@@ -28,7 +28,7 @@ def main() -> int:
     from tests.browser.planted_page import planted_store, served_page
 
     from pipeline_tuner.local.postgres import PostgresServer
-    from pipeline_tuner.web import overview
+    from pipeline_tuner.web import studies_page
 
     tomorrow = datetime.now(UTC).replace(hour=1, minute=0) + timedelta(days=1)
     server = PostgresServer(folder)
@@ -36,7 +36,7 @@ def main() -> int:
         server.start()
         with (
             planted_store(server, "screenshots", folder / "reports") as store,
-            patch.object(overview, "next_runs", lambda dag_ids: {"tune_orders": tomorrow}),
+            patch.object(studies_page, "next_runs", lambda dag_ids: {"tune_orders": tomorrow}),
             served_page(store) as address,
         ):
             _take(address)

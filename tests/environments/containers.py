@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.local.compose_file import ROOT, Image
 
 from pipeline_tuner.local.java import java_home
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.paths import Layout
 
 NETWORK = "10.89.0"
 HIDDEN = (".git", ".local", "build")

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local import jars
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.paths import Layout
 jars.GROUPS = {{"company": ["{JAR}"]}}
 try:
     print(*jars.fetch(Layout(Path(sys.argv[1])), "company"))

@@ -42,8 +42,8 @@ SPARK = """
 import os, sys
 from pathlib import Path
 from pipeline_tuner.local.java import java_home
-from pipeline_tuner.local.layout import Layout
-from pipeline_tuner.local.places import java_variables
+from pipeline_tuner.local.paths import Layout
+from pipeline_tuner.local.usable_folders import java_variables
 layout = Layout(Path(sys.argv[1]))
 os.environ.update(java_variables(layout.local), JAVA_HOME=str(java_home(layout)), SPARK_LOCAL_IP="127.0.0.1")
 from pipeline_jobs.session import open_session, stop_jvm

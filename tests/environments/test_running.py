@@ -15,7 +15,7 @@ import pytest
 from tests.environments.machine import PYTHON, Machine, why_no_namespaces
 from tests.environments.running import RUNNING, SERVE, SERVED, Running
 
-from pipeline_tuner.local.memory import NEEDED_BYTES
+from pipeline_tuner.local.memory_check import NEEDED_BYTES
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONPATH = os.pathsep.join([str(ROOT / "plugins"), str(ROOT / "spark_jobs")])

@@ -13,7 +13,7 @@ from tests.jobs.streaming_etl_reference import users_mapping
 
 from pipeline_jobs.contract import MeasurementWriter
 from pipeline_tuner.jobs import description_of
-from pipeline_tuner.local.layout import Layout, one_at_a_time
+from pipeline_tuner.local.paths import Layout, one_at_a_time
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -18,7 +18,7 @@ from pyspark.sql import SparkSession
 from tests.jobs.quantizer_oracle import Point
 from tests.jobs.quantizer_values import drawn_value
 
-from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer import iceberg
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
@@ -75,7 +75,7 @@ class History:
     @property
     def table(self) -> Any:
         """Iceberg's Java object, fresh."""
-        return lake.load(self.spark, self.name)
+        return iceberg.load(self.spark, self.name)
 
     def say(self, text: str) -> None:
         self.said.append(text)
@@ -139,7 +139,7 @@ def append(history: History) -> None:
     table = history.table
     if not table.spec().isUnpartitioned():
         return _append_by_sql(history, rows)
-    table.newAppend().appendFile(lake.to_data_file(history.spark, table, path, "")).commit()
+    table.newAppend().appendFile(iceberg.to_data_file(history.spark, table, path, "")).commit()
     history.rows += rows
     return history.say(f"append {len(rows)}")
 
@@ -211,7 +211,7 @@ def promote(history: History) -> None:
         return
     old = history.rng.choice(narrow)
     new = replace(old, type=PROMOTED[old.type])
-    java_type = lake.iceberg(history.spark).types.Types.fromPrimitiveString(new.type)
+    java_type = iceberg.iceberg(history.spark).types.Types.fromPrimitiveString(new.type)
     history.table.updateSchema().updateColumn(old.name, java_type).commit()
     history.columns[history.columns.index(old)] = new
     history.say(f"promote {old.name} to {new.type}")
@@ -219,7 +219,7 @@ def promote(history: History) -> None:
 
 def repartition(history: History) -> None:
     """Another way to partition from now on, or none."""
-    expressions = lake.iceberg(history.spark).expressions.Expressions
+    expressions = iceberg.iceberg(history.spark).expressions.Expressions
     org, time = history.column("org_id").name, history.column("wall_timestamp").name
     terms = [expressions.ref(org), expressions.bucket(org, 3), expressions.hour(time), expressions.day(time)]
     table = history.table
@@ -287,8 +287,8 @@ def delete_by_equality(history: History) -> None:
     history.files += 1
     path = history.folder / f"equality-{history.files}.parquet"
     pq.write_table(pa.table([pa.array([gone], written.type)], schema=pa.schema([written])), path)
-    spark, classes = history.spark, lake.iceberg(history.spark)
-    ids = spark.sparkContext._gateway.new_array(lake.java(spark).int, 1)
+    spark, classes = history.spark, iceberg.iceberg(history.spark)
+    ids = spark.sparkContext._gateway.new_array(iceberg.java(spark).int, 1)
     ids[0] = field_id
     made = classes.FileMetadata.deleteFileBuilder(table.spec()).ofEqualityDeletes(ids).withPath(str(path))
     made = made.withFormat("PARQUET").withFileSizeInBytes(path.stat().st_size).withRecordCount(1)
@@ -316,7 +316,7 @@ CHANGES: tuple[Change, ...] = (
 
 
 def _add(history: History, name: str, kind: str, default: Any) -> None:
-    classes = lake.iceberg(history.spark)
+    classes = iceberg.iceberg(history.spark)
     java_type = classes.types.Types.fromPrimitiveString(kind)
     update = history.table.updateSchema()
     if default is None:

@@ -15,7 +15,7 @@ import psycopg2
 from bson import Decimal128, ObjectId
 
 import pipeline_jobs.streaming_etl
-from pipeline_jobs.streaming_etl import users
+from pipeline_jobs.streaming_etl import generated_users
 from pipeline_jobs.streaming_etl.mapping import ITEM, Column, Mapping, Table, load_mapping, tables_below
 
 USERS = Path(pipeline_jobs.streaming_etl.__file__).parent / "users.yaml"
@@ -115,7 +115,7 @@ def write_bson(path: Path, raws: list[bytes]) -> Path:
 def some_users(count: int, *, seed: int = 1, first_id: int = 1) -> list[dict[str, Any]]:
     """Users as a reader of BSON sees them: dates with their zone."""
     options = bson.CodecOptions(tz_aware=True, tzinfo=UTC)
-    found = users.documents(count, seed=seed, first_id=first_id)
+    found = generated_users.documents(count, seed=seed, first_id=first_id)
     return [bson.decode(bson.encode(document), options) for document in found]
 
 

@@ -11,9 +11,9 @@ import pytest
 from pipeline_tuner.__main__ import main
 from pipeline_tuner.advise.advice import advise
 from pipeline_tuner.advise.application import Outcome
-from pipeline_tuner.advise.files import find_logs
 from pipeline_tuner.advise.findings import Kind
-from pipeline_tuner.advise.reading import read_log
+from pipeline_tuner.advise.log_files import find_logs
+from pipeline_tuner.advise.log_reader import read_log
 
 PROGRAM = Path(__file__).with_name("advise_kinds.py")
 KINDS = ("skew", "stream", "failed", "nothing", "lost", "dynamic")

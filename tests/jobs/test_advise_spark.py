@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline_tuner.advise.application import Outcome, Stage
-from pipeline_tuner.advise.files import find_logs
-from pipeline_tuner.advise.reading import read_log
+from pipeline_tuner.advise.log_files import find_logs
+from pipeline_tuner.advise.log_reader import read_log
 
 COMPRESSIONS = ("plain", "rolling", "zstd", "lz4", "snappy")
 RAN = ("COMPLETE", "FAILED")

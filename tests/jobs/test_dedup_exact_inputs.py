@@ -21,10 +21,10 @@ from tests.jobs.job_variables import set_variable
 
 from pipeline_jobs.contract import BadConfigurationError, JobError, TrialConfig, measure
 from pipeline_jobs.dedup.failures import explained
-from pipeline_jobs.dedup.inspection import inspect_source
 from pipeline_jobs.dedup.job import run as run_job
 from pipeline_jobs.dedup.options import Source
 from pipeline_jobs.dedup.run_once import check_all_read
+from pipeline_jobs.dedup.source_inspection import inspect_source
 from pipeline_jobs.session import close_session, open_session
 
 LATEST = {"kind": "postgresql", "table": "latest"}

@@ -25,16 +25,16 @@ from pipeline_jobs import contract, heap, resources
 from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig
 from pipeline_jobs.event_log import summarise_event_log
 from pipeline_jobs.quantizer import job as quantizer
-from pipeline_jobs.quantizer import steps as quantizer_steps
+from pipeline_jobs.quantizer import step_times as quantizer_steps
 from pipeline_jobs.quantizer.batch import BatchResult
 from pipeline_jobs.quantizer.check import Expected
 from pipeline_jobs.session import close_session, open_session, stop_jvm
 from pipeline_jobs.streaming_etl import production
-from pipeline_jobs.streaming_etl.accounts import Totals
 from pipeline_jobs.streaming_etl.engine import Done, Report, Usage
 from pipeline_jobs.streaming_etl.metrics import growth_bytes_per_s, run_metrics
-from pipeline_jobs.streaming_etl.parameters import TargetChoices
+from pipeline_jobs.streaming_etl.progress import Totals
 from pipeline_jobs.streaming_etl.settings import Settings
+from pipeline_jobs.streaming_etl.trial_parameters import TargetChoices
 from pipeline_tuner.jobs import JOBS as DESCRIBED
 from pipeline_tuner.jobs import description_of
 from pipeline_tuner.jobs.description import HEAP, RESOURCES, SPARK, TIMES

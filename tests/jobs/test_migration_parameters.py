@@ -18,16 +18,16 @@ import pytest
 from tests.jobs.migration_case import Case, TasksHere, passed
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Sample, TrialConfig
-from pipeline_jobs.migration import jdbc, job, metrics, pace, production
+from pipeline_jobs.migration import jdbc_method, job, metrics, production, rate_limit
+from pipeline_jobs.migration.checksums import Comparison
 from pipeline_jobs.migration.comparison import Verdict
 from pipeline_jobs.migration.copy_plan import RangeResult
 from pipeline_jobs.migration.differences import Difference
-from pipeline_jobs.migration.jdbc import JdbcPlan
+from pipeline_jobs.migration.jdbc_method import JdbcPlan
 from pipeline_jobs.migration.ledger import Counts
 from pipeline_jobs.migration.options import Settings, Workload, read_settings
-from pipeline_jobs.migration.pace import Limits, Meter
 from pipeline_jobs.migration.production import Production
-from pipeline_jobs.migration.validate import Comparison
+from pipeline_jobs.migration.rate_limit import Limits, Meter
 from pipeline_jobs.session import spark_settings
 from pipeline_tuner.jobs import description_of
 from pipeline_tuner.jobs.description import HEAP, RESOURCES, SPARK, TIMES
@@ -88,7 +88,7 @@ class Seen:
                 raise BadConfigurationError("that is all that was asked")
 
         with self._monkeypatch.context() as patch:
-            patch.setattr(jdbc, "JdbcRun", Asked)
+            patch.setattr(jdbc_method, "JdbcRun", Asked)
             self._measured(values)
         return told[0] if told else None
 
@@ -148,7 +148,7 @@ def slept(monkeypatch: pytest.MonkeyPatch, limits: Limits, *, read: int = 1000, 
         fake = SimpleNamespace(
             monotonic=lambda: clock.now, time=time.time, sleep=lambda s: setattr(clock, "now", clock.now + s)
         )
-        patch.setattr(pace, "time", fake)
+        patch.setattr(rate_limit, "time", fake)
         meter = Meter(limits)
         for _ in range(10):
             meter.add(100, read // 10, written // 10)

@@ -19,12 +19,12 @@ from tests.jobs.test_quantizer_rollup import random_points, without_tiny
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.quantizer import batch as batch_module
-from pipeline_jobs.quantizer import catalogs, lake, workload
+from pipeline_jobs.quantizer import catalogs, generated_points, iceberg
 from pipeline_jobs.quantizer.batch import ConflictError, run_batch
 from pipeline_jobs.quantizer.batch_request import Batch
+from pipeline_jobs.quantizer.generated_points import START_US
 from pipeline_jobs.quantizer.position import read_position
 from pipeline_jobs.quantizer.rollup import POINT_COLUMNS, TIME, Counts, warm_up
-from pipeline_jobs.quantizer.workload import START_US
 from pipeline_jobs.session import close_session, open_session
 
 MINUTE = 60_000_000
@@ -61,10 +61,10 @@ def make(spark: SparkSession, tmp_path: Path) -> Make:
         name = f"lake.{tmp_path.name.replace('-', '_').lower()}_{next(numbers)}"
         if source is None:
             source = f"{name}.raw"
-            workload.create_source(spark, source)
+            generated_points.create_source(spark, source)
         if points is not None:
             add(spark, source, points, tmp_path)
-        lake.create_rollups(spark, f"{name}.rollups")
+        iceberg.create_rollups(spark, f"{name}.rollups")
         return Batch(source, f"{name}.rollups", START_US, START_US + 3 * HOUR, **options)
 
     return fill
@@ -73,7 +73,7 @@ def make(spark: SparkSession, tmp_path: Path) -> Make:
 def add(spark: SparkSession, source: str, points: pa.Table, folder: Path) -> None:
     if "source" not in points.column_names:
         points = points.append_column("source", pa.array(["test"] * len(points), pa.string()))
-    workload.append(spark, source, points, folder)
+    generated_points.append(spark, source, points, folder)
 
 
 def some_points(seed: int = 1, size: int = 4000) -> pa.Table:
@@ -99,7 +99,7 @@ def same_table(one: pd.DataFrame, other: pd.DataFrame) -> None:
 
 
 def counts_of(spark: SparkSession, batch: Batch) -> Counts:
-    return Counts(**read_position(lake.load(spark, batch.target)).counts)
+    return Counts(**read_position(iceberg.load(spark, batch.target)).counts)
 
 
 def test_a_batch_equals_the_oracle_and_accounts_for_every_row(spark: SparkSession, make: Make) -> None:

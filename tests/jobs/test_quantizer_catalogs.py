@@ -20,12 +20,12 @@ from tests.jobs.rest_catalog import TOKEN, serving
 from tests.jobs.test_quantizer_batch import HOUR, START_US, add, some_points, table_of
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.quantizer import catalogs, lake, maintenance, workload
+from pipeline_jobs.quantizer import catalogs, generated_points, iceberg, maintenance
 from pipeline_jobs.quantizer.batch import run_batch
 from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.session import close_session, open_session, stop_jvm
 from pipeline_tuner.local import jars
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.paths import Layout
 
 BUCKET = "quantizer-lake"
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "a secret of moto", "AWS_REGION": "us-east-1"}
@@ -69,9 +69,9 @@ def roll_up_twice(settings: dict[str, str], folder: Path, uri: str | None = None
 
 def _roll_up_twice(spark: SparkSession, folder: Path) -> None:
     points = some_points(40, 480)
-    workload.create_source(spark, "lake.raw.points")
+    generated_points.create_source(spark, "lake.raw.points")
     add(spark, "lake.raw.points", points, folder)
-    lake.create_rollups(spark, "lake.rolled.rows")
+    iceberg.create_rollups(spark, "lake.rolled.rows")
     batch = Batch("lake.raw.points", "lake.rolled.rows", START_US, START_US + 3 * HOUR)
     run_batch(spark, replace(batch, end_us=START_US + 100 * 60_000_000 + 5))
     run_batch(spark, batch)

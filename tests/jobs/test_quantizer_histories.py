@@ -13,7 +13,7 @@ from tests.jobs.quantizer_oracle import assert_same, expected_windows, is_narrow
 from tests.jobs.test_quantizer_batch import spark, table_of  # noqa: F401
 
 from pipeline_jobs.contract import JobError
-from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer import iceberg
 from pipeline_jobs.quantizer.batch import run_batch
 from pipeline_jobs.quantizer.batch_request import Batch
 
@@ -43,7 +43,7 @@ def lived(history: History) -> None:
     rng = history.rng
     engine = rng.choice(("compiled", "compiled", "compiled", "duckdb", "polars"))
     target = f"{history.name}_rollups"
-    lake.create_rollups(history.spark, target)
+    iceberg.create_rollups(history.spark, target)
     batch = Batch(
         history.name,
         target,

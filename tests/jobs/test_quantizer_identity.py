@@ -17,7 +17,7 @@ from tests.jobs.quantizer_oracle import assert_same, expected_rows
 from tests.jobs.test_quantizer_batch import HOUR, MINUTE, START_US, spark, table_of  # noqa: F401
 
 from pipeline_jobs.contract import JobError
-from pipeline_jobs.quantizer import lake, maintenance
+from pipeline_jobs.quantizer import iceberg, maintenance
 from pipeline_jobs.quantizer.batch import BatchResult, run_batch
 from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.rollup import POINT_COLUMNS, TIME
@@ -183,11 +183,11 @@ def defaults_of_the_key(spark: SparkSession, name: str, folder: Path) -> None:
 
 
 def add_with_default(spark: SparkSession, name: str, column: str, kind: str, value: Any) -> None:
-    types = lake.iceberg(spark).types.Types
-    java_type, literal = types.fromPrimitiveString(kind), lake.iceberg(spark).expressions.Expressions.lit(value)
+    types = iceberg.iceberg(spark).types.Types
+    java_type, literal = types.fromPrimitiveString(kind), iceberg.iceberg(spark).expressions.Expressions.lit(value)
     if kind == "timestamptz":
-        literal = lake.iceberg(spark).expressions.Expressions.millis(value // 1000)
-    lake.load(spark, name).updateSchema().addColumn(column, java_type, "", literal.to(java_type)).commit()
+        literal = iceberg.iceberg(spark).expressions.Expressions.millis(value // 1000)
+    iceberg.load(spark, name).updateSchema().addColumn(column, java_type, "", literal.to(java_type)).commit()
 
 
 def without_statistics(spark: SparkSession, name: str, folder: Path) -> None:
@@ -278,7 +278,7 @@ def source(spark: SparkSession, tmp_path: Path) -> str:
 
 def roll_up(spark: SparkSession, source: str, start_us: int = START_US) -> BatchResult:
     target = f"{source.split('.branch_')[0]}_rollups"
-    lake.create_rollups(spark, target)
+    iceberg.create_rollups(spark, target)
     return run_batch(spark, Batch(source, target, start_us, START_US + 2 * HOUR, min_tasks=2))
 
 
@@ -341,12 +341,12 @@ def test_a_branch_is_read_and_not_the_main_one(spark: SparkSession, source: str)
 def test_a_past_snapshot_has_the_columns_of_its_time(spark: SparkSession, source: str) -> None:
     create(spark, source)
     insert(spark, source)
-    past = lake.current_snapshot(lake.load(spark, source))
+    past = iceberg.current_snapshot(iceberg.load(spark, source))
     wanted = what_spark_reads(spark, source)
     alter(spark, source, "RENAME COLUMN value TO old_value", "ADD COLUMN value double")
     insert(spark, source, 10)
     target = f"{source}_past"
-    lake.create_rollups(spark, target)
+    iceberg.create_rollups(spark, target)
     run_batch(spark, Batch(source, target, START_US, START_US + 2 * HOUR, source_snapshot=past))
     assert_same(table_of(spark, target), expected_rows(wanted, (60_000, 300_000, 3_600_000)))
 
@@ -405,7 +405,7 @@ def test_what_would_be_a_guess_or_change_a_value_is_refused_in_one_line(
     with pytest.raises(JobError, match=reason) as caught:
         roll_up(spark, source, start_us=0)
     assert "\n" not in str(caught.value)
-    assert lake.current_snapshot(lake.load(spark, f"{source}_rollups")) is None
+    assert iceberg.current_snapshot(iceberg.load(spark, f"{source}_rollups")) is None
 
 
 def test_rollups_go_to_a_table_that_holds_rollups_and_nothing_else(spark: SparkSession, source: str) -> None:
@@ -431,7 +431,7 @@ def test_rollups_that_were_dropped_and_added_again_do_not_come_back(spark: Spark
     create(spark, source)
     insert(spark, source, 58)
     target = f"{source}_rollups"
-    lake.create_rollups(spark, target)
+    iceberg.create_rollups(spark, target)
     run_batch(spark, Batch(source, target, START_US, START_US + 61 * MINUTE))
     alter(spark, target, "DROP COLUMN max", "ADD COLUMN max double")
     insert(spark, source, 60)
@@ -443,7 +443,7 @@ def test_deletes_on_the_rollups_are_refused_and_the_remedy_works(spark: SparkSes
     create(spark, source)
     insert(spark, source)
     target = f"{source}_rollups"
-    lake.create_rollups(spark, target, {"write.delete.mode": "merge-on-read"})
+    iceberg.create_rollups(spark, target, {"write.delete.mode": "merge-on-read"})
     batch = Batch(source, target, START_US, START_US + 90 * MINUTE)
     run_batch(spark, batch)
     spark.sql(f"DELETE FROM {target} WHERE resolution_ms = 60000 AND window_end = {sql_time(1)}")
@@ -459,7 +459,7 @@ def test_partials_are_told_by_their_partition_and_not_by_their_path(spark: Spark
     insert(spark, source, 58)
     target = f"{source}_rollups"
     layout = {"write.object-storage.enabled": "true", "write.object-storage.partitioned-paths": "false"}
-    lake.create_rollups(spark, target, layout)
+    iceberg.create_rollups(spark, target, layout)
     run_batch(spark, Batch(source, target, START_US, START_US + 60 * MINUTE + 5))
     maintenance.rewrite_data_files(spark, target, target_bytes=1 << 20)
     run_batch(spark, Batch(source, target, START_US, START_US + 2 * HOUR))

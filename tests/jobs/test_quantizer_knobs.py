@@ -17,7 +17,7 @@ from tests.jobs.test_quantizer_batch import HOUR, START_US, add, some_points, sp
 from tests.jobs.test_quantizer_spark_settings import SPARK_SETTINGS
 
 from pipeline_jobs.contract import BadConfigurationError, JobError, TrialConfig
-from pipeline_jobs.quantizer import baseline, lake, workload
+from pipeline_jobs.quantizer import baseline, generated_points, iceberg
 from pipeline_jobs.quantizer.batch import BatchResult, run_batch
 from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.rollup import TIME
@@ -85,7 +85,7 @@ class Runner:
         if settings.shape == "baseline":
             baseline.create_tables(self.spark, batch, settings.table_properties)
             return baseline.run_baseline(self.spark, batch, settings.baseline_shape)
-        lake.create_rollups(self.spark, batch.target, settings.table_properties)
+        iceberg.create_rollups(self.spark, batch.target, settings.table_properties)
         return run_batch(self.spark, batch)
 
     def _executions(self) -> list[str]:
@@ -102,7 +102,7 @@ class Runner:
 @pytest.fixture(scope="module")
 def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """Runs over some points and one whose value only one engine rolls up."""
-    workload.create_source(spark, "lake.knobs.raw")
+    generated_points.create_source(spark, "lake.knobs.raw")
     folder = tmp_path_factory.mktemp("knobs")
     add(spark, "lake.knobs.raw", some_points(50, 1200), folder)
     return Runner(spark, "lake.knobs.raw")
@@ -111,7 +111,7 @@ def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Runner
 @pytest.fixture(scope="module")
 def run_huge(spark: SparkSession, run: Runner, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """The same over one point of a value above 2^63."""
-    workload.create_source(spark, "lake.knobs.huge")
+    generated_points.create_source(spark, "lake.knobs.huge")
     names = {"org_id": ["a"], "metric_name": ["m"]}
     point = pa.table(names | {"wall_timestamp": pa.array([START_US + 5]).cast(TIME), "value": [1e30]})
     add(spark, "lake.knobs.huge", point, tmp_path_factory.mktemp("huge"))
@@ -154,7 +154,7 @@ KNOBS = {
     "delete_after_commit": Knob(False, property_of("write.metadata.delete-after-commit.enabled")),
     "previous_versions": Knob(7, property_of("write.metadata.previous-versions-max")),
     "format_version": Knob(
-        3, lambda run: lake.iceberg(run.spark).TableUtil.formatVersion(lake.load(run.spark, run.target))
+        3, lambda run: iceberg.iceberg(run.spark).TableUtil.formatVersion(iceberg.load(run.spark, run.target))
     ),
     "cache_input": Knob(False, plan("InMemoryTableScan"), BASELINE),
     "read_partitions": Knob(3, plan(r"hashpartitioning\(org_id#\d+, (\d)\), REPARTITION"), BASELINE),
@@ -229,6 +229,6 @@ def test_every_codec_is_written_and_read(run: Runner, codec: str) -> None:
 
 def test_a_table_of_a_later_format_version_stays_at_it(spark: SparkSession) -> None:
     spark.sql("CREATE NAMESPACE IF NOT EXISTS lake.knobs")
-    lake.create_rollups(spark, "lake.knobs.later", {"format-version": "3"})
-    lake.create_rollups(spark, "lake.knobs.later", {"format-version": "2"})
-    assert lake.iceberg(spark).TableUtil.formatVersion(lake.load(spark, "lake.knobs.later")) == 3
+    iceberg.create_rollups(spark, "lake.knobs.later", {"format-version": "3"})
+    iceberg.create_rollups(spark, "lake.knobs.later", {"format-version": "2"})
+    assert iceberg.iceberg(spark).TableUtil.formatVersion(iceberg.load(spark, "lake.knobs.later")) == 3

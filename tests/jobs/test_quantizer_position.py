@@ -13,7 +13,7 @@ from tests.jobs.test_quantizer_batch import HOUR, MINUTE, START_US, spark, table
 from tests.jobs.test_quantizer_identity import alter, create, insert, source, sql_time, what_spark_reads  # noqa: F401
 
 from pipeline_jobs.contract import JobError, TrialConfig
-from pipeline_jobs.quantizer import lake, maintenance, production
+from pipeline_jobs.quantizer import iceberg, maintenance, production
 from pipeline_jobs.quantizer.batch import run_batch
 from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.position import Position, read_position
@@ -28,7 +28,7 @@ def batch(spark: SparkSession, source: str) -> Batch:
     """A batch of an hour that was rolled up."""
     create(spark, source)
     insert(spark, source)
-    lake.create_rollups(spark, f"{source}_rollups")
+    iceberg.create_rollups(spark, f"{source}_rollups")
     first = Batch(source, f"{source}_rollups", START_US, START_US + HOUR)
     run_batch(spark, first)
     return first
@@ -103,15 +103,15 @@ def assert_complete(spark: SparkSession, batch: Batch) -> None:
 
 
 def test_a_target_that_was_rolled_back_is_rolled_up_again(spark: SparkSession, batch: Batch) -> None:
-    past = read_position(lake.load(spark, batch.target))
-    snapshot = lake.current_snapshot(lake.load(spark, batch.target))
+    past = read_position(iceberg.load(spark, batch.target))
+    snapshot = iceberg.current_snapshot(iceberg.load(spark, batch.target))
     insert(spark, batch.source, 20)
     insert(spark, batch.source, 70)
     whole = replace(batch, end_us=batch.end_us + HOUR)
     run_batch(spark, whole)
     maintenance.keep_position(spark, batch.target)
     spark.sql(f"CALL lake.system.rollback_to_snapshot('{batch.target}', {snapshot})")
-    assert read_position(lake.load(spark, batch.target)) == past
+    assert read_position(iceberg.load(spark, batch.target)) == past
     assert run_batch(spark, whole).counts.late == 6
     assert_complete(spark, whole)
 
@@ -122,14 +122,14 @@ def test_a_target_without_its_snapshots_that_was_rolled_back_never_takes_the_tag
     insert(spark, batch.source, 61)
     run_batch(spark, replace(batch, end_us=batch.end_us + HOUR // 2))
     assert maintenance.rewrite_data_files(spark, batch.target)["rewritten_files"] > 0
-    compacted = lake.current_snapshot(lake.load(spark, batch.target))
+    compacted = iceberg.current_snapshot(iceberg.load(spark, batch.target))
     insert(spark, batch.source, 95)
     run_batch(spark, replace(batch, end_us=batch.end_us + HOUR))
     maintenance.keep_position(spark, batch.target)
     spark.sql(f"CALL lake.system.rollback_to_snapshot('{batch.target}', {compacted})")
     forget_all_but_the_newest(spark, batch.target)
     with pytest.raises(JobError, match="has snapshots but no position"):
-        read_position(lake.load(spark, batch.target))
+        read_position(iceberg.load(spark, batch.target))
 
 
 @pytest.mark.parametrize("how", ["emptied", "filled"])
@@ -139,14 +139,14 @@ def test_a_target_that_was_replaced_never_takes_the_tags_position(spark: SparkSe
     if how == "filled":
         spark.sql(f"CREATE OR REPLACE TABLE {batch.target} USING iceberg AS {rows}")
         with pytest.raises(JobError, match="has snapshots but no position"):
-            read_position(lake.load(spark, batch.target))
+            read_position(iceberg.load(spark, batch.target))
         return
     columns = ", ".join(f"{row['col_name']} {row['data_type']} NOT NULL" for row in columns_of(spark, batch.target))
     spark.sql(
-        f"CREATE OR REPLACE TABLE {batch.target} ({columns}) USING iceberg PARTITIONED BY ({lake.PARTITIONING}) "
+        f"CREATE OR REPLACE TABLE {batch.target} ({columns}) USING iceberg PARTITIONED BY ({iceberg.PARTITIONING}) "
         f"TBLPROPERTIES ('format-version'='2')"
     )
-    assert read_position(lake.load(spark, batch.target)) == Position()
+    assert read_position(iceberg.load(spark, batch.target)) == Position()
     assert run_batch(spark, batch).counts.points == 6
     assert_complete(spark, batch)
 
@@ -163,7 +163,7 @@ def test_too_late_rows_are_those_of_this_target_alone(spark: SparkSession, batch
     aside = f"{batch.target}_too_late"
     assert spark.table(aside).count() == 6
     spark.sql(f"DROP TABLE {batch.target} PURGE")
-    lake.create_rollups(spark, batch.target)
+    iceberg.create_rollups(spark, batch.target)
     assert run_batch(spark, strict).counts.points == 12
     alter(spark, batch.source, "ADD COLUMN note string")
     insert(spark, batch.source, 30)
@@ -174,7 +174,7 @@ def test_too_late_rows_are_those_of_this_target_alone(spark: SparkSession, batch
 
 def test_rows_too_late_of_batches_that_were_rolled_back_are_kept_once(spark: SparkSession, batch: Batch) -> None:
     strict = replace(batch, lateness_ms=0)
-    snapshot = lake.current_snapshot(lake.load(spark, batch.target))
+    snapshot = iceberg.current_snapshot(iceberg.load(spark, batch.target))
     for minute in (20, 30):
         insert(spark, batch.source, minute)
         run_batch(spark, strict)
@@ -200,7 +200,7 @@ def test_production_writes_nothing_where_it_refuses(spark: SparkSession, source:
     create(spark, source)
     insert(spark, source)
     settings = read_settings(TrialConfig("quantizer", "t", {"shape": "tasks"}))
-    before = dict(lake.load(spark, source).properties())
+    before = dict(iceberg.load(spark, source).properties())
     for options, reason in (
         ({"source": f"{source}_none", "target": f"{source}_new"}, "there is no Iceberg table"),
         ({"source": source, "target": source}, "is no table of rollups"),
@@ -209,7 +209,7 @@ def test_production_writes_nothing_where_it_refuses(spark: SparkSession, source:
         with pytest.raises(JobError, match=reason):
             production.next_batch(spark, settings, work)
     assert not spark.catalog.tableExists(f"{source}_new")
-    assert dict(lake.load(spark, source).properties()) == before
+    assert dict(iceberg.load(spark, source).properties()) == before
 
 
 def test_a_position_of_an_earlier_version_is_read() -> None:

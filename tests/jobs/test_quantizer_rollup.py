@@ -19,7 +19,8 @@ from tests.jobs.quantizer_oracle import assert_same, expected_rows
 from pipeline_jobs.quantizer import sketch
 from pipeline_jobs.quantizer.coverage import cut, holds, united, without
 from pipeline_jobs.quantizer.engines import finest_by
-from pipeline_jobs.quantizer.exact import sum_rows
+from pipeline_jobs.quantizer.exact_sums import sum_rows
+from pipeline_jobs.quantizer.generated_points import COUNTERS, Generated, generate, weather
 from pipeline_jobs.quantizer.kernel import bin_number
 from pipeline_jobs.quantizer.rollup import (
     POINT_COLUMNS,
@@ -31,7 +32,6 @@ from pipeline_jobs.quantizer.rollup import (
     rows_of,
     usable_points,
 )
-from pipeline_jobs.quantizer.workload import COUNTERS, Generated, generate, weather
 
 RESOLUTIONS = (60_000, 300_000, 3_600_000)
 START = 1_767_225_600_000_000
@@ -85,7 +85,7 @@ def random_points(seed: int) -> pa.Table:
 
 
 def without_tiny(points: pa.Table) -> pa.Table:
-    """No window mixes sizes beyond what exact.py and groups.py promise."""
+    """No window mixes sizes beyond what exact_sums.py and sql_windows.py promise."""
     is_tiny = pc.fill_null(pc.less(pc.abs(points["value"]), 1e-5), False)
     return points.set_column(3, "value", pc.if_else(is_tiny, 0.0, points["value"]))
 

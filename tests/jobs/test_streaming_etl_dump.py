@@ -14,8 +14,8 @@ from tests.jobs.test_streaming_etl_load import query, raws_of
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
-from pipeline_jobs.streaming_etl.dump import CRC_TABLE, DamagedFileError, crc64
 from pipeline_jobs.streaming_etl.load import Target, load
+from pipeline_jobs.streaming_etl.packed_dumps import CRC_TABLE, DamagedFileError, crc64
 from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.workload import Options, origin_of
 

@@ -17,10 +17,10 @@ from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_u
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
 from pipeline_jobs.streaming_etl import target as target_module
-from pipeline_jobs.streaming_etl.accounts import Accounts
 from pipeline_jobs.streaming_etl.bson_file import BsonFile, DamagedFileError
 from pipeline_jobs.streaming_etl.engine import Source
 from pipeline_jobs.streaming_etl.load import Hooks, Target, load
+from pipeline_jobs.streaming_etl.progress import Accounts
 from pipeline_jobs.streaming_etl.records import Piece
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import BatchSize, Settings

@@ -22,7 +22,7 @@ from tests.jobs.planted_clock import PlantedClock
 from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping, write_bson
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
-from pipeline_jobs.streaming_etl import memory, paced, pool
+from pipeline_jobs.streaming_etl import connection_pool, memory, paced_source
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
 from pipeline_jobs.streaming_etl.channel import Channel
 from pipeline_jobs.streaming_etl.engine import Report
@@ -30,11 +30,11 @@ from pipeline_jobs.streaming_etl.load import Target, load
 from pipeline_jobs.streaming_etl.memory import MemoryWork, Sums
 from pipeline_jobs.streaming_etl.memory_records import KINDS, HeavyColumns
 from pipeline_jobs.streaming_etl.memory_requests import answer_to
-from pipeline_jobs.streaming_etl.paced import Pace, PacedOrigin
-from pipeline_jobs.streaming_etl.parameters import read_memory, read_tables
+from pipeline_jobs.streaming_etl.paced_source import Pace, PacedOrigin
 from pipeline_jobs.streaming_etl.records import Batch
 from pipeline_jobs.streaming_etl.settings import BatchSize, Settings
 from pipeline_jobs.streaming_etl.target import TableWorker
+from pipeline_jobs.streaming_etl.trial_parameters import read_memory, read_tables
 from pipeline_jobs.streaming_etl.workload import Options
 from pipeline_tuner.study import Study, load_study
 
@@ -71,7 +71,7 @@ def pauses_s(monkeypatch: pytest.MonkeyPatch, **values: Any) -> float:
     """How long the source paused between records, on a clock that nothing else moves."""
     clock = PlantedClock()
     with monkeypatch.context() as patch:
-        clock.stands_in_for_time(patch, paced)
+        clock.stands_in_for_time(patch, paced_source)
         in_memory(**values)
     return clock.slept_s
 
@@ -344,7 +344,7 @@ class Watched:
 
         self.opened = []
         with self.patch.context() as patch:
-            patch.setattr(pool.psycopg2, "connect", kept)
+            patch.setattr(connection_pool.psycopg2, "connect", kept)
             report, _ = load(PacedOrigin(origin, pace) if pace else origin, target, settings)
         return report
 
@@ -354,25 +354,25 @@ class Watched:
     def commit(self, **values: Any) -> str:
         """How the last load's connections commit."""
         seen = []
-        close = pool.Pool.close
+        close = connection_pool.Pool.close
 
-        def look(mine: pool.Pool) -> None:
+        def look(mine: connection_pool.Pool) -> None:
             with mine.connection() as connection, connection.cursor() as cursor:
                 cursor.execute("SHOW synchronous_commit")
                 seen.append(cursor.fetchone()[0])
             close(mine)
 
         with self.patch.context() as patch:
-            patch.setattr(pool.Pool, "close", look)
+            patch.setattr(connection_pool.Pool, "close", look)
             self.load(**values)
         return str(seen[0])
 
     def pooled(self, **values: Any) -> int:
         """Connections that workers used, at most."""
         found = []
-        close = pool.Pool.close
+        close = connection_pool.Pool.close
         with self.patch.context() as patch:
-            patch.setattr(pool.Pool, "close", lambda mine: (found.append(len(mine._idle)), close(mine)))
+            patch.setattr(connection_pool.Pool, "close", lambda mine: (found.append(len(mine._idle)), close(mine)))
             self.load(**values)
         return sum(found)
 

@@ -20,12 +20,12 @@ from tests.jobs.streaming_etl_reference import DAMAGES, rows_in, rows_of, some_u
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.streaming_etl.mapping import load_mapping, parse_mapping
-from pipeline_jobs.streaming_etl.plan import make_plan
+from pipeline_jobs.streaming_etl.mapping_arrays import make_plan
 from pipeline_jobs.streaming_etl.records import Documents
 from pipeline_jobs.streaming_etl.tables import create_tables
 from pipeline_jobs.streaming_etl.target import _Stream
 from pipeline_jobs.streaming_etl.transcoder import Transcoder
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.paths import Layout
 
 TYPES = parse_mapping({
     "collection": "things",

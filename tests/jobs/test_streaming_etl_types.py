@@ -21,7 +21,7 @@ from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
 from pipeline_jobs.streaming_etl.load import Target, load
 from pipeline_jobs.streaming_etl.mapping import Mapping, parse_mapping
-from pipeline_jobs.streaming_etl.plan import make_plan
+from pipeline_jobs.streaming_etl.mapping_arrays import make_plan
 from pipeline_jobs.streaming_etl.records import Documents
 from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.transcoder import Transcoder

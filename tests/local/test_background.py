@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipeline_tuner.local import background
-from pipeline_tuner.local.background import BackgroundProgram
+from pipeline_tuner.local import background_process
+from pipeline_tuner.local.background_process import BackgroundProgram
 
 FAMILY = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(600)"
 STUBBORN = (
@@ -27,7 +27,7 @@ def program(tmp_path: Path):
 
 
 def test_ends_children_that_ignore_the_signal(program, monkeypatch):
-    monkeypatch.setattr(background, "STOP_TIMEOUT_S", 1)
+    monkeypatch.setattr(background_process, "STOP_TIMEOUT_S", 1)
     program.start([sys.executable, "-c", FAMILY.format(child=STUBBORN)])
     _wait(lambda: "ready" in program.log_end())
     family = _children_of(program)

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local import browser
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.paths import Layout
 
 APT = """#!/bin/sh
 echo "$@" >> {folder}/asked

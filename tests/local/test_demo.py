@@ -13,7 +13,7 @@ from rich.console import Console
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.airflow import Airflow, shell_lines
 from pipeline_tuner.local.demo import OPTIONS, Demo, Follower, time_left_s
-from pipeline_tuner.local.layout import Layout
+from pipeline_tuner.local.paths import Layout
 from pipeline_tuner.local.services import Needs, Services
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.study import load_study

@@ -13,7 +13,7 @@ import pytest
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local import jars
 from pipeline_tuner.local.java import java_home, major_version
-from pipeline_tuner.local.layout import Layout, keep_secret
+from pipeline_tuner.local.paths import Layout, keep_secret
 
 SPARK = """
 from pyspark.sql import SparkSession

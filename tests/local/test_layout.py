@@ -8,7 +8,7 @@ import pytest
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local import __main__ as local
-from pipeline_tuner.local.layout import CUT_OR_MATCHED, Layout, require_plain_path
+from pipeline_tuner.local.paths import CUT_OR_MATCHED, Layout, require_plain_path
 
 
 @pytest.mark.parametrize("character", CUT_OR_MATCHED)

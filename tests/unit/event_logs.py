@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow
 
 from pipeline_tuner.advise.advice import RunAdvice, advise
-from pipeline_tuner.advise.files import find_logs
-from pipeline_tuner.advise.reading import read_log
+from pipeline_tuner.advise.log_files import find_logs
+from pipeline_tuner.advise.log_reader import read_log
 
 START = 1_700_000_000_000
 SQL = "org.apache.spark.sql.execution.ui.SparkListener"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.event_logs import MB, SQL, START, FakeApplication, FakeStage, FakeTask, advised, even_stage
 
 from pipeline_tuner.__main__ import main
-from pipeline_tuner.advise import words
+from pipeline_tuner.advise import finding_words
 from pipeline_tuner.advise.advice import RunAdvice
 from pipeline_tuner.advise.findings import Finding, Kind, Metric, Overrule, Remedy
 from pipeline_tuner.advise.platforms import Platform
@@ -270,11 +270,11 @@ def test_the_chain_fits_into_the_run_and_the_bound_below_it(app, tmp_path_factor
 
 def test_every_finding_has_words_and_the_json_is_whole(tmp_path, capsys):
     for kind in Kind:
-        assert words.TITLES[kind]
-        assert words.OBSERVATIONS[kind]
+        assert finding_words.TITLES[kind]
+        assert finding_words.OBSERVATIONS[kind]
     for remedy in Remedy:
-        assert remedy in words.SHORT_REMEDIES
-        assert remedy in words.FULL_REMEDIES
+        assert remedy in finding_words.SHORT_REMEDIES
+        assert remedy in finding_words.FULL_REMEDIES
     FakeApplication([skewed(400 * MB)], end=91_000).write(tmp_path / "log")
     assert main(["advise", str(tmp_path), "--json"]) == 0
     (job,) = json.loads(capsys.readouterr().out)

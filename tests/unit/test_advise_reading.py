@@ -22,9 +22,9 @@ from pipeline_tuner.__main__ import main
 from pipeline_tuner.advise.advice import advise
 from pipeline_tuner.advise.application import Outcome
 from pipeline_tuner.advise.compression import LogBytes
-from pipeline_tuner.advise.files import LogError, find_logs
 from pipeline_tuner.advise.findings import Kind
-from pipeline_tuner.advise.reading import read_log
+from pipeline_tuner.advise.log_files import LogError, find_logs
+from pipeline_tuner.advise.log_reader import read_log
 from pipeline_tuner.advise.secrets import holds_secret, names_secret, without_secrets
 from pipeline_tuner.advise.terminal import missing_words
 

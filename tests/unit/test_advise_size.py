@@ -20,8 +20,8 @@ PROGRAM = """
 import json, sys, time
 from pathlib import Path
 from pipeline_tuner.advise.advice import advise
-from pipeline_tuner.advise.files import find_logs
-from pipeline_tuner.advise.reading import read_log
+from pipeline_tuner.advise.log_files import find_logs
+from pipeline_tuner.advise.log_reader import read_log
 began = time.process_time()
 (log,) = find_logs([Path(sys.argv[1])]).logs
 found = advise(read_log(log))

@@ -34,7 +34,16 @@ DATABASES = {"psycopg2", "sqlalchemy", "alembic", "pymongo", "duckdb"}
 NOUNS = (
     *("study", "claim", "space", "trial", "measurement", "sweep", "monitoring.nights"),
     *("recommendation", "expression", "exceptions", "wording", "metric_names"),
-    *("printed", "command", "command_check", "problems", "study_check", "study_parts", "study_yaml", "sweep_form"),
+    *(
+        "program_output",
+        "command",
+        "command_check",
+        "problems",
+        "study_check",
+        "study_parts",
+        "study_yaml",
+        "sweep_form",
+    ),
     *("spark_application", "unfilled"),
     *("argument_paths", "operator_job", "jobs"),
 )
@@ -211,7 +220,7 @@ FOREIGN = {
     "pipeline_jobs.contract": "the JVM's OutOfMemoryError, which py4j hands on as text",
     "pipeline_jobs.event_log": "Spark's reason why an executor went, of which its event log has no other word",
     "pipeline_jobs.quantizer.batch": "Iceberg's exceptions, which py4j hands on as text",
-    "pipeline_jobs.quantizer.lake": "Iceberg's exceptions, which py4j hands on as text",
+    "pipeline_jobs.quantizer.iceberg": "Iceberg's exceptions, which py4j hands on as text",
     "pipeline_jobs.streaming_etl.target": "PostgreSQL's message, of which the context is left out",
     "pipeline_jobs.dedup.readers": "Spark's exceptions, which py4j hands on as text",
     "pipeline_tuner.measurement": "pydantic's message, of which its own prefix is left out",
@@ -299,9 +308,9 @@ def test_the_contract_needs_the_standard_library_only():
 
 
 def test_only_airflow_facing_parts_import_airflow():
-    facing = {"operators", "dag_factory", "web", "settings", "runners", "provider", "pool", "connections"}
+    facing = {"operators", "dag_factory", "web", "settings", "runners", "provider", "airflow_pools", "connections"}
     facing |= {"maintenance_dag"}
-    facing |= {"monitoring.start", "monitoring.conclusion", "monitoring.notify", "monitoring.retention"}
+    facing |= {"monitoring.night_start", "monitoring.night_end", "monitoring.notify", "monitoring.retention"}
     users = {_part(module) for module in MODULES if PLUGINS in module.parents and _top_level(module) & AIRFLOW}
     assert users - {"pipeline_tuner_plugin"} <= facing
 

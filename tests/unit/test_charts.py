@@ -12,13 +12,17 @@ import pytest
 import vl_convert
 
 import pipeline_tuner.charts as package
-from pipeline_tuner.charts.busy import Threads, busy
 from pipeline_tuner.charts.convergence import convergence
-from pipeline_tuner.charts.courses import Course, courses
 from pipeline_tuner.charts.effects import effects
 from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, history
 from pipeline_tuner.charts.intervals import MOST, intervals
-from pipeline_tuner.charts.look import (
+from pipeline_tuner.charts.parallel_coordinates import Course, courses
+from pipeline_tuner.charts.parameter_response import response
+from pipeline_tuner.charts.pareto import pareto
+from pipeline_tuner.charts.partitions import partitions
+from pipeline_tuner.charts.rollups import rollups
+from pipeline_tuner.charts.scaling import scaling
+from pipeline_tuner.charts.style import (
     DARK,
     LIGHT,
     MAX_TICKS,
@@ -30,15 +34,11 @@ from pipeline_tuner.charts.look import (
     save,
     specification,
 )
-from pipeline_tuner.charts.pareto import pareto
-from pipeline_tuner.charts.partitions import partitions
-from pipeline_tuner.charts.response import response
-from pipeline_tuner.charts.rollups import rollups
-from pipeline_tuner.charts.scaling import scaling
+from pipeline_tuner.charts.thread_time import Threads, busy
 from pipeline_tuner.charts.throughput import throughput
 from pipeline_tuner.charts.waterfall import waterfall
 from pipeline_tuner.recommendation import ConfigurationEvidence, Interval, StandingKind
-from pipeline_tuner.report.charted import bars_of, bound_of, gain_pairs
+from pipeline_tuner.report.chart_values import bars_of, bound_of, gain_pairs
 from pipeline_tuner.web.trial_evidence import rates_of, spans_of
 
 HOSTILE = "<script>alert(1)</script> 'datum' $x$"
@@ -117,7 +117,7 @@ def test_a_chart_of_a_page_takes_its_width_and_colours_from_there(name):
 
 
 def test_every_module_has_its_chart_here():
-    modules = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - {"__init__", "look"}
+    modules = {path.stem for path in Path(package.__file__).parent.glob("*.py")} - {"__init__", "style"}
     assert modules == set(CHARTS)
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.unit.planted import START, measured, planted_options, planted_study, planted_sweep
 
 from pipeline_tuner.monitoring.nights import Champion
-from pipeline_tuner.operators.outcome import followed_goals
+from pipeline_tuner.operators.sweep_end import followed_goals
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import (
     ConfigurationEvidence,

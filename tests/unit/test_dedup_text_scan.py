@@ -27,7 +27,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from pipeline_jobs.dedup.lexical import NoValueError, is_text_of, json_check
+from pipeline_jobs.dedup.exact_text import NoValueError, is_text_of, json_check
 from pipeline_jobs.dedup.text_scan import Line, ProblemError, TextFormat, scan_csv, scan_json
 
 COLUMNS = StructType([StructField("id", StringType()), StructField("at", LongType()), StructField("t", StringType())])

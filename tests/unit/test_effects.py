@@ -7,8 +7,7 @@ import pytest
 from tests.unit.planted import planted_study
 
 from pipeline_tuner.analysis.effect_design import Run
-from pipeline_tuner.analysis.effects import effects, holm
-from pipeline_tuner.analysis.expected import expected_values
+from pipeline_tuner.analysis.effects import effects, expected_values, holm
 
 SPACE = planted_study().space
 

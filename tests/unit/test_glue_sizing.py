@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_jobs.dedup.choice import Probe, choose, shuffle_bytes
+from pipeline_jobs.dedup.auto_strategy import Probe, choose, shuffle_bytes
 from pipeline_tuner.analysis.glue_prices import parse_prices
 from pipeline_tuner.analysis.glue_sizing import Need, size
 from pipeline_tuner.exceptions import StudyError

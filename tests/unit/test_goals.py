@@ -17,8 +17,8 @@ from pipeline_tuner.analysis.goals import (
     larger_is_better,
 )
 from pipeline_tuner.analysis.intervals import log_interval, mean_interval, probability_above
-from pipeline_tuner.analysis.preference import dominates, front, knee, trade_off
 from pipeline_tuner.analysis.reference import admits
+from pipeline_tuner.analysis.tie_breaking import dominates, front, knee, trade_off
 from pipeline_tuner.recommendation import (
     ConfigurationEvidence,
     DecisionStatus,

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.dedup.generated_data import ensure_generated
 from pipeline_jobs.dedup.options import Tuning, dedup_options, made_options
-from pipeline_jobs.dedup.workload import ensure_generated
 from pipeline_jobs.migration.options import Settings, Workload, read_settings, read_workload
 from pipeline_jobs.option_tables import with_tables
 from pipeline_jobs.options import option, read_options

@@ -1,11 +1,11 @@
 """What is kept of a job's output: the end of it, in whole lines, never more than memory holds."""
 
-from pipeline_tuner.runners import output
-from pipeline_tuner.runners.output import JobOutput
+from pipeline_tuner.runners import job_output
+from pipeline_tuner.runners.job_output import JobOutput
 
 
 def test_of_more_than_is_looked_at_the_last_whole_lines_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(output, "TEXT_BYTES", 100)
+    monkeypatch.setattr(job_output, "TEXT_BYTES", 100)
     job = JobOutput(tmp_path / "log", secrets=("s3cret",))
     job.path.write_text("first\n")
     assert (job.text(), job.is_cut) == ("first\n", False)

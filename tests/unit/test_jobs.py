@@ -13,8 +13,8 @@ from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.jobs import JOBS
 from pipeline_tuner.metric_names import NAMED
 from pipeline_tuner.operators.base import JobOperator
-from pipeline_tuner.operators.choice import operator_for
 from pipeline_tuner.operators.command import CommandOperator
+from pipeline_tuner.operators.operator_class import operator_for
 from pipeline_tuner.report.data import Section
 from pipeline_tuner.report.written import SECTIONS, sections_of
 from pipeline_tuner.search import rounds

@@ -9,7 +9,7 @@ from pipeline_jobs.migration.copy_plan import RangeResult
 from pipeline_jobs.migration.ledger import Counts
 from pipeline_jobs.migration.metrics import record_sample
 from pipeline_jobs.migration.options import Settings
-from pipeline_jobs.migration.pace import Pace
+from pipeline_jobs.migration.rate_limit import Pace
 from pipeline_jobs.migration.throughput import range_metrics
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_tuner.local import certificates, memory
+from pipeline_tuner.local import certificates, memory_check
 from pipeline_tuner.local.certificates import Certificates
 from pipeline_tuner.local.download_fault import AddressKind, Fault, find_fault
 from pipeline_tuner.local.network import Network, loopback_without_proxy
@@ -146,10 +146,10 @@ def test_a_containers_limit_counts_as_the_machines_memory(tmp_path: Path, monkey
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text("3000000000\n", encoding="ascii")
     (tmp_path / "memory.max").write_text("max\n", encoding="ascii")
-    monkeypatch.setattr(memory, "CGROUPS", tmp_path)
+    monkeypatch.setattr(memory_check, "CGROUPS", tmp_path)
     limits = Path("/proc/self/cgroup").read_text(encoding="utf-8")
     if "memory" in limits:
-        assert memory.memory_bytes() <= 3_000_000_000
+        assert memory_check.memory_bytes() <= 3_000_000_000
     (tmp_path / "memory.max").write_text("2000000000\n", encoding="ascii")
     if "0::" in limits:
-        assert memory.memory_bytes() == 2_000_000_000
+        assert memory_check.memory_bytes() == 2_000_000_000

@@ -8,13 +8,13 @@ import pytest
 from markdown_it import MarkdownIt
 from tests.unit.planted import planted_options, planted_study, planted_sweep
 
-from pipeline_tuner.charts import look
+from pipeline_tuner.charts import style
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.recommendation import DecisionStatus, Interval
+from pipeline_tuner.report.conclusions import by_pick_and_gain
 from pipeline_tuner.report.files import details_of
 from pipeline_tuner.report.findings import Facts, findings
 from pipeline_tuner.report.markdown import escaped, table
-from pipeline_tuner.report.meaning import by_pick_and_gain
 from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.report.written import write_report
 
@@ -49,7 +49,7 @@ def report(tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the charts out where only the text is looked at: they take most of the time."""
-    monkeypatch.setattr(look, "save", lambda folder, name, chart: folder / f"{name}.svg")
+    monkeypatch.setattr(style, "save", lambda folder, name, chart: folder / f"{name}.svg")
 
 
 def section(text, title):

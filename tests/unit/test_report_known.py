@@ -9,8 +9,8 @@ import pytest
 from tests.unit.planted import STUDY as TEXT
 from tests.unit.planted import planted_options, planted_sweep
 
-from pipeline_tuner.analysis.history import best_known
-from pipeline_tuner.charts import look
+from pipeline_tuner.analysis.earlier_sweeps import best_known
+from pipeline_tuner.charts import style
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report.files import details_of
 from pipeline_tuner.report.written import write_report
@@ -30,7 +30,7 @@ BEFORE = {"balanced": 10.0, "gone": 5.0, "copy": 8.0}
 
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch):
-    monkeypatch.setattr(look, "save", lambda folder, name, chart: folder / f"{name}.svg")
+    monkeypatch.setattr(style, "save", lambda folder, name, chart: folder / f"{name}.svg")
 
 
 def earlier(durations=BEFORE, days=1, **options):

@@ -7,7 +7,7 @@ import re
 import pytest
 from tests.unit.planted_jobs import JOBS, job_options, job_results, job_study
 
-from pipeline_tuner.charts import look
+from pipeline_tuner.charts import style
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report.files import DETAILS, details_of
 from pipeline_tuner.report.written import write_report
@@ -25,7 +25,7 @@ def job(request):
 
 @pytest.fixture
 def analysis(job, tmp_path, monkeypatch):
-    monkeypatch.setattr(look, "save", lambda folder, name, chart: folder / f"{name}.svg")
+    monkeypatch.setattr(style, "save", lambda folder, name, chart: folder / f"{name}.svg")
     name, answers, results = job
     return write_report(tmp_path, job_study(name), job_options(name), results, answers)
 

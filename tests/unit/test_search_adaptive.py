@@ -14,7 +14,7 @@ import pytest
 
 from pipeline_tuner.monitoring.nights import Champion
 from pipeline_tuner.search.adaptive import _by_skill
-from pipeline_tuner.search.design import maximin_design, nearby, pool, some_near
+from pipeline_tuner.search.candidates import maximin_design, nearby, pool, some_near
 from pipeline_tuner.search.encoding import Encoding
 from pipeline_tuner.search.gaussian_process import Process, Runs, Settings, _covariance, _objective
 from pipeline_tuner.search.rounds import plan_round

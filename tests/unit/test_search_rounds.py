@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from pipeline_tuner.analysis.estimates import search_selection, search_trials
-from pipeline_tuner.analysis.steps import steps
+from pipeline_tuner.analysis.interim_selection import search_selection, search_trials
+from pipeline_tuner.analysis.stages import steps
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.measurement import Measurement, Sample
 from pipeline_tuner.recommend import recommend
+from pipeline_tuner.search.one_at_a_time import variations
 from pipeline_tuner.search.rounds import plan_confirmation, plan_round
-from pipeline_tuner.search.stepwise import variations
 from pipeline_tuner.study import Study, parse_study
 from pipeline_tuner.sweep import SweepOptions, sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult

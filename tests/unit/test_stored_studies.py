@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from tests.unit.planted import planted_study
 
-from pipeline_tuner.web import production
-from pipeline_tuner.web.production import StoredStudies
+from pipeline_tuner.web import in_production
+from pipeline_tuner.web.in_production import StoredStudies
 
 DEFINITION = planted_study().model_dump(mode="json")
 
@@ -33,7 +33,7 @@ def test_each_definition_is_read_once_and_one_that_nobody_can_read_is_left_out()
 
 
 def test_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(production, "MAX_KEPT", 2)
+    monkeypatch.setattr(in_production, "MAX_KEPT", 2)
     lists, kept = Lists(dict.fromkeys("abc", DEFINITION)), StoredStudies()
     assert set(kept.of(["a", "b", "c"], lists)) == {"a", "b", "c"}, "what was asked for is there, however much it is"
     kept.of(["b", "c"], lists)

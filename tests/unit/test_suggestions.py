@@ -6,7 +6,7 @@ from tests.unit.planted import planted_study
 
 from pipeline_tuner.analysis.effect_design import Run
 from pipeline_tuner.analysis.effects import Effects, effects
-from pipeline_tuner.analysis.side_by_side import contrasts_around
+from pipeline_tuner.analysis.paired_effects import contrasts_around
 from pipeline_tuner.analysis.suggestions import suggestions
 from pipeline_tuner.space import configuration_id
 

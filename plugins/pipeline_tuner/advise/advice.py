@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from statistics import median
 
 from pipeline_tuner.advise.application import Outcome
-from pipeline_tuner.advise.breakdown import Breakdown, break_down
 from pipeline_tuner.advise.findings import Finding
+from pipeline_tuner.advise.log_reader import Read
 from pipeline_tuner.advise.platforms import Rules, rules_of
-from pipeline_tuner.advise.reading import Read
 from pipeline_tuner.advise.run_rules import RunRules
 from pipeline_tuner.advise.stage_rules import StageRules
+from pipeline_tuner.advise.time_breakdown import Breakdown, break_down
 
 DATED = re.compile(r"\d{4}[-_/]\d{2}[-_/]\d{2}\S*|\d{6,}|[0-9a-f]{8}-[0-9a-f-]{27}")
 """Parts of an application's name that tell its runs apart: dates, times, identifiers."""

@@ -12,8 +12,8 @@ from typing import Any
 from pipeline_tuner.advise.advice import JobAdvice, RunAdvice, advise, by_job
 from pipeline_tuner.advise.costs import CORE_HOUR, GIGABYTE_HOUR, Prices
 from pipeline_tuner.advise.document import as_json
-from pipeline_tuner.advise.files import EventLog, LogError, find_logs
-from pipeline_tuner.advise.reading import read_log
+from pipeline_tuner.advise.log_files import EventLog, LogError, find_logs
+from pipeline_tuner.advise.log_reader import read_log
 from pipeline_tuner.advise.study_writer import Written, write_study
 from pipeline_tuner.advise.terminal import job_words
 from pipeline_tuner.study import load_study

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from pipeline_tuner.advise import words
+from pipeline_tuner.advise import finding_words
 from pipeline_tuner.advise.advice import JobAdvice, Repeated, RunAdvice
 from pipeline_tuner.advise.costs import Prices, cost_of
 from pipeline_tuner.advise.terminal import missing_words
@@ -123,8 +123,8 @@ def _finding(job: JobAdvice, each: Repeated) -> FindingDocument:
         metrics={metric.value: value for metric, value in finding.metrics},
         settings=[SettingDocument(p.setting, p.present or None, p.value) for p in finding.proposals],
         overruled=[overrule.value for overrule in finding.overruled],
-        seen=words.seen(finding),
-        advice=words.advice(finding) or words.to_do(finding),
+        seen=finding_words.seen(finding),
+        advice=finding_words.advice(finding) or finding_words.to_do(finding),
     )
 
 

@@ -17,9 +17,9 @@ from pipeline_tuner.advise import events
 from pipeline_tuner.advise.advice import RunAdvice, advise
 from pipeline_tuner.advise.application import Outcome
 from pipeline_tuner.advise.compression import LogBytes
-from pipeline_tuner.advise.files import EventLog, LogError, find_logs
-from pipeline_tuner.advise.lines import kind_of
-from pipeline_tuner.advise.reading import pairs, read_log
+from pipeline_tuner.advise.event_lines import kind_of
+from pipeline_tuner.advise.log_files import EventLog, LogError, find_logs
+from pipeline_tuner.advise.log_reader import pairs, read_log
 from pipeline_tuner.exceptions import MeasurementError
 
 DEFAULT_FOLDER = "file:///tmp/spark-events"

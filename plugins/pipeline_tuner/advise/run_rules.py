@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from enum import Enum
 
 from pipeline_tuner.advise.application import Executor, Query
-from pipeline_tuner.advise.breakdown import Breakdown
 from pipeline_tuner.advise.findings import Finding, Kind, Metric, Overrule, Proposal, Remedy
 from pipeline_tuner.advise.platforms import Platform, Rules
+from pipeline_tuner.advise.proposed_values import GB, gigabytes, more_memory, more_overhead, proposal
+from pipeline_tuner.advise.time_breakdown import Breakdown
 from pipeline_tuner.advise.timeline import Span
-from pipeline_tuner.advise.values import GB, gigabytes, more_memory, more_overhead, proposal
 
 HOUR_MS = 3_600_000
 MIN_WAIT_SHARE = 0.03

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from pipeline_tuner.advise.application import Application, Source, Spread, Stage
-from pipeline_tuner.advise.breakdown import Breakdown, Step
 from pipeline_tuner.advise.findings import Finding, Kind, Metric, Proposal, Remedy
 from pipeline_tuner.advise.platforms import Rules
-from pipeline_tuner.advise.values import (
+from pipeline_tuner.advise.proposed_values import (
     MB,
     execution_bytes,
     megabytes,
@@ -20,6 +19,7 @@ from pipeline_tuner.advise.values import (
     tasks_in_waves,
     tasks_worth_it,
 )
+from pipeline_tuner.advise.time_breakdown import Breakdown, Step
 
 MIN_SHARE = 0.01
 """A finding about less of the run than this is none."""

@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from pipeline_tuner.advise import words
+from pipeline_tuner.advise import finding_words
 from pipeline_tuner.advise.advice import SCALES, JobAdvice, Repeated, RunAdvice
 from pipeline_tuner.advise.application import Application, Outcome, Stage
 from pipeline_tuner.advise.costs import Prices, cost_of
-from pipeline_tuner.advise.reading import Read
+from pipeline_tuner.advise.log_reader import Read
 from pipeline_tuner.wording import byte_words, counted, listed, number, percent, second_words
 
 WIDTH = 110
@@ -134,7 +134,7 @@ def _to_do(job: JobAdvice) -> Iterator[str]:
     header = ("", "of the time", "of the cores", *(("in runs",) if several else ()), "what", "do")
     rows = [
         (str(place), *_shares(job, each), *((f"{each.seen} of {len(job.runs)}",) if several else ()),
-         words.title(each.finding), words.to_do(each.finding))
+         finding_words.title(each.finding), finding_words.to_do(each.finding))
         for place, each in enumerate(job.findings, 1)
     ]  # fmt: skip
     note = "Shares say what is gained at most, were that alone gone; they overlap."
@@ -150,16 +150,14 @@ def _shares(job: JobAdvice, each: Repeated) -> tuple[str, str]:
 def _details(job: JobAdvice) -> Iterator[str]:
     for place, each in enumerate(job.findings, 1):
         finding = each.finding
-        place_words = words.where(finding)
-        head = (
-            f"{words.title(finding)[0].upper()}{words.title(finding)[1:]}{', ' + place_words if finding.stage else ''}."
-        )
+        title, place_words = finding_words.title(finding), finding_words.where(finding)
+        head = f"{title[0].upper()}{title[1:]}{', ' + place_words if finding.stage else ''}."
         usual = f" In the {each.seen} runs that have it: {percent(each.median_share)} of the time in the median."
-        sentences = [head, words.seen(finding), words.advice(finding)]
+        sentences = [head, finding_words.seen(finding), finding_words.advice(finding)]
         if each.seen > 1 and each.median_share:
             sentences.append(usual.strip())
         lines = [_wrapped(" ".join(filter(None, sentences)), first=f"{place}. ", rest="   ")]
-        lines += [f"   {words.proposal_words(proposal)}" for proposal in finding.proposals]
+        lines += [f"   {finding_words.proposal_words(proposal)}" for proposal in finding.proposals]
         yield "\n".join(lines)
 
 
@@ -199,7 +197,7 @@ def _time_row(name: str, milliseconds: float, total: int) -> tuple[str, ...]:
 def _stage_row(stage: Stage, wall: int, total: int) -> tuple[str, ...]:
     totals = stage.totals
     return (
-        _cut(words.stage_words(stage), 56),
+        _cut(finding_words.stage_words(stage), 56),
         second_words(wall / 1000),
         percent(wall / total),
         f"{stage.complete_tasks:,}",

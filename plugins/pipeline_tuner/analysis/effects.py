@@ -20,7 +20,7 @@ from typing import Any
 from pipeline_tuner.analysis.effect_design import Run
 from pipeline_tuner.analysis.effect_model import MIN_DF, Model
 from pipeline_tuner.recommendation import Interval
-from pipeline_tuner.space import Scalar, Space
+from pipeline_tuner.space import Configuration, Scalar, Space
 
 MAX_INTERACTING = 5
 
@@ -110,3 +110,27 @@ def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[key]))
         adjusted[key] = largest
     return adjusted
+
+
+def expected_values(
+    found: Effects, parameter: str, configuration: Configuration, value: float, *, up: bool, confidence: float = 0.95
+) -> dict[Scalar, Interval]:
+    """The goal's value by measured level; empty where the model can't tell the parameter from others.
+
+    The intervals are for the difference from the configuration's own level, which has `value` and no width.
+
+    :param value: The configuration's value, above 0, in the goal's unit.
+    :param up: Whether larger values are better.
+    """
+    model = found.model
+    if model is None or parameter not in model.separable or parameter not in configuration:
+        return {}
+    own = configuration[parameter]
+    gains = {level: model.contrast(parameter, level, own, confidence) for level in model.levels(parameter)}
+    return {level: _value_at(value, gain, up) for level, gain in gains.items()}
+
+
+def _value_at(value: float, gain: Interval, up: bool) -> Interval:
+    if up:
+        return Interval(value * gain.value, value * gain.low, value * gain.high, gain.confidence, gain.n)
+    return Interval(value / gain.value, value / gain.high, value / gain.low, gain.confidence, gain.n)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from pipeline_tuner.charts.look import DOT, LINE, NOTE, Value, layer, mark, one_line, stacked
+from pipeline_tuner.charts.style import DOT, LINE, NOTE, Value, layer, mark, one_line, stacked
 
 
 def convergence(steps: Sequence[Value], *, confirmed: Value | None = None, title: str = "") -> alt.LayerChart:

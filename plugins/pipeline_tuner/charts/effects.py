@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from pipeline_tuner.charts.look import (
+from pipeline_tuner.charts.style import (
     STEP,
     Value,
     gain_axis,

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from pipeline_tuner.charts.look import DOT, KINDS, LINE, MARKER, NOTE, Value, layer, mark, plain, stacked
+from pipeline_tuner.charts.style import DOT, KINDS, LINE, MARKER, NOTE, Value, layer, mark, plain, stacked
 
 HELD_AGAINST, RUNS = "control", "production runs"
 

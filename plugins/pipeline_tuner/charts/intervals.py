@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from pipeline_tuner.charts.look import (
+from pipeline_tuner.charts.style import (
     BAND,
     STEP,
     Value,

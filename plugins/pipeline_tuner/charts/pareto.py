@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline_tuner.charts.look import DOT, LINE, WORDS, Value, gain_axis, layer, mark, stacked
+from pipeline_tuner.charts.style import DOT, LINE, WORDS, Value, gain_axis, layer, mark, stacked
 
 
 @dataclass(frozen=True)

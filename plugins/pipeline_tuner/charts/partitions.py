@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from pipeline_tuner.charts.look import Value, layer, mark, rows_axis, stacked
+from pipeline_tuner.charts.style import Value, layer, mark, rows_axis, stacked
 
 STEP = 14
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline_tuner.charts.look import FAINT, LINE, Value, layer, mark, plain, stacked
+from pipeline_tuner.charts.style import FAINT, LINE, Value, layer, mark, plain, stacked
 from pipeline_tuner.wording import number
 
 MS_PER_MINUTE = 60_000

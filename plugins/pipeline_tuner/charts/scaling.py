@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import altair as alt
 
-from pipeline_tuner.charts.look import DOT, FAINT, LINE, MARKER, NOTE, RANGE, Value, layer, mark, plain, stacked
+from pipeline_tuner.charts.style import DOT, FAINT, LINE, MARKER, NOTE, RANGE, Value, layer, mark, plain, stacked
 from pipeline_tuner.wording import number
 
 ROOM = 1.25

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from pipeline_tuner.charts.look import DOT, LINE, Value, layer, mark, stacked
+from pipeline_tuner.charts.style import DOT, LINE, Value, layer, mark, stacked
 
 
 def throughput(rates: Sequence[Value]) -> alt.LayerChart:

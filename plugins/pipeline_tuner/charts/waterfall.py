@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline_tuner.charts.look import WORDS, Value, layer, mark, one_line, plain, stacked
+from pipeline_tuner.charts.style import WORDS, Value, layer, mark, one_line, plain, stacked
 from pipeline_tuner.recommendation import Interval
 
 TOTAL = "all, confirmed"

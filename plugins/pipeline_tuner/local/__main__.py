@@ -11,8 +11,8 @@ from pipeline_tuner.local import jars
 from pipeline_tuner.local.airflow import LOGIN, Airflow, shell_lines
 from pipeline_tuner.local.browser import install_browser
 from pipeline_tuner.local.demo import Demo
-from pipeline_tuner.local.layout import Layout, require_plain_path
-from pipeline_tuner.local.memory import TESTS_NEED_BYTES, require_memory
+from pipeline_tuner.local.memory_check import TESTS_NEED_BYTES, require_memory
+from pipeline_tuner.local.paths import Layout, require_plain_path
 from pipeline_tuner.local.services import EVERYTHING, Services, needs_of
 
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local import jars
-from pipeline_tuner.local.background import BackgroundProgram
+from pipeline_tuner.local.background_process import BackgroundProgram
 from pipeline_tuner.local.java import java_home, spark_home
 from pipeline_tuner.local.network import loopback_without_proxy
-from pipeline_tuner.local.places import java_variables, writable_home
 from pipeline_tuner.local.ports import kept_port
 from pipeline_tuner.local.postgres import USER
 from pipeline_tuner.local.services import Services
+from pipeline_tuner.local.usable_folders import java_variables, writable_home
 from pipeline_tuner.store.migrate import migrate
 
 LOGIN = "admin"

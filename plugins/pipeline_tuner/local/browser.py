@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.local.layout import Layout
 from pipeline_tuner.local.network import Network
+from pipeline_tuner.local.paths import Layout
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 STEPS = (["update"], ["install", "--yes", "--no-install-recommends", "chromium"])

@@ -14,9 +14,9 @@ from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.certificates import JAVAS_OWN
 from pipeline_tuner.local.download_fault import AddressKind, Fault, find_fault
 from pipeline_tuner.local.java import download_options, java_home, own_certificates
-from pipeline_tuner.local.layout import Layout, one_at_a_time
 from pipeline_tuner.local.network import Network
-from pipeline_tuner.local.places import java_variables
+from pipeline_tuner.local.paths import Layout, one_at_a_time
+from pipeline_tuner.local.usable_folders import java_variables
 
 GROUPS = {
     "postgresql": ["org.postgresql:postgresql:42.7.14"],

@@ -17,8 +17,8 @@ from cryptography.x509 import load_der_x509_certificate
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.certificates import Certificates
-from pipeline_tuner.local.layout import Layout, one_at_a_time
 from pipeline_tuner.local.network import Network
+from pipeline_tuner.local.paths import Layout, one_at_a_time
 
 VERSIONS = (17, 21)
 """The major versions of Java that Spark 4.1 supports."""

@@ -18,8 +18,8 @@ from pymongo.errors import PyMongoError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.local.background import BackgroundProgram
-from pipeline_tuner.local.layout import keep_secret
+from pipeline_tuner.local.background_process import BackgroundProgram
+from pipeline_tuner.local.paths import keep_secret
 from pipeline_tuner.local.ports import kept_port
 
 USER = "tuner"

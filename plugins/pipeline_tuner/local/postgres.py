@@ -25,9 +25,9 @@ import psycopg2
 from psycopg2 import sql
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.local.layout import keep_secret, one_at_a_time
-from pipeline_tuner.local.places import first_that_runs_programs
+from pipeline_tuner.local.paths import keep_secret, one_at_a_time
 from pipeline_tuner.local.ports import is_free, kept_port
+from pipeline_tuner.local.usable_folders import first_that_runs_programs
 
 USER = "tuner"
 PROGRAMS = "pginstall18"

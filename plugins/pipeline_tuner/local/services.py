@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pipeline_tuner.local import demo_data, jars
-from pipeline_tuner.local.layout import Layout
 from pipeline_tuner.local.mongodb import MongodbServer
+from pipeline_tuner.local.paths import Layout
 from pipeline_tuner.local.postgres import PostgresServer
 
 DATABASES = ("airflow", "tuner", "source", "target", "streaming", "dedup", "quantizer")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, zip_longest
 
-from pipeline_tuner.analysis.history import earlier_gains
+from pipeline_tuner.analysis.earlier_sweeps import earlier_gains
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar
 from pipeline_tuner.trial import Candidate, TrialResult

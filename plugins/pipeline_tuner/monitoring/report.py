@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
-from pipeline_tuner.charts import look
+from pipeline_tuner.charts import style
 from pipeline_tuner.charts.history import HELD_AGAINST, history
-from pipeline_tuner.charts.look import Value
+from pipeline_tuner.charts.style import Value
 from pipeline_tuner.monitoring.drift import QUIET_NIGHTS, Change, changes
 from pipeline_tuner.monitoring.night_values import CAUSES, moved_words
 from pipeline_tuner.report.data import ReportData
@@ -52,7 +52,7 @@ def over_the_nights(data: ReportData) -> str:
     ]
     events = [Value(nights[change.night].began.isoformat(), None, kind=_short_words(change)) for change in found]
     title, unit = f"{data.main.goal} over the nights", data.main.unit or data.main.goal
-    path = look.save(data.folder, "history", history(points, events, main=data.subject.label, y=unit, title=title))
+    path = style.save(data.folder, "history", history(points, events, main=data.subject.label, y=unit, title=title))
     return "\n\n".join([*words, f"![{escaped(data.main.goal)} over the nights]({path.name})"])
 
 

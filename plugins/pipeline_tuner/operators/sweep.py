@@ -14,10 +14,10 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from pipeline_tuner import settings
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError, StudyError
-from pipeline_tuner.monitoring.start import begin_night, champions, is_night, was_missed
+from pipeline_tuner.monitoring.night_start import begin_night, champions, is_night, was_missed
 from pipeline_tuner.operators.base import JobOperator
-from pipeline_tuner.operators.checks import check_environment
 from pipeline_tuner.operators.failures import TaskRole
+from pipeline_tuner.operators.preflight import check_environment
 from pipeline_tuner.operators.trials import known_sweep, right_to_measure, trial_arguments
 from pipeline_tuner.runners import runner_for
 from pipeline_tuner.store import Store, migrate
@@ -266,8 +266,8 @@ class RecommendOperator(SweepOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns counts and the recommendation of each goal. Raises AirflowFailException where there is none."""
-        from pipeline_tuner.monitoring.conclusion import conclude_night, end_tuning_night
-        from pipeline_tuner.operators.outcome import conclude
+        from pipeline_tuner.monitoring.night_end import conclude_night, end_tuning_night
+        from pipeline_tuner.operators.sweep_end import conclude
 
         self.skip_where_left_out(context)
         sweep_id = self.sweep_id(context)

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
-from pipeline_tuner.printed import memory_sign
+from pipeline_tuner.program_output import memory_sign
 from pipeline_tuner.runners.captured_log import error_words
 from pipeline_tuner.tuned_task import tuned_task_of
 

@@ -16,7 +16,7 @@ from pipeline_tuner.analysis.reference import admits
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.operators.deadlines import due_at
 from pipeline_tuner.production import Choice, Source
-from pipeline_tuner.search.stepwise import variations
+from pipeline_tuner.search.one_at_a_time import variations
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import TunedRun
 from pipeline_tuner.study import Study

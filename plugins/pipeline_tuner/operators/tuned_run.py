@@ -18,7 +18,7 @@ from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, O
 from pipeline_tuner.measurement import FailureKind, returned_metrics
 from pipeline_tuner.operator_job import Observations, observations_of
 from pipeline_tuner.production import Choice, Source, fallback_choice, production_choice
-from pipeline_tuner.runners.watched import Seen, Watch
+from pipeline_tuner.runners.tuned_task_metrics import Seen, Watch
 from pipeline_tuner.space import Parameter, Scalar, configuration_id
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.study import Study

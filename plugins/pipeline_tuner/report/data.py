@@ -11,7 +11,7 @@ from typing import Any
 from pipeline_tuner.analysis.effect_design import Run
 from pipeline_tuner.analysis.effects import Effects, effects
 from pipeline_tuner.analysis.goals import goal_scores
-from pipeline_tuner.analysis.side_by_side import Contrast, contrasts_around
+from pipeline_tuner.analysis.paired_effects import Contrast, contrasts_around
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report.findings import Facts
 from pipeline_tuner.report.tables import Row, rows_of

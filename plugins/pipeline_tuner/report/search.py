@@ -6,9 +6,9 @@ import math
 import statistics
 
 from pipeline_tuner.analysis.goals import goal_scores
-from pipeline_tuner.charts import look
+from pipeline_tuner.charts import style
 from pipeline_tuner.charts.convergence import convergence
-from pipeline_tuner.charts.look import Value
+from pipeline_tuner.charts.style import Value
 from pipeline_tuner.report.data import ReportData
 
 MANY_CONFIGURATIONS = 6
@@ -24,7 +24,7 @@ def how_the_search_went(data: ReportData) -> str:
     gain = data.main.gain
     final = Value(len(steps) + 1, gain.value, kind="second", words="confirmed") if gain else None
     chart = convergence(steps, title=f"How the search for {data.main.goal} went", confirmed=final)
-    path = look.save(data.folder, f"convergence-{data.main.goal}", chart)
+    path = style.save(data.folder, f"convergence-{data.main.goal}", chart)
     return f"![Best gain seen after each trial]({path.name})"
 
 

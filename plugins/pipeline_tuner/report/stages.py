@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from pipeline_tuner.analysis.steps import Step, steps
-from pipeline_tuner.charts import look
+from pipeline_tuner.analysis.stages import Step, steps
+from pipeline_tuner.charts import style
 from pipeline_tuner.charts.waterfall import waterfall
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import table
@@ -44,5 +44,5 @@ def _chart(data: ReportData, found: tuple[Step, ...]) -> str:
         bars.append((step.stage, gain))
     fresh = data.subject.evidence.confirmed if data.subject and data.subject.label != data.control_label else None
     total = fresh if fresh and math.isfinite(fresh.high) else None
-    path = look.save(data.folder, "stages", waterfall(bars, title="What each stage is worth", total=total))
+    path = style.save(data.folder, "stages", waterfall(bars, title="What each stage is worth", total=total))
     return f"![What each stage is worth]({path.name})"

@@ -12,16 +12,16 @@ from pipeline_tuner.jobs import description_of
 from pipeline_tuner.monitoring.report import over_the_nights
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.report import (
-    answers,
-    background,
-    front,
-    growth,
-    inside,
-    known,
-    meaning,
+    conclusions,
+    configurations,
+    failures_and_validity,
+    first_pages,
     partitions,
+    previous_best,
+    scaling,
     search,
     stages,
+    time_spent,
 )
 from pipeline_tuner.report.data import ReportData, Section
 from pipeline_tuner.report.files import ANALYSIS, DETAILS
@@ -31,38 +31,38 @@ from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
 
 FRONT = (
-    ("Decision", front.decision),
-    ("Why", front.why),
-    ("Compared", front.compared),
-    ("What it cost", front.cost),
-    ("Claims of documents", front.claims),
-    ("Parameters that matter", front.parameters),
+    ("Decision", first_pages.decision),
+    ("Why", first_pages.why),
+    ("Compared", first_pages.compared),
+    ("What it cost", first_pages.cost),
+    ("Claims of documents", first_pages.claims),
+    ("Parameters that matter", first_pages.parameters),
 )
 """Two to four pages, in the order of the sweep's page."""
 SECTIONS: tuple[tuple[str, Callable[[ReportData], str]], ...] = (
-    ("Settings", answers.settings),
-    ("Results", answers.results),
-    ("Comparison", answers.comparison),
-    ("Other goals", answers.other_goals),
-    ("Gap to the previous best", known.gap),
-    ("Best known on this machine", known.best_on_this_machine),
+    ("Settings", configurations.settings),
+    ("Results", configurations.results),
+    ("Comparison", configurations.comparison),
+    ("Other goals", configurations.other_goals),
+    ("Gap to the previous best", previous_best.gap),
+    ("Best known on this machine", previous_best.best_on_this_machine),
     ("Partitions, batches and rate limits", partitions.partitions),
     ("What each stage is worth", stages.stages),
-    ("Key findings", meaning.key_findings),
-    ("What works and what limits", meaning.works_and_limits),
-    ("Steps, stages and tables", inside.time_spent),
-    ("What came out", inside.output),
-    ("What matters", meaning.what_matters),
-    ("Scaling", growth.scaling),
-    ("Trade-offs", meaning.trade_offs),
-    ("Next configurations to try", meaning.next_to_try),
-    ("Claims held against the measurements", meaning.claims),
+    ("Key findings", conclusions.key_findings),
+    ("What works and what limits", conclusions.works_and_limits),
+    ("Steps, stages and tables", time_spent.time_spent),
+    ("What came out", time_spent.output),
+    ("What matters", conclusions.what_matters),
+    ("Scaling", scaling.scaling),
+    ("Trade-offs", conclusions.trade_offs),
+    ("Next configurations to try", conclusions.next_to_try),
+    ("Claims held against the measurements", conclusions.claims),
     ("Over the nights", over_the_nights),
     ("How the search went", search.how_the_search_went),
-    ("Failed trials", background.failures),
-    ("Where this holds", background.validity),
-    ("Environment", background.environment),
-    ("How it was measured", background.method),
+    ("Failed trials", failures_and_validity.failures),
+    ("Where this holds", failures_and_validity.validity),
+    ("Environment", failures_and_validity.environment),
+    ("How it was measured", failures_and_validity.method),
 )
 """Everything else, in the details. A part with nothing to say is left out."""
 

@@ -15,8 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline_tuner.exceptions import InfrastructureError, PipelineTunerError
 from pipeline_tuner.measurement import CONTRACT_VERSION, FailureKind, Measurement, read_measurement
-from pipeline_tuner.printed import memory_sign
-from pipeline_tuner.runners.output import JobOutput
+from pipeline_tuner.program_output import memory_sign
+from pipeline_tuner.runners.job_output import JobOutput
 from pipeline_tuner.space import Configuration
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from pipeline_tuner.printed import plain_text
+from pipeline_tuner.program_output import plain_text
 
 ECHOES = ("Running command:", "Executing:", "Running statement:", "Spark-Submit cmd:")
 """How lines begin in which an operator repeats its own arguments: a pattern must not find its own text there."""

@@ -28,13 +28,13 @@ from pipeline_tuner.argument_paths import check_places, lay_over
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, StudyError
 from pipeline_tuner.measurement import CONTRACT_VERSION, Measurement, returned_metrics, validated
 from pipeline_tuner.operator_job import Observations, Statement, observations_of
-from pipeline_tuner.printed import memory_sign, plain_text
+from pipeline_tuner.program_output import memory_sign, plain_text
 from pipeline_tuner.runners.aws_calls import is_busy
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun, out_of_memory
 from pipeline_tuner.runners.captured_log import error_words, written_down
-from pipeline_tuner.runners.observed import compiled_pattern, machine, metric_pattern
-from pipeline_tuner.runners.statements import hook_of, number, value_of
-from pipeline_tuner.runners.watched import engine_metrics, used_s
+from pipeline_tuner.runners.metric_statements import hook_of, number, value_of
+from pipeline_tuner.runners.tuned_task_metrics import engine_metrics, used_s
+from pipeline_tuner.runners.unchanged_program import compiled_pattern, machine, metric_pattern
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.study import Study
 

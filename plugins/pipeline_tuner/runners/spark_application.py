@@ -11,15 +11,15 @@ from airflow.providers.apache.spark.hooks.spark_submit import SparkSubmitHook
 
 from pipeline_tuner.advise.advice import RunAdvice, advise
 from pipeline_tuner.advise.application import Outcome
-from pipeline_tuner.advise.files import LogError, find_logs
-from pipeline_tuner.advise.reading import read_log
+from pipeline_tuner.advise.log_files import LogError, find_logs
+from pipeline_tuner.advise.log_reader import read_log
 from pipeline_tuner.advise.run_metrics import run_metrics, stage_metrics
 from pipeline_tuner.command import Command
 from pipeline_tuner.exceptions import InfrastructureError, MeasurementError, StudyError
 from pipeline_tuner.measurement import Measurement, validated
 from pipeline_tuner.runners.base import TrialRun
-from pipeline_tuner.runners.observed import ObservedRunner
 from pipeline_tuner.runners.spark_submit import DEFAULT_CONN_ID, spark_target
+from pipeline_tuner.runners.unchanged_program import ObservedRunner
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.spark_application import ApplicationOptions, parsed_options
 from pipeline_tuner.unfilled import MARK

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from pipeline_tuner.analysis.estimates import repeated, search_trials
+from pipeline_tuner.analysis.interim_selection import repeated, search_trials
 from pipeline_tuner.analysis.payback import pays
-from pipeline_tuner.search.design import maximin_design, pool, some_near
+from pipeline_tuner.search.candidates import maximin_design, pool, some_near
 from pipeline_tuner.search.encoding import Encoding
 from pipeline_tuner.search.gaussian_process import Process, Runs
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar

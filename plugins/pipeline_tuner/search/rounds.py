@@ -10,21 +10,21 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pipeline_tuner.analysis.estimates import search_selection
+from pipeline_tuner.analysis.earlier_sweeps import HOPELESS
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.fidelity import CHECKED
-from pipeline_tuner.analysis.history import HOPELESS
+from pipeline_tuner.analysis.interim_selection import search_selection
 from pipeline_tuner.analysis.payback import pays
-from pipeline_tuner.analysis.preference import by_preference
 from pipeline_tuner.analysis.reference import admits
 from pipeline_tuner.analysis.selection import Selection
+from pipeline_tuner.analysis.tie_breaking import by_preference
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.monitoring.night_plan import Nightly, champions
 from pipeline_tuner.recommendation import MIN_BLOCKS
 from pipeline_tuner.search.adaptive import Adaptive
+from pipeline_tuner.search.grid_and_sobol import Grid, Sobol
+from pipeline_tuner.search.one_at_a_time import OneAtATime, Staged
 from pipeline_tuner.search.presets import NamedList, Presets
-from pipeline_tuner.search.spread import Grid, Sobol
-from pipeline_tuner.search.stepwise import OneAtATime, Staged
 from pipeline_tuner.search.strategy import Strategy, SweepSoFar, trials_for_cost, trials_in_time
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions

@@ -12,9 +12,9 @@ from functools import cached_property
 import numpy as np
 
 from pipeline_tuner.analysis.costs import cost_so_far
-from pipeline_tuner.analysis.estimates import search_trials
+from pipeline_tuner.analysis.earlier_sweeps import far_behind
 from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
-from pipeline_tuner.analysis.history import far_behind
+from pipeline_tuner.analysis.interim_selection import search_trials
 from pipeline_tuner.analysis.selection import Selection
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.search.memory_constraint import MemoryConstraint

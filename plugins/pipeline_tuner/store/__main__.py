@@ -11,9 +11,9 @@ import sys
 
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.monitoring.store import NightStore
-from pipeline_tuner.store.describe import describe_tables
 from pipeline_tuner.store.migrate import migrate
 from pipeline_tuner.store.store import Store
+from pipeline_tuner.store.tables_page import describe_tables
 from pipeline_tuner.wording import counted
 
 URL_VARIABLE = "PIPELINE_TUNER_URL"

@@ -17,11 +17,11 @@ from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.sweep import sweep_options
 from pipeline_tuner.sweep_form import FormError, chosen_in, form_of
+from pipeline_tuner.web.in_production import decision_before, known_definition
 from pipeline_tuner.web.pages import refused_start
-from pipeline_tuner.web.production import decision_before, known_definition
 from pipeline_tuner.web.rendering import page_reads, root_of
 from pipeline_tuner.web.security import User, require_act
-from pipeline_tuner.web.sweeps import known_sweep
+from pipeline_tuner.web.sweep_lookup import known_sweep
 
 router = APIRouter()
 MAX_LETTERS, MAX_FIELDS = 500, 60

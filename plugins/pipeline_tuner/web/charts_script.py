@@ -16,7 +16,7 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
-from pipeline_tuner.charts.look import THEMES, VEGA_LITE
+from pipeline_tuner.charts.style import THEMES, VEGA_LITE
 
 router = APIRouter()
 _ONE_AT_A_TIME = threading.Lock()

@@ -11,7 +11,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from pipeline_tuner.web.rendering import page_reads
 from pipeline_tuner.web.security import User
-from pipeline_tuner.web.sweeps import readable_sweep
+from pipeline_tuner.web.sweep_lookup import readable_sweep
 
 router = APIRouter()
 COLUMNS = ("trial_id", "phase", "round", "block", "position", "label", "is_control", "status", "failure", "reason")

@@ -11,18 +11,18 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from pipeline_tuner.charts.look import page_specification
 from pipeline_tuner.charts.partitions import partitions
+from pipeline_tuner.charts.style import page_specification
 from pipeline_tuner.charts.throughput import throughput
 from pipeline_tuner.store.page_reads import PAGE_SIZE, Row
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep_form import FieldKind, FormField, form_of
-from pipeline_tuner.web.histories import Past, histories
-from pipeline_tuner.web.overview import study_lines
-from pipeline_tuner.web.production import decision_before, in_production, known_definition, production_dags
+from pipeline_tuner.web.history_charts import Past, histories
+from pipeline_tuner.web.in_production import decision_before, in_production, known_definition, production_dags
 from pipeline_tuner.web.rendering import page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags, require_read
-from pipeline_tuner.web.sweeps import held, page_count, progress_of
+from pipeline_tuner.web.studies_page import study_lines
+from pipeline_tuner.web.sweep_lookup import held, page_count, progress_of
 from pipeline_tuner.web.task_savings import task_savings
 from pipeline_tuner.web.trial_evidence import rates_of, spans_of
 

@@ -18,20 +18,27 @@ from fastapi.responses import HTMLResponse
 from pipeline_tuner.analysis.comparison import MetricComparison
 from pipeline_tuner.analysis.comparison import compare as compare_metric
 from pipeline_tuner.charts.intervals import intervals
-from pipeline_tuner.charts.look import page_specification
+from pipeline_tuner.charts.style import page_specification
 from pipeline_tuner.metric_names import metric_name, metric_order
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.report.charted import bars_of, bound_of
+from pipeline_tuner.report.chart_values import bars_of, bound_of
 from pipeline_tuner.report.decisions import DECISION_HEADER, decision_cells
 from pipeline_tuner.report.files import ANALYSIS, DETAILS
 from pipeline_tuner.report.tables import Row as TableRow
 from pipeline_tuner.store.page_reads import SORTABLE, Row
 from pipeline_tuner.trial import TrialResult
-from pipeline_tuner.web.insights import MAX_TRIALS, Insights, Specification, answers_of, comparison_address, insights_of
-from pipeline_tuner.web.production import in_production, production_dags
+from pipeline_tuner.web.in_production import in_production, production_dags
 from pipeline_tuner.web.rendering import analysis_html, page_reads, render, root_of
 from pipeline_tuner.web.security import User, form_token, may_trigger, readable_dags
-from pipeline_tuner.web.sweeps import held, page_count, progress_of, readable_sweep
+from pipeline_tuner.web.sweep_charts import (
+    MAX_TRIALS,
+    Insights,
+    Specification,
+    answers_of,
+    comparison_address,
+    insights_of,
+)
+from pipeline_tuner.web.sweep_lookup import held, page_count, progress_of, readable_sweep
 
 router = APIRouter()
 Page = Annotated[int, Query(ge=1, le=1_000_000)]

@@ -12,7 +12,7 @@ from pipeline_tuner.expression import Expression
 from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.study import Study
 from pipeline_tuner.trial import TrialPlan, TrialResult
-from pipeline_tuner.web.production import known_definition
+from pipeline_tuner.web.in_production import known_definition
 from pipeline_tuner.web.rendering import page_reads
 
 NO_EVIDENCE = ("lost", "infrastructure")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pipeline_tuner.charts.look import Value
+from pipeline_tuner.charts.style import Value
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.wording import number, second_words
 

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from pipeline_jobs.contract import MeasurementWriter, TrialConfig, write_json
 from pipeline_jobs.dedup.csv_copy import APPLICATION
-from pipeline_jobs.dedup.data import Data
 from pipeline_jobs.dedup.options import DedupOptions, Rule
 from pipeline_jobs.dedup.parquet_target import CURRENT
 from pipeline_jobs.dedup.postgres_target import qualified
 from pipeline_jobs.dedup.run_once import Outcome
+from pipeline_jobs.dedup.trial_data import Data
 from pipeline_jobs.migration.postgres import connect, identifier
 
 DUCKDB_MEMORY = "2GB"

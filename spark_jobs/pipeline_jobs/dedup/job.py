@@ -12,13 +12,13 @@ from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Sample, TrialConfig, data_folder
 from pipeline_jobs.dedup.checks import check_output
-from pipeline_jobs.dedup.data import Data, prepare_data
 from pipeline_jobs.dedup.failures import explained
-from pipeline_jobs.dedup.inspection import Inspection, inspect_source
 from pipeline_jobs.dedup.options import OF_GLUE, PARTS, DedupOptions, dedup_options, made_options
 from pipeline_jobs.dedup.postgres_target import drop_table
 from pipeline_jobs.dedup.readers import with_utc_executors
 from pipeline_jobs.dedup.run_once import Outcome, deduplicate
+from pipeline_jobs.dedup.source_inspection import Inspection, inspect_source
+from pipeline_jobs.dedup.trial_data import Data, prepare_data
 from pipeline_jobs.environment import environment
 from pipeline_jobs.event_log import summarise_event_log
 from pipeline_jobs.idle_settings import Platform, refuse_idle

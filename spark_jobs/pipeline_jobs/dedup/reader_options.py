@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.known_names import unknown_words
 from pipeline_jobs.options import Option, OptionType
+from pipeline_jobs.unknown_names import unknown_words
 
 FLAG, TEXT, WHOLE = OptionType.FLAG, OptionType.TEXT, OptionType.WHOLE
 

@@ -56,7 +56,7 @@ UNREACHED = re.compile(r"FATAL:|Connection to \S+ refused|UnknownHost|connection
 def read_source(spark: SparkSession, source: Source, config: TrialConfig) -> DataFrame:
     """The records of a source, lazily. Raises BadConfigurationError where it can't be found or understood.
 
-    That they are exact is what inspection.py looks at.
+    That they are exact is what source_inspection.py looks at.
     """
     for name, value in SETTINGS.items():
         spark.conf.set(name, value)

@@ -10,17 +10,17 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
 from pipeline_jobs.contract import JobError, TrialConfig
-from pipeline_jobs.dedup.choice import Choice
+from pipeline_jobs.dedup.auto_strategy import Choice
 from pipeline_jobs.dedup.columns import Names, check_names
 from pipeline_jobs.dedup.counts import Counter, Counts
-from pipeline_jobs.dedup.inspection import Inspection, inspect_source
+from pipeline_jobs.dedup.key_sample import choose_strategy
 from pipeline_jobs.dedup.options import DedupOptions, Source
 from pipeline_jobs.dedup.parquet_target import ParquetTarget
 from pipeline_jobs.dedup.postgres_target import Merged, PostgresTarget
 from pipeline_jobs.dedup.postgres_types import check_types
 from pipeline_jobs.dedup.readers import read_source, since
-from pipeline_jobs.dedup.sample import choose_strategy
 from pipeline_jobs.dedup.source_identity import source_identity
+from pipeline_jobs.dedup.source_inspection import Inspection, inspect_source
 from pipeline_jobs.dedup.strategies import TIED, check_columns, eligible, latest
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StructType
 
-from pipeline_jobs.dedup.lexical import Literal, NameCaseError, NoValueError, is_text_of, json_check
+from pipeline_jobs.dedup.exact_text import Literal, NameCaseError, NoValueError, is_text_of, json_check
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline_jobs.contract import MeasurementWriter
+from pipeline_jobs.migration.checksums import Comparison, choose_hash, compare
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.ledger import PlannedRange
-from pipeline_jobs.migration.validate import Comparison, choose_hash, compare
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.migration.ledger import Counts, Ledger
-from pipeline_jobs.migration.pace import NO_LIMITS, Limits
+from pipeline_jobs.migration.rate_limit import NO_LIMITS, Limits
 
 
 @dataclass(frozen=True)

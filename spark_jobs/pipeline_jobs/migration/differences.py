@@ -14,13 +14,13 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
 from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.migration.checksums import choose_hash
+from pipeline_jobs.migration.copy_stream import Pump
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.ledger import Ledger, PlannedRange
 from pipeline_jobs.migration.postgres import connect, identifier, identifiers
-from pipeline_jobs.migration.pump import Pump
 from pipeline_jobs.migration.ranges import Key, KeyRange
 from pipeline_jobs.migration.tables import Table, select_list
-from pipeline_jobs.migration.validate import choose_hash
 
 BATCH_ROWS = 1000
 

@@ -10,12 +10,11 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from pipeline_jobs.beside import beside
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
 from pipeline_jobs.environment import environment
 from pipeline_jobs.idle_settings import refuse_idle
 from pipeline_jobs.migration.endpoints import open_endpoints
-from pipeline_jobs.migration.generic import run_generic
+from pipeline_jobs.migration.jdbc_source import run_generic
 from pipeline_jobs.migration.metrics import record_stages
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload, read_settings, read_workload
@@ -23,6 +22,7 @@ from pipeline_jobs.migration.postgres import is_postgres, server_errors
 from pipeline_jobs.migration.production import Production
 from pipeline_jobs.migration.trial import Trial
 from pipeline_jobs.session import close_session, effective_master, is_local, open_session
+from pipeline_jobs.started_together import started_together
 
 
 def run(config: TrialConfig, writer: MeasurementWriter) -> None:
@@ -85,7 +85,7 @@ def _trial_ready(
     config: TrialConfig, settings: Settings, workload: Workload, uris: tuple[str, str], logs: str
 ) -> Iterator[tuple[SparkSession, Trial]]:
     """The session beside the trial's table and ranges: neither needs the other."""
-    with beside(_session(config, settings, logs), _trial(config, settings, workload, uris)) as ready:
+    with started_together(_session(config, settings, logs), _trial(config, settings, workload, uris)) as ready:
         yield ready
 
 

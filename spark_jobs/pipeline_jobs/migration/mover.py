@@ -10,15 +10,15 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import JobError
-from pipeline_jobs.migration import jdbc
+from pipeline_jobs.migration import jdbc_method
 from pipeline_jobs.migration.copy_plan import CopyPlan, RangeResult, RangeTask
 from pipeline_jobs.migration.copy_range import copy_range, copy_ranges
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.ledger import PENDING, Ledger, PlannedRange
 from pipeline_jobs.migration.options import Settings, Workload
-from pipeline_jobs.migration.pace import Limits
 from pipeline_jobs.migration.postgres import as_job_error, first_line, identifier, identifiers, one_row
 from pipeline_jobs.migration.ranges import split_range
+from pipeline_jobs.migration.rate_limit import Limits
 from pipeline_jobs.migration.tables import has_portable_binary, select_list
 
 RETRIES = 2
@@ -98,7 +98,7 @@ class Mover:
         """Spark's JDBC source. What it can't do goes by COPY: ranges with rows to leave out, and refused ones."""
         plan = self.copy_plan(ledger)
         held = [task for task in tasks if self._has_long_rows(task)]
-        run = jdbc.JdbcRun(self._spark, self._jdbc_plan(ledger), self._ends.target)
+        run = jdbc_method.JdbcRun(self._spark, self._jdbc_plan(ledger), self._ends.target)
         results = run.move([task for task in tasks if task not in held])
         refused = {result.number for result in results if result.state == "FAIL"}
         moved = [result for result in results if result.number not in refused]
@@ -110,16 +110,17 @@ class Mover:
         query = f"SELECT EXISTS (SELECT FROM {table} WHERE ({task.predicate}) AND ({guardrail}))"
         return bool(guardrail) and bool(one_row(self._ends.source, query)[0])
 
-    def _jdbc_plan(self, ledger: Ledger) -> jdbc.JdbcPlan:
+    def _jdbc_plan(self, ledger: Ledger) -> jdbc_method.JdbcPlan:
         ends, settings, own = self._ends, self._settings, self._workload.jdbc_options
+        columns = jdbc_method.select_list(ends.columns, ends.source_table)
         streams = min(settings.task_count, settings.core_count)
-        return jdbc.JdbcPlan(
-            reader=jdbc.reader_options(ends.source_uri, settings.fetch_size, ends.snapshot, own),
-            writer=jdbc.writer_options(
+        return jdbc_method.JdbcPlan(
+            reader=jdbc_method.reader_options(ends.source_uri, settings.fetch_size, ends.snapshot, own),
+            writer=jdbc_method.writer_options(
                 ends.target_uri, ends.target_table, settings.batch_size, own, ledger.application_name
             ),
             ledger=ledger,
-            select=f"SELECT {jdbc.select_list(ends.columns, ends.source_table)} FROM {ends.source_table.sql} WHERE ",
+            select=f"SELECT {columns} FROM {ends.source_table.sql} WHERE ",
             parallelism=settings.task_count,
             limits=Limits(settings.origin_rate_limit / streams, settings.target_rate_limit / streams),
         )
@@ -128,9 +129,9 @@ class Mover:
     def _ready(self) -> Iterator[None]:
         with ExitStack() as stack:
             if self._settings.method == "jdbc":
-                jdbc.refuse_what_spark_cannot_fill(self._ends.columns)
+                jdbc_method.refuse_what_spark_cannot_fill(self._ends.columns)
                 ledger = Ledger(self._workload.ledger_schema, "")
-                stack.enter_context(jdbc.passing_trigger(self._ends.target, self._ends.target_table, ledger))
+                stack.enter_context(jdbc_method.passing_trigger(self._ends.target, self._ends.target_table, ledger))
             yield
 
     def _split(self, ledger: Ledger, failed: Sequence[PlannedRange]) -> list[PlannedRange]:

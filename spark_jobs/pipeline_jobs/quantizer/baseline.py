@@ -19,7 +19,7 @@ from pyspark.sql import functions as F
 from pipeline_jobs.quantizer.batch import BatchResult
 from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.rollup import MAX_VALUE, Counts
-from pipeline_jobs.quantizer.steps import Steps
+from pipeline_jobs.quantizer.step_times import Steps
 
 COLUMNS = "org_id STRING, metric_name STRING, wall_timestamp TIMESTAMP, value DOUBLE"
 SMALL_PARTIALS = 10_000

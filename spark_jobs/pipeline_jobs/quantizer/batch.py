@@ -16,7 +16,7 @@ from uuid import uuid4
 from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import JobError
-from pipeline_jobs.quantizer import lake, storage
+from pipeline_jobs.quantizer import file_access, iceberg
 from pipeline_jobs.quantizer.batch_request import Batch, check_batch
 from pipeline_jobs.quantizer.coverage import BEGINNING_US, Coverage, Stretch, common, cut, united, without
 from pipeline_jobs.quantizer.late import find_late_rows
@@ -25,7 +25,7 @@ from pipeline_jobs.quantizer.position import PROPERTY, Position, check_source, r
 from pipeline_jobs.quantizer.rollup import Counts
 from pipeline_jobs.quantizer.source_table import SourceTable, open_source
 from pipeline_jobs.quantizer.spark_reader import roll_up_by_spark
-from pipeline_jobs.quantizer.steps import Steps
+from pipeline_jobs.quantizer.step_times import Steps
 from pipeline_jobs.quantizer.target_table import OldFile, replaced_files, written_schema
 from pipeline_jobs.quantizer.tasks import (
     NeedsSpark,
@@ -77,8 +77,8 @@ def run_batch(spark: SparkSession, batch: Batch) -> BatchResult:
 
 def _run_steps(spark: SparkSession, batch: Batch, steps: Steps) -> BatchResult:
     steps.begin("plan")
-    target = lake.load(spark, batch.target)
-    base = lake.current_snapshot(target)
+    target = iceberg.load(spark, batch.target)
+    base = iceberg.current_snapshot(target)
     position = read_position(target)
     check_batch(batch, position)
     schema = written_schema(spark, target)
@@ -121,7 +121,7 @@ def _run_steps(spark: SparkSession, batch: Batch, steps: Steps) -> BatchResult:
     )
     snapshot = commit(spark, target, base, old, files, after)
     for path in staged:
-        storage.delete(path)
+        file_access.delete(path)
     steps.end()
     return BatchResult(
         snapshot,
@@ -156,7 +156,7 @@ def plan_tasks(
     return tasks
 
 
-def _task(number: int, piece: Stretch, files: Sequence[lake.DataFile], is_late: bool) -> RangeTask:
+def _task(number: int, piece: Stretch, files: Sequence[iceberg.DataFile], is_late: bool) -> RangeTask:
     reason = next((file.needs_spark for file in files if file.needs_spark), "")
     return RangeTask(number, piece, tuple(SourceFile(file.path, file.constants) for file in files), is_late, reason)
 
@@ -173,7 +173,7 @@ def _pieces(stretch: Stretch, batch: Batch, rows: int, length_us: int) -> list[S
     return [stretch]
 
 
-def _may_hold(file: lake.DataFile, stretch: Stretch) -> bool:
+def _may_hold(file: iceberg.DataFile, stretch: Stretch) -> bool:
     return (file.high_us is None or file.high_us > stretch[0]) and (file.low_us is None or file.low_us <= stretch[1])
 
 
@@ -235,12 +235,12 @@ def commit(
     position: Position,
 ) -> int:
     """Replace the old files by the new and move the position, in one snapshot whose id is returned."""
-    always = lake.iceberg(spark).expressions.Expressions.alwaysTrue()
+    always = iceberg.iceberg(spark).expressions.Expressions.alwaysTrue()
     update = target.newOverwrite()
     for file in old:
         update.deleteFile(file.java)
     for written in files:
-        update.addFile(lake.to_data_file(spark, target, written.path, written.partition))
+        update.addFile(iceberg.to_data_file(spark, target, written.path, written.partition))
     if base is not None:
         update.validateFromSnapshot(base)
     update.conflictDetectionFilter(always).validateNoConflictingData().validateNoConflictingDeletes()
@@ -255,6 +255,6 @@ def commit(
             ) from error
         raise
     target.refresh()
-    snapshot = lake.current_snapshot(target)
+    snapshot = iceberg.current_snapshot(target)
     assert snapshot is not None
     return snapshot

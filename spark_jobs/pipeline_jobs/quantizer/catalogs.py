@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.quantizer.lake import java
+from pipeline_jobs.quantizer.iceberg import java
 
 CATALOG = "lake"
 PREFIX = f"spark.sql.catalog.{CATALOG}"

@@ -11,7 +11,9 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from pipeline_jobs.quantizer.groups import (
+from pipeline_jobs.quantizer.kernel import States, bin_numbers
+from pipeline_jobs.quantizer.rollup import Points, finest_states
+from pipeline_jobs.quantizer.sql_windows import (
     QUANTITIES,
     check_range,
     group_sql,
@@ -19,8 +21,6 @@ from pipeline_jobs.quantizer.groups import (
     rounder,
     states_of_groups,
 )
-from pipeline_jobs.quantizer.kernel import States, bin_numbers
-from pipeline_jobs.quantizer.rollup import Points, finest_states
 
 THREADS = int(os.environ.get("PIPELINE_TUNER_ENGINE_THREADS", "1"))
 """Threads of an engine inside one Spark task: Spark runs one task per core already."""

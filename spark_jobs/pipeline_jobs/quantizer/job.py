@@ -19,15 +19,15 @@ from pyspark.sql import SparkSession
 from pipeline_jobs.contract import MeasurementWriter, Sample, TrialConfig
 from pipeline_jobs.environment import environment
 from pipeline_jobs.event_log import Stretch, summarise_event_log
-from pipeline_jobs.quantizer import baseline, catalogs, lake
+from pipeline_jobs.quantizer import baseline, catalogs, iceberg
 from pipeline_jobs.quantizer.batch import BatchResult, run_batch
 from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.check import Expected, check_rollups, expected_values
 from pipeline_jobs.quantizer.production import run_production
+from pipeline_jobs.quantizer.result_sample import series_sample
 from pipeline_jobs.quantizer.rollup import warm_up
-from pipeline_jobs.quantizer.sample import series_sample
 from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us, read_settings, read_workload, sized
-from pipeline_jobs.quantizer.source import make_source, source_name
+from pipeline_jobs.quantizer.workload_table import make_source, source_name
 from pipeline_jobs.resources import ResourceMonitor
 from pipeline_jobs.session import close_session, open_session, require_shared
 
@@ -119,7 +119,7 @@ class Trial:
         if self.settings.shape == "baseline":
             baseline.create_tables(self.spark, self._batch(0, 1), self.settings.table_properties)
         else:
-            lake.create_rollups(self.spark, self.target, self.settings.table_properties)
+            iceberg.create_rollups(self.spark, self.target, self.settings.table_properties)
 
     def _roll_up(self, borders: list[int]) -> None:
         self.results = []
@@ -155,7 +155,7 @@ class Trial:
         assert self.expected is not None
         for name, passed, detail in check_rollups(self.spark, self.target, self.expected, self.results, self.settings):
             writer.check(name, passed, detail)
-        writer.details["iceberg"] = lake.table_statistics(self.spark, self.target)
+        writer.details["iceberg"] = iceberg.table_statistics(self.spark, self.target)
         writer.details["steps"] = self._steps
         writer.details["counts"] = [asdict(result.counts) for result in self.results]
         if self.settings.shape == "tasks":

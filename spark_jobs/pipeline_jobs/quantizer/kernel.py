@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline_jobs.compiled import compiled
-from pipeline_jobs.quantizer.exact import MAX_PARTS, PARTS, add, add_stored, store
+from pipeline_jobs.quantizer.exact_sums import MAX_PARTS, PARTS, add, add_stored, store
 from pipeline_jobs.quantizer.sketch import BINS_PER_OCTAVE, KEY_OFFSET, MIN_VALUE
 
 SUM, SUM_SQ, RESET_SUM = 0, PARTS, 2 * PARTS
@@ -24,7 +24,7 @@ class States(NamedTuple):
     """The states of n windows in order of (series, window_end, first_ts). Times in us since 1970.
 
     `sums` (n, 3 * PARTS): the values, their squares (each rounded once), and the values from which a counter fell,
-    as exact sums (exact.py). `bins` and `bin_counts` hold state i's sketch from bin_starts[i] on.
+    as exact sums (exact_sums.py). `bins` and `bin_counts` hold state i's sketch from bin_starts[i] on.
     """
 
     series: np.ndarray

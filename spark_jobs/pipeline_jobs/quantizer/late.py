@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer import iceberg
 from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.columns import TIME_COLUMN
 from pipeline_jobs.quantizer.coverage import Coverage, common, united
@@ -54,7 +54,7 @@ def find_late_rows(
         return LateRows()
     if last is None:
         return LateRows(_without_time(source.files(spark), points_at(spark, source)))
-    changed = set(lake.operations_between(source.table, last, source.snapshot)) - {"append", "replace"}
+    changed = set(iceberg.operations_between(source.table, last, source.snapshot)) - {"append", "replace"}
     if changed:
         raise BadConfigurationError(
             f"rows of {batch.source} were changed ({', '.join(sorted(changed))}) since the last batch, which can't be "
@@ -74,14 +74,14 @@ def _quoted(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def _without_time(files: list[lake.DataFile], rows: DataFrame) -> Counts:
+def _without_time(files: list[iceberg.DataFile], rows: DataFrame) -> Counts:
     """Rows without a time, from the files' metadata; from the rows themselves where those don't say."""
     known = [file.null_times for file in files if file.null_times is not None]
     nulls = sum(known) if len(known) == len(files) else rows.where(F.col(TIME_COLUMN).isNull()).count()
     return Counts(rows=nulls, null_key=nulls)
 
 
-def _may_be_covered(file: lake.DataFile, covered: Coverage) -> bool:
+def _may_be_covered(file: iceberg.DataFile, covered: Coverage) -> bool:
     if file.low_us is None or file.high_us is None:
         return file.null_times is None or file.rows > file.null_times
     return bool(common(covered, (file.low_us - 1, file.high_us)))
@@ -124,7 +124,7 @@ def _keep_aside(spark: SparkSession, rows: DataFrame, batch: Batch, number: int,
 def _make_table(spark: SparkSession, name: str, rows: DataFrame, target_uuid: str) -> None:
     """The table of this very target: a target that was dropped and made anew rolls those rows up again."""
     if spark.catalog.tableExists(name):
-        owner = lake.load(spark, name).properties().get(OWNER)
+        owner = iceberg.load(spark, name).properties().get(OWNER)
         if owner in (None, target_uuid):
             listed = ", ".join(f"'{key}'='{value}'" for key, value in _properties(target_uuid).items())
             spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ({listed})")

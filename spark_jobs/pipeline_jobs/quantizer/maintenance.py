@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pyspark.sql import SparkSession
 
-from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer import iceberg
 from pipeline_jobs.quantizer.position import TAG, position_snapshot
 
 DAY_S = 86_400
@@ -53,15 +53,15 @@ def expire_snapshots(
 def remove_orphan_files(spark: SparkSession, table: str, *, older_than_s: float = 3 * DAY_S) -> dict[str, float]:
     """Delete files that no snapshot refers to: what killed batches left. Never while a batch runs, unless
     `older_than_s` is longer than a batch takes."""
-    action = lake.iceberg(spark).spark.actions.SparkActions.get(spark._jsparkSession)
-    found = action.deleteOrphanFiles(lake.load(spark, table)).olderThan(int((time.time() - older_than_s) * 1000))
+    action = iceberg.iceberg(spark).spark.actions.SparkActions.get(spark._jsparkSession)
+    found = action.deleteOrphanFiles(iceberg.load(spark, table)).olderThan(int((time.time() - older_than_s) * 1000))
     result = found.execute()
     return {"deleted_files": float(sum(1 for _ in result.orphanFileLocations()))}
 
 
 def keep_position(spark: SparkSession, table: str) -> None:
     """Tag the newest snapshot that holds the position, so that nothing expires it."""
-    snapshot = position_snapshot(lake.load(spark, table))
+    snapshot = position_snapshot(iceberg.load(spark, table))
     if snapshot is not None:
         spark.sql(f"ALTER TABLE {table} CREATE OR REPLACE TAG {TAG} AS OF VERSION {snapshot} RETAIN 36500 DAYS")
 

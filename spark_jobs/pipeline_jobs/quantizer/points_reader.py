@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from pipeline_jobs.contract import JobError
-from pipeline_jobs.quantizer import storage
+from pipeline_jobs.quantizer import file_access
 from pipeline_jobs.quantizer.columns import PointColumn, PointColumns, Value
 from pipeline_jobs.quantizer.coverage import Stretch
 from pipeline_jobs.quantizer.rollup import POINT_COLUMNS, TIME
@@ -72,7 +72,7 @@ def _read(file: SourceFile, stretch: Stretch, columns: PointColumns) -> pa.Table
 
 
 def _fragment(location: str, texts: set[str]) -> ds.ParquetFileFragment:
-    system, path = storage.open_path(location)
+    system, path = file_access.open_path(location)
     return ds.ParquetFileFormat(dictionary_columns=texts).make_fragment(path, filesystem=system)
 
 

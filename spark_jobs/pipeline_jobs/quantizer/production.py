@@ -9,14 +9,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter
-from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer import iceberg
 from pipeline_jobs.quantizer.batch import BatchResult, run_batch
 from pipeline_jobs.quantizer.maintenance import TASKS
 from pipeline_jobs.quantizer.position import read_position
 from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us
-from pipeline_jobs.quantizer.source import make_source, source_name
 from pipeline_jobs.quantizer.source_table import open_source, points_at
 from pipeline_jobs.quantizer.target_table import written_schema
+from pipeline_jobs.quantizer.workload_table import make_source, source_name
 
 
 def run_production(spark: SparkSession, settings: Settings, work: Workload, writer: MeasurementWriter) -> None:
@@ -50,8 +50,8 @@ def next_batch(spark: SparkSession, settings: Settings, work: Workload) -> Batch
     """The batch after the last one. Raises BadConfigurationError where there is no time to roll up."""
     source = work.source or _own_points(spark, work)
     _check_tables(spark, source, work.target)
-    lake.create_rollups(spark, work.target, settings.table_properties)
-    position = read_position(lake.load(spark, work.target))
+    iceberg.create_rollups(spark, work.target, settings.table_properties)
+    position = read_position(iceberg.load(spark, work.target))
     is_first = not position.covered
     start = _first_time(spark, source, work.start) if is_first else position.watermark_us
     until = _us(work.until) if work.until else int(datetime.now(UTC).timestamp() * 1e6)
@@ -70,7 +70,7 @@ def _check_tables(spark: SparkSession, source: str, target: str) -> None:
     """Refuse before anything is written: a source without points, a target that is somebody else's table."""
     open_source(spark, source)
     if spark.catalog.tableExists(target):
-        written_schema(spark, lake.load(spark, target))
+        written_schema(spark, iceberg.load(spark, target))
 
 
 def _own_points(spark: SparkSession, work: Workload) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline_jobs.quantizer.exact import PARTS, sum_rows
+from pipeline_jobs.quantizer.exact_sums import PARTS, sum_rows
 from pipeline_jobs.quantizer.kernel import RESET_SUM, States, merge, roll_up, sort_points
 
 MAX_VALUE = 1e150
@@ -46,7 +46,7 @@ ROWS_SCHEMA = pa.schema([
     pa.field("sketch", pa.map_(pa.int32(), pa.field("value", pa.int64(), nullable=False)), nullable=False),
     *(pa.field(name, pa.float64(), nullable=False) for name in SUM_COLUMNS if name not in ("sum", "sum_sq")),
 ])  # fmt: skip
-"""A rollup row. `sum_2` to `sum_4` ... are the rests of the exact sums (exact.py), so that rows can be merged."""
+"""A rollup row. `sum_2` to `sum_4` ... are the rests of the exact sums (exact_sums.py), so that rows can be merged."""
 
 
 @dataclass(frozen=True)

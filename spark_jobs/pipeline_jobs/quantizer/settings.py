@@ -9,14 +9,14 @@ from typing import Any
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig, data_folder
 from pipeline_jobs.heap import size_bytes
 from pipeline_jobs.idle_settings import refuse_idle
-from pipeline_jobs.known_names import refuse_unknown
 from pipeline_jobs.options import option, read_both
 from pipeline_jobs.quantizer.baseline import Shape
 from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.catalogs import KINDS as CATALOGS
 from pipeline_jobs.quantizer.engines import ENGINES
-from pipeline_jobs.quantizer.workload import START_US, Generated
+from pipeline_jobs.quantizer.generated_points import START_US, Generated
 from pipeline_jobs.session import spark_names
+from pipeline_jobs.unknown_names import refuse_unknown
 
 SHAPES = ("tasks", "baseline")
 FILE_FORMATS = ("parquet", "avro", "orc")

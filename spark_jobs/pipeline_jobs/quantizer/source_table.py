@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer import iceberg
 from pipeline_jobs.quantizer.columns import MAPPING_PROPERTY, Field, PointColumns, fields_of, find_columns
 from pipeline_jobs.quantizer.coverage import Coverage
 
@@ -32,23 +32,23 @@ class SourceTable:
 
     def fields_at_snapshot(self, spark: SparkSession) -> tuple[Field, ...]:
         """The columns that the table had when the snapshot was made: what Spark's time travel shows."""
-        return _fields(spark, lake.iceberg(spark).util.SnapshotUtil.schemaFor(self.table, self.snapshot))
+        return _fields(spark, iceberg.iceberg(spark).util.SnapshotUtil.schemaFor(self.table, self.snapshot))
 
-    def files_within(self, spark: SparkSession, stretches: Coverage) -> list[lake.DataFile]:
+    def files_within(self, spark: SparkSession, stretches: Coverage) -> list[iceberg.DataFile]:
         """The snapshot's data files that may hold rows of these times."""
         name = self._time_name(spark)
-        always = lake.iceberg(spark).expressions.Expressions.alwaysTrue()
-        where = always if name is None else lake.within(spark, name, stretches)
-        return lake.files_at(spark, self.table, self.snapshot, where, self._ids)
+        always = iceberg.iceberg(spark).expressions.Expressions.alwaysTrue()
+        where = always if name is None else iceberg.within(spark, name, stretches)
+        return iceberg.files_at(spark, self.table, self.snapshot, where, self._ids)
 
-    def files(self, spark: SparkSession) -> list[lake.DataFile]:
+    def files(self, spark: SparkSession) -> list[iceberg.DataFile]:
         """All data files of the snapshot."""
-        always = lake.iceberg(spark).expressions.Expressions.alwaysTrue()
-        return lake.files_at(spark, self.table, self.snapshot, always, self._ids)
+        always = iceberg.iceberg(spark).expressions.Expressions.alwaysTrue()
+        return iceberg.files_at(spark, self.table, self.snapshot, always, self._ids)
 
-    def files_added(self, spark: SparkSession, after: int) -> list[lake.DataFile]:
+    def files_added(self, spark: SparkSession, after: int) -> list[iceberg.DataFile]:
         """The data files that were appended since another snapshot."""
-        return lake.files_added(spark, self.table, after, self.snapshot, self._ids)
+        return iceberg.files_added(spark, self.table, after, self.snapshot, self._ids)
 
     @property
     def _ids(self) -> list[int]:
@@ -67,25 +67,25 @@ def open_source(spark: SparkSession, name: str, snapshot: int | None = None) -> 
     The columns are those of the table's schema now; with a `snapshot`, those of the schema then. Raises
     BadConfigurationError where it is missing or empty, no table of Iceberg's, or has no columns for points.
     """
-    found = lake.spark_table(spark, name)
+    found = iceberg.spark_table(spark, name)
     table = found.table()
     chosen = snapshot or found.snapshotId()
     if chosen is None:
         raise BadConfigurationError(f"{name} is empty: there is nothing to roll up")
-    if snapshot is None and found.branch() is None and chosen != lake.current_snapshot(table):
+    if snapshot is None and found.branch() is None and chosen != iceberg.current_snapshot(table):
         raise BadConfigurationError(
             f"{name} is a table at a past time, which gets no new rows: name a table or a branch"
         )
     if table.snapshot(chosen) is None:
         raise BadConfigurationError(f"{name} has no snapshot {chosen}: it has expired, or is another table's")
-    schema = table.schema() if snapshot is None else lake.iceberg(spark).util.SnapshotUtil.schemaFor(table, chosen)
+    schema = table.schema() if snapshot is None else iceberg.iceberg(spark).util.SnapshotUtil.schemaFor(table, chosen)
     columns = find_columns(name, _fields(spark, schema), table.properties().get(MAPPING_PROPERTY))
     own_name = name if found.branch() is None else name.rpartition(".")[0]
     return SourceTable(own_name, table, chosen, columns, str(table.uuid()))
 
 
 def _fields(spark: SparkSession, schema: Any) -> tuple[Field, ...]:
-    return fields_of(lake.iceberg(spark).SchemaParser.toJson(schema))
+    return fields_of(iceberg.iceberg(spark).SchemaParser.toJson(schema))
 
 
 def points_at(spark: SparkSession, source: SourceTable) -> DataFrame:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.quantizer import lake
+from pipeline_jobs.quantizer import iceberg
 from pipeline_jobs.quantizer.coverage import Coverage
 from pipeline_jobs.quantizer.points_reader import FIELD_ID
 from pipeline_jobs.quantizer.rollup import ROWS_SCHEMA
@@ -41,7 +41,7 @@ def written_schema(spark: SparkSession, table: Any) -> pa.Schema:
 
     Raises BadConfigurationError where somebody gave the table other columns or another partitioning.
     """
-    document = json.loads(lake.iceberg(spark).SchemaParser.toJson(table.schema()))
+    document = json.loads(iceberg.iceberg(spark).SchemaParser.toJson(table.schema()))
     fields = {each["name"]: each for each in document["fields"]}
     _refuse_other_columns(table, fields)
     _refuse_other_partitioning(table)
@@ -89,17 +89,17 @@ def replaced_files(spark: SparkSession, target: Any, redone: Coverage) -> list[O
 
     Raises BadConfigurationError for a file that only Spark can read.
     """
-    snapshot = lake.current_snapshot(target)
+    snapshot = iceberg.current_snapshot(target)
     if snapshot is None:
         return []
-    expressions = lake.iceberg(spark).expressions.Expressions
+    expressions = iceberg.iceberg(spark).expressions.Expressions
     is_partial = expressions.equal("complete", False)
-    where = getattr(expressions, "or")(is_partial, lake.within(spark, "window_end", redone))
+    where = getattr(expressions, "or")(is_partial, iceberg.within(spark, "window_end", redone))
     ids = [target.schema().findField(name).fieldId() for name in ("window_end", "complete")]
-    return [_old_file(target, file, ids[1]) for file in lake.files_at(spark, target, snapshot, where, ids)]
+    return [_old_file(target, file, ids[1]) for file in iceberg.files_at(spark, target, snapshot, where, ids)]
 
 
-def _old_file(target: Any, file: lake.DataFile, complete_id: int) -> OldFile:
+def _old_file(target: Any, file: iceberg.DataFile, complete_id: int) -> OldFile:
     complete = dict(file.constants).get(complete_id)
     if complete is None or not file.path.endswith(".parquet"):
         raise BadConfigurationError(

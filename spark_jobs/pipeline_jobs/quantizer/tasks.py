@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline_jobs.contract import JobError
-from pipeline_jobs.quantizer import storage
+from pipeline_jobs.quantizer import file_access
 from pipeline_jobs.quantizer.columns import PointColumns
 from pipeline_jobs.quantizer.coverage import Coverage, Stretch, holds
 from pipeline_jobs.quantizer.engines import finest_by
@@ -213,7 +213,7 @@ def rewrite_without(path: str, redone: Coverage, number: int, output: Output) ->
 
 def _read_rows(location: str, schema: pa.Schema) -> pa.Table:
     """A file's rollups, with columns by the table's field ids. Raises JobError for a file from before a column."""
-    system, path = storage.open_path(location)
+    system, path = file_access.open_path(location)
     table = pq.read_table(path, filesystem=system, partitioning=None)
     names = {(field.metadata or {}).get(FIELD_ID): field.name for field in table.schema}
     missing = [field.name for field in schema if field.metadata and field.metadata[FIELD_ID] not in names]
@@ -267,8 +267,8 @@ def _stage(rows: pa.Table, output: Output, label: str) -> tuple[Written, ...]:
 
 
 def _write(rows: pa.Table, location: str, output: Output, partition: str) -> Written:
-    storage.make_folder(location)
-    system, path = storage.open_path(location)
+    file_access.make_folder(location)
+    system, path = file_access.open_path(location)
     columns = [column.cast(field.type) for column, field in zip(rows.columns, output.schema, strict=True)]
     table = pa.table(columns, schema=output.schema)
     codec = "none" if output.compression == "uncompressed" else output.compression

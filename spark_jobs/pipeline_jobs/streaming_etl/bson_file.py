@@ -16,8 +16,8 @@ import numpy as np
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.streaming_etl import kernel
-from pipeline_jobs.streaming_etl.accounts import Range
-from pipeline_jobs.streaming_etl.dump import DamagedFileError, unpacked
+from pipeline_jobs.streaming_etl.packed_dumps import DamagedFileError, unpacked
+from pipeline_jobs.streaming_etl.progress import Range
 from pipeline_jobs.streaming_etl.records import Documents, Piece
 from pipeline_jobs.streaming_etl.settings import BatchSize
 

@@ -23,9 +23,9 @@ from psycopg2.extras import execute_values
 from pymongo.errors import PyMongoError
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError
-from pipeline_jobs.streaming_etl.accounts import Range
 from pipeline_jobs.streaming_etl.mapping import Column
 from pipeline_jobs.streaming_etl.mongodb import RAW, client_of, is_transient
+from pipeline_jobs.streaming_etl.progress import Range
 from pipeline_jobs.streaming_etl.records import Batch, Documents, Piece
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import BatchSize

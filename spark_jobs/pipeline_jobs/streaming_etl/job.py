@@ -15,10 +15,10 @@ from pipeline_jobs.resources import ResourceMonitor
 from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.memory import MemoryWork, Sums
 from pipeline_jobs.streaming_etl.metrics import MemoryTrend, bottleneck, run_metrics, thread_details
-from pipeline_jobs.streaming_etl.parameters import TargetChoices, read_memory, read_tables
 from pipeline_jobs.streaming_etl.production import run_production
 from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.trial import TablesTrial
+from pipeline_jobs.streaming_etl.trial_parameters import TargetChoices, read_memory, read_tables
 from pipeline_jobs.streaming_etl.workload import Options
 
 MIN_S = 0.3

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import psycopg2
 
 from pipeline_jobs.contract import InfrastructureError
-from pipeline_jobs.streaming_etl.accounts import Accounts, Range, Totals
 from pipeline_jobs.streaming_etl.changes import ChangeWorker
+from pipeline_jobs.streaming_etl.connection_pool import Pool, connect
 from pipeline_jobs.streaming_etl.engine import Manager, Pipeline, Report, Source
 from pipeline_jobs.streaming_etl.mapping import Mapping
-from pipeline_jobs.streaming_etl.pool import Pool, connect
+from pipeline_jobs.streaming_etl.progress import Accounts, Range, Totals
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.tables import add_foreign_keys, create_accounts, create_tables

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.known_names import refuse_unknown
+from pipeline_jobs.unknown_names import refuse_unknown
 
 TYPES = (
     "smallint", "integer", "bigint", "real", "double precision", "boolean",

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline_jobs.streaming_etl import memory_kernel as kernel
 from pipeline_jobs.streaming_etl.engine import Manager, Pipeline, Report
 from pipeline_jobs.streaming_etl.memory_records import KINDS, LISTS, Columns, Transformed
-from pipeline_jobs.streaming_etl.paced import Pace
+from pipeline_jobs.streaming_etl.paced_source import Pace
 from pipeline_jobs.streaming_etl.records import Batch, Piece
 from pipeline_jobs.streaming_etl.settings import BatchSize, Limit, Settings, check_choice, check_flag
 

@@ -23,7 +23,7 @@ from pymongo.errors import AutoReconnect, ConnectionFailure, CursorNotFound, Inv
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
 from pipeline_jobs.streaming_etl import kernel
-from pipeline_jobs.streaming_etl.accounts import Range
+from pipeline_jobs.streaming_etl.progress import Range
 from pipeline_jobs.streaming_etl.records import Documents, Piece
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import BatchSize

@@ -8,14 +8,14 @@ from contextlib import closing
 
 from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, TrialConfig
 from pipeline_jobs.resources import ResourceMonitor
-from pipeline_jobs.streaming_etl.accounts import CHANGES, Accounts, Totals
 from pipeline_jobs.streaming_etl.changes import ChangeStream
 from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.load import Origin, Target, begin, load
 from pipeline_jobs.streaming_etl.metrics import run_metrics
-from pipeline_jobs.streaming_etl.parameters import TargetChoices
+from pipeline_jobs.streaming_etl.progress import CHANGES, Accounts, Totals
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import Settings
+from pipeline_jobs.streaming_etl.trial_parameters import TargetChoices
 from pipeline_jobs.streaming_etl.workload import Options, described, make_users, origin_of, target_of
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from pyspark.sql import SparkSession
 
-from pipeline_jobs.streaming_etl.accounts import Range, Totals
 from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.load import Origin, Target, begin, finish, load_parts
+from pipeline_jobs.streaming_etl.progress import Range, Totals
 from pipeline_jobs.streaming_etl.settings import Settings
 
 

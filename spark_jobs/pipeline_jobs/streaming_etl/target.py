@@ -12,9 +12,9 @@ import psycopg2
 from psycopg2 import sql
 
 from pipeline_jobs.contract import InfrastructureError
+from pipeline_jobs.streaming_etl.connection_pool import Pool
 from pipeline_jobs.streaming_etl.mapping import Mapping
 from pipeline_jobs.streaming_etl.parallel_transcoder import ParallelTranscoder
-from pipeline_jobs.streaming_etl.pool import Pool
 from pipeline_jobs.streaming_etl.records import Batch, Documents
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.tables import BATCHES, DEAD_LETTERS, TargetError

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline_jobs.streaming_etl import kernel
 from pipeline_jobs.streaming_etl.mapping import Mapping
-from pipeline_jobs.streaming_etl.plan import make_plan, plan_columns
+from pipeline_jobs.streaming_etl.mapping_arrays import make_plan, plan_columns
 from pipeline_jobs.streaming_etl.records import Documents
 
 HEADER = np.frombuffer(b"PGCOPY\n\xff\r\n\0" + bytes(8), np.uint8)

@@ -11,17 +11,17 @@ import bson
 import psycopg2
 
 from pipeline_jobs.contract import InfrastructureError, TrialConfig
-from pipeline_jobs.streaming_etl.accounts import Totals
 from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.load import Origin, load
 from pipeline_jobs.streaming_etl.mapping import Mapping
 from pipeline_jobs.streaming_etl.mongodb import split_documents
-from pipeline_jobs.streaming_etl.paced import PacedOrigin
-from pipeline_jobs.streaming_etl.parameters import TargetChoices
-from pipeline_jobs.streaming_etl.part import part_of
+from pipeline_jobs.streaming_etl.paced_source import PacedOrigin
+from pipeline_jobs.streaming_etl.progress import Totals
 from pipeline_jobs.streaming_etl.settings import Settings
+from pipeline_jobs.streaming_etl.source_part import part_of
 from pipeline_jobs.streaming_etl.tables import create_tables, drop_foreign_keys, empty_tables
 from pipeline_jobs.streaming_etl.transcoder import Transcoder
+from pipeline_jobs.streaming_etl.trial_parameters import TargetChoices
 from pipeline_jobs.streaming_etl.workload import (
     Expected,
     Options,

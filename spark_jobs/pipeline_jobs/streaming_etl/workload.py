@@ -16,16 +16,16 @@ import bson
 from pymongo.errors import PyMongoError
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, TrialConfig, data_folder, write_json
-from pipeline_jobs.known_names import refuse_unknown
 from pipeline_jobs.options import option
-from pipeline_jobs.streaming_etl import users
+from pipeline_jobs.streaming_etl import generated_users
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
 from pipeline_jobs.streaming_etl.load import Hooks, Origin, Target
 from pipeline_jobs.streaming_etl.mapping import ITEM, Mapping, Table, load_mapping, tables_below
 from pipeline_jobs.streaming_etl.mongodb import Collection, client_of
-from pipeline_jobs.streaming_etl.parameters import TargetChoices
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import Limit, check_choice
+from pipeline_jobs.streaming_etl.trial_parameters import TargetChoices
+from pipeline_jobs.unknown_names import refuse_unknown
 
 USERS_MAPPING = Path(__file__).with_name("users.yaml")
 FOLDER = "workloads/streaming_etl"
@@ -158,7 +158,7 @@ class MadeWorkload:
 def make_users(options: Options, mapping: Mapping) -> MadeWorkload:
     """Find or make the file of `options.documents` users, with the rows expected of it."""
     folder = data_folder() / options.folder
-    identity = hashlib.sha256(USERS_MAPPING.read_bytes() + Path(users.__file__).read_bytes()).hexdigest()[:10]
+    identity = hashlib.sha256(USERS_MAPPING.read_bytes() + Path(generated_users.__file__).read_bytes()).hexdigest()[:10]
     path = folder / f"users-{options.documents}-{options.seed}-{identity}.bson"
     facts = path.with_suffix(".json")
     if not facts.exists():
@@ -174,7 +174,7 @@ def make_users(options: Options, mapping: Mapping) -> MadeWorkload:
 def _write_users(path: Path, options: Options, mapping: Mapping) -> dict[str, dict[str, int]]:
     sums = {table.name: [0, 0, 0] for table in mapping.tables}
     with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
-        for document in users.documents(options.documents, seed=options.seed):
+        for document in generated_users.documents(options.documents, seed=options.seed):
             file.write(bson.encode(document))
             _add(mapping, mapping.root, document, document["_id"], sums)
     os.chmod(file.name, 0o644)

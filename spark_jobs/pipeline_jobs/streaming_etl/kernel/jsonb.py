@@ -49,7 +49,7 @@ from pipeline_jobs.streaming_etl.kernel.scalar_text import (
     put_whole,
 )
 from pipeline_jobs.streaming_etl.kernel.values import binary, double, hex_digit, utf8_characters
-from pipeline_jobs.streaming_etl.plan import OBJECT
+from pipeline_jobs.streaming_etl.mapping_arrays import OBJECT
 
 
 @compiled

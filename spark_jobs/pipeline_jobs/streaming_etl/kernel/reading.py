@@ -34,7 +34,15 @@ from pipeline_jobs.streaming_etl.kernel.codes import (
     OK,
     WRONG_TYPE,
 )
-from pipeline_jobs.streaming_etl.plan import COLUMN, FIRST_CHILD, FIRST_COLUMN, LAST_CHILD, LAST_COLUMN, NODE, OBJECT
+from pipeline_jobs.streaming_etl.mapping_arrays import (
+    COLUMN,
+    FIRST_CHILD,
+    FIRST_COLUMN,
+    LAST_CHILD,
+    LAST_COLUMN,
+    NODE,
+    OBJECT,
+)
 
 # Indices are unsigned: with a signed index numba looks for negative ones at every byte, and LLVM then makes
 # neither wide loads nor vector loops of them (50 times slower on long texts).

@@ -53,7 +53,7 @@ from pipeline_jobs.streaming_etl.kernel.values import (
     write_text_array,
     write_time,
 )
-from pipeline_jobs.streaming_etl.plan import (
+from pipeline_jobs.streaming_etl.mapping_arrays import (
     FIELDS,
     FIRST_CHILD,
     FIRST_COLUMN,
