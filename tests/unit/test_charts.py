@@ -16,8 +16,8 @@ from pipeline_tuner.charts.convergence import convergence
 from pipeline_tuner.charts.effects import effects
 from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, history
 from pipeline_tuner.charts.intervals import MOST, intervals
-from pipeline_tuner.charts.parallel_coordinates import Course, courses
-from pipeline_tuner.charts.parameter_response import response
+from pipeline_tuner.charts.parallel_coordinates import Course, parallel_coordinates
+from pipeline_tuner.charts.parameter_response import parameter_response
 from pipeline_tuner.charts.pareto import pareto
 from pipeline_tuner.charts.partitions import partitions
 from pipeline_tuner.charts.rollups import rollups
@@ -34,7 +34,7 @@ from pipeline_tuner.charts.style import (
     save,
     specification,
 )
-from pipeline_tuner.charts.thread_time import Threads, busy
+from pipeline_tuner.charts.thread_time import Threads, thread_time
 from pipeline_tuner.charts.throughput import throughput
 from pipeline_tuner.charts.waterfall import waterfall
 from pipeline_tuner.recommendation import ConfigurationEvidence, Interval, StandingKind
@@ -74,15 +74,15 @@ def every_chart():
     dots = [Value(n, 1.0, kind="tied", words=HOSTILE) for n in (1, 2, 64)]
     figures = [Value(at, 5.0, kind=name) for at in moments for name in ("production", HELD_AGAINST, RUNS)]
     return {
-        "busy": busy([Threads(HOSTILE, 0.9, (0.5, 0.3, 0.2))], title="t"),
+        "thread_time": thread_time([Threads(HOSTILE, 0.9, (0.5, 0.3, 0.2))], title="t"),
         "convergence": convergence([Value(1, 1.0), Value(2, 1.5)], confirmed=confirmed, title="t"),
-        "courses": courses(lanes, ["method", "cores", "same"], goal=HOSTILE, up=True),
+        "parallel_coordinates": parallel_coordinates(lanes, ["method", "cores", "same"], goal=HOSTILE, up=True),
         "effects": effects([Value(HOSTILE, 1.5, 1.4, 1.6, words=HOSTILE)], title="t"),
         "history": history(figures, [event], main="production", y="rows/s", title="t"),
         "intervals": intervals(bars, title="t", bound=bound_of(bars, HOSTILE, 0.1)),
         "pareto": pareto(gain_pairs(gains), x="a", y=HOSTILE, title="t"),
         "partitions": partitions(spans_of(details)),
-        "response": response(dots, expected, parameter="p", y="rows/s"),
+        "parameter_response": parameter_response(dots, expected, parameter="p", y="rows/s"),
         "rollups": rollups([(0, 1.0), (60, 2.0)], {"60000": [(60, 1.5, 1.0, 2.0)]}, title="t", start="2026"),
         "scaling": scaling(levels, [*levels, Value(8, 5, 4, 6)], x="cores", y="speed-up", knee=5.0, title="t"),
         "throughput": throughput(rates_of(details)),
@@ -204,8 +204,8 @@ def test_slow_and_failed_partitions_are_told_apart():
 
 
 def test_names_stand_side_by_side_and_wide_numbers_on_a_log_axis():
-    named = specification(response([Value("copy", 2.0), Value("jdbc", 1.0)], parameter="p", y="y"))
-    wide = specification(response([Value(level, 1.0) for level in (1, 100)], parameter="p", y="y"))
+    named = specification(parameter_response([Value("copy", 2.0), Value("jdbc", 1.0)], parameter="p", y="y"))
+    wide = specification(parameter_response([Value(level, 1.0) for level in (1, 100)], parameter="p", y="y"))
     assert named["layer"][0]["encoding"]["x"]["type"] == "nominal"
     assert wide["layer"][0]["encoding"]["x"]["scale"]["type"] == "log"
 

@@ -33,7 +33,7 @@ class _Point(Value):
     score: float = 0.0
 
 
-def courses(trials: Sequence[Course], parameters: Sequence[str], *, goal: str, up: bool) -> alt.LayerChart:
+def parallel_coordinates(trials: Sequence[Course], parameters: Sequence[str], *, goal: str, up: bool) -> alt.LayerChart:
     """`parameters` in their order from left to right; those that never differ are left out.
 
     :param up: Whether larger values are better: better ones stand higher.

@@ -13,7 +13,9 @@ WIDE = 30.0
 """Levels that span more than this factor stand on a log axis."""
 
 
-def response(dots: Sequence[Value], expected: Sequence[Value] = (), *, parameter: str, y: str) -> alt.LayerChart:
+def parameter_response(
+    dots: Sequence[Value], expected: Sequence[Value] = (), *, parameter: str, y: str
+) -> alt.LayerChart:
     """Trials of all configurations at their level: other parameters differ, too.
 
     :param expected: What the model of main effects expects at each level, all else as in one configuration; without

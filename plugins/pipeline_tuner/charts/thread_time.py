@@ -23,7 +23,7 @@ class Threads:
     workers: Sequence[float]
 
 
-def busy(rows: Sequence[Threads], *, title: str = "") -> alt.LayerChart:
+def thread_time(rows: Sequence[Threads], *, title: str = "") -> alt.LayerChart:
     """A bar a configuration; the diamond is its source."""
     ends = [(row, tuple(accumulate(row.workers))) for row in rows]
     bars = [

@@ -14,8 +14,8 @@ from pipeline_tuner.analysis.evidence import settled
 from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
 from pipeline_tuner.analysis.tie_breaking import trade_off
 from pipeline_tuner.charts.effects import effects
-from pipeline_tuner.charts.parallel_coordinates import Course, courses
-from pipeline_tuner.charts.parameter_response import response
+from pipeline_tuner.charts.parallel_coordinates import Course, parallel_coordinates
+from pipeline_tuner.charts.parameter_response import parameter_response
 from pipeline_tuner.charts.style import Value, page_specification
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.measurement import is_usable
@@ -88,7 +88,7 @@ class Insights:
         main = self._data.main
         title = f"{main.goal} ({main.unit})" if main.unit else main.goal
         expected = list(_expected(self._data, parameter))
-        return page_specification(response(self._dots(parameter), expected, parameter=parameter, y=title))
+        return page_specification(parameter_response(self._dots(parameter), expected, parameter=parameter, y=title))
 
     def has_model(self, parameter: str) -> bool:
         """Whether the response shows what the model expects."""
@@ -221,7 +221,7 @@ def _courses(data: ReportData, parameters: Sequence[str]) -> Specification | Non
     if len({tuple(course.configuration.items()) for course in found}) < 3:
         return None
     up = larger_is_better(data.study, data.main.goal)
-    return page_specification(courses(found, parameters, goal=data.main.goal, up=up))
+    return page_specification(parallel_coordinates(found, parameters, goal=data.main.goal, up=up))
 
 
 def _course(data: ReportData, result: TrialResult) -> Course | None:

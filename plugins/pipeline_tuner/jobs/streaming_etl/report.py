@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pipeline_tuner.analysis.scaling import fit_growth
 from pipeline_tuner.analysis.series import Series, median_of, oversized, paired_ratio, series_of
 from pipeline_tuner.charts import style
-from pipeline_tuner.charts.thread_time import Threads, busy
+from pipeline_tuner.charts.thread_time import Threads, thread_time
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.data import ReportData, Section
 from pipeline_tuner.report.markdown import escaped, table
@@ -48,7 +48,7 @@ def _busy_chart(data: ReportData, rows: Sequence[Row]) -> str:
         extract, workers = _seconds(row.results)
         parts = [value / max(sum(workers), 1e-9) for value in workers]
         bars.append(Threads(row.label, extract[0] / max(sum(extract), 1e-9), parts))
-    path = style.save(data.folder, "busy", busy(bars, title="Where the time goes"))
+    path = style.save(data.folder, "busy", thread_time(bars, title="Where the time goes"))
     return f"![Busy and waiting threads by configuration]({path.name})"
 
 
