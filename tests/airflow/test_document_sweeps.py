@@ -105,12 +105,14 @@ def test_quantizer_guide_before_and_after(sweep: Any, database: str, monkeypatch
     assert _said(verdicts, "13 minutes").verdict is VerdictKind.NOT_COMPARABLE
 
 
-@pytest.mark.parametrize("strategy", ["streaming_report", "in_memory_report"])
-def test_the_reports_in_memory(sweep: Any, strategy: str) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "source"), [("streaming_report", "streaming report"), ("in_memory_report", "in-memory report")]
+)
+def test_the_reports_in_memory(sweep: Any, strategy: str, source: str) -> None:
     verdicts = sweep("streaming_etl_memory", strategy, blocks=3)
     size = _said(verdicts, "550 times smaller \\(")
     assert size.verdict is (VerdictKind.LARGER if strategy == "in_memory_report" else VerdictKind.NOT_COMPARABLE)
-    judged = [one for one in verdicts.values() if one.claim.source == strategy.replace("_", " ") and one.interval]
+    judged = [one for one in verdicts.values() if one.claim.source == source and one.interval]
     assert len(judged) >= 12
 
 
