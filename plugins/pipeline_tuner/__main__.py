@@ -1,4 +1,6 @@
-"""The command line: advise on a job, check a study, plan a sweep, write its analysis, size a cluster. No Airflow."""
+"""The command line `python -m pipeline_tuner`: advise on a job, check a study, plan a sweep, write its analysis, size a
+cluster. No Airflow.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pools that trials run in, made when the scheduler starts: a task in a missing pool never runs."""
+"""The Airflow pools that trials run in, made when the scheduler starts: a task in a missing pool never runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Where a configuration goes in an operator's arguments: `executor_memory`, `env.BATCH`, `conf.spark.sql.x`. No I/O.
+"""How a configuration gets into an operator's arguments, by paths such as `executor_memory`, `env.BATCH`,
+`conf.spark.sql.x`. No I/O.
 
 A path starts with an argument's name. What follows are keys of the mappings (numbers of the lists, attributes of the
 objects) inside it; a key may have dots itself, as Spark's settings do.

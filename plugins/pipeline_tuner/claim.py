@@ -1,4 +1,4 @@
-"""What a document says and a study holds against its measurements: a value, or advice with its size. No I/O."""
+"""A claim in a study file: a documented value or advice, with its size and where it was measured. No I/O."""
 
 from __future__ import annotations
 

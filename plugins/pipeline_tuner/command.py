@@ -1,4 +1,6 @@
-"""A study's command: its placeholders, and how a configuration's values get into it, never as code. No I/O."""
+"""The command of a study's runner: its placeholders, and how a configuration's values get into it, never as code. No
+I/O.
+"""
 
 from __future__ import annotations
 

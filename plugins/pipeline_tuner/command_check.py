@@ -1,4 +1,4 @@
-"""A study's runner before it runs: its command, its patterns, settings that would do nothing. No I/O."""
+"""Checks of a study's `runner`: its command, its patterns for metrics, options that would do nothing. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Airflow connections as what jobs and the store need: URIs in environment variables, an open Store."""
+"""Airflow connections and their passwords, as jobs (environment variables) and the store (an open Store) take them."""
 
 from __future__ import annotations
 

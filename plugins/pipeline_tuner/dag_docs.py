@@ -1,4 +1,4 @@
-"""What a DAG's page says about its study: generated from the study, so that it is never out of date. No I/O."""
+"""What the page of a DAG in Airflow says (`doc_md`), generated from its study. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""From a study to its DAGs: `tuning_dag` measures and recommends, `production_dag` runs with what is recommended.
+"""The DAGs of a study: `tuning_dag` measures and recommends, `production_dag` runs with what is recommended; schedule,
+retries, form.
 
 Parsing a DAG reads the study and nothing else; the same study gives the same DAG each time.
 """

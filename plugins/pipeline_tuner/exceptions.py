@@ -1,4 +1,4 @@
-"""The errors that a user meets. Each message says what to do."""
+"""Every exception that a user meets. Each message says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Small arithmetic expressions in study files: constraints, features, conditions and a user's own goals.
+"""The expressions of study files (constraints, conditions, features, goals): which functions and operators there are,
+parsed safely.
 
 They are parsed once, may use names, numbers, strings, arithmetic, comparisons, `and`/`or`/`not`,
 `in`, the conditional `a if c else b` and the functions of FUNCTIONS; anything else is refused at parse.

@@ -1,4 +1,4 @@
-"""The DAG that maintains a table of the quantizer."""
+"""The DAG that maintains the quantizer's rollups: a task per procedure of Iceberg."""
 
 from __future__ import annotations
 

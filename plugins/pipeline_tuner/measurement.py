@@ -1,4 +1,4 @@
-"""What a trial leaves behind: a validated record, never a bare number.
+"""The measurement that a trial leaves behind: metrics, checks, samples, failure and its kind; validated.
 
 The job writes it as JSON (docs/contract.md); this module is the only reader. A file that is missing,
 older than its trial, of another trial, or absurd raises MeasurementError, whatever the exit code said.

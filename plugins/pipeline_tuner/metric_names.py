@@ -1,4 +1,4 @@
-"""What metrics are called where people read them: title, group and unit, in the order in which they matter.
+"""What metrics are called on the page and in the analysis: title, group, unit and order of each.
 
 A job leaves metrics by short names (`latency_p95_s`, docs/contract.md). This table is the only place that knows how
 they read. A metric that is not here is shown by its own words, last, with the unit that its name ends with.

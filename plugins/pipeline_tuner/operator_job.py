@@ -1,4 +1,4 @@
-"""What a study with `runner.kind: operator` says: the operator, and what is looked at after it ran. No I/O."""
+"""`runner.kind: operator` in a study: the Airflow operator to run, and where its metrics are read from. No I/O."""
 
 from __future__ import annotations
 

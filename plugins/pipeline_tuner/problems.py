@@ -1,4 +1,6 @@
-"""What is wrong with a document that a person wrote: every problem, each with its key, in its words. No I/O."""
+"""The problems of a document that a person wrote (a study, options): every one listed, each with its key and line. No
+I/O.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What production runs with for a goal: one rule for the operator, the page and the nights. No I/O."""
+"""The rule for which configuration production runs with for a goal: promotion, followed decision, fallback. No I/O."""
 
 from __future__ import annotations
 

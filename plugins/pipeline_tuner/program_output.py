@@ -1,4 +1,4 @@
-"""What a program prints, read for metrics, checks and the reason of its end. No I/O."""
+"""What a program prints, read for metrics, checks and signs of running out of memory. No I/O."""
 
 from __future__ import annotations
 

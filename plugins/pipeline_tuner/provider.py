@@ -1,4 +1,4 @@
-"""What Airflow's provider manager learns from the entry point `apache_airflow_provider`."""
+"""What Airflow's provider manager is told of this package (entry point `apache_airflow_provider`)."""
 
 from __future__ import annotations
 

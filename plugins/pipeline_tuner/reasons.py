@@ -1,4 +1,4 @@
-"""The sentences that say why a decision was made. Made from typed evidence, and parsed by nobody."""
+"""The sentences that say why a decision was made, from its typed evidence."""
 
 from __future__ import annotations
 

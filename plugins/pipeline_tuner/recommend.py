@@ -1,4 +1,4 @@
-"""From a sweep's results to one decision per goal. No I/O.
+"""From a sweep's results to one decision per goal: evidence, decision and alternatives put together. No I/O.
 
 The search phase decides *which* configuration (analysis/selection.py); the confirmation alone says *how good* it
 is, because the data that chose a winner flatter it. Where it contradicts the choice, or nothing

@@ -1,4 +1,4 @@
-"""The answer of a sweep for one goal: a configuration with its evidence, or what is missing. No I/O."""
+"""The record of a recommendation and its kinds: `DecisionStatus`, `StandingKind`, `ExclusionKind`, evidence. No I/O."""
 
 from __future__ import annotations
 

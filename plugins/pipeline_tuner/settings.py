@@ -1,4 +1,4 @@
-"""Where the plugin finds its things, changeable in Airflow's configuration, section `[pipeline_tuner]`.
+"""The settings `[pipeline_tuner]` of Airflow's configuration: folders, pools, the page, the freeze of promotions.
 
 Each option can be set as an environment variable: `AIRFLOW__PIPELINE_TUNER__STUDIES_FOLDER=/data/studies`.
 """

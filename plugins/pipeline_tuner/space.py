@@ -1,4 +1,4 @@
-"""Parameters, the space they span, and configurations in it. No I/O."""
+"""Parameters and their types, conditions on them, and configurations of the space they span. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Spark application that can't be changed, as a study's `runner.options` describe it. No I/O."""
+"""`runner.options` of a study for a Spark application that can't be changed, checked. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study: one YAML file that says which job, which knobs, what "best" means and what it may cost."""
+"""The study: the whole of a study file, read and validated; its presets, control and goals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How the parts of a study fit each other: checks of names and values that no part can make alone. No I/O.
+"""Checks of a whole study: names, goals, strategies and budgets that must fit each other; what is refused and what is
+odd. No I/O.
 
 They look at what is written as well as at what is valid, so that a part that is wrong hides nothing.
 """

@@ -1,4 +1,4 @@
-"""The parts of a study: its goals, its budget, its workload and how its trials are run. No I/O."""
+"""The parts of a study file: `goals`, `budget`, `workload` and `runner`, with their keys and defaults. No I/O."""
 
 from __future__ import annotations
 

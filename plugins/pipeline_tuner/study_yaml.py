@@ -1,4 +1,4 @@
-"""YAML as studies are written in it: the core schema of YAML 1.2, every key once, a line for everything.
+"""The YAML of studies: core schema of YAML 1.2, every key once, the line of every key for messages.
 
 Against YAML 1.1, which PyYAML reads by itself: `on`, `off`, `yes` and `no` are text, `1e6` is a number, `012` is 12 and
 `0o12` is 10; `1_000`, `1:30` and dates are text. `<<` still takes over another mapping's keys.

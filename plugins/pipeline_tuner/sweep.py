@@ -1,4 +1,4 @@
-"""A sweep's options: the study's budget, as changed by whoever triggered the run. No I/O."""
+"""The options of a sweep (`SweepOptions`): the study's budget and strategy, as changed by the trigger form. No I/O."""
 
 from __future__ import annotations
 

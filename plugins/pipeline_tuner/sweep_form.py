@@ -1,4 +1,4 @@
-"""The form that starts a sweep: its fields, once for Airflow's trigger form and for the page. No I/O."""
+"""The form that starts a sweep: its fields, for Airflow's trigger form and for the page. No I/O."""
 
 from __future__ import annotations
 

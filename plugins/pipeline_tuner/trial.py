@@ -1,4 +1,4 @@
-"""Candidates, planned trials and their results: what search proposes and analysis reads. No I/O."""
+"""A trial: candidate, plan and result, as search proposes and analysis reads them. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`tuned(...)`: one keyword that lets a task of any operator run with what its study recommends, and notes how it went.
+"""`tuned(...)`: the keyword that lets a task of any operator run with what its study recommends, and its arguments.
 
 Importing this module and calling `tuned` reads nothing and connects to nothing: a DAG's parse pays for neither.
 """

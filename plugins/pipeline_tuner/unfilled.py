@@ -1,4 +1,4 @@
-"""Places in a study that a person has to fill in, because what wrote the study could not know. No I/O."""
+"""`<fill in: ...>`: places in a study that a person has to fill in, written by `advise --study`. No I/O."""
 
 from __future__ import annotations
 

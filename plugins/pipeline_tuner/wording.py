@@ -1,4 +1,4 @@
-"""Numbers in words: rounded to what they are worth, with their unit. Used wherever people read them."""
+"""How numbers are written: rounding, units, percent, intervals, lists, counts. Used wherever people read them."""
 
 from __future__ import annotations
 

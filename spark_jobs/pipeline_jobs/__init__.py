@@ -1,1 +1,1 @@
-"""The jobs that the pipeline tuner measures. Nothing here imports the plugin: it runs anywhere Python does."""
+"""The jobs that the tuner measures. Nothing here imports the plugin: it runs anywhere Python does."""

@@ -1,4 +1,4 @@
-"""Functions compiled by numba, whose machine code is kept beside their sources and is never older than any of them.
+"""The cache of functions compiled by numba: kept beside their sources, never older than any of them.
 
 Numba by itself looks for changes in the file of the outermost function only: where that calls a function, or takes a
 constant, of another file which was changed, the old machine code would go on running.

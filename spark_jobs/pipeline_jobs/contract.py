@@ -1,4 +1,5 @@
-"""The two JSON documents between a tuner and a job: the trial's configuration in, the measurement out.
+"""The contract between tuner and job: configuration file in, measurement file out; `main` of every job, repeats, errors
+and exit codes.
 
 Standard library only: this module is shipped to clusters and may be copied into anybody's job. The format
 is written down in docs/contract.md; its version number is in both documents.

@@ -1,4 +1,4 @@
-"""The machine and the versions that a measurement is valid for. Nothing in it is secret."""
+"""The environment of a measurement: the machine and the versions that it is valid for. Nothing in it is secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Spark says of itself: stage and task metrics out of an application's event log.
+"""Stage and task metrics of a trial's Spark application, from its event log.
 
 Cheaper and more complete than asking the live UI, and it stays after the application has ended.
 """

@@ -1,4 +1,4 @@
-"""How full the JVM's heap was during the work: what collections left on a local master, executors' own peaks else.
+"""The metric of the JVM's heap during the work: what collections left on a local master, executors' own peaks else.
 
 And what a cluster's executors were given.
 """

@@ -1,4 +1,4 @@
-"""Spark's settings that would do nothing where a trial runs, or keep its JVM from starting: refused with the reason.
+"""Spark settings that would do nothing where a trial runs, or keep its JVM from starting: refused with the reason.
 
 Spark takes them without a word. What acts is judged by the master that a session of the configuration gets, be it the
 configuration's, the connection's or spark-submit's. A value that is Spark's own default claims nothing, so it passes.

@@ -1,4 +1,4 @@
-"""The tables of options in the documentation, written from what the jobs declare.
+"""The generator of the option tables in docs/*.md, from what the jobs declare.
 
     PYTHONPATH=spark_jobs python -m pipeline_jobs.option_tables docs/migration.md ...
 

@@ -1,4 +1,4 @@
-"""A job's options, each declared once: a field of a dataclass with its meaning, read and checked by what it declares.
+"""Options of jobs, each declared once as a field of a dataclass with its meaning; read and checked.
 
     @dataclass(frozen=True)
     class Workload:

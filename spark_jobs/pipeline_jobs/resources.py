@@ -1,4 +1,6 @@
-"""What a trial's processes use of the machine while they work, sampled from outside Spark."""
+"""The metrics of a trial's processor time and memory, sampled from outside its processes; the machine's memory
+limit.
+"""
 
 from __future__ import annotations
 

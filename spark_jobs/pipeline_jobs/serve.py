@@ -1,4 +1,4 @@
-"""A kept process: one Python and one JVM that run trial after trial, so that only the first pays a cold start.
+"""The kept process, its own side: one Python and one JVM that run trial after trial (`warm: true`).
 
     python -m pipeline_jobs.serve                          requests on stdin, answers on stdout
     python -m pipeline_jobs.serve --socket FILE            the same on a Unix socket that only the owner can open

@@ -1,4 +1,4 @@
-"""A Spark session from a trial's configuration: in a plain script, under spark-submit, or often in one kept process.
+"""The Spark session of a trial: which settings it gets by default and by its configuration, opened and closed.
 
 A cold JVM costs seconds, so a kept process (serve.py) gives each trial a fresh SparkContext in the same JVM.
 Only what a running JVM can't change (driver memory, extra Java options) starts another one.

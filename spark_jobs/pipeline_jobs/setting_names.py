@@ -1,4 +1,4 @@
-"""Names of Spark's settings: Spark takes one that it doesn't know without a word, so a misspelt one is found here.
+"""Misspelt names of Spark settings: refused with the nearest known one.
 
 Only a name that is nearly one of Spark's own is refused: others may be those of a library on the class path.
 """

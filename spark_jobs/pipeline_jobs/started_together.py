@@ -1,4 +1,4 @@
-"""Two things got ready at the same time: what waits for a database beside what waits for the JVM."""
+"""Two preparations side by side: what waits for a database beside what waits for the JVM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refusing what a job does not know, with the nearest name that it does."""
+"""Unknown names of options and parameters: refused, with the nearest known one."""
 
 from __future__ import annotations
 

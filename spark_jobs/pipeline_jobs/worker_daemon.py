@@ -1,4 +1,4 @@
-"""The daemon that forks Spark's Python workers, without what a reused worker otherwise loses with each task.
+"""The daemon that forks Spark's Python workers: it keeps what a reused worker otherwise loses with each task.
 
 Spark puts its own archives on the workers' path, and each task calls `importlib.invalidate_caches()`, which reads
 them anew (Python 3.11). Where PySpark is installed as a plain package as well, nothing needs the archives. And each

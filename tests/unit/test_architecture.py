@@ -14,6 +14,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from tests import module_list
 
 from pipeline_tuner.jobs import JOBS as DESCRIBED
 
@@ -367,6 +368,13 @@ def test_the_tree_in_contributing_names_every_part():
     folders = (PLUGINS / "pipeline_tuner", JOBS / "pipeline_jobs")
     parts = {path.stem for folder in folders for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
     assert parts - named <= {"__init__", "__pycache__"}
+
+
+def test_contributing_lists_every_module_by_its_own_first_line():
+    """So the list is never out of date, and a newcomer can search it for the words of a task."""
+    text = module_list.PAGE.read_text(encoding="utf-8")
+    assert text == module_list.with_list(text), "run: python -m tests.module_list"
+    assert all(module_list.first_line(path) for path in module_list.listed_files() if path.name != "__init__.py")
 
 
 def test_what_contributing_leads_to_is_there():

@@ -1,4 +1,6 @@
-"""The advice for a run, and for several runs of one job together."""
+"""The advice for one run, and for several runs of one job together: which findings, in which order. Called by
+`command.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a log says of one run of an application: its stages, executors and queries. Facts only, no judgement.
+"""What an event log says of one run of an application, as records: stages, executors, queries. Facts only, no
+judgement.
 
 Times are ms since 1970 and ms, as in the log, so that values equal Spark's own to the last digit; sizes are bytes.
 """

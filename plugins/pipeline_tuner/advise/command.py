@@ -1,4 +1,4 @@
-"""The command `advise`: what Spark's own event logs say about a job, and what to try."""
+"""The command `advise`: its arguments, its progress line, its exit codes."""
 
 from __future__ import annotations
 

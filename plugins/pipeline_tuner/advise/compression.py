@@ -1,4 +1,4 @@
-"""The bytes of a log file, uncompressed, piece by piece: plain, zstd, gzip, and Java's framings of lz4 and snappy.
+"""Decompression of event logs, piece by piece: plain, zstd, gzip, and Java's framings of lz4 and snappy.
 
 Spark writes lz4 and snappy by LZ4BlockOutputStream and SnappyOutputStream, whose framings are Java's own. The blocks
 inside are the ordinary ones, which Arrow reads; so no further library is needed.

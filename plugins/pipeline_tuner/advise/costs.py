@@ -1,4 +1,4 @@
-"""What a run cost: cores and memory that were there, by the hour."""
+"""What a run on Spark cost: core hours and memory hours, with the prices given to `advise`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The advice as JSON, for programs: records with fixed names, times in s and sizes in bytes as their names say."""
+"""`advise --json`: the schema of the advice for programs; times in s and sizes in bytes as the field names say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The events of a log, one line each: told apart by their first bytes, and decoded only where they are needed."""
+"""The lines of an event log: told apart by their first bytes, and decoded only where they are needed."""
 
 from __future__ import annotations
 

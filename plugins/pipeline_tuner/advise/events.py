@@ -1,4 +1,4 @@
-"""The kinds of events that are decoded, each with the fields that are needed of it.
+"""The schema of Spark's events: each kind that is decoded, with the fields that are needed of it.
 
 msgspec skips all other fields without making objects of them: that makes a log of a gigabyte a matter of seconds.
 Field names in a log are Spark's own (JsonProtocol). A field that a version of Spark doesn't write is None or 0.

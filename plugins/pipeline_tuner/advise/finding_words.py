@@ -1,4 +1,4 @@
-"""Findings in sentences: what was seen, with its values, and what to do."""
+"""The words of findings: title, what was seen with its values, what to do. A table line per kind of finding."""
 
 from __future__ import annotations
 

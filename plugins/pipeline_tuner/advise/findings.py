@@ -1,4 +1,4 @@
-"""What is found in a run, as records: what it is, how much of the run it explains, its metrics and what to set."""
+"""The kinds of findings (`Kind`), of remedies and of their metrics, and the record of one finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Which files are one event log: a file, a rolling folder of Spark or Databricks, or a folder of several logs."""
+"""Which files are one event log: a file, a rolling folder of Spark or Databricks, or a folder of several logs; archives
+are refused.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the files of a log to what it says of its application, in one pass."""
+"""The reader of event logs: one pass over a log's events into the record of its application."""
 
 from __future__ import annotations
 

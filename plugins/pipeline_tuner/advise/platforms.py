@@ -1,4 +1,6 @@
-"""Which platform a run was on, and which settings have the last word there: advice must not fight them."""
+"""Which platform a run was on (YARN, Kubernetes, EMR, Databricks, Glue, ...), and which settings that platform
+overrules.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Specific values to propose: how many tasks, which split, how much memory."""
+"""How proposed values are computed: numbers of tasks, sizes of splits, memory and memory overhead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SQL executions while their events come in: when, what they are called, which files they read and wrote."""
+"""SQL executions in an event log: when they ran, what they are called, which files they read and wrote."""
 
 from __future__ import annotations
 

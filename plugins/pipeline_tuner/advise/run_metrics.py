@@ -1,4 +1,4 @@
-"""The metrics of a Spark run and its stages, as its event log has them."""
+"""The metrics of a Spark run and its stages from its event log, as a trial or a tuned task stores them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event log that one task's run left, found by the settings that it was submitted with and by its time."""
+"""Which event log one Airflow task's run left: found by the settings that it was submitted with and by its time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What is wrong with a run as a whole: waits, work done twice, executors and memory that were paid for and not used."""
+"""The rules of advice on a run as a whole: lost executors, failed work, start-up, driver alone, idle cores,
+unused memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is never printed nor written into a study: passwords, tokens, keys."""
+"""What advice never prints nor writes into a study: passwords, tokens, keys; how they are recognised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What is wrong with single stages. No rule looks at one counter: each needs time on the run's chain, and a cause."""
+"""The rules of advice on single stages: skew, stragglers, spill, garbage collection, small files, too few or
+too many tasks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stage while its tasks come in: sums of their values and how they spread."""
+"""The sums over a stage's tasks while an event log is read, and how the tasks' values are distributed."""
 
 from __future__ import annotations
 

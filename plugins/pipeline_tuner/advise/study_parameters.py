@@ -1,4 +1,4 @@
-"""The parameters of a study for a job: those that can matter by what its runs showed, with ranges from them."""
+"""Which parameters a study written by `advise --study` has, with ranges from what the runs showed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study for a job whose logs were read: YAML with comments that say why, checked before it is written."""
+"""How `advise --study` writes a study and its DAG: YAML with comments that say why, checked before it is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How an application was submitted, as far as its log says: program, class, arguments, what was shipped with it.
+"""How an application was submitted, as its event log says: program, class, arguments, files shipped with it.
 
 The JVM's own command line (`sun.java.command`) has it, but without quotes: an argument with a space in it can't be told
 from two. Settings that the log has elsewhere help to tell where a value ends.

@@ -1,4 +1,4 @@
-"""The advice on a terminal: first what to do, then where the time went."""
+"""What `advise` prints on a terminal: first what to do, then where the time went."""
 
 from __future__ import annotations
 

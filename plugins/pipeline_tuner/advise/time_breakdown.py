@@ -1,4 +1,4 @@
-"""Where a run's time went: the chain of stages and waits that it is made of, and how short it could have been.
+"""Where a run's time went: the critical path of stages and waits, and how short the run could have been.
 
 The chain is walked backwards from the end: before each stage comes what it waited for, that is the parent that ended
 last, or else whatever ended last before it. Its parts add up to the run. What ran beside the chain took no time.

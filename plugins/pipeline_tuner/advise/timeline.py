@@ -1,4 +1,4 @@
-"""Stretches of time: when any task ran, how many cores were there. Times in ms."""
+"""Arithmetic of stretches of time: when any task ran, how many cores were there. Times in ms."""
 
 from __future__ import annotations
 

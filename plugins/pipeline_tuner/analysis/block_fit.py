@@ -1,4 +1,4 @@
-"""Candidates measured in blocks: their effects by least squares, and every rival against the leader. Pure.
+"""Least squares with block effects: what candidates measured in the same blocks differ by, and their noise. Pure.
 
 Log times are candidate + block + noise. Sources: incomplete blocks by least squares (Yates, 1940), moderated
 variances (Smyth, 2004).

@@ -1,4 +1,4 @@
-"""Which of a study's lists of configurations can judge a claim, and what list would. No I/O."""
+"""Which claims a sweep can judge: which of a study's lists of configurations has what a claim compares. No I/O."""
 
 from __future__ import annotations
 

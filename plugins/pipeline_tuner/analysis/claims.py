@@ -1,4 +1,5 @@
-"""Documented values and advice, held against what was measured here.
+"""Claims against measurements: which trials a claim is compared with, and its verdict on each. The rules:
+`verdicts.py`.
 
 Advice ("this rather than that", "by 48%", "equal within 5%") is judged from pairs of configurations that differ in
 nothing but what the advice names, in the same blocks. Where only pairs exist that differ in more, it is not separable:

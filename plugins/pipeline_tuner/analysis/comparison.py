@@ -1,4 +1,4 @@
-"""One configuration's metrics beside another's: medians, and the ratio of runs in the same block."""
+"""Two configurations compared metric by metric: medians, and the ratio of trials in the same block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sweep has cost, and how many more trials its cap pays for. No I/O."""
+"""What a sweep has cost, and how many more trials its cost cap pays for. No I/O."""
 
 from __future__ import annotations
 

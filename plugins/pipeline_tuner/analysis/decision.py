@@ -1,4 +1,4 @@
-"""What to run, from the observations of a search and of the fresh blocks after it. No I/O.
+"""The decision for one goal: best, tied, better, keep or undecided, with gain, regret bound and confidence. No I/O.
 
 The search decides *which* configuration (`selection.py`); the fresh blocks alone say *how good* it is, because the data
 that chose a configuration flatter it. A decision changes what runs only where they confirm it. benchmarks/decisions.py

@@ -1,4 +1,6 @@
-"""What earlier sweeps of the same workload and machine say: gains, the best one known, and what is far behind it."""
+"""What earlier sweeps of the same workload and machine say: gains, the best known configuration, presets not to measure
+again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations as the numbers of a linear model: which columns, and what stands in each."""
+"""The design matrix of the effects: configurations as the columns and rows of a linear model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The linear model under the effects: score = block + parameters, by least squares, with an honest noise."""
+"""The linear model of the effects, fitted: score = block + parameters, by least squares, with its noise and what can't
+be told apart.
+"""
 
 from __future__ import annotations
 

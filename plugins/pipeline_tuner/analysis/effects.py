@@ -1,4 +1,4 @@
-"""Which parameters matter, by how much, which act together, and what an untried configuration would reach.
+"""The effects of parameters: how much each matters, which interact, and what an untried configuration would reach.
 
 One linear model on the log scale: block + an effect of each parameter (Box, Hunter and Hunter, *Statistics for
 Experimenters*). Ordered parameters act by their position, with curvature where three or more levels and enough

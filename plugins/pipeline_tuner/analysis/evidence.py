@@ -1,4 +1,5 @@
-"""What a sweep's trials say on one goal: who is in the running, who is excluded and why, and the observations.
+"""A goal's evidence from a sweep's trials: which configurations compete, which are excluded and why, and the
+observations.
 
 A configuration is excluded when one of its trials gave a wrong result or failed by its own fault, when it was never
 measured, or when a constraint of the goal isn't shown to hold. Lost trials count as missing, not against it.

@@ -1,4 +1,5 @@
-"""Tuning in production: whether the next run tries a challenger, and what the runs so far say about it. No I/O.
+"""The exploration policy of tuned tasks: whether the next run tries a challenger, and when it is promoted or dropped.
+No I/O.
 
 Runs come in cycles. A cycle begins with a pair of neighbouring runs, the reference and one challenger in random order
 (a switchback: what changes slowly changes both), and goes on with the reference alone. Only differences within pairs

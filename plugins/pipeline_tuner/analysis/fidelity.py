@@ -1,4 +1,4 @@
-"""Whether a part of the workload ranks configurations as the whole does: checked, not taken for granted. No I/O."""
+"""Screening on a part of the workload: whether that part ranks configurations as the whole does. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What AWS Glue's workers are and cost: include/configs/prices.yaml, parsed."""
+"""AWS Glue's worker types and prices: reads and checks include/configs/prices.yaml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""From what a Spark job was measured to need, a size for AWS Glue: an estimate, and its reasons. No I/O.
+"""A size for AWS Glue (worker type and number) from what a Spark job was measured to need: an estimate, with reasons.
+No I/O.
 
 The vCPU seconds of a job hardly depend on how many workers share them, so a cheaper run needs less work, not fewer
 workers; the number of workers sets the duration. Memory counts per task: all G types have 4 GB for each vCPU.

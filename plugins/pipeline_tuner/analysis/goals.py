@@ -1,4 +1,4 @@
-"""A study's goals, evaluated for each trial: what a trial is worth, and whether it keeps the goal's constraints.
+"""The value of a goal for each trial, its direction and unit, and whether the goal's constraints hold.
 
 A goal's expression may name, in this order of precedence, a metric of the trial, `startup_s` and `teardown_s`, a
 value of its workload fingerprint, an option of the study's workload and `fraction`, a parameter of the configuration

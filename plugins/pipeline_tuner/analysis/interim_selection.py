@@ -1,4 +1,6 @@
-"""The selection while a sweep still searches, and the part of the budget that it may use. No I/O."""
+"""The selection while a sweep still searches: which candidates are finalists, and the part of the budget that search
+may use. No I/O.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Student's t intervals, on the log scale where the value is a time, a rate or a ratio."""
+"""Confidence intervals by Student's t, on the log scale where the value is a time, a rate or a ratio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one parameter is worth, all else equal: configurations that differ in it alone, in the same blocks.
+"""What one parameter is worth from pairs of configurations that differ in it alone, measured in the same blocks.
 
 It needs no model, so it also holds where parameters act together; it says nothing beyond the settings around it.
 """

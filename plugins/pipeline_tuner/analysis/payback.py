@@ -1,4 +1,6 @@
-"""What a sweep cost, what its change saves per run, and after how many runs it has paid for itself."""
+"""The payback of a sweep: what it cost, what its change saves per run, and after how many runs it has paid for
+itself.
+"""
 
 from __future__ import annotations
 

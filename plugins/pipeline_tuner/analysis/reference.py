@@ -1,4 +1,4 @@
-"""What a goal's decision is held against: what production runs with now. No I/O."""
+"""The reference that a goal's decision is held against: what production runs with now, else the control. No I/O."""
 
 from __future__ import annotations
 

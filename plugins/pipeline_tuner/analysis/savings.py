@@ -1,4 +1,4 @@
-"""What following the study has saved a tuned task so far, against what it ran with first. No I/O.
+"""The savings of a tuned task so far: what following the study has saved against what it ran with first. No I/O.
 
 What the first setting would have cost on the same night is not observed. It follows from what a run spent and from the
 gain of its setting, which is known from neighbouring runs of the two: the pairs that exploration makes, or the night

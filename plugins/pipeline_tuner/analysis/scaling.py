@@ -1,4 +1,5 @@
-"""How throughput grows with workers (or partitions, cores), and time with data.
+"""Scaling laws, fitted: how throughput grows with workers, partitions or cores (linear, Amdahl, USL), and time with
+data.
 
 Workers: the universal scalability law, X(n) = X(1) n / (1 + a (n - 1) + b n (n - 1)), with contention `a` and
 crosstalk `b` (Gunther, 2007); with b = 0 it is Amdahl's law, with both 0 it is linear. It is fitted by relative least

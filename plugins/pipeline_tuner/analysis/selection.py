@@ -1,4 +1,5 @@
-"""Which of several noisily measured configurations is best, and whether that can be said at all.
+"""The selection of the best of several noisily measured configurations: ties, regret bound, gains, multiple
+comparisons.
 
 Measurements are compared on the log scale, within blocks (runs close together in time), so that a machine
 that drifts between blocks does not matter. The procedure is sequential: it may be asked after every block.

@@ -1,4 +1,4 @@
-"""Trials that differ in one parameter only, and configurations that take more of everything and give less."""
+"""Series of trials that differ in one parameter only, and oversized configurations: more of everything for less."""
 
 from __future__ import annotations
 

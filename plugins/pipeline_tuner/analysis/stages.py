@@ -1,4 +1,4 @@
-"""A staged sweep's steps: what each stage changed, and whether it paid. No I/O."""
+"""The stages of a staged sweep: what each stage changed, and whether it paid. No I/O."""
 
 from __future__ import annotations
 

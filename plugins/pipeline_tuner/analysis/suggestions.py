@@ -1,4 +1,4 @@
-"""Configurations that weren't tried and are worth it, with what the measured effects predict for them."""
+"""Configurations that were not measured and are worth trying, with what the measured effects predict for them."""
 
 from __future__ import annotations
 

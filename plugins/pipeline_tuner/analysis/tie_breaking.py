@@ -1,4 +1,6 @@
-"""Which of several equals: the one that the study prefers, and those that no other beats in every goal."""
+"""Ties and trade-offs: which of several equal configurations the study prefers, and which no other beats in every goal
+(Pareto).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdict on a claim, from the interval of what was measured. Point estimates decide nothing."""
+"""The verdicts on claims (`VerdictKind`) and their rules, from the interval of what was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The best gain that the search has seen after each trial."""
+"""Chart: the best gain that the search has seen after each trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each parameter is worth: from its worst to its best measured value, all else equal."""
+"""Chart: what each parameter is worth, from its worst to its best measured value, all else equal."""
 
 from __future__ import annotations
 

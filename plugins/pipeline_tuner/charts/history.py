@@ -1,4 +1,4 @@
-"""A goal over sweeps, nights and production runs, with what changed and who decided."""
+"""Chart: a goal over sweeps, nights and production runs, with what changed and who decided."""
 
 from __future__ import annotations
 

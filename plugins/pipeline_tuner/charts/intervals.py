@@ -1,4 +1,4 @@
-"""Gain over the control by configuration: the search's interval, and below it the confirmed one."""
+"""Chart: gain over the control by configuration, the search's interval and below it the confirmed one."""
 
 from __future__ import annotations
 

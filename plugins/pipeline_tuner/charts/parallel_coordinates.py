@@ -1,4 +1,4 @@
-"""Parallel coordinates: every trial as a line over its parameters to the goal, the better the stronger its colour."""
+"""Chart: parallel coordinates, every trial as a line over its parameters to the goal."""
 
 from __future__ import annotations
 

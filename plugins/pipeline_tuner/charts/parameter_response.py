@@ -1,4 +1,4 @@
-"""How a goal's value responds to one parameter: every trial as a dot, and what the model expects, with its band."""
+"""Chart: how a goal's value responds to one parameter, trials as dots and the model's expectation with its band."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two goals against each other as gains over the control, with the configurations that none beats in both."""
+"""Chart: the trade-off between two goals, with the configurations that none beats in both (Pareto front)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trial's partitions from start to end, the slow and the failed ones marked."""
+"""Chart: a trial's partitions from start to end, the slow and the failed ones marked."""
 
 from __future__ import annotations
 

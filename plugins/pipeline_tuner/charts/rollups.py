@@ -1,4 +1,4 @@
-"""A piece of what the quantizer makes: raw points, and the windows of several resolutions made of them."""
+"""Chart: raw points of the quantizer, and the windows of several resolutions made of them."""
 
 from __future__ import annotations
 

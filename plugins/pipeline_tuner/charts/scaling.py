@@ -1,4 +1,4 @@
-"""How a value grows with workers, partitions or cores: levels as measured, and the fitted law with its band."""
+"""Chart: how a value grows with workers, partitions or cores, levels as measured and the fitted law with its band."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What all charts share: colours for light and dark pages, and how a chart becomes a file or a part of a page."""
+"""What all charts share: colours of the light and dark theme, sizes, axes, the record `Value` with its tooltip, saving
+as SVG and PNG.
+"""
 
 from __future__ import annotations
 

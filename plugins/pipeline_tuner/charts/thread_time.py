@@ -1,4 +1,4 @@
-"""How the threads of a configuration spend their time, and how busy its source is."""
+"""Chart: how a configuration's threads spend their time, and how busy its source is."""
 
 from __future__ import annotations
 

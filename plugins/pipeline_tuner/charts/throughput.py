@@ -1,4 +1,4 @@
-"""Rows per second over the time of one trial."""
+"""Chart: rows per second over the time of one trial."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gain of each stage of a staged sweep, multiplied up to the confirmed total."""
+"""Chart: the gain of each stage of a staged sweep, multiplied up to the confirmed total."""
 
 from __future__ import annotations
 

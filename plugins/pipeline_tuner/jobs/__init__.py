@@ -1,4 +1,4 @@
-"""The jobs that come with the plugin: a description of each, and what its written analysis says beside all others'.
+"""The list of the jobs that come with the plugin, each with its description.
 
 Code for every job asks here and names none. A new job is a module with its DESCRIPTION, and its name in JOBS.
 """

@@ -1,4 +1,6 @@
-"""What the plugin knows of one job of its own, in one record. No I/O."""
+"""The record that describes a job to the plugin: operator, metrics, names for them, sections of the analysis.
+No I/O.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The migration: tables from one database to another."""
+"""The migration's description: its operator, its metrics."""
 
 from __future__ import annotations
 

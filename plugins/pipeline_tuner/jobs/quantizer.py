@@ -1,4 +1,4 @@
-"""The batch quantizer: raw points of an Iceberg table rolled up to windows in another."""
+"""The quantizer's description: its operator, its metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Airflow on the embedded services: its environment, its metadata, and the programs behind `make ui`."""
+"""Airflow on the embedded services: its environment and connections, its metadata, and the programs behind
+`make ui`.
+"""
 
 from __future__ import annotations
 

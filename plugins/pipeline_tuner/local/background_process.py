@@ -1,4 +1,4 @@
-"""A program that keeps running after the command that started it: known by its number and its birth, ended whole."""
+"""A server that keeps running after the command that started it: known by process id and start time, stopped whole."""
 
 from __future__ import annotations
 

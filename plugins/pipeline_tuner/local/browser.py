@@ -1,4 +1,4 @@
-"""A browser for the browser tests: the machine's own Chromium, or Debian's where it may be installed."""
+"""The browser of the browser tests: the machine's own Chromium, or Debian's where it may be installed."""
 
 from __future__ import annotations
 

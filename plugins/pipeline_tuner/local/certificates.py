@@ -1,4 +1,5 @@
-"""The certificates that downloads trust: all that this machine's variables, pip's configuration and its system name.
+"""The TLS certificates that downloads trust: from variables, pip's configuration and the system, for pip, uv, Java and
+apt.
 
 The union of them: a variable often names a file with a company's own certificate only, and the package index and
 Maven's repository need not lie behind the same authority. Only the standard library is used here: the

@@ -1,4 +1,4 @@
-"""`make demo`: start what is needed, run a DAG as `airflow dags test` does, show it live, print its answers.
+"""`make demo`: starts what is needed, runs a DAG as `airflow dags test` does, shows its progress, prints its answers.
 
 A run makes a sweep of the job's study, and of those that its DAG names as companions.
 """

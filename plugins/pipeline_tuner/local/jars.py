@@ -1,4 +1,6 @@
-"""Spark's jars: resolved once by their Maven coordinates through Spark's own Ivy, then used as local files."""
+"""Spark's jars and their versions: resolved by their Maven coordinates through Spark's own Ivy, then used as local
+files.
+"""
 
 from __future__ import annotations
 

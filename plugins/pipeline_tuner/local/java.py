@@ -1,4 +1,4 @@
-"""A Java that Spark runs on: the machine's own, or the one that came with pip."""
+"""The Java that Spark runs on and its versions: the machine's own, or the one that came with pip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether this machine, or the container that this runs in, has the memory that a command needs."""
+"""Whether this machine or container has the memory that a command needs."""
 
 from __future__ import annotations
 

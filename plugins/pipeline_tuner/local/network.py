@@ -1,4 +1,4 @@
-"""How downloads reach the outside: certificates, proxy and package index, worked out once for pip, uv, Java and apt.
+"""Proxy, certificates and package index for downloads, worked out once for pip, uv, Java and apt.
 
 Each of these programs reads other variables and files. What a user says to one of them is here told to all. Only the
 standard library is used: the installation runs this first.

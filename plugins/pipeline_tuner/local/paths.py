@@ -1,4 +1,4 @@
-"""Where things lie: the project's folder and what the embedded default makes in its `.local/`."""
+"""The folders of this checkout and of its `.local/`; which paths are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pip is configured with on this machine: uv and Java don't read it, so it is handed over to them.
+"""What pip is configured with on this machine, handed over to uv and Java, which don't read it.
 
 Only the standard library is used here: the installation runs this before any package is there.
 """

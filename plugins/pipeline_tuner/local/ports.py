@@ -1,4 +1,4 @@
-"""Free ports on loopback."""
+"""Free ports on loopback for the embedded services."""
 
 from __future__ import annotations
 

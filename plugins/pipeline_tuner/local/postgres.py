@@ -1,4 +1,4 @@
-"""PostgreSQL from a pip package, run by its own programs: TCP on loopback, a generated password, no service.
+"""The embedded PostgreSQL from a pip package: made, started and stopped; TCP on loopback, a generated password.
 
 PostgreSQL refuses to run as root. Where the caller is root, its programs run as the user nobody; where nobody
 can't reach the project's folder (a clone under /root, say, or made under umask 077), data and programs lie outside.

@@ -1,4 +1,4 @@
-"""The services of the embedded default together: which there are, what each job needs of them, their addresses."""
+"""Which embedded services each job's demo needs; starting them together, and their addresses."""
 
 from __future__ import annotations
 

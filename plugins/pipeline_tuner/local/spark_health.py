@@ -1,4 +1,4 @@
-"""Health checks of docker-compose.yaml's Spark: what the master says of itself, and of the worker on this machine.
+"""The health checks of Spark in docker-compose.yaml: the master, and the worker on this machine.
 
 Standard library only: it runs every few seconds.
 """

@@ -1,4 +1,4 @@
-"""Folders on this machine that do what is asked of them: run programs, be written."""
+"""Folders of this machine that can be written and from which programs can run (not mounted noexec)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Change points over the nights, and whether the machine or the job changed.
+"""Drift: change points over the nights, and whether the machine or the job changed.
 
 Night by night, the level since every possible change is compared with the level before it: Student's t with an
 estimated baseline (Hawkins, Qiu and Kang, 2003), turned into a normal score and compared with a critical value for each

@@ -1,4 +1,4 @@
-"""How a night ends: what it confirmed, what that changes for production, and whom it tells. Mostly: nothing, nobody."""
+"""The end of a night: drift found, promotion or roll-back decided, alerts raised, results stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A night: the production configuration, the control, a few challengers; fresh blocks only after a change."""
+"""What a night measures: the production configuration, the control, a few challengers; fresh blocks only after a
+change.
+"""
 
 from __future__ import annotations
 

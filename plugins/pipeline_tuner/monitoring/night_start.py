@@ -1,4 +1,4 @@
-"""How a night begins: whether this run is one, whether it is too late for it, and what production runs with now."""
+"""The start of a night: whether a run is a night, whether it comes too late, and what production runs with."""
 
 from __future__ import annotations
 

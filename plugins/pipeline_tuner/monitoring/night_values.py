@@ -1,4 +1,4 @@
-"""What a night says beside its recommendations: values by configuration, changes of level, another machine. No I/O."""
+"""The values of a night by configuration, changes of level in them, and whether the machine is another one. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a study says of its nights, and what a night has to tell. No I/O."""
+"""The `nights` of a study file (challengers, blocks, minutes, tune, promote, notify, keep_days), and the
+records of champions and alerts. No I/O.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling people about a night: the study's notifier, or the one of Airflow's configuration."""
+"""How people are notified of a night's alerts: the study's notifier, or the one of Airflow's configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Champion and challenger: what production should run with after a sweep. It changes only on confirmed evidence."""
+"""Promotion and roll-back of the champion: what production should run with after a sweep. Only on confirmed
+evidence.
+"""
 
 from __future__ import annotations
 

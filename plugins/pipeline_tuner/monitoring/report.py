@@ -1,4 +1,4 @@
-"""The written analysis on earlier sweeps: the primary goal's value over the nights."""
+"""The section of the written analysis on the nights: the primary goal's value over them, with what changed."""
 
 from __future__ import annotations
 

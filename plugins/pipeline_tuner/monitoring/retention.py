@@ -1,4 +1,4 @@
-"""The removal of old trials, by the study's own policy."""
+"""The operator that removes old trials, by `keep_days` of the study; the removal itself: `store.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nights in the results database: what each measured, what it confirmed, and the removal of old trials."""
+"""The nights in the results database: reads and writes of values, changes and alerts; removal of old trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a recommendation holds: the sizes, shapes, versions and machine that it was measured on; when it expires."""
+"""The validity of a recommendation: the data sizes, machine and versions that it holds for, and when it expires."""
 
 from __future__ import annotations
 

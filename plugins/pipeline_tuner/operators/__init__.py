@@ -1,1 +1,1 @@
-"""Airflow operators: one module per job, and the tasks of a sweep."""
+"""Airflow's operators: one module per job, the tasks of a sweep, tuned tasks."""

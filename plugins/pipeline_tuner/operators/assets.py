@@ -1,4 +1,4 @@
-"""What other DAGs can be scheduled on."""
+"""The name of the Airflow asset alias that gets an event when a sweep recommends another configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator that runs a job once: as a trial of a sweep, or in production with what the sweeps recommend."""
+"""The base of every job's operator: runs a job once, as a trial of a sweep or in production; resumes after a retry."""
 
 from __future__ import annotations
 

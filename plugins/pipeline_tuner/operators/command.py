@@ -1,4 +1,4 @@
-"""A job of one's own as an Airflow task."""
+"""`CommandOperator`: a job of one's own as an Airflow task."""
 
 from __future__ import annotations
 

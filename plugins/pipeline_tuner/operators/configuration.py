@@ -1,4 +1,4 @@
-"""Which configuration a production run uses: one that is given, a preset, or what the sweeps recommend."""
+"""The configuration of a production run: one that is given, `preset:`, or `recommended:` by the sweeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a DAG run is due, by the deadlines that its DAG declares (Airflow's `DAG(deadline=...)`)."""
+"""When a DAG run is due, by the deadlines that its DAG declares (`DAG(deadline=...)`)."""
 
 from __future__ import annotations
 

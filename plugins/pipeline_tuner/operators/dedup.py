@@ -1,4 +1,4 @@
-"""The deduplication as an Airflow task: on this machine, on a Spark cluster, or on AWS Glue."""
+"""The deduplication's operator: on this machine, on a Spark cluster, or on AWS Glue."""
 
 from __future__ import annotations
 

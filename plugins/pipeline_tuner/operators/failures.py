@@ -1,4 +1,4 @@
-"""What a task that failed for good says: what happened, and what to do about it."""
+"""What a failed task advises in its log and its alert: what happened, and what to do about it."""
 
 from __future__ import annotations
 

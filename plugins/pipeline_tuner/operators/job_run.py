@@ -1,4 +1,4 @@
-"""One run of a job under an operator: what it runs with, how long it may take, and what became of it."""
+"""The record of one run of a job under an operator: what it runs with, its time limit, its folder and its outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buttons on a task's page in Airflow: to its page here, and to Spark's or Glue's own page of the run."""
+"""The buttons on a task's page in Airflow: to its page here, and to Spark's or Glue's own page of the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The migration as an Airflow task."""
+"""The migration's operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which operator runs which job: the one that the job's description names; any other job runs under CommandOperator."""
+"""Which operator class runs which job: the one that its description names, else `CommandOperator`."""
 
 from __future__ import annotations
 

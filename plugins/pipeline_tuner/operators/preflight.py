@@ -1,4 +1,6 @@
-"""What has to be there before a sweep starts: a clear error now rather than twenty failed trials later."""
+"""The checks before a sweep starts: connections, servers, programs, free disk and memory. A clear error now
+rather than twenty failed trials.
+"""
 
 from __future__ import annotations
 

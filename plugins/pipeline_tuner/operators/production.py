@@ -1,4 +1,4 @@
-"""A production run: the job with the configuration that is recommended or given, and a note of how it went."""
+"""A production run of a job's operator: runs it with the configuration, stores the run and its metrics."""
 
 from __future__ import annotations
 

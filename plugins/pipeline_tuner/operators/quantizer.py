@@ -1,4 +1,4 @@
-"""The batch quantizer as an Airflow task, and the maintenance of its tables."""
+"""The quantizer's operator, and the operator that maintains its tables."""
 
 from __future__ import annotations
 

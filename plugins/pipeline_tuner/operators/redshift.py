@@ -1,4 +1,4 @@
-"""What a dedup run staged as Parquet in S3, merged into Redshift in one transaction of the Data API."""
+"""`RedshiftMergeOperator`: what a dedup run staged as Parquet in S3, merged into Redshift in one transaction."""
 
 from __future__ import annotations
 

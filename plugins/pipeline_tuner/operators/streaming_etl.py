@@ -1,4 +1,4 @@
-"""The streaming ETL as an Airflow task."""
+"""The streaming ETL's operator."""
 
 from __future__ import annotations
 

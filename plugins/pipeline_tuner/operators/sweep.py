@@ -1,4 +1,4 @@
-"""The tasks of a sweep around its trials: check, prepare, plan, recommend. The results database is the truth."""
+"""The operators of a sweep's tasks around its trials: check, prepare, plan, recommend."""
 
 from __future__ import annotations
 

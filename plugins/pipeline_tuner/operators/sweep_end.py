@@ -1,4 +1,4 @@
-"""The end of a sweep: recommendations stored, told to other DAGs, and written down for people."""
+"""The end of a sweep: recommendations stored, XCom and asset event, the written analysis and its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trial of a sweep: taken from the plan, measured alone, its result stored whatever it is."""
+"""The task of one trial: taken from the plan, measured alone (the lock), its result stored whatever it is."""
 
 from __future__ import annotations
 

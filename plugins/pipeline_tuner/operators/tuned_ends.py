@@ -1,4 +1,4 @@
-"""How tuned tasks end that do not succeed: Airflow tells listeners, the task's own hook is not called then."""
+"""How tuned tasks that fail or are skipped end: an Airflow listener, as the task's own hook is not called then."""
 
 from __future__ import annotations
 

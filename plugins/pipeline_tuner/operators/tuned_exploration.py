@@ -1,4 +1,6 @@
-"""Whether a run of a tuned task tries something: `tuned(..., explore=0.2)`. What is confirmed better is promoted."""
+"""The exploration of a tuned task (`tuned(..., explore=0.2)`): which run tries a challenger, promotion of what is
+confirmed.
+"""
 
 from __future__ import annotations
 

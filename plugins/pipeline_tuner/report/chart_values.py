@@ -1,4 +1,4 @@
-"""What the charts show of a sweep: evidence, trade-offs and effects as values with what a pointer says of them."""
+"""The values that the charts show of a sweep, and the words of their tooltips; for analysis and page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The middle part of the written analysis: what the measurements mean, and what to try next."""
+"""Sections of the analysis: key findings, what matters, trade-offs, claims, what to try next."""
 
 from __future__ import annotations
 

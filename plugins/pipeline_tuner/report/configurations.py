@@ -1,4 +1,4 @@
-"""The first part of the details: settings and metrics of what to run, and all configurations side by side."""
+"""Sections of the analysis: settings and metrics of what to run, the table of all configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a written analysis is made from: the sweep, its answers, and whom it is about; and what a section is."""
+"""The record that a written analysis is made from (`ReportData`): the sweep, its answers, its results; what a section
+is.
+"""
 
 from __future__ import annotations
 

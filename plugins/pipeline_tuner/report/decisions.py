@@ -1,4 +1,6 @@
-"""The decisions of a sweep as rows: one per goal, equal on the terminal and in the written analysis."""
+"""The table of decisions, one row per goal, and the words `use X`, `keep X`, `undecided`; for terminal, page and
+analysis.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last part of the written analysis: what failed, what it cost, where it holds, how it was measured."""
+"""Sections of the analysis: failures, payback, validity, environment, method."""
 
 from __future__ import annotations
 

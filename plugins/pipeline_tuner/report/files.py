@@ -1,4 +1,4 @@
-"""The files of a written analysis."""
+"""The names of the files of a written analysis."""
 
 from __future__ import annotations
 

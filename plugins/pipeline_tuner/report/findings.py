@@ -1,4 +1,5 @@
-"""What works and what limits a configuration: each finding with the values behind it.
+"""The findings on what works and what limits a configuration (start-up, memory, skew, rate limits): rules and their
+values.
 
 A finding appears only where its metrics were measured. The thresholds say from when on something is worth a look.
 """

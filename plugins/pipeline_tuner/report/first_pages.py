@@ -1,4 +1,4 @@
-"""The pages of the written analysis that people read: what to do, why, what it cost, claims, parameters that matter.
+"""The first pages of the written analysis: what to do, why, what it cost, claims, parameters that matter.
 
 In the order of the sweep's page. Everything else stands in the details beside it.
 """

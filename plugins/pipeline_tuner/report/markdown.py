@@ -1,4 +1,4 @@
-"""Text that others wrote (labels, values, error messages) as Markdown that shows it and does nothing else."""
+"""Markdown: escaping of text that others wrote (labels, values, error messages), and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The written analysis on partitions: their times, the slow ones, first and last, batches, and whether a limit binds.
+"""Section of the analysis on partitions: their times, the slow ones, batches, and whether a rate limit binds.
 
 All of it is read off the trials' measurements (`details.partitions`, `details.slow_partitions`); a job that leaves none
 has no such part.

@@ -1,4 +1,4 @@
-"""The written analysis against what was known before: the gap to the previous best, and the best on this machine."""
+"""Section of the analysis on earlier sweeps: the gap to the previous best, and the best on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The written analysis on scaling: how the rate grows with workers, partitions or cores."""
+"""Section of the analysis on scaling: how the rate grows with workers, partitions or cores."""
 
 from __future__ import annotations
 

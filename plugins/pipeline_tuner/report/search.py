@@ -1,4 +1,4 @@
-"""The written analysis on how this sweep's search went."""
+"""Section of the analysis on how the search went: the convergence chart."""
 
 from __future__ import annotations
 

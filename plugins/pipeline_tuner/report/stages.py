@@ -1,4 +1,4 @@
-"""The written analysis of a staged sweep: what each stage is worth, as a waterfall."""
+"""Section of the analysis on a staged sweep: what each stage is worth, as a waterfall chart."""
 
 from __future__ import annotations
 

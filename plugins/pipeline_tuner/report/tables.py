@@ -1,4 +1,4 @@
-"""The rows that the terminal and the written analysis show, and tables of plain text."""
+"""Rows of a sweep's configurations for terminal and analysis, and tables of plain text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep's answer for a terminal: the recommendation of each goal, and the table of trials. Plain text."""
+"""The summary of a sweep on a terminal, as demo and `airflow dags test` print it: decisions and table of trials."""
 
 from __future__ import annotations
 

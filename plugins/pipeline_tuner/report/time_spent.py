@@ -1,4 +1,4 @@
-"""The written analysis on a run's inside: where its time goes, step by step and stage by stage, and what came out.
+"""Section of the analysis on where a run's time goes, step by step and stage by stage, and what it put out.
 
 All of it is read off the measurements' details, so any job that leaves `steps`, `stages`, `iceberg` or `sample` there
 gets these parts (docs/contract.md).

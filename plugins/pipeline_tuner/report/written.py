@@ -1,4 +1,4 @@
-"""The written analysis of a sweep: a few pages of Markdown, the details beside them, and their charts."""
+"""The written analysis as a whole: which sections it has, in which order, its files and charts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls to AWS: patient where it says to come back later, one clear message where it refuses."""
+"""Calls to AWS: retried where AWS is busy, one clear message where it refuses."""
 
 from __future__ import annotations
 

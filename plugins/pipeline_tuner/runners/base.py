@@ -1,4 +1,4 @@
-"""How a trial's job is run: the strategy that every runner follows, and what its endings mean."""
+"""The base of every runner (`Runner`): what all do, and what an exit code, a signal or an out-of-memory kill means."""
 
 from __future__ import annotations
 

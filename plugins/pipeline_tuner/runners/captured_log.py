@@ -1,4 +1,4 @@
-"""The log of an operator that runs in this process, and what it prints, also written to a file."""
+"""The log and the output of an operator that runs in this process, also written to a file."""
 
 from __future__ import annotations
 

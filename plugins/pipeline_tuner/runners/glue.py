@@ -1,4 +1,4 @@
-"""A job on AWS Glue: the same script and the same two documents, as objects in S3.
+"""The runner for AWS Glue: starts a run of a Glue job, waits for it, fetches its measurement from S3.
 
 Every trial is a run of its own with its own worker type and number: nothing is reattached to or reused, because a
 measurement that was not made again is none (`durable=False`, in the words of Airflow's own Glue operator).

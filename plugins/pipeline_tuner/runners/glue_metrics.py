@@ -1,4 +1,4 @@
-"""What a Glue run cost, and what CloudWatch saw of it."""
+"""What a Glue run was billed, and its metrics from CloudWatch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Glue says of the run that an Airflow task of its own operator started."""
+"""The metrics of the Glue run that Airflow's own Glue operator started in a tuned task."""
 
 from __future__ import annotations
 

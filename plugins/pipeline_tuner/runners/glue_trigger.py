@@ -1,4 +1,4 @@
-"""Watches a Glue run from Airflow's triggerer, so that no worker waits for it.
+"""The deferrable wait for a Glue run, in Airflow's triggerer.
 
 The provider's own trigger makes a failed run an error of the task, before the operator could write the failure down:
 a failed trial is a result here. It also needs an asynchronous AWS client that the provider doesn't install.

@@ -1,4 +1,5 @@
-"""Runs one command and sees to it that nothing of it outlives its time. Standard library only; run as a script.
+"""The guard process of a job: runs one command, ends all of its processes at its time limit or with its parent.
+Standard library only.
 
     python guard.py [--lifeline] [--pid-file=DESCRIPTOR] [--times=FILE] -- command [argument ...]
 

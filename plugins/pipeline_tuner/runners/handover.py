@@ -1,4 +1,4 @@
-"""A folder by which a trial is handed to a driver on a cluster, and its measurement back.
+"""The shared folder by which a trial is handed to a driver on a cluster, and its measurement back.
 
 It lies in the data folder, which the machines of a cluster share. Only its owner can open it.
 """

@@ -1,4 +1,4 @@
-"""A job's script and its modules, as they are given to machines that don't have this checkout."""
+"""A job's script and its modules, packed for machines that don't have this checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job prints: kept whole in a file, copied to the task's log within bounds, without secrets."""
+"""What a job prints: kept whole in a file, copied to the task's log within bounds, secrets masked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Trials in a kept job process: one Python for many trials, with one JVM where the job has Spark.
+"""The runner of trials in a kept process (`warm: true`): one Python, with one JVM where the job has Spark, for many
+trials.
 
 The kept process (pipeline_jobs/serve.py) listens on a Unix socket in a folder that only this user can open.
 It is shared by all tasks of a sweep on this machine whose trials need the same process: same driver memory, JVM flags.

@@ -1,4 +1,4 @@
-"""Statements on Airflow connections that say how a run went."""
+"""The SQL statements of a study that read a run's metrics through Airflow connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An Airflow operator as a job: run inside the trial's own task as production runs it, and timed from outside.
+"""The runner of `kind: operator`: any Airflow operator as a job, run inside the trial's task and timed from outside.
 
 Templates are rendered with the trial's context, connections and logs are the task's, `on_kill` ends it. What an
 operator waits for by deferring is waited for here.

@@ -1,4 +1,6 @@
-"""A job as a plain process on this machine, under a guard that leaves nothing of it behind."""
+"""The runner of `kind: process`: a job as a process of this machine, its environment, its time-out, under
+`guard.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runner a study asks for."""
+"""Which runner a study gets, by `runner.kind` and options."""
 
 from __future__ import annotations
 

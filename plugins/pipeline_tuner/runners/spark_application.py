@@ -1,4 +1,4 @@
-"""A Spark application that can't be changed: settings by spark-submit, metrics by its own event log."""
+"""The runner of a Spark application that can't be changed: settings by spark-submit, metrics from its event log."""
 
 from __future__ import annotations
 

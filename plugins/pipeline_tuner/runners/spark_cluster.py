@@ -1,4 +1,4 @@
-"""A job through spark-submit in deploy mode cluster: its driver runs on a machine of the cluster.
+"""The runner of spark-submit in deploy mode cluster: the driver runs on a machine of the cluster.
 
 Configuration, variables and measurement go through a folder that the cluster's machines share.
 """

@@ -1,4 +1,4 @@
-"""A job through spark-submit, on whatever master the Airflow connection names."""
+"""The runner of `kind: spark_submit`: the submit command, on whatever master the Airflow connection names."""
 
 from __future__ import annotations
 

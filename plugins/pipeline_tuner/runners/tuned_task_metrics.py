@@ -1,4 +1,4 @@
-"""The metrics of a tuned task's run that are seen from outside: processor time, its log, its event log, statements."""
+"""The metrics of a tuned task's run, seen from outside: processor time, its log, its event log, SQL statements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program that can't be changed: timed from outside, its metrics read from what it prints."""
+"""The runner of a program that can't be changed: timed from outside, its metrics read from what it prints."""
 
 from __future__ import annotations
 

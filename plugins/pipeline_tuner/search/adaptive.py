@@ -1,4 +1,4 @@
-"""The default strategy: learn from every run so far what is worth trying next. Pure and seeded.
+"""The strategy `adaptive`, the default: proposes what a Gaussian process expects to improve most. Pure and seeded.
 
 The presets come first, then configurations spread from the centre outward. From then on Gaussian processes on three
 transforms of the metric (its log, as it is, its normal scores) propose, by turns, what is expected to improve most

@@ -1,4 +1,4 @@
-"""The candidates that a search can choose from, and the first ones that it measures. No I/O."""
+"""The candidates that the adaptive search chooses from, and its first ones (maximin design). No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations as points of the unit cube, for models that learn from them. No I/O."""
+"""Configurations as points of the unit cube: how each kind of parameter is encoded for the model. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gaussian process regression of noisy runs on points of the unit cube, with block effects.
+"""Gaussian process regression of noisy runs, with block effects: kernel, fit, prediction.
 
 The covariance of two runs is an interacting part (Matern 5/2, a length scale a parameter), an additive part (the mean
 of one-dimensional exponentials: a single parameter may act in steps, such as a cache that stops fitting), nugget

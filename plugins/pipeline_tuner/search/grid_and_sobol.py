@@ -1,4 +1,4 @@
-"""Configurations over the whole space: every combination of levels, or a scrambled Sobol sequence (Owen, 1998)."""
+"""The strategies `grid` (every combination of levels) and `sobol` (a scrambled sequence; Owen, 1998)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What running out of memory teaches: a constraint on the space that no study has to state. No I/O."""
+"""What running out of memory excludes: configurations with less memory per task than one that failed. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One parameter changed at a time, around the control or stage by stage: easy to read, blind to interactions."""
+"""The strategies `one_at_a_time` (around the control) and `staged` (stage by stage, keeping what pays)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The study's named configurations, or one of its named lists: what people already believe in."""
+"""The strategy `presets`, and a study's own lists of configurations (`strategies`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep's rounds: what each measures, block by block. Pure: the same results give the same plan.
+"""The rounds of a sweep: blocks, repeats, lost trials, confirmation; which strategy has which name. Pure.
 
 A round is one mapped task set in Airflow, so it may hold several blocks. Every block holds the control and is run in
 random order. New candidates are measured once; repeats go to those that are not yet told apart from the leader.

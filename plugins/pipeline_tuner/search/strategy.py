@@ -1,4 +1,6 @@
-"""What a strategy sees of a sweep, and what it is asked for: the next candidates. No I/O."""
+"""The base of every strategy (`Strategy`), what it sees of a sweep (`SweepSoFar`), and how many trials the budget
+leaves. No I/O.
+"""
 
 from __future__ import annotations
 

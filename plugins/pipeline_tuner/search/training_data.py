@@ -1,4 +1,4 @@
-"""What the runs so far, this sweep's and earlier ones', teach a search. No I/O."""
+"""The runs that the search's model learns from: this sweep's and earlier ones', with their noise. No I/O."""
 
 from __future__ import annotations
 

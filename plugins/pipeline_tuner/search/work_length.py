@@ -1,4 +1,4 @@
-"""How much work a trial should measure: short work is repeated inside a trial, which costs time. No I/O.
+"""How long a trial measures: short work is repeated inside a trial until its noise is small enough. No I/O.
 
 A trial costs its overhead (process, start-up, checks, the wait for the next task) once, and each repeat its own time.
 Repeats average what differs between repeats, but not what all repeats of a trial share, because they are neighbours in

@@ -1,4 +1,4 @@
-"""The results database by hand: `python -m pipeline_tuner.store migrate`, `retention` and `tables` (docs/tables.md).
+"""The command line `python -m pipeline_tuner.store`: `migrate`, `retention` and `tables` (docs/tables.md).
 
 The database is the one in PIPELINE_TUNER_URL.
 """

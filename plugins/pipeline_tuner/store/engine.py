@@ -1,4 +1,4 @@
-"""Connections to the results database, and its errors in words that carry no password."""
+"""The connection to the results database, and its errors in words that carry no password."""
 
 from __future__ import annotations
 

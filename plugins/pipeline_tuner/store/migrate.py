@@ -1,4 +1,6 @@
-"""Bring a results database to the newest schema version. Safe to call at any time, from several processes at once."""
+"""The migration of a results database to the newest schema version, safe at any time, from several processes at
+once.
+"""
 
 from __future__ import annotations
 

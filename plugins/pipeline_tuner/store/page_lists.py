@@ -1,4 +1,4 @@
-"""What the page's list of studies shows, for all studies at once: a query per table, however many studies there are."""
+"""The queries of the page's list of studies, for all studies at once: a query per table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page in Airflow shows, read in pages: every query is bounded and follows an index.
+"""The queries of the page's other lists and of one sweep, study or trial: bounded, sorted and cut into pages.
 
 Rows come as plain dicts. `dag_ids` are the DAGs that the asker may read: nothing else is returned.
 """

@@ -1,4 +1,4 @@
-"""All reads from the results database, as the nouns of the rest of the project."""
+"""The reads of the results database for sweeps and production: plans, results, recommendations, promotions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the store hands out beside the nouns: a sweep's row and a configuration for production."""
+"""The records that the store hands out: a sweep's row, a configuration for production, a tuned task's run."""
 
 from __future__ import annotations
 

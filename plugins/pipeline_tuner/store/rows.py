@@ -1,4 +1,4 @@
-"""What several readers and writers of rows share."""
+"""Which stored recommendations production follows (`FOLLOWED`), and the upsert that all writers share."""
 
 from __future__ import annotations
 

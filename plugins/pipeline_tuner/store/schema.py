@@ -1,4 +1,6 @@
-"""The tables of the results database, schema `pipeline_tuner`. docs/tables.md is made from the comments here."""
+"""The tables and columns of the results database, schema `pipeline_tuner`; docs/tables.md is made from the comments
+here.
+"""
 
 from __future__ import annotations
 

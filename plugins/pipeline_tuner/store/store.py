@@ -1,4 +1,6 @@
-"""The results database as an object: writes, reads and the measuring lock on one engine."""
+"""The store: reads and writes on one engine, and the measuring lock that keeps trials from running beside each
+other.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables as Markdown, for docs/tables.md: made from the schema's own comments."""
+"""How docs/tables.md is generated from the schema's comments."""
 
 from __future__ import annotations
 

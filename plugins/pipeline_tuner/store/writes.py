@@ -1,4 +1,4 @@
-"""All writes to the results database. Each can be repeated: the same key replaces, never adds."""
+"""The writes to the results database: sweeps, plans, results, recommendations, promotions. Each can be repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page can change: promote, roll back, start a sweep. Each needs the right to trigger the study's DAG."""
+"""The actions of the page: promote, roll back, start a sweep. Each needs the right to trigger the study's DAG."""
 
 from __future__ import annotations
 

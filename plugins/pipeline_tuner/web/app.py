@@ -1,4 +1,4 @@
-"""The FastAPI app that Airflow's API server mounts at /pipeline-tuner."""
+"""The FastAPI app of the page: its parts put together, its security headers and error pages."""
 
 from __future__ import annotations
 

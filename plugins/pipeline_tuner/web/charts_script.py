@@ -1,4 +1,4 @@
-"""The script that draws the page's charts: Vega with our few lines, bundled out of the installed package.
+"""The JavaScript that draws the page's charts: Vega with `static/charts.js`, bundled out of the installed package.
 
 Nothing is loaded from elsewhere and nothing of it lies in this repository. Its address changes with its content, so
 that a browser keeps it until the plugin or the package changes; every API server makes the same one.

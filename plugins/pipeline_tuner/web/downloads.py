@@ -1,4 +1,4 @@
-"""Downloads of a sweep: trials as CSV, everything as JSON, the analysis as Markdown."""
+"""The downloads of a sweep: trials as CSV, everything as JSON, the analysis as Markdown, its charts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study's history as charts: each goal over nights or sweeps and production runs, with what changed and who did."""
+"""The charts on a study's page: each goal over nights, sweeps and production runs, with what changed and who did."""
 
 from __future__ import annotations
 

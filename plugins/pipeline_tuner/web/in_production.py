@@ -1,4 +1,4 @@
-"""What production runs with now for each goal, and why, as a production run's own rule says."""
+"""What production runs with now for each goal, and why, for the page."""
 
 from __future__ import annotations
 

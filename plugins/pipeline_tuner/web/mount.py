@@ -1,4 +1,4 @@
-"""How the page is mounted in Airflow: the app and the places in Airflow's own pages that lead to it.
+"""How the page is mounted in Airflow: its address, and the links and tabs in Airflow's own pages.
 
 Every Airflow process loads plugins, only the API server shows pages: the app is made at its first request.
 """

@@ -1,4 +1,4 @@
-"""The pages that only read."""
+"""The addresses of the pages of studies, a study and a trial: what each shows and its queries."""
 
 from __future__ import annotations
 

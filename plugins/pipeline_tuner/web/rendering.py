@@ -1,4 +1,4 @@
-"""Templates with escaping always on, the filters they use, and the results database behind the page."""
+"""Templates and their filters, with escaping always on, and the results database behind the page."""
 
 from __future__ import annotations
 

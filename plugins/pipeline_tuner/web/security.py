@@ -1,4 +1,4 @@
-"""Who may see and do what on the page.
+"""Who may see and do what on the page, and the token of its forms.
 
 A plugin's app is anonymous in Airflow unless it asks: every route depends on `User`. Reading a study needs the
 permission to read its DAG, acting on it the permission to trigger that DAG. A form carries a token that is signed

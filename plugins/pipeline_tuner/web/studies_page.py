@@ -1,4 +1,6 @@
-"""All studies, a line each: what production runs, what was decided, whether that holds, and what needs attention."""
+"""The rows of the start page, the list of studies: what production runs, what was decided, its status, what needs
+attention.
+"""
 
 from __future__ import annotations
 

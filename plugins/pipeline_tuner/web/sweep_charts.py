@@ -1,4 +1,4 @@
-"""What a sweep's trials say so far, as charts that the page draws itself. Each part is worked out when a tab asks."""
+"""The charts on a sweep's page, drawn from its trials so far; each is computed when its tab asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every page about sweeps needs: the sweep that an address names, its progress, and whether its answers hold."""
+"""The sweep that an address names, who may read it, its progress, and whether its answers hold."""
 
 from __future__ import annotations
 

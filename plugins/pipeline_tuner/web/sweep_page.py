@@ -1,4 +1,5 @@
-"""A sweep's page: the decisions on its first screen, everything else behind tabs that keep their place in the address.
+"""A sweep's page: its tabs (decision, configurations, parameters, trials, claims, environment), and the comparison of
+two configurations.
 
 A tab reads what it shows and nothing more.
 """

@@ -1,4 +1,4 @@
-"""What following a study has saved each of its tuned tasks so far, for the study's page."""
+"""The savings of each tuned task, on the study's page."""
 
 from __future__ import annotations
 

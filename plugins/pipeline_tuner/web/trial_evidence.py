@@ -1,4 +1,4 @@
-"""What a job tells of one trial, as the values of its charts: throughput over time, and partitions in time."""
+"""The values of the charts on a trial's page: throughput over time, and partitions in time."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The latest record of each key."""
+"""The deduplication job: the latest record of each key."""

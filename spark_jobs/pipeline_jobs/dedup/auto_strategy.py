@@ -1,4 +1,4 @@
-"""`auto`: which strategy moves the fewest bytes, foreseen from a sample of the keys. No Spark in here."""
+"""The strategy `auto`: which strategy moves the fewest bytes, foreseen from a sample of the keys. No Spark in here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a job has read: a position that belongs to one source, one rule and one target's content.
+"""The bookmarks of incremental runs: how far a job has read one source, for one rule and one target.
 
 A position that is too low costs reading again; one that is too high hides records. So whatever is in doubt lowers it:
 another source or rule, a target that was dropped, emptied, rewritten or put back to an older state, a record of the

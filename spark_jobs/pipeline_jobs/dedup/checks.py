@@ -1,4 +1,4 @@
-"""Whether a trial's output is right: held against DuckDB over the same files, which shares nothing with the job."""
+"""The checks of a dedup trial's output: held against DuckDB over the same files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What columns are called: any name of the source inside the job, and which names a target can't have.
+"""Names of columns: any name of the source inside the job, and which names a target can't have.
 
 Spark takes a dot for a part of a structure, and the job needs names of its own. So a column whose name isn't a plain
 word is called `_c` with its number while the job works, and gets its name back where it is written.

@@ -1,4 +1,4 @@
-"""Counting while the records pass, so that no count costs a job of its own."""
+"""Counts of records (read, kept, without key), taken while they pass, so that no count costs a job of its own."""
 
 from __future__ import annotations
 

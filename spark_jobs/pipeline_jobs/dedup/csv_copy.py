@@ -1,4 +1,4 @@
-"""Spark's tasks copying their rows into PostgreSQL: Arrow batches as CSV lines, one transaction per task attempt."""
+"""How Spark's tasks copy rows into PostgreSQL: Arrow batches as CSV lines, one transaction per task attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which texts, and which values of JSON, are exactly a value of a type: what Spark would round, cut or guess is not.
+"""Which texts and JSON values are exactly a value of a type: what Spark would round, cut or guess is refused.
 
 Spark's parsers take "2024-01-01T10:00" for a date, 20240101 for the year 57385, 10:00 for today, "1,5" for 15, more
 digits than a number holds, and nanoseconds. Here a value is what it says, or it is none. Pure Python: it runs in

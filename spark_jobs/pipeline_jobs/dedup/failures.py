@@ -1,4 +1,4 @@
-"""Spark's errors in words: what happened, and what to do. An out-of-memory is told apart, it is a result."""
+"""Spark's errors in words: what happened, and what to do; an out-of-memory is told apart."""
 
 from __future__ import annotations
 

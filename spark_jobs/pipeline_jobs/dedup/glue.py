@@ -1,4 +1,4 @@
-"""The same job on AWS Glue: the two files are objects in S3, passwords come from Secrets Manager."""
+"""The job's entry on AWS Glue: its arguments, its two documents in S3, passwords from Secrets Manager."""
 
 from __future__ import annotations
 

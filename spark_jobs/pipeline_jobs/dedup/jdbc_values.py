@@ -1,4 +1,4 @@
-"""Values of a PostgreSQL table that Spark's JDBC reader would change: refused before anything is read."""
+"""Values of a PostgreSQL source table that Spark's JDBC reader would change: refused before anything is read."""
 
 from __future__ import annotations
 

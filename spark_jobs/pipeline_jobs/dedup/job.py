@@ -1,4 +1,4 @@
-"""The dedup job: one trial, measured without perturbing it."""
+"""A run of the dedup job: one trial with its metrics, or one production run; on Spark or on Glue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sampling for `auto`: one pass over the key columns, without a shuffle."""
+"""The sample of the keys for `auto`: one pass over the key columns, without a shuffle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parquet with nanoseconds, as pandas writes it: Spark has microseconds, so a finer value is refused, and no other.
+"""Parquet timestamps in nanoseconds, as pandas writes them: Spark has microseconds, so a finer value is refused.
 
 Spark refuses such files, or gives the numbers as they are. The footers say which columns these are.
 """

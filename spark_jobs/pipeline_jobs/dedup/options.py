@@ -1,4 +1,4 @@
-"""What "the latest record of each key" means for a workload, and how to get it: declared, checked, no Spark."""
+"""The options of the deduplication: source, target, rule, tuning parameters; declared and checked, no Spark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The latest records as Parquet: each run writes a folder of its own, then one small file says which folder holds.
+"""The Parquet target: each run writes a folder of its own, then one small file says which folder holds.
 
 A reader follows `CURRENT`. A killed run leaves `CURRENT` as it was; the next run removes what is not current. Beside
 the folder lies a file `columns-FOLDER.json` that lists its columns in their order: Redshift reads by position.

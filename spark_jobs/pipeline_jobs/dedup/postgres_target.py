@@ -1,4 +1,4 @@
-"""The latest records into PostgreSQL: tasks fill a staging table, one transaction merges it and moves the bookmark.
+"""The PostgreSQL target: tasks fill a staging table, one transaction merges it and moves the bookmark.
 
 Before that transaction the target is as it was; after it, as it should be. Each task attempt stages its rows
 under its own number, and only the attempts that Spark counts as done are merged: an attempt that was retried,

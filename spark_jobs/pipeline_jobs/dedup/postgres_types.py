@@ -1,4 +1,4 @@
-"""Spark's types in PostgreSQL: which column keeps every value of which type as it is, and what COPY reads."""
+"""Column types: which PostgreSQL type keeps every value of which Spark type, and what COPY reads."""
 
 from __future__ import annotations
 

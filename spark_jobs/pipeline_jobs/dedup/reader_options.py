@@ -1,4 +1,4 @@
-"""Spark's own reader options: those that are offered for each format, each declared once, and those that never are.
+"""Spark's reader options per format: which are offered and which never are, each declared once.
 
 What could lose a record or change a value is not offered: the checks of text files know every option that is.
 """

@@ -1,4 +1,4 @@
-"""Sources of records: Parquet, JSON lines, CSV, a JDBC table, an Iceberg table."""
+"""The sources: Parquet, JSON lines, CSV, a JDBC table, an Iceberg table, as Spark reads them."""
 
 from __future__ import annotations
 

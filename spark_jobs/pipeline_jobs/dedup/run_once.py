@@ -1,4 +1,4 @@
-"""One deduplication from source to target."""
+"""One deduplication from source to target: read, inspect, choose a strategy, write, count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tells a table from another one of the same name: a bookmark belongs to one of them only."""
+"""The identity of a source table: what tells it from another one of the same name, for bookmarks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is looked at before a source is read for real, so that it arrives exactly or is refused in one line.
+"""The inspection of a source before it is read: whether it arrives exactly, else it is refused in one line.
 
 It costs a pass over text files, and a query or a listing elsewhere; so it happens before the clock starts, and once for
 each state of the files: a note beside the workloads says which state was found right.

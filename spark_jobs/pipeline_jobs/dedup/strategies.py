@@ -1,4 +1,4 @@
-"""Ways to the latest record of each key: the same rows by the same total order, different amounts shuffled.
+"""The strategies: ways to the latest record of each key, the same rows with different amounts shuffled.
 
 What each moves between tasks, for N rows of w bytes, K keys, and P pairs of (map task, key):
 

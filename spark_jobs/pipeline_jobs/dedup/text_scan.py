@@ -1,4 +1,4 @@
-"""Text files read once more, by a parser of our own: every byte belongs to a record, and every value is exact.
+"""The parser that reads text files once more: every byte belongs to a record, and every value is exact.
 
 Spark's readers pass over what they don't understand: a second object in a line, a value's further digits, a quote that
 isn't closed. These scanners don't: what isn't CSV by RFC 4180 or JSON by RFC 8259 is a problem, and so is a value that

@@ -1,4 +1,4 @@
-"""A trial's data: made or found before the clock starts, and what is known of it."""
+"""The data of a trial: made or found before the clock starts, and what is known of it; a part of it for screening."""
 
 from __future__ import annotations
 

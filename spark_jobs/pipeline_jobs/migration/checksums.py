@@ -1,4 +1,4 @@
-"""Counts and an order-independent checksum of each range, computed by the servers in one pass a side."""
+"""Counts and order-independent checksums of each range, computed by the two servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has landed, held against the source: range by range where both sides have the key, else as a whole."""
+"""The check of a migration: what has landed held against the source, range by range or as a whole."""
 
 from __future__ import annotations
 

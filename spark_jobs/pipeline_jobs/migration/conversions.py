@@ -1,4 +1,4 @@
-"""Columns whose type is another one on the target: their values are kept exactly, or refused before any row.
+"""Columns whose type is another one on the target: converted exactly, or refused before any row.
 
 Types that widen keep every value. For the others each value is looked at: PostgreSQL's cast and the way back must
 give the value again. Between moments with a zone and times without one there is no such way: the owner has to say.

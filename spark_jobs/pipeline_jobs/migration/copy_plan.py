@@ -1,4 +1,4 @@
-"""What a range's copying needs to know, and what it leaves behind. All of it travels between driver and tasks."""
+"""The records that driver and tasks exchange: what copying a range needs, and what it leaves behind."""
 
 from __future__ import annotations
 

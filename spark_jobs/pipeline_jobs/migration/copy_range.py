@@ -1,4 +1,4 @@
-"""One key range from server to server, in one transaction on the target, by COPY. Runs inside Spark's tasks.
+"""The method `copy`: one key range from server to server by COPY, in one transaction on the target.
 
 The source's COPY TO fills a pipe from a thread, the target's COPY FROM empties it: no value becomes a Python
 object. A row that the target refuses makes the range start over row by row, see rejects.py.

@@ -1,4 +1,4 @@
-"""A source's COPY as something to read from."""
+"""The file object between two COPY commands: a source's COPY as something to read from."""
 
 from __future__ import annotations
 

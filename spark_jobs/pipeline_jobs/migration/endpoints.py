@@ -1,4 +1,4 @@
-"""The two ends of a migration as the driver holds them: connections, tables, key, and the source's snapshot."""
+"""The two ends of a migration on the driver: connections, tables, key, and the source's snapshot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The `jdbc` method: Spark's JDBC reader and writer, a Spark job for each key range.
+"""The method `jdbc`: Spark's JDBC reader and writer, a Spark job for each key range.
 
 Spark's writer commits a range by itself and knows nothing of the ledger. So its connection carries the range's
 number, and a trigger on the target marks the range PASS in the same transaction, before its first row.

@@ -1,4 +1,4 @@
-"""A source that only JDBC reaches (`jdbc:...`): the `jdbc` method, the same ledger, counts instead of checksums.
+"""A source that is not PostgreSQL (`jdbc:...` URL): moved by JDBC, counts instead of checksums.
 
 What such a source can't do here: a snapshot across ranges, checksums, rows singled out when one is refused.
 """

@@ -1,4 +1,4 @@
-"""One trial of a migration, or one production run: prepare, move, compare, measure."""
+"""A run of the migration job: one trial or one production run; prepare, move, compare, measure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run, partition and rejected-row tables on the target: what has landed, exactly once.
+"""The ledger on the target: runs, partitions and rejected rows; what has landed, exactly once.
 
 A range's rows and its state PASS commit in one transaction. Everything else may be lost or repeated.
 """

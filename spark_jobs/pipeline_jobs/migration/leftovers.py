@@ -1,4 +1,4 @@
-"""Tables of trials that were killed and never tried again: known by a lock that only a living trial holds."""
+"""Removal of the tables of killed trials: known by a lock that only a living trial holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The migration's metrics, from ranges, comparison and event log into the measurement."""
+"""The migration's metrics: from ranges, comparison and event log into the measurement."""
 
 from __future__ import annotations
 

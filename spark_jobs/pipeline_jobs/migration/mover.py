@@ -1,4 +1,4 @@
-"""Moves the ledger's pending ranges through Spark, and tries those that fail again, in smaller pieces."""
+"""The mover: the ledger's pending ranges through Spark's tasks, with retries in smaller pieces."""
 
 from __future__ import annotations
 

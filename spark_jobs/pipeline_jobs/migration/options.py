@@ -1,4 +1,4 @@
-"""What a migration is asked to do: the knobs that a sweep turns, and the table that it moves."""
+"""The options and parameters of a migration: method, batch sizes, rate limits, tables; declared and checked."""
 
 from __future__ import annotations
 

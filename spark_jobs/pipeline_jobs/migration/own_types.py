@@ -1,4 +1,4 @@
-"""Types of a database's own (enums, composites, domains, ranges, an extension's): read, compared, made anew."""
+"""A database's own types (enums, composites, domains, ranges, an extension's): read, compared, made on the target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: opened alike everywhere, quoted safely, and their errors told apart."""
+"""Connections to PostgreSQL, quoting, and which of its errors are a row's, the environment's or the job's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A production run: one table for good, exactly once, resumed under its run id until all of it has passed."""
+"""A production run: one table moved for good, exactly once, resumed under its run id."""
 
 from __future__ import annotations
 

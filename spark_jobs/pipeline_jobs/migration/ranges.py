@@ -1,4 +1,4 @@
-"""Key ranges of about equal row counts, from what the source really holds.
+"""Key ranges of about equal row counts, planned from what the source really holds; splitting one.
 
 Boundaries are quantiles of the key, exact for tables up to EXACT_ROWS and of a block sample beyond, so that
 skewed, sparse, composite and text keys split evenly. Tables without a usable key are cut by their blocks.

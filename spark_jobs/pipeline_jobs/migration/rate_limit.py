@@ -1,4 +1,4 @@
-"""How fast rows go by: measured always, slowed where a limit asks for it."""
+"""Rate limits: how fast rows go by, always measured, slowed where a limit asks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A range row by row, where the target refuses some: the bad ones are kept with their reason, the others land."""
+"""Rejected rows: a range copied row by row where the target refuses some; bad ones kept with their reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the catalogs say of a table: columns, keys, size; and the making of a trial's target table."""
+"""Tables in PostgreSQL's catalogs: columns, keys, size; the making of a trial's target table."""
 
 from __future__ import annotations
 

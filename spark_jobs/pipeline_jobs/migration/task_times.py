@@ -1,4 +1,4 @@
-"""When Spark's tasks worked: launch and finish out of Spark's own status store, not the wait for a core before."""
+"""When Spark's tasks worked: launch and finish from Spark's status store, without the wait for a core."""
 
 from __future__ import annotations
 

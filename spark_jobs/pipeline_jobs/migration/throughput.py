@@ -1,4 +1,4 @@
-"""What the ranges' own clocks say: throughput over time, the slow ones, the first and the last."""
+"""The metrics of throughput over time: slow ranges, first and last, peak rate, from the ranges' own clocks."""
 
 from __future__ import annotations
 

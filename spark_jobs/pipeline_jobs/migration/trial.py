@@ -1,4 +1,4 @@
-"""A tuning trial: the same ranges into an empty table of its own, again and again, compared at the end."""
+"""A trial: warm-up, then the same ranges into an empty table of its own, again and again, compared at the end."""
 
 from __future__ import annotations
 

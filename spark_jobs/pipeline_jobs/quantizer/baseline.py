@@ -1,4 +1,4 @@
-"""The baseline: the job as the quantizer guide has it, step by step, each of its steps a setting that can be left out.
+"""The shape `baseline`: the job as the quantizer guide has it, each of its steps a setting that can be left out.
 
 Read, repartition by org and cache; count and union the partial points; repartition by series; aggregate each
 resolution; repartition for the write; append; write the points of unfinished windows to 200 files. Its rows have

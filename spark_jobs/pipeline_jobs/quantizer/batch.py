@@ -1,4 +1,4 @@
-"""One batch: find what is new and what came late, roll it up in tasks, commit once.
+"""One batch: finds what is new and what came late, plans tasks, rolls up, commits once.
 
 Exactly once, by one Iceberg commit with a position (position.py) rather than a MERGE by key: MERGE would have to
 join the whole batch with the table, and says nothing about the time without rows. The commit fails when

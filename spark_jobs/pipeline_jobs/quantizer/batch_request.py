@@ -1,4 +1,4 @@
-"""What a batch is asked to roll up, and whether its target can take it."""
+"""The request of a batch: what to roll up, and whether its target can take it."""
 
 from __future__ import annotations
 

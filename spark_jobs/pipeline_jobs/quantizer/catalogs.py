@@ -1,4 +1,4 @@
-"""Where tables lie: the settings of the catalog `lake` of each kind, local or on S3, and its secrets.
+"""Iceberg catalogs (jdbc, hadoop, rest, glue): their Spark settings and secrets.
 
 A secret is in no Spark setting that a log shows: PostgreSQL's password comes from a file in memory, S3's keys from the
 environment, a REST catalog's token is a setting whose name Spark redacts.

@@ -1,4 +1,4 @@
-"""Whether a trial's table is right: held against what plain Spark SQL counts in the raw points."""
+"""The check of a quantizer's trial: its rollups held against what plain Spark SQL counts in the raw points."""
 
 from __future__ import annotations
 

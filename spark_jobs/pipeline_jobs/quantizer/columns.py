@@ -1,4 +1,4 @@
-"""Which columns of a raw table are the points: found once by name, from then on known by Iceberg's field ids.
+"""Which columns of a raw table are the points: found by name once, then known by Iceberg's field ids; their types.
 
 A name says what a user means today. Only the id says which column of an older file that is: a column that was renamed,
 or dropped and added again, has another name, or the same name and other values, in the files from before.

@@ -1,4 +1,4 @@
-"""Stretches of time as sorted, disjoint pairs (after, until], in us since 1970. Pure arithmetic."""
+"""Arithmetic of stretches of time: sorted, disjoint pairs (after, until], in us since 1970. Pure."""
 
 from __future__ import annotations
 

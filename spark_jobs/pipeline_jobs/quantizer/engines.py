@@ -1,4 +1,4 @@
-"""What computes the states of the smallest windows inside a task: a parameter of the job.
+"""The parameter `engine`: what computes the smallest windows inside a task (compiled, duckdb, polars).
 
 All engines give the same states. `compiled` sorts and walks the points once; `duckdb` and `polars` group them with
 their own operators. Larger windows are merged from the smallest by the same code for all.

@@ -1,4 +1,4 @@
-"""Sums of doubles without rounding on the way, so that order and grouping can't change a result.
+"""Sums of doubles without rounding, so that order and grouping can't change a result.
 
 A sum is kept as a short list of doubles that add up to it exactly (Shewchuk, "Adaptive Precision
 Floating-Point Arithmetic", 1997; Python's `math.fsum` does the same). Stored, it is four doubles: the correctly

@@ -1,4 +1,4 @@
-"""Where files lie: a path as Iceberg names it, opened by Arrow on whatever machine a task runs."""
+"""Files by their Iceberg path, opened by Arrow (local, S3) on whatever machine a task runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw datapoints to roll up: a seeded generator with the faults of real feeds, and New York's real weather."""
+"""The points of a generated workload: a seeded generator with the faults of real feeds, and New York's weather."""
 
 from __future__ import annotations
 

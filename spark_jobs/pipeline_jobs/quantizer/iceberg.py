@@ -1,4 +1,4 @@
-"""The Iceberg side: tables, and plans of files, through Iceberg's own Java classes.
+"""Iceberg through its own Java classes: tables made and loaded, snapshots, plans of files, statistics.
 
 The rollups' table has one row per series, resolution and window, complete windows and partials alike, partitioned by
 resolution, completeness and day. One table, so that one commit replaces partials, adds windows and moves the position.

@@ -1,4 +1,4 @@
-"""One trial of the quantizer, or one production batch: make or find the points, roll them up, check, measure."""
+"""A run of the quantizer: one trial with its metrics, or one production batch; warm-up, work, check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hot path: sorted points to the states of windows, and states to states of larger windows; compiled by numba.
+"""The compiled kernel (numba): sorted points to states of windows, states to those of larger windows.
 
 Every statistic of a state can be merged with that of the neighbouring stretch of time without loss, so that a
 window that is cut by a task, a chunk or a batch gives the same row as one computed at once.

@@ -1,4 +1,4 @@
-"""Rows that came after their time had been rolled up.
+"""Late rows: points that came after their time had been rolled up, found and rolled up again.
 
 The source's snapshots say when a row came. A late row whose largest window is still open for updates makes the job
 roll up that window's stretch anew from the source, which is exact for counters and repeated points too; a

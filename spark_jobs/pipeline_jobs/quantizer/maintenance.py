@@ -1,4 +1,4 @@
-"""Maintenance of the rollups' table, a task per procedure; none of them changes a row or loses the position."""
+"""The maintenance procedures of the rollups' table: compaction, manifests, snapshots, orphan files."""
 
 from __future__ import annotations
 

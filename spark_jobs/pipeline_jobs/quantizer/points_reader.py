@@ -1,4 +1,4 @@
-"""A raw table's Parquet files as points, read by Arrow inside a task, with columns by Iceberg's field ids.
+"""The reader of a raw table's Parquet files, by Arrow inside a task; which units and types are refused.
 
 What Iceberg's own reader would make of a file and this one can't, it refuses (`NeedsSparkError`), and Spark reads the
 stretch instead (spark_reader.py). So the two never differ.

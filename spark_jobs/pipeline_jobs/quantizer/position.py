@@ -1,4 +1,4 @@
-"""How far a rollups' table has come: kept in the summary of the very snapshot that the batch commits.
+"""The position of a rollups' table: how far it has come, kept in the snapshot that each batch commits.
 
 So output, partials and position can't disagree: whoever sees the windows sees the position. A batch that was
 killed before its commit left nothing but unreferenced files; one that is repeated finds its time covered.

@@ -1,4 +1,6 @@
-"""A production batch: from where the last one ended to a given time, or one maintenance procedure."""
+"""A production run: a batch from where the last one ended to a given time, or one maintenance procedure; its
+metrics.
+"""
 
 from __future__ import annotations
 

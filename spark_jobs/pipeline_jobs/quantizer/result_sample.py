@@ -1,4 +1,4 @@
-"""A look at what came out: one series over one of the largest windows, its raw points and its rollups."""
+"""A sample of the result for the analysis: one series over one of the largest windows, raw points and rollups."""
 
 from __future__ import annotations
 

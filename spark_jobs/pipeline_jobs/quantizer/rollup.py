@@ -1,4 +1,4 @@
-"""Points to rollup rows, as Arrow tables: what one task does with its stretch of time.
+"""Points to rollup rows, as Arrow tables: what one task does with its stretch of time; increases, merges.
 
 Declared treatment of odd input. A row without org, metric or time is `null_key`; without value `null`; NaN
 `nan`; infinite, or so large that its square is, `infinite`: none of them is a point. A point that repeats

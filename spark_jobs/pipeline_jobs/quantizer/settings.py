@@ -1,4 +1,4 @@
-"""A trial's configuration and workload, read and checked; settings that can't work are refused with the reason."""
+"""The options and parameters of the quantizer: read and checked; settings that can't work are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantiles within 1%: a DDSketch (Masson, Rim, Lee, VLDB 2019) kept as a map from bin to count.
+"""Quantiles within 1% (DDSketch; Masson, Rim, Lee, VLDB 2019): from a value to its bin, from bins to a quantile.
 
 The bins are those of the library `ddsketch` with its logarithmic mapping; a row's map becomes that library's
 sketch with `to_ddsketch`. A bin's number carries the sign: KEY_OFFSET + key for positive values, the same

@@ -1,4 +1,4 @@
-"""Stretches whose files only Iceberg's reader for Spark knows: its rows, shuffled to the tasks that roll them up.
+"""The reader for stretches whose files only Iceberg's reader for Spark knows: their rows, shuffled to the tasks.
 
 Slower than tasks that read their files themselves (points_reader.py), and the same to the last bit.
 """

@@ -1,4 +1,4 @@
-"""The smallest windows by SQL, for engines that group instead of walking: DuckDB's text and Spark's are one.
+"""The smallest windows by SQL, for DuckDB and Spark: the grouping query, and its results as states.
 
 Exact sums there: each double is split on fixed grids into limbs of 34 bits, whose sums are doubles without
 rounding, whatever the order, for up to 2**20 points per window and values below 2**63 ("pre-rounding", Demmel and

@@ -1,4 +1,4 @@
-"""The steps of a batch: how long each took, and their names on Spark's jobs, in its UI and in the event log."""
+"""The times of a batch's steps, and their names on Spark's jobs in its UI and event log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rollups' table as a batch finds it: its columns by their ids, its files, and what of it can't be written to."""
+"""The rollups' table as a batch finds it: its columns by their ids, its files, and when it can't be written to."""
 
 from __future__ import annotations
 

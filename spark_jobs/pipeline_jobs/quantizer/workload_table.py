@@ -1,4 +1,4 @@
-"""The raw table of a workload: made where it is not there, found again by its name."""
+"""The raw table of a workload: generated where it is not there, found again by its name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A `mongodump` file as a source: BSON documents one after the other, read in place, cut at document ends.
+"""The source of a `mongodump` file (BSON): documents read in place, cut at document ends.
 
 Compressed files and archives are unpacked first; offsets are then those of the unpacked documents.
 """

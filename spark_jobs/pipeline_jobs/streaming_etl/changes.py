@@ -1,4 +1,4 @@
-"""A collection's change stream as a source: inserts, updates, replacements and deletions, in order, by resume token.
+"""The source of a change stream: inserts, updates, replacements and deletions, in order, by resume token.
 
 A change is applied only where none newer of the same document was: replaying the stream from an earlier token
 changes nothing. Of several changes of one document in a batch the last stands.

@@ -1,4 +1,4 @@
-"""The bounded queue between a source and its workers, which is also where batches are cut."""
+"""The bounded queue between a source and its workers, where batches are cut by size or time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to the target, shared by the workers of a pipeline."""
+"""The pool of connections to the target, shared by the workers of a pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine: a source, a bounded channel and workers that transform and load, measured stage by stage.
+"""The engine: pipelines of a source, a channel and workers that transform and load, measured stage by stage.
 
 Workers are threads: the transcoder, the database's client library and the operating system all work without
 the interpreter's lock, so threads fill the cores and a batch is never copied between processes.

@@ -1,4 +1,4 @@
-"""Made-up user documents of realistic size: the workload of demo, tests and benchmarks. Seeded, so repeatable."""
+"""Generated user documents, the workload of demo, tests and benchmarks. Seeded."""
 
 from __future__ import annotations
 

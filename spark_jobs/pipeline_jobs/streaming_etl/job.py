@@ -1,4 +1,4 @@
-"""One trial or one production run of the streaming ETL: prepare, move, check, measure."""
+"""A run of the streaming ETL: one trial or one production run; prepare, move, check, measure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One load: a source's ranges through pipelines into the tables, from where an earlier run of it stopped."""
+"""One load: a source's ranges through pipelines into the tables, resumed from where an earlier run stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The declared mapping: which parts of a document become which rows of which tables.
+"""The mapping file: which parts of a document become which rows and columns of which tables; types, keys, checks of it.
 
 A mapping is a YAML file (`users.yaml` here is one; docs/streaming-etl.md describes the format). The first
 table gets a row per document. A table with `ordinal` gets a row per item of the array at `from`, and the item's

@@ -1,4 +1,4 @@
-"""A mapping as flat arrays: the table that drives the transcoder's compiled kernel."""
+"""A mapping as flat arrays: the table that drives the compiled kernel."""
 
 from __future__ import annotations
 

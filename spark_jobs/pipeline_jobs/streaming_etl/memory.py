@@ -1,4 +1,6 @@
-"""The in-memory studies: the engine without databases, on records that are made while it runs."""
+"""The in-memory studies (`MemoryWork`): the engine without databases, on records made while it runs; their
+parameters.
+"""
 
 from __future__ import annotations
 

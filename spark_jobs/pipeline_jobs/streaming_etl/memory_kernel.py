@@ -1,4 +1,4 @@
-"""Making and transforming the records of the in-memory studies, as columns, compiled by numba.
+"""The compiled kernel (numba) of the in-memory studies: making and transforming records as columns.
 
 The two records are those of the Rust benchmark that the streaming report and the in-memory report describe: the heavy
 one has 63 KB of text in 429 strings, the compact one 77 bytes in eight fields. Every byte of every record is written.

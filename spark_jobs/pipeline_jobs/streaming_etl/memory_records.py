@@ -1,4 +1,4 @@
-"""The heavy and the compact record of the in-memory studies, as columns."""
+"""The records of the in-memory studies, heavy and compact, as columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network transform of the in-memory study: real requests to an HTTP server on loopback, one per record.
+"""The network transform of the in-memory studies: HTTP requests to a server on loopback, one per record.
 
 The server is a process of its own (`python -m pipeline_jobs.streaming_etl.memory_requests`). A request takes SERVICE_S
 there, and CAPACITY of them are served at once; the others wait. It ends when its standard input does, so that it never

@@ -1,4 +1,4 @@
-"""What a run's reports amount to: rates, latencies, where the time went, memory over time."""
+"""The streaming ETL's metrics: rates, latencies, where the time went, memory over time, the bottleneck."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A MongoDB collection as a source: a full load in `_id` order that goes on after the last `_id` committed.
+"""The source of a MongoDB collection: a full load in `_id` order that resumes after the last `_id` committed.
 
 Documents stay the bytes that the server sent. A cursor that fails is opened again after the last document
 that was read; when that does not help either, the load fails. Only the server's word ends the data.

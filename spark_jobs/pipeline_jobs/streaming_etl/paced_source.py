@@ -1,4 +1,4 @@
-"""Sources that give records at a declared rate, as one slower than the workers does: what closes batches by time."""
+"""Sources slowed to a declared rate, as ones slower than the workers: what closes batches by time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dumps that are no plain BSON file: `mongodump --gzip` and `--archive`, unpacked whole before anything is loaded.
+"""The source of packed dumps (`mongodump --gzip` and `--archive`): unpacked whole before anything is loaded.
 
 An archive holds blocks of several collections by turns: a document that names the collection, its documents, and four
 bytes of ones. The last block of a collection is empty and has the CRC-64 of all its documents. The format is that of

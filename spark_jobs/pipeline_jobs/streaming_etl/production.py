@@ -1,4 +1,4 @@
-"""A production run: load what is not loaded yet, then follow the changes where that is asked for."""
+"""A production run: loads what is not loaded yet, then follows the change stream where that is asked for."""
 
 from __future__ import annotations
 

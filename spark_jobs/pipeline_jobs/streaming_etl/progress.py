@@ -1,4 +1,4 @@
-"""What is loaded already: ranges of the source, batches, and where to go on after a stop."""
+"""The progress of a load: which ranges of the source and which batches are committed, and where to go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What flows through the engine: pieces of records with their places in the source, and batches made of them."""
+"""The records of the engine: pieces of a source with their places in it, and batches made of them."""
 
 from __future__ import annotations
 

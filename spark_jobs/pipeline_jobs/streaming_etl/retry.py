@@ -1,4 +1,4 @@
-"""Bounded retries with growing, jittered pauses."""
+"""Retries on databases: bounded, with growing, jittered pauses."""
 
 from __future__ import annotations
 

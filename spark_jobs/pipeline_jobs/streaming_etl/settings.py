@@ -1,4 +1,4 @@
-"""The engine's parameters, and the batch size that may adapt while it runs."""
+"""The engine's parameters and their limits, and the batch size that adapts while it runs."""
 
 from __future__ import annotations
 

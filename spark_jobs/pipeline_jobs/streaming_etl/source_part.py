@@ -1,4 +1,4 @@
-"""A part of a source, for trials that run on a fraction of the workload."""
+"""A part of a source, for trials that run on a fraction of the workload (screening)."""
 
 from __future__ import annotations
 

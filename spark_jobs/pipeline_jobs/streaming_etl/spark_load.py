@@ -1,4 +1,4 @@
-"""The same load as Spark tasks, one per range of the file or of `_id`, on any master: for more than one machine."""
+"""The load as Spark tasks, one per range of the source, for more than one machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The target's tables: making them, checking those that are there, and the tables that keep the accounts."""
+"""The target's tables: made or checked, foreign keys, emptied; and the tables of the progress."""
 
 from __future__ import annotations
 

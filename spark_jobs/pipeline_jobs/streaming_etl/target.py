@@ -1,4 +1,4 @@
-"""The PostgreSQL target: a batch's rows, its dead letters and its resume position in one transaction."""
+"""The PostgreSQL target: a batch's rows, rejected documents (dead letters) and position in one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A batch of documents as COPY payloads, one a table: the Python side of the compiled kernel."""
+"""The transcoder: a batch of documents as COPY payloads, one per table; the Python side of the compiled kernel."""
 
 from __future__ import annotations
 

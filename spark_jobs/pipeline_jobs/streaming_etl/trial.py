@@ -1,4 +1,4 @@
-"""A trial with databases: the same documents into tables of its own, emptied before each sample, then checked."""
+"""A trial with databases: the same documents into tables of its own, emptied before each sample; its checks."""
 
 from __future__ import annotations
 

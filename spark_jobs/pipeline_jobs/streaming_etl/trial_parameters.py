@@ -1,4 +1,4 @@
-"""A trial's configuration as the parts of the job take it: what has no effect there is refused, not passed over."""
+"""A trial's parameters, given to the parts of the job: what has no effect there is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workload of the studies with databases: made-up users in a file or a collection, or the user's own data."""
+"""The workload with databases and its options: generated users in a file or a collection, or the user's own source."""
 
 from __future__ import annotations
 

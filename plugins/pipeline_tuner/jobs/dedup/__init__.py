@@ -1,4 +1,4 @@
-"""The deduplication: the latest record of each key, on Spark or on Glue."""
+"""The deduplication's description: its operator, its metrics, its sections of the written analysis."""
 
 from __future__ import annotations
 

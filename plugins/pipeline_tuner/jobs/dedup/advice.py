@@ -1,4 +1,6 @@
-"""For the dedup job: advice split into code and infrastructure, each with evidence and the expected effect."""
+"""The deduplication's advice in the written analysis, split into code and infrastructure, with evidence and expected
+effect.
+"""
 
 from __future__ import annotations
 

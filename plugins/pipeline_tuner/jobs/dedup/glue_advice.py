@@ -1,4 +1,4 @@
-"""For the dedup job: what to change in the infrastructure, a size for Glue to paste, and what to watch there."""
+"""The deduplication's advice for AWS Glue: what to change, a size to paste, and what to watch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dedup job's configurations as its advice sees them: medians of what each was measured at."""
+"""The deduplication's configurations as its advice sees them: medians of what each was measured at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The streaming ETL: documents of MongoDB or a BSON file into tables of PostgreSQL, or records in memory."""
+"""The streaming ETL's description: its operator, its metrics, its sections of the written analysis."""
 
 from __future__ import annotations
 

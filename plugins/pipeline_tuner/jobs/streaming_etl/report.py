@@ -1,4 +1,6 @@
-"""For the streaming ETL: where the time goes by configuration, and what workers, volume, pipelines and batches do."""
+"""The streaming ETL's sections of the written analysis: where the time goes, what workers, volume, pipelines and
+batches do.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the versions in the transaction that `pipeline_tuner.store.migrate` opened."""
+"""Alembic's entry: runs the schema versions in the transaction that `pipeline_tuner.store.migrate` opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BSON documents to PostgreSQL's binary COPY rows, byte by byte, compiled by numba.
+"""The compiled kernel (numba): BSON documents to PostgreSQL's binary COPY rows.
 
 One pass a document: scan a level, note where each wanted value stands, write the row, then go down into the
 tables below. No Python object is made for a value, and the interpreter's lock is not held. A document that

@@ -1,4 +1,4 @@
-"""The kernel's codes: types of columns and of BSON, reasons to refuse a document, limits."""
+"""The kernel's codes: types of columns and of BSON, reasons to reject a document, limits."""
 
 from __future__ import annotations
 

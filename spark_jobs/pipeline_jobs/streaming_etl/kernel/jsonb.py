@@ -1,4 +1,4 @@
-"""Values, documents and arrays as JSON text, for columns of jsonb."""
+"""jsonb columns: values, documents and arrays as JSON text."""
 
 # ruff: noqa: ANN201, ANN202, SIM109, SIM110
 # Types come from the arguments at the first call, and numba compiles plain comparisons and loops best.

@@ -1,4 +1,4 @@
-"""Doubles and Decimal128 as digits, exactly, and those as PostgreSQL's numeric."""
+"""numeric columns: doubles and Decimal128 as digits, exactly."""
 
 # ruff: noqa: ANN201, ANN202, SIM109
 # Types come from the arguments at the first call, and numba compiles plain comparisons and loops best.

@@ -1,4 +1,4 @@
-"""BSON, read: sizes, names, and where the wanted values of a document stand."""
+"""The reader of BSON: sizes, names, and where the wanted values of a document stand."""
 
 # ruff: noqa: ANN201, ANN202, SIM109, SIM110
 # Types come from the arguments at the first call, and numba compiles plain comparisons and loops best.

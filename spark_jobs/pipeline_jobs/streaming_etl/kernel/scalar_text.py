@@ -1,4 +1,4 @@
-"""Any scalar as text, and text as a UUID."""
+"""text and uuid columns: any scalar as text, and text as a UUID."""
 
 # ruff: noqa: ANN201, ANN202, SIM109
 # Types come from the arguments at the first call, and numba compiles plain comparisons and loops best.

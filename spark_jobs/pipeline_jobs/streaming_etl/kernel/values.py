@@ -1,4 +1,4 @@
-"""Values in PostgreSQL's binary formats: text, whole numbers, floats, times, bytes and arrays of text."""
+"""Columns of every other type in PostgreSQL's binary formats: text, integers, floats, times, bytes, arrays of text."""
 
 # ruff: noqa: ANN201, ANN202, SIM109
 # Types come from the arguments at the first call, and numba compiles plain comparisons and loops best.
