@@ -1,4 +1,5 @@
-"""How often a decision is wrong, and what following it costs, on made-up sweeps whose truth is known.
+"""Benchmark of decisions: how often one is wrong, and what following it costs, on made-up sweeps whose truth is
+known.
 
     PYTHONPATH=plugins:spark_jobs:. python -m benchmarks.decisions --replications 500
 

@@ -1,4 +1,5 @@
-"""Every strategy on four shapes of data, beside engines of one machine: `make bench JOB=dedup`.
+"""Benchmark of the deduplication: every strategy on four shapes of data, beside other engines: `make bench
+JOB=dedup`.
 
 Shuffle bytes are the same in every run, so they settle which strategy moves least; times are medians over rounds in
 which the ways run one after the other in random order, the hopeless ones in the first two rounds only. All Spark

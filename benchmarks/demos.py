@@ -1,4 +1,4 @@
-"""The demos as a new user runs them, again and again: how many goals end in something to do, and is it right?
+"""Benchmark of the demos, run again and again: how many goals end in something to do, and whether it is right.
 
     make bench JOB=demos ARGS="--runs 10 --jobs migration dedup streaming_etl quantizer"
 

@@ -1,4 +1,5 @@
-"""Change points over simulated nights: how often quiet histories raise an alarm, how soon a loss is found.
+"""Benchmark of drift, and its critical values: false alarms on quiet nights, and how soon a loss is found. By
+simulation.
 
 Each night is one figure of production and one of the control, with independent noise of 5%. Figures, by noise:
 `drift.false_alarm_rate` (60 quiet nights), `drift.nights_to_detect` (median for a loss of 10%, by the nights known

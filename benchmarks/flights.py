@@ -1,4 +1,5 @@
-"""The flights, really moved: a whole grid against an adaptive sweep with at most half of its trials.
+"""Benchmark of the migration's sweep on the flights: a whole grid against an adaptive sweep with at most half
+of its trials.
 
     make bench JOB=flights
 

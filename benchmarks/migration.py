@@ -1,4 +1,4 @@
-"""The migration job beside its references, in the same run on the same rows: `make bench JOB=migration`.
+"""Benchmark of the migration beside its references, on the same rows in the same run: `make bench JOB=migration`.
 
 References: as many `psql | psql` pipes of binary COPY as there are cores, and plain Spark JDBC at its defaults.
 Rounds run all ways one after the other in random order; a ratio is taken within a round, so that a machine that

@@ -1,4 +1,4 @@
-"""Made-up tables of many parameters in which a good configuration is rare: mostly two of a thousand rows.
+"""Made-up tables of many parameters in which a good configuration is rare, for the benchmark of the strategies.
 
 Each is a sparse sample of a space far larger than itself, as measured tables of many parameters are: most rows differ
 from every other one in several parameters, and most parameters hardly matter. A seeded generator makes them, so a

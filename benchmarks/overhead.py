@@ -1,4 +1,4 @@
-"""What a sweep takes around its trials' work, and where it goes.
+"""Benchmark of a sweep's overhead: the time around its trials' work, and where it goes.
 
     make bench JOB=overhead ARGS="--job migration --trials 18"
 

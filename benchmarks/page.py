@@ -1,4 +1,4 @@
-"""How fast and how large the page is with 200 studies, 1,000 sweeps, 1,000 nights and 100,000 trials.
+"""Benchmark of the page: time and size with 200 studies, 1,000 sweeps, 1,000 nights and 100,000 trials.
 
 A throw-away PostgreSQL is filled by SQL; the page's app is called in this process, login and network left out.
 Writes the median of each page (`page.studies_ms`, ...), of these `page.list_ms` (the slowest list page) and

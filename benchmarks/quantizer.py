@@ -1,4 +1,5 @@
-"""The quantizer against the guide's shape, plain Spark, DuckDB and polars, over the same files in one run.
+"""Benchmark of the quantizer against its baseline, plain Spark, DuckDB and polars, over the same files: `make
+bench JOB=quantizer`.
 
     python -m benchmarks.quantizer [--points 5000000] [--pairs 5] [--growth]
 

@@ -1,4 +1,4 @@
-"""The quantizer's tasks against DuckDB by CPU time, one thread each, in one process without Spark.
+"""Benchmark of the quantizer's tasks against DuckDB by processor time, one thread each, without Spark.
 
     python -m benchmarks.quantizer_cpu [--points 500000] [--pairs 5]
 

@@ -1,4 +1,4 @@
-"""DuckDB as the quantizer's rival: the same points rolled up by SQL to Parquet, in three ways."""
+"""The quantizer's work done by DuckDB, for its benchmark: points rolled up by SQL to Parquet, in three ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every benchmark leaves behind: a line of JSON a figure in build/bench/<job>.jsonl."""
+"""What every benchmark leaves behind: one line of JSON per measured value in build/bench/<job>.jsonl."""
 
 from __future__ import annotations
 

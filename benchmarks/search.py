@@ -1,4 +1,5 @@
-"""Trials until a configuration truly within 5% of the best is measured: ours against random, Sobol, grid and Optuna.
+"""Benchmark of the strategies: trials until a configuration within 5% of the best is measured, against random,
+Sobol, grid and Optuna.
 
     PYTHONPATH=plugins:spark_jobs:. python -m benchmarks.search --seeds 50 --noise 0.03 0.1
     PYTHONPATH=plugins:spark_jobs:. python -m benchmarks.search --seeds 30 --narrow held_back --methods ours optuna

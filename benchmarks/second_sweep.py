@@ -1,4 +1,4 @@
-"""What a second sweep of the same study saves: its trials and its answer against the first one's.
+"""Benchmark of a second sweep of the same study: the trials it saves, and its answer against the first one's.
 
     PYTHONPATH=plugins:spark_jobs:. python -m benchmarks.second_sweep --seeds 20
 

@@ -1,4 +1,4 @@
-"""What a second sweep of the flights saves on this machine: the study's own search, twice, on real databases.
+"""Benchmark of a second sweep of the flights, on real databases of this machine.
 
     make bench JOB=second_sweep_flights
 

@@ -1,4 +1,4 @@
-"""How often the selection is right, wrong or silent, on made-up machines whose truth is known.
+"""Benchmark of the selection: how often it is right, wrong or undecided, on made-up machines whose truth is known.
 
     PYTHONPATH=plugins:spark_jobs:. python -m benchmarks.selection --replications 500
 

@@ -1,4 +1,4 @@
-"""The streaming ETL beside its references, in the same run on the same documents: `make bench JOB=streaming_etl`.
+"""Benchmark of the streaming ETL beside its references, on the same documents: `make bench JOB=streaming_etl`.
 
 With the database, documents of a BSON file into the 15 tables with foreign keys, a transaction a batch:
 - `limit`: COPY payloads made before, loaded by two processes, without upsert or books: what PostgreSQL can take;

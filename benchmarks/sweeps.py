@@ -1,4 +1,5 @@
-"""Whole sweeps on tables: adaptive search, repeats, selection, confirmation and recommendation, against the truth.
+"""Benchmark of whole sweeps on tables: search, repeats, selection, confirmation and recommendation, against the
+truth.
 
     PYTHONPATH=plugins:spark_jobs:. python -m benchmarks.sweeps --seeds 50 --noise 0.03 0.1 0.3
 

@@ -1,4 +1,4 @@
-"""Tables of configurations with their true figures: measured ones from CSV files, and made-up kinds."""
+"""Tables of configurations with their true values: measured ones from CSV files, and made-up kinds."""
 
 from __future__ import annotations
 
