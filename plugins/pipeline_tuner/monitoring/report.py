@@ -9,7 +9,7 @@ from datetime import datetime
 
 from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
 from pipeline_tuner.charts import style
-from pipeline_tuner.charts.history import HELD_AGAINST, history
+from pipeline_tuner.charts.runs import HELD_AGAINST, history
 from pipeline_tuner.charts.style import Value
 from pipeline_tuner.monitoring.drift import QUIET_NIGHTS, Change, changes
 from pipeline_tuner.monitoring.night_values import CAUSES, moved_words

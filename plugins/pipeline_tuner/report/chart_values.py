@@ -11,8 +11,7 @@ import altair as alt
 
 from pipeline_tuner.analysis.effects import Effects
 from pipeline_tuner.analysis.tie_breaking import TradeOff, front
-from pipeline_tuner.charts.intervals import BESIDE, MIDDLE, Bar
-from pipeline_tuner.charts.pareto import GainPair, pareto
+from pipeline_tuner.charts.gains import BESIDE, MIDDLE, pareto
 from pipeline_tuner.charts.style import Value, plain
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommendation import ConfigurationEvidence, Interval
@@ -32,7 +31,7 @@ def bars_of(
     *,
     reference: str | None = None,
     address: Callable[[str], str] = lambda label: "",
-) -> list[Bar]:
+) -> list[Value]:
     """The bars of a recommendation's evidence, the best first; configurations without a ratio are left out.
 
     :param reference: The configuration that production runs with.
@@ -42,33 +41,35 @@ def bars_of(
         (label, found, found.ratio) for label, found in evidence.items() if found.ratio and _is_drawable(found.ratio)
     ]
     alike = Counter(plain(label) for label, _, _ in known)
-    bars: list[Bar] = []
+    bars: list[Value] = []
     for label, found, gain in sorted(known, key=lambda one: -one[2].value):
         name = plain(label) if alike[plain(label)] == 1 else label
         said = [name, WORDS_OF.get(found.standing, ""), "runs now" if label == reference else ""]
         kind = KIND_OF.get(found.standing, "other")
-        row = Bar(" · ".join(filter(None, said)), None, kind=kind, href=address(label), configuration=label)
+        row = Value(" · ".join(filter(None, said)), None, kind=kind, href=address(label), label=label)
         bars += _of_row(row, gain, found.confirmed)
     return bars
 
 
-def _of_row(row: Bar, gain: Interval, fresh: Interval | None) -> Iterator[Bar]:
+def _of_row(row: Value, gain: Interval, fresh: Interval | None) -> Iterator[Value]:
     """The search's bar, and below it the confirmed one."""
     if fresh is None or not _is_drawable(fresh) or fresh.low >= fresh.high:
-        yield _placed(row, gain)
+        yield _placed(row, gain, "in the search", MIDDLE)
     else:
-        yield _placed(replace(row, offset=MIDDLE - BESIDE), gain)
-        yield _placed(replace(row, kind="second", phase="confirmed", offset=MIDDLE + BESIDE), fresh)
+        yield _placed(row, gain, "in the search", MIDDLE - BESIDE)
+        yield _placed(replace(row, kind="second"), fresh, "confirmed", MIDDLE + BESIDE)
 
 
-def _placed(row: Bar, gain: Interval) -> Bar:
+def _placed(row: Value, gain: Interval, source: str, offset: float) -> Value:
     value, low, high = gain.value, gain.low, gain.high
-    return replace(row, value=value, low=low, high=high, words=bounds_words(value, low, high))
+    return replace(
+        row, value=value, low=low, high=high, words=f"{bounds_words(value, low, high)} {source}", other=offset
+    )
 
 
-def bound_of(bars: Sequence[Bar], label: str | None, regret: float | None) -> Bar | None:
+def bound_of(bars: Sequence[Value], label: str | None, regret: float | None) -> Value | None:
     """The regret bound (a fraction) of what to run: from its gain, if it can be the confirmed one, to the best's."""
-    own = [bar for bar in bars if bar.configuration == label]
+    own = [bar for bar in bars if bar.label == label]
     if not own or not regret or own[-1].value is None:
         return None
     words = f"at most {percent(regret)} better than {label}"
@@ -81,16 +82,13 @@ def _is_drawable(ratio: Interval) -> bool:
 
 def gain_pairs(
     gains: Mapping[str, tuple[float, float]], address: Callable[[str], str] = lambda label: "", *, zone: float = 0.0
-) -> list[GainPair]:
-    """The configurations by label, those on the Pareto front marked; `zone` as in `front`."""
-    logs = {label: (math.log(x), math.log(y)) for label, (x, y) in gains.items()}
-    edge = set(front(logs, zone=zone))
-    order = sorted(gains, key=lambda label: label not in edge)
-    named = _apart(logs, order)
+) -> list[Value]:
+    """The configurations by label, those on the Pareto front first and marked; `zone` as in `front`."""
+    edge = set(front({label: (math.log(x), math.log(y)) for label, (x, y) in gains.items()}, zone=zone))
     return [
-        GainPair(x, y, kind="pick" if label in edge else "other", words=f"{x:.2f}x, {y:.2f}x", href=address(label),
-                 label=label, name=plain(label, 28) if label in named else "")
-        for label, (x, y) in ((label, gains[label]) for label in order)
+        Value(x, y, kind="pick" if label in edge else "other", words=f"{x:.2f}x, {y:.2f}x", href=address(label),
+              label=label)
+        for label, (x, y) in sorted(gains.items(), key=lambda item: item[0] not in edge)
     ]  # fmt: skip
 
 
@@ -98,16 +96,18 @@ def trade_off_chart(
     found: TradeOff, address: Callable[[str], str] = lambda label: "", *, title: str = ""
 ) -> alt.LayerChart:
     """The first two goals against each other."""
-    pairs = gain_pairs({label: (x, y) for label, (x, y, *_) in found.gains.items()}, address, zone=found.zone)
-    return pareto(pairs, x=found.goals[0], y=found.goals[1], title=title)
+    gains = {label: (x, y) for label, (x, y, *_) in found.gains.items()}
+    pairs = gain_pairs(gains, address, zone=found.zone)
+    named = _apart({pair.label: gains[pair.label] for pair in pairs})
+    return pareto(pairs, named, x=found.goals[0], y=found.goals[1], title=title)
 
 
-def _apart(places: Mapping[str, tuple[float, float]], order: Sequence[str]) -> list[str]:
+def _apart(gains: Mapping[str, tuple[float, float]]) -> list[str]:
     """The labels that can be written without running into one another, the first ones first."""
+    places = {label: (math.log(x), math.log(y)) for label, (x, y) in gains.items()}
     wide, high = (max(side) - min(side) or 1.0 for side in zip(*places.values(), strict=True))
     kept: list[str] = []
-    for label in order:
-        x, y = places[label]
+    for label, (x, y) in places.items():
         near = (abs(x - a) < WIDE * wide and abs(y - b) < HIGH * high for a, b in map(places.__getitem__, kept))
         kept += [] if any(near) else [label]
     return kept[:NAMED]

@@ -10,7 +10,7 @@ from pipeline_tuner.analysis.goals import larger_is_better
 from pipeline_tuner.analysis.suggestions import Suggestion, suggestions
 from pipeline_tuner.analysis.tie_breaking import TradeOff, trade_off
 from pipeline_tuner.charts import style
-from pipeline_tuner.charts.effects import effects as draw_effects
+from pipeline_tuner.charts.gains import effects as draw_effects
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.chart_values import effect_bars, trade_off_chart
 from pipeline_tuner.report.data import ReportData

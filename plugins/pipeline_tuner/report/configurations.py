@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
 from pipeline_tuner.analysis.earlier_sweeps import HOPELESS, earlier_gains, far_behind
 from pipeline_tuner.charts import style
-from pipeline_tuner.charts.intervals import intervals
+from pipeline_tuner.charts.gains import intervals
 from pipeline_tuner.metric_names import metric_name, metric_order, metric_words
 from pipeline_tuner.recommendation import Interval, Recommendation
 from pipeline_tuner.report.chart_values import bars_of, bound_of

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline_tuner.analysis.goals import goal_scores
 from pipeline_tuner.analysis.scaling import MIN_LEVELS, Prediction, ScalePoint, Scaling, fit_scaling
 from pipeline_tuner.charts import style
-from pipeline_tuner.charts.scaling import scaling as draw
+from pipeline_tuner.charts.parameters import scaling as draw
 from pipeline_tuner.charts.style import Value
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.data import ReportData

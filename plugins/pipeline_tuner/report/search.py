@@ -7,7 +7,7 @@ import statistics
 
 from pipeline_tuner.analysis.goals import goal_scores
 from pipeline_tuner.charts import style
-from pipeline_tuner.charts.convergence import convergence
+from pipeline_tuner.charts.gains import convergence
 from pipeline_tuner.charts.style import Value
 from pipeline_tuner.report.data import ReportData
 

@@ -6,7 +6,7 @@ import math
 
 from pipeline_tuner.analysis.stages import Step, steps
 from pipeline_tuner.charts import style
-from pipeline_tuner.charts.waterfall import waterfall
+from pipeline_tuner.charts.gains import waterfall
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import table
 from pipeline_tuner.space import difference

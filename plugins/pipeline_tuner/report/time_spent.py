@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline_tuner.charts import style
-from pipeline_tuner.charts.rollups import rollups
+from pipeline_tuner.charts.runs import rollups
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.tables import Row

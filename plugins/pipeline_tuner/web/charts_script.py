@@ -33,7 +33,7 @@ def script_name() -> str:
 @cache
 def _own_lines() -> str:
     # On a page the ground is the page's own.
-    themes = {theme.name: theme.config | {"background": "transparent"} for theme in THEMES}
+    themes = {name: {**config, "background": "transparent"} for name, config in THEMES.items()}
     drawing = (Path(__file__).parent / "static" / "charts.js").read_text(encoding="utf-8")
     return f"const THEMES = {json.dumps(themes)};\n{drawing}"
 

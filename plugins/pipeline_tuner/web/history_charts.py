@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline_tuner.analysis.goals import GoalError, larger_is_better, production_score
-from pipeline_tuner.charts.history import HELD_AGAINST, RUNS, history
+from pipeline_tuner.charts.runs import HELD_AGAINST, RUNS, history
 from pipeline_tuner.charts.style import Value, page_specification
 from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.study import Study

@@ -11,9 +11,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from pipeline_tuner.charts.partitions import partitions
+from pipeline_tuner.charts.runs import partitions, throughput
 from pipeline_tuner.charts.style import page_specification
-from pipeline_tuner.charts.throughput import throughput
 from pipeline_tuner.store.page_reads import PAGE_SIZE, Row
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep_form import FieldKind, FormField, form_of

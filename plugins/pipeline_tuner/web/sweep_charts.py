@@ -13,9 +13,8 @@ from pipeline_tuner.analysis.effects import expected_values
 from pipeline_tuner.analysis.evidence import settled
 from pipeline_tuner.analysis.goals import GoalError, goal_value, larger_is_better
 from pipeline_tuner.analysis.tie_breaking import trade_off
-from pipeline_tuner.charts.effects import effects
-from pipeline_tuner.charts.parallel_coordinates import Course, parallel_coordinates
-from pipeline_tuner.charts.parameter_response import parameter_response
+from pipeline_tuner.charts.gains import effects
+from pipeline_tuner.charts.parameters import Course, parallel_coordinates, parameter_response
 from pipeline_tuner.charts.style import Value, page_specification
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.measurement import is_usable

@@ -18,7 +18,7 @@ from fastapi.responses import HTMLResponse
 
 from pipeline_tuner.analysis.comparison import MetricComparison
 from pipeline_tuner.analysis.comparison import compare as compare_metric
-from pipeline_tuner.charts.intervals import intervals
+from pipeline_tuner.charts.gains import intervals
 from pipeline_tuner.charts.style import page_specification
 from pipeline_tuner.metric_names import metric_name, metric_order
 from pipeline_tuner.recommendation import Recommendation

@@ -7,11 +7,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from pipeline_tuner.analysis.scaling import fit_growth
 from pipeline_tuner.analysis.series import Series, median_of, oversized, paired_ratio, series_of
 from pipeline_tuner.charts import style
-from pipeline_tuner.charts.thread_time import Threads, thread_time
+from pipeline_tuner.charts.runs import PARTS, SOURCE, thread_time
+from pipeline_tuner.charts.style import Value, plain
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.data import ReportData, Section
 from pipeline_tuner.report.markdown import escaped, table
@@ -45,12 +47,17 @@ def where_the_time_goes(data: ReportData) -> str:
 
 
 def _busy_chart(data: ReportData, rows: Sequence[Row]) -> str:
-    bars = []
+    parts: list[Value] = []
+    sources: list[Value] = []
     for row in rows[:MAX_CRITICAL_VALUES]:
-        extract, workers = _seconds(row.results)
-        parts = [value / max(sum(workers), 1e-9) for value in workers]
-        bars.append(Threads(row.label, extract[0] / max(sum(extract), 1e-9), parts))
-    path = style.save(data.folder, "busy", thread_time(bars, title="Where the time goes"))
+        extract, workers = ([value / max(sum(found), 1e-9) for value in found] for found in _seconds(row.results))
+        name, ends = plain(row.label, 34), accumulate(workers)
+        sources.append(Value(name, extract[0], kind=SOURCE, words=percent(extract[0])))
+        parts += [
+            Value(name, part, end - part, end, kind, percent(part))
+            for kind, part, end in zip(PARTS, workers, ends, strict=True)
+        ]
+    path = style.save(data.folder, "busy", thread_time(parts, sources, title="Where the time goes"))
     return f"![Busy and waiting threads by configuration]({path.name})"
 
 
