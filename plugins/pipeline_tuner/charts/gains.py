@@ -7,22 +7,10 @@ from itertools import accumulate
 
 import altair as alt
 
-from pipeline_tuner.charts.style import (
-    COLUMNS,
-    ROWS,
-    STEP,
-    Chart,
-    Value,
-    at_one,
-    gain_axis,
-    layer,
-    mark,
-    plain,
-    stacked,
-)
+from pipeline_tuner.charts.style import COLUMNS, ROWS, STEP, Chart, Value, at_one, gain_axis, layer, mark, plain, stack
 from pipeline_tuner.recommendation import Interval
 
-MOST, MOST_EFFECTS = 24, 12
+MOST, MAX_EFFECTS = 24, 12
 MIDDLE, BESIDE = STEP / 2, 5.0
 """How far a bar stands below the top of its row, in pixels: two of one configuration stand one below the other."""
 
@@ -42,7 +30,7 @@ def intervals(bars: Sequence[Value], *, title: str = "", zone: float = 0.05, bou
     reach = mark("rule", "wide", "dotted", x=x("value"), x2="high:Q"), mark("tick", "edge", x=x("high"))
     how = "circle: search; diamond: confirmed in fresh blocks" + ("; dashes: where the best may be" if known else "")
     more = f", {len(names) - MOST} worse ones not shown" if len(names) > MOST else ""
-    return stacked(
+    return stack(
         layer([Value("", None, 1 / (1 + zone), 1 + zone)], mark("rect", "zone", x=x("low"), x2="high:Q"), tinted=False),
         at_one(x=x("value")),
         layer(shown, *dots, tip={"at": "configuration", "words": "gain over the control"}, y=y, yOffset=beside),
@@ -53,10 +41,10 @@ def intervals(bars: Sequence[Value], *, title: str = "", zone: float = 0.05, bou
 
 def effects(bars: Sequence[Value], *, title: str = "") -> Chart:
     """What each parameter is worth, the most important first: from its worst to its best value, all else equal."""
-    shown = bars[:MOST_EFFECTS]
+    shown = bars[:MAX_EFFECTS]
     x = gain_axis(shown, "change of the goal, all else equal (right is better)")
     dots = mark("rule", "interval", x=x("low"), x2="high:Q"), mark("point", x=x("value"))
-    return stacked(
+    return stack(
         at_one(x=x("value")),
         layer(shown, *dots, tip={"at": "parameter", "words": "gain"}, y=ROWS),
         height=STEP * len(shown) + 6, title=title, how="green: shown to matter; grey: not shown",
@@ -71,7 +59,7 @@ def pareto(pairs: Sequence[Value], named: Collection[str] = (), *, x: str, y: st
     across = gain_axis([Value("", float(pair.at)) for pair in pairs], f"{x}, gain over the control")("at")
     best = sorted((pair for pair in pairs if pair.kind == "pick"), key=lambda pair: pair.at)
     names = [Value(pair.at, pair.value, words=plain(pair.label, 28)) for pair in pairs if pair.label in named]
-    return stacked(
+    return stack(
         layer(best, mark("line", "weak")),
         layer(pairs, mark("point"), tip={"label": "configuration", "words": f"{x}, {y}"}),
         layer(names, mark("text", "before", text="words:N"), tinted=False),
@@ -84,7 +72,7 @@ def convergence(steps: Sequence[Value], *, confirmed: Value | None = None, title
     final = [confirmed] if confirmed else []
     x = alt.X("at:Q", title="trials").axis(tickMinStep=1, grid=False)
     y = alt.Y("value:Q", title="best gain seen").scale(zero=False).axis(labelExpr="format(datum.value, '.2f') + 'x'")
-    return stacked(
+    return stack(
         at_one(),
         layer(steps, mark("line", "steps"), x=x),
         layer(final, mark("point", shape=alt.value("diamond")), x=x),
@@ -102,7 +90,7 @@ def waterfall(
     columns += [_column("all, confirmed", 1.0, total, "second")] if total else []
     y, low = (alt.Y(f"{name}:Q", title="gain over the control").scale(zero=False) for name in ("value", "low"))
     bounds, words = mark("rule", "said", y=low, y2="high:Q"), mark("text", text="words:N", y=alt.value(-8))
-    return stacked(
+    return stack(
         at_one(y=y),
         layer(columns, mark("bar", "column", y=y, y2="other:Q"), x=COLUMNS),
         layer(columns, bounds, words, tinted=False, x=COLUMNS),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import altair as alt
 
-from pipeline_tuner.charts.style import COLUMNS, Chart, Value, layer, mark, plain, stacked
+from pipeline_tuner.charts.style import COLUMNS, Chart, Value, layer, mark, plain, stack
 from pipeline_tuner.space import Scalar
 from pipeline_tuner.wording import number
 
@@ -31,7 +31,7 @@ def parameter_response(dots: Sequence[Value], expected: Sequence[Value] = (), *,
     is_log = 0 < min(numbers, default=0) < max(numbers, default=0) / WIDE
     scale = alt.Scale(type="log" if is_log else "linear", zero=False, padding=12)
     across = alt.X("at:Q", title=title, scale=scale).axis(values=numbers, grid=False)
-    return stacked(
+    return stack(
         layer(expected, mark(*band, y=low, y2="high:Q"), mark(*course, y=up), tip={"words": "expected"}),
         layer([] if expected else dots, mark(*course, "faint", "wide", y=usual), tinted=False),
         layer(dots, mark("point", "trial", y=up), tip={"words": "trial"}),
@@ -55,7 +55,7 @@ def scaling(
     slope = (law[0].value or 0.0) / float(law[0].at) if law else 0.0
     even = [replace(point, value=slope * float(point.at)) for point in curve if slope * float(point.at) <= highest]
     note = [Value(knee, None, words=f"{number(knee)}: more adds little")] if knee is not None else []
-    return stacked(
+    return stack(
         layer(curve, mark("area", y=low, y2="high:Q")),
         layer(even, mark("line", "faint", "dotted", y=up), tinted=False),
         layer(curve[:inside], mark("line", y=up)),
@@ -107,7 +107,7 @@ def parallel_coordinates(trials: Sequence[Course], parameters: Sequence[str], *,
     ] + [Value(goal, scores[n], words=number(shown[n].value)) for n in (0, -1)]
     x = COLUMNS.scale(domain=[*axes, goal]).axis(grid=True, orient="top", labelAngle=-20, labelAlign="left")
     color = alt.Color("other:Q", legend=None).scale(domain=[0, 1])
-    return stacked(
+    return stack(
         layer(points + ends, mark("line", "course", detail="label:N"), color=color),
         layer(ends, mark("point"), tip={"words": "trial"}, color=color),
         layer(named, mark("text", "after", text="words:N"), tinted=False),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 
-from pipeline_tuner.charts.style import KINDS, ROWS, STEP, Chart, Value, layer, mark, plain, stacked
+from pipeline_tuner.charts.style import KINDS, ROWS, STEP, Chart, Value, layer, mark, plain, stack
 from pipeline_tuner.wording import number
 
 HELD_AGAINST, RUNS = "control", "production runs"
@@ -24,7 +24,7 @@ def history(points: Sequence[Value], events: Sequence[Value] = (), *, main: str,
     x = alt.X("at:T", title=None).scale(type="utc").axis(format="%Y-%m-%d", labelOverlap=True)
     up = alt.Y("value:Q", title=plain(y, 60)).scale(zero=False)
     signs = mark("rule", "note", "wide", "dashed"), mark("text", "note", text="kind:N", y=alt.value(6))
-    return stacked(
+    return stack(
         layer([point for point in points if point.kind != RUNS], mark("line"), y=up, color=color),
         layer(points, mark("point", "small"), tip={"words": "measured"}, y=up, color=color),
         layer(events, *signs, tip={"kind": "what", "words": "in words"}, tinted=False),
@@ -35,13 +35,13 @@ def history(points: Sequence[Value], events: Sequence[Value] = (), *, main: str,
 def throughput(rates: Sequence[Value]) -> Chart:
     """Rows per second over the time of one trial, from the start to the end of the work."""
     x, y = alt.X("at:Q", title="seconds since the work began").axis(grid=False), alt.Y("value:Q", title="rows/s")
-    return stacked(layer(rates, mark("line"), mark("point", "small"), tip={"words": "landed"}, x=x, y=y), height=220)
+    return stack(layer(rates, mark("line"), mark("point", "small"), tip={"words": "landed"}, x=x, y=y), height=220)
 
 
 def partitions(spans: Sequence[Value]) -> Chart:
     """A trial's partitions from start to end, along the time of the run; the slow and the failed ones marked."""
     bars = mark("bar", "bar", x=alt.X("low:Q", title="seconds since the work began"), x2="high:Q", y=ROWS)
-    return stacked(layer(spans, bars, tip={"at": "partition", "words": "took"}), height=14 * len(spans) + 4)
+    return stack(layer(spans, bars, tip={"at": "partition", "words": "took"}), height=14 * len(spans) + 4)
 
 
 def thread_time(parts: Sequence[Value], sources: Sequence[Value], *, title: str = "") -> Chart:
@@ -53,7 +53,7 @@ def thread_time(parts: Sequence[Value], sources: Sequence[Value], *, title: str 
     color = alt.Color("kind:N").scale(domain=[*PARTS, KINDS[3], SOURCE]).legend(values=[*PARTS, SOURCE])
     x = alt.X("low:Q", title="part of the time").scale(domain=[0, 1]).axis(format=".0%")
     tip = {"at": "configuration", "kind": "what", "words": "its part"}
-    return stacked(
+    return stack(
         layer(parts, mark("bar", "row", x=x, x2="high:Q"), tip=tip, color=color),
         layer(sources, mark("point", shape=alt.value("diamond"), x="value:Q"), tip=tip, color=color),
         height=STEP * len(sources), title=title,
@@ -74,7 +74,7 @@ def rollups(
     color = alt.Color("kind:N").scale(domain=list(dict.fromkeys(one.kind for one in made))).legend(symbolOpacity=1)
     y = alt.Y("value:Q", title=None).scale(zero=False)
     boxes = mark("rect", y="low:Q", y2="high:Q"), mark("rule", "wide", y="value:Q")
-    return stacked(
+    return stack(
         layer([Value(point[0] / 60, point[1]) for point in points], mark("point", "weak", "raw", y=y), tinted=False),
         layer(made, *boxes, x2="other:Q", color=color),
         height=300, title=title, how="dots: raw points; lines: means of windows; shaded: their lowest to highest",

@@ -81,7 +81,7 @@ def _record(value: Value) -> dict[str, Any]:
     return {k: v for k, v in found.items() if v == v and v not in (None, "", math.inf, -math.inf)}
 
 
-def stacked(*layers: Chart, height: Any, title: str = "", how: str = "") -> Chart:
+def stack(*layers: Chart, height: Any, title: str = "", how: str = "") -> Chart:
     """Layers one over the other. A chart on a page has its heading there and needs no title."""
     chart: Chart = alt.LayerChart(layer=list(layers)).properties(height=height)
     return chart.properties(title=alt.TitleParams(plain(title, 90), subtitle=plain(how, 110))) if title else chart
