@@ -12,6 +12,8 @@ import pytest
 from pyspark.sql import SparkSession
 from tests.jobs.migration_oracle import JDBC
 from tests.jobs.test_migration_oracle import (  # noqa: F401
+    WORLDS,
+    Case,
     Databases,
     World,
     differing,
@@ -76,3 +78,52 @@ def test_generated_tables_arrive_exactly_by_jdbc_or_are_refused(
     zone(world.zone)
     wrong = differing(make_case(postgres, new_database, world, tmp_path), world, JDBC, tables, seed=seed)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def case(postgres: PostgresServer, new_database: Databases, one_session: None, tmp_path: Path) -> Case:
+    return make_case(postgres, new_database, WORLDS[0], tmp_path)
+
+
+def test_rows_that_landed_before_spark_failed_at_a_type_of_the_target_are_counted(case: Case) -> None:
+    # Spark commits the rows, looks at the target's types, and knows no array of money.
+    for side in ("source", "target"):
+        case.sql(side, "CREATE TABLE prices (id int PRIMARY KEY, paid money[])")
+    case.sql("source", "INSERT INTO prices SELECT i, ARRAY[i::money, NULL] FROM generate_series(1, 17) i")
+    measurement = case.run({"method": "jdbc", "partitions": 3}, {"table": "prices", "run_id": "r"})
+    assert measurement.failure is None
+    assert not measurement.failed_checks
+    assert measurement.metrics["rows"] == 17
+    assert sum(item["read"] for item in measurement.details["partitions"]) == 17
+    assert case.sql("target", "SELECT count(*) FROM prices") == [(17,)]
+
+
+@pytest.mark.parametrize("run", [{}, {"run_id": "r"}], ids=["trial", "production"])
+@pytest.mark.parametrize(
+    ("columns", "workload", "reason"),
+    [
+        ('"quo""te" int', {}, "can't name the columns"),
+        ("a int, b int", {"key": ["a", "b"]}, "may be NULL"),
+        ("a int", {"key": ["nope"]}, "nope"),
+    ],
+)
+def test_what_is_refused_leaves_no_table_behind(
+    case: Case, columns: str, workload: dict[str, Any], reason: str, run: dict[str, str]
+) -> None:
+    case.sql("source", f"CREATE TABLE odd ({columns})")
+    measurement = case.run({"method": "jdbc"}, {"table": "odd"} | workload | run)
+    assert measurement.failure is not None
+    assert measurement.failure.kind == "bad_configuration"
+    assert reason in measurement.failure.reason
+    assert case.sql("target", "SELECT to_regclass('odd')") == [(None,)]
+
+
+def test_an_identity_that_only_copy_can_fill_is_measured_in_trials_and_refused_in_production(case: Case) -> None:
+    case.sql("source", "CREATE TABLE odd (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int)")
+    case.sql("source", "INSERT INTO odd (a) VALUES (1), (2)")
+    refused = case.run({"method": "jdbc"}, {"table": "odd", "run_id": "r"})
+    assert refused.failure is not None
+    assert "use method 'copy'" in refused.failure.reason
+    assert case.sql("target", "SELECT to_regclass('odd')") == [(None,)]
+    assert case.run({"method": "copy"}, {"table": "odd", "run_id": "r"}).metrics["rows"] == 2
+    assert case.run({"method": "jdbc"}, {"table": "odd"}).metrics["rows"] == 2

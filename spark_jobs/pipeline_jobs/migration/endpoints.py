@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +14,8 @@ from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.migration.conversions import refuse_changes
-from pipeline_jobs.migration.options import Workload
+from pipeline_jobs.migration.jdbc_method import refuse_what_spark_cannot_fill, refuse_what_spark_cannot_name
+from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.own_types import have_same_order, own_types, provide, refuse_other_shapes
 from pipeline_jobs.migration.postgres import connect, one_row
 from pipeline_jobs.migration.ranges import Key, choose_key
@@ -75,7 +76,9 @@ class Endpoints:
 
 
 @contextmanager
-def open_endpoints(source_uri: str, target_uri: str, workload: Workload, name: str) -> Iterator[Endpoints]:
+def open_endpoints(
+    source_uri: str, target_uri: str, workload: Workload, settings: Settings, name: str
+) -> Iterator[Endpoints]:
     """Both ends, open. Makes the target table like the source's where there is none.
 
     Raises InfrastructureError where a server can't be reached, BadConfigurationError where the tables don't fit.
@@ -86,10 +89,11 @@ def open_endpoints(source_uri: str, target_uri: str, workload: Workload, name: s
     ):
         snapshot = _export_snapshot(source)
         source_table = existing_table(source, workload.schema, workload.table, "source")
-        target_table = _target_table(source, target, source_table, workload)
+        target_table = _target_table(source, target, source_table, workload, settings)
         if workload.run_id:
             _refuse_no_target(source, source_table, target, target_table)
         columns = copied_columns(source_table, target_table)
+        _refuse_by_method(columns, workload, settings)
         refuse_changes(source, source_table, target_table, columns)
         agree = _collation(source) == _collation(target)
         key = choose_key(source_table, workload.key, agree, target_table)
@@ -112,8 +116,13 @@ def _major(connection: Connection) -> str:
     return f"PostgreSQL {connection.server_version // 10_000}"
 
 
-def _target_table(source: Connection, target: Connection, source_table: Table, workload: Workload) -> Table:
-    """The target's table. One that is missing is made like the source's, after the types that it needs."""
+def _target_table(
+    source: Connection, target: Connection, source_table: Table, workload: Workload, settings: Settings
+) -> Table:
+    """The target's table. One that is missing is made like the source's, after the types that it needs.
+
+    What is refused is refused before: it leaves no table behind.
+    """
     schema = workload.target_schema or workload.schema
     name = workload.target_table or workload.table
     theirs = find_table(target, schema, name)
@@ -122,6 +131,8 @@ def _target_table(source: Connection, target: Connection, source_table: Table, w
     own = [column.name for column in source_table.columns if column.is_own]
     types = own_types(source, source_table, own) if own else ()
     if theirs is None:
+        _refuse_by_method(source_table.columns, workload, settings)
+        choose_key(source_table, workload.key, collations_agree=True)
         provide(target, types, create=workload.create_types)
         create_like(target, source_table, schema, name)
         theirs = existing_table(target, schema, name, "target")
@@ -129,6 +140,14 @@ def _target_table(source: Connection, target: Connection, source_table: Table, w
     if kept:
         refuse_other_shapes(types, own_types(target, theirs, kept))
     return theirs
+
+
+def _refuse_by_method(columns: Sequence[Column], workload: Workload, settings: Settings) -> None:
+    """Raises BadConfigurationError for columns that the method can't write. A trial's own table takes any value."""
+    if settings.method == "jdbc":
+        refuse_what_spark_cannot_name(columns)
+        if workload.run_id:
+            refuse_what_spark_cannot_fill(columns)
 
 
 def _refuse_no_target(source: Connection, source_table: Table, target: Connection, target_table: Table) -> None:

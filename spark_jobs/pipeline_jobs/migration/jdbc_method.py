@@ -78,11 +78,15 @@ def select_list(columns: Sequence[Column], source: Table) -> str:
     )
 
 
-def refuse_what_spark_cannot_fill(columns: Sequence[Column]) -> None:
-    """Raise BadConfigurationError for columns that only COPY can fill."""
+def refuse_what_spark_cannot_name(columns: Sequence[Column]) -> None:
+    """Raise BadConfigurationError for columns whose names Spark can't quote."""
     quoted = [column.name for column in columns if '"' in column.name]
     if quoted:
         raise BadConfigurationError(f"Spark's JDBC source can't name the columns {quoted}: use method 'copy'")
+
+
+def refuse_what_spark_cannot_fill(columns: Sequence[Column]) -> None:
+    """Raise BadConfigurationError for columns that take values from COPY alone."""
     names = [column.name for column in columns if column.identity == "a"]
     if names:
         raise BadConfigurationError(
@@ -143,14 +147,27 @@ class JdbcRun:
         try:
             with job_group(self._spark, name):
                 frame.write.format("jdbc").mode("append").options(**writer).save()
+            rows = observed.get["rows"]
         except Py4JError as error:
-            result.reason = _reason(error)
-            return
+            # After its commit Spark looks at the target once more, and fails at a type that it doesn't know.
+            if not self._has_passed(task, attempt):
+                result.reason = _reason(error)
+                return
+            rows = self._count(task)
         self._time(result, name)
-        rows = observed.get["rows"]
         result.state, result.counts = "PASS", Counts(rows, rows)
         with self._ledger_lock:
             self._plan.ledger.passed(self._target, task.number, result.counts)
+
+    def _has_passed(self, task: RangeTask, attempt: int) -> bool:
+        with self._ledger_lock:
+            return self._plan.ledger.has_passed(self._target, task.number, attempt)
+
+    def _count(self, task: RangeTask) -> int:
+        """The range's rows, in the run's snapshot."""
+        query = f"(SELECT count(*) AS n FROM ({self._plan.select}({task.predicate})) source_range) counted"
+        row = self._spark.read.format("jdbc").options(**self._plan.reader).option("dbtable", query).load().head()
+        return int(row[0]) if row else 0
 
     def _time(self, result: RangeResult, name: str) -> None:
         """The range took as long as its task ran: a thread that waits for a core does no work."""

@@ -73,7 +73,7 @@ def _production_ready(
 ) -> Iterator[tuple[SparkSession, Production]]:
     """One after the other: a run whose session can't be had leaves nothing on record."""
     with (
-        open_endpoints(*uris, workload, f"migration {workload.run_id}") as ends,
+        open_endpoints(*uris, workload, settings, f"migration {workload.run_id}") as ends,
         _session(config, settings, logs) as spark,
         Production(config, settings, workload, ends).prepared() as work,
     ):
@@ -92,7 +92,7 @@ def _trial_ready(
 @contextmanager
 def _trial(config: TrialConfig, settings: Settings, workload: Workload, uris: tuple[str, str]) -> Iterator[Trial]:
     with (
-        open_endpoints(*uris, workload, f"migration {config.trial_id}") as ends,
+        open_endpoints(*uris, workload, settings, f"migration {config.trial_id}") as ends,
         Trial(config, settings, workload, ends).prepared() as work,
     ):
         yield work

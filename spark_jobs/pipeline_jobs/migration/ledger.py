@@ -159,6 +159,16 @@ class Ledger:
                 (counts.read, counts.written, counts.skipped, counts.rejected, self.run_id, number),
             )
 
+    def has_passed(self, target: Connection, number: int, attempt: int) -> bool:
+        """Whether this attempt's rows have landed."""
+        with target.cursor() as cursor:
+            cursor.execute(
+                f"SELECT FROM {self.table('partition')} "
+                "WHERE run_id = %s AND number = %s AND attempt = %s AND state = 'PASS'",
+                (self.run_id, number, attempt),
+            )
+            return cursor.fetchone() is not None
+
     def fill_counts(self, target: Connection, number: int, rows: int) -> None:
         """Give the counts of a range that `jdbc` wrote just before its job was killed."""
         with target.cursor() as cursor:
