@@ -21,7 +21,7 @@ APPLICATION = Path(__file__).with_name("advise_application.py")
 
 @pytest.fixture(scope="module")
 def runs(spark_env, tmp_path_factory):
-    """A folder with one log for each compression and the REST API's answers beside it."""
+    """A folder with the log in each compression and the REST API's answers beside it."""
     folder = tmp_path_factory.mktemp("logs")
     program = [sys.executable, str(APPLICATION), str(folder), *COMPRESSIONS]
     done = subprocess.run(program, capture_output=True, text=True, timeout=500, check=False)
@@ -72,7 +72,7 @@ def as_spark_says(stage: Stage) -> dict:
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_every_figure_of_every_stage_equals_sparks_own(runs, compression):
     read = read_one(runs / compression)
-    answers = json.loads((runs / f"{compression}.json").read_text())
+    answers = json.loads((runs / "answers.json").read_text())
     said = {(each["stageId"], each["attemptId"]): each for each in answers["stages"] if each["status"] in RAN}
     ours = {(stage.stage_id, stage.attempt): stage for stage in read.application.stages}
     assert ours.keys() == said.keys()
@@ -92,7 +92,7 @@ def test_the_log_is_read_to_its_end(runs, compression):
     assert read.is_complete
     assert read.unfinished_tasks == 0
     assert read.application.outcome is Outcome.FAILED  # its last job failed
-    jobs = json.loads((runs / f"{compression}.json").read_text())["jobs"]
+    jobs = json.loads((runs / "answers.json").read_text())["jobs"]
     assert {job.job_id: job.succeeded for job in read.application.jobs} == {
         job["jobId"]: job["status"] == "SUCCEEDED" for job in jobs
     }
@@ -100,14 +100,14 @@ def test_the_log_is_read_to_its_end(runs, compression):
 
 def test_executors_and_their_tasks_equal_sparks_own(runs):
     read = read_one(runs / "zstd")
-    (said,) = json.loads((runs / "zstd.json").read_text())["allexecutors"]
+    (said,) = json.loads((runs / "answers.json").read_text())["allexecutors"]
     (executor,) = read.application.executors
     assert (executor.cores, executor.tasks) == (2, said["totalTasks"])
 
 
 def test_files_that_queries_read_and_wrote_are_counted(runs):
     files = [query.files for query in read_one(runs / "plain").application.queries]
-    data = [path.stat().st_size for path in (runs / "plain-data").glob("*.parquet")]
+    data = [path.stat().st_size for path in (runs / "data").glob("*.parquet")]
     assert max(each.written for each in files) == len(data) == 12
     assert {(each.read, each.read_bytes) for each in files if each.read} >= {(12, sum(data))}
 
