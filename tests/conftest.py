@@ -5,6 +5,7 @@ A test without a fixture of this file needs no server, no Java and no Airflow.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from importlib.metadata import version
@@ -33,6 +34,8 @@ from pipeline_tuner.local.paths import Layout, one_at_a_time
 from pipeline_tuner.local.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
+WAITING, COMPUTING = ("browser", "environments", "airflow"), "jobs"
+"""Folders of tests by what they do most of the time, those with the longest files first."""
 AIRFLOW_HOME = Path(tempfile.gettempdir()) / f"pipeline-tuner-airflow-{os.getpid()}"
 
 # The same cases in every run, however busy the machine is; `--hypothesis-profile random` looks for new ones.
@@ -69,11 +72,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Shuffle whole files: no test may depend on what another file left behind."""
-    seed = config.getoption("--file-order-seed")
+    """Deal out whole files: those that wait beside those that compute, or shuffled, as none may depend on another."""
+    seed, paths = config.getoption("--file-order-seed"), list(dict.fromkeys(item.path for item in items))
     if seed is not None:
-        places = {path: random.Random(f"{seed} {path}").random() for path in {item.path for item in items}}
-        items.sort(key=lambda item: places[item.path])
+        paths.sort(key=lambda path: random.Random(f"{seed} {path}").random())
+    else:
+        paths = woven(paths)
+    places = {path: place for place, path in enumerate(paths)}
+    items.sort(key=lambda item: places[item.path])
+
+
+def woven(paths: Sequence[Path]) -> list[Path]:
+    """The files in the order in which the processes take them.
+
+    Half of them wait for Airflow, a browser or downloads, and half compute in a JVM: each kind alone would leave the
+    processors idle for a third of the run, and have three JVMs on two of them for another. The quick ones come last,
+    so that the processes end together.
+    """
+    waiting = [path for area in WAITING for path in paths if path.parent.name == area]
+    computing = [path for path in paths if path.parent.name == COMPUTING]
+    parts = [((place + 0.5) / len(kind), path) for kind in (waiting, computing) for place, path in enumerate(kind)]
+    first = [path for _, path in sorted(parts)]
+    return first + [path for path in paths if path not in set(first)]
 
 
 def pytest_unconfigure() -> None:
@@ -216,6 +236,7 @@ def run_dag(airflow_env: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     """
     from pipeline_tuner import dag_factory
 
+    _check_schemas_once(monkeypatch)
     monkeypatch.setitem(dag_factory.RETRIES, "retry_delay", timedelta(seconds=0.1))
     monkeypatch.setitem(dag_factory.RETRIES, "retry_exponential_backoff", False)
 
@@ -231,6 +252,27 @@ def run_dag(airflow_env: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
         return dag.test(run_conf=conf or {})
 
     return run
+
+
+def _check_schemas_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow validates the schemas of a DAG's parameters with each of its tasks, an eighth of a small sweep's time.
+
+    A schema that is a schema stays one. Values are validated each time, as without this.
+    """
+    import jsonschema
+
+    known: set[str] = set()
+
+    def validate(instance: Any, schema: Any, **options: Any) -> None:
+        kind, text = jsonschema.validators.validator_for(schema), json.dumps(schema, sort_keys=True)
+        if text not in known:
+            kind.check_schema(schema)
+            known.add(text)
+        error = jsonschema.exceptions.best_match(kind(schema, **options).iter_errors(instance))
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(jsonschema, "validate", validate)
 
 
 @pytest.fixture(scope="session")

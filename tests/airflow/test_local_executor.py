@@ -10,6 +10,7 @@ import psutil
 import pytest
 import yaml
 from compress_study import COMPRESS
+from scheduled_nights import MODULES, Nights, write_nights
 from tests.real_airflow import running_airflow
 
 from pipeline_tuner.store import Store
@@ -19,7 +20,8 @@ from pipeline_tuner.store import Store
 def airflow(postgres, tmp_path_factory):
     folder = tmp_path_factory.mktemp("airflow")
     write_studies(folder)
-    with running_airflow(folder, postgres) as real:
+    write_nights(folder, ["night_a"], 2)
+    with running_airflow(folder, postgres, PYTHONPATH=MODULES) as real:
         real.token = real.rest("/auth/token")["access_token"]
         yield real
 
@@ -53,7 +55,7 @@ def newest_results(real, study):
 
 
 def test_a_sweep_triggered_through_rest_recommends(airflow):
-    run_id = airflow.tune("compress", seed=5)
+    run_id = airflow.tune("compress", seed=5, rounds=1, confirm_blocks=1)
     assert airflow.finished("compress", run_id) == "success", airflow.logs()
     sweep_id, trials = newest_results(airflow, "compress")
     assert {trial.status for trial in trials} == {"measured"}
@@ -111,3 +113,12 @@ def test_a_killed_mapped_task_leaves_no_process_and_the_sweep_goes_on(airflow):
     _, trials = newest_results(airflow, "hanging")
     assert {trial.status for trial in trials} == {"measured"}
     assert len({trial.plan.trial_id for trial in trials}) == len(trials)
+
+
+def test_two_nights_of_one_study(airflow):
+    """They began with Airflow, beside the tests above, and need none of them."""
+    nights = Nights(airflow)
+    airflow.until(lambda: len(nights.ended()) == 2)
+    found = nights.assert_whole(["night_a"], 2)
+    assert {night["summary"] for night in found} == {"Nothing new."}
+    assert not (airflow.folder / "told.txt").exists()

@@ -40,7 +40,7 @@ def newest(url):
 
 
 def test_a_program_that_writes_its_measurement_is_tuned(run_dag, own_job):
-    run = tune(run_dag, "dump_table", {"trials": 20, "confirm_blocks": 2})
+    run = tune(run_dag, "dump_table", {"trials": 16, "rounds": 1, "confirm_blocks": 1})
     assert run.state == "success"
     trials, recommendations = newest(own_job)
     assert {trial.status for trial in trials} == {"measured"}
@@ -51,7 +51,7 @@ def test_a_program_that_writes_its_measurement_is_tuned(run_dag, own_job):
 
 
 def test_programs_that_cannot_be_changed_are_timed_from_outside(run_dag, own_job):
-    assert tune(run_dag, "dump_gzip", {"trials": 12, "confirm_blocks": 0, "rounds": 1}).state == "success"
+    assert tune(run_dag, "dump_gzip", {"trials": 4, "blocks": 1, "confirm_blocks": 0, "rounds": 1}).state == "success"
     trials, recommendations = newest(own_job)
     assert {trial.status for trial in trials} == {"measured"}
     used = [(trial.metrics["core_seconds"], trial.metrics["duration_s"]) for trial in trials]

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from compress_study import COMPRESS
 
 from pipeline_tuner.store import Store
+
+SHORT = {"blocks": 1, "rounds": 1, "confirm_blocks": 0}
+"""For sweeps whose answer is not what a test is about."""
+WITHOUT_CONFIRMATION = {"rounds": 1, "confirm_blocks": 0}
 
 
 @pytest.fixture
@@ -126,7 +131,7 @@ def test_a_block_runs_together_whatever_order_airflow_starts_instances_in(tune, 
 
 
 def test_a_trial_tells_its_place_and_whole_configuration(tune):
-    dag_run, trials = tune()
+    dag_run, trials = tune(SHORT)
     told = xcom(dag_run, "trial", 0)
     trial = next(trial for trial in trials if trial.plan.trial_id == told["trial_id"])
     assert told["configuration"] == trial.plan.configuration
@@ -137,7 +142,7 @@ def test_a_trial_tells_its_place_and_whole_configuration(tune):
 
 
 def test_a_single_configuration_is_its_own_recommendation(tune, results):
-    dag_run, trials = tune(presets={"fast": {"level": 1}})
+    dag_run, trials = tune(WITHOUT_CONFIRMATION, presets={"fast": {"level": 1}})
     assert {trial.plan.label for trial in trials} == {"fast"}
     assert dag_run.state == "success"
     assert recommendations(results, dag_run)["size"].label == "fast"
@@ -145,7 +150,7 @@ def test_a_single_configuration_is_its_own_recommendation(tune, results):
 
 def test_a_failing_trial_is_a_result_and_never_wins(tune, results):
     presets = {"fast": {"level": 1}, "middle": {"level": 5}, "wrong": {"level": 9, "mode": "wrong"}}
-    dag_run, trials = tune(presets=presets)
+    dag_run, trials = tune(WITHOUT_CONFIRMATION, presets=presets)
     assert dag_run.state == "success"
     failed = [trial for trial in trials if trial.plan.label == "wrong"]
     assert {(trial.status, trial.failure) for trial in failed} == {("failed", "check_failed")}
@@ -161,7 +166,7 @@ def test_a_failing_trial_is_a_result_and_never_wins(tune, results):
 def test_where_every_trial_fails_the_sweep_fails_and_says_why(tune, results):
     # The control fails in a way that the first try-out lets pass: too slow is a finding about a configuration.
     presets = {"fast": {"level": 1, "mode": "heap"}, "small": {"level": 9, "mode": "wrong"}}
-    dag_run, trials = tune(presets=presets)
+    dag_run, trials = tune(SHORT, presets=presets)
     assert dag_run.state == "failed"
     assert {trial.status for trial in trials} == {"failed"}
     assert states(dag_run)[("recommend", -1)] == "failed"
@@ -189,7 +194,7 @@ def test_nothing_to_plan_fails_instead_of_passing_with_nothing(tune):
 
 def test_two_names_for_one_configuration_tie(tune, results):
     presets = {"fast": {"level": 1}, "small": {"level": 9}, "small_too": {"level": 9}}
-    dag_run, _ = tune(presets=presets)
+    dag_run, _ = tune(WITHOUT_CONFIRMATION, presets=presets)
     answer = recommendations(results, dag_run)["size"]
     assert answer.status == "tied"
     assert set(answer.ties) == {"small", "small_too"}
@@ -198,7 +203,7 @@ def test_two_names_for_one_configuration_tie(tune, results):
 def test_a_killed_job_is_run_again_and_counts_once(tune, tmp_path):
     workload = {"name": "text", "options": {"marker": str(tmp_path / "killed")}}
     presets = {"fast": {"level": 1}, "small": {"level": 9, "mode": "killed_once"}}
-    dag_run, trials = tune(presets=presets, workload=workload)
+    dag_run, trials = tune(SHORT, presets=presets, workload=workload)
     assert (tmp_path / "killed").exists()
     assert dag_run.state == "success"
     assert {trial.status for trial in trials} == {"measured"}
@@ -231,9 +236,13 @@ def test_a_missing_connection_fails_the_check_with_its_name(tune):
 def test_a_companion_has_a_sweep_of_its_own_in_the_same_run(run_dag, compress, results, also):
     from pipeline_tuner.dag_factory import tuning_dag
 
-    more = {"study": "squeeze", "strategies": {"two": [{"level": 1}, {"level": 3}]}, "budget": {"confirm_blocks": 0}}
+    more = {
+        "study": "squeeze",
+        "strategies": {"two": [{"level": 1}, {"level": 3}]},
+        "budget": COMPRESS["budget"] | WITHOUT_CONFIRMATION,
+    }
     dag = tuning_dag(compress(strategies={"two": [{"level": 1}, {"level": 2}]}), companions=[compress(**more)])
-    dag_run = run_dag(dag, {"strategy": "two", "seed": 3, "blocks": 1} | ({} if also else {"also": None}))
+    dag_run = run_dag(dag, {"strategy": "two", "seed": 3, **SHORT} | ({} if also else {"also": None}))
     assert dag_run.state == "success"
     assert states(dag_run)["answered", -1] == "success"
     with Store(results) as store:
