@@ -12,7 +12,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 FUNCTIONS: dict[str, Callable[..., float]] = {
@@ -111,6 +111,12 @@ class Expression:
             return _evaluate(self._tree, values)
         except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"{self.text[:SHOWN]!r} can't be computed: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def parsed(text: str) -> Expression:
+    """The expression, parsed once: an analysis asks for the same few with every trial. Raises ValueError as it does."""
+    return Expression(text)
 
 
 def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:

@@ -9,7 +9,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipeline_tuner.expression import Expression
+from pipeline_tuner.expression import Expression, parsed
 from pipeline_tuner.problems import Problem, refuse
 from pipeline_tuner.space import (
     ExpressionText,
@@ -43,7 +43,7 @@ class Goal(Frozen):
     def expression(self) -> Expression | None:
         """The metric or expression that the goal is about; None for a balanced goal."""
         text = self.maximize or self.minimize
-        return Expression(text) if text else None
+        return parsed(text) if text else None
 
 
 class Budget(Frozen):

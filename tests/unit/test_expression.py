@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_tuner.expression import Expression
+from pipeline_tuner.expression import Expression, parsed
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,10 @@ def test_what_cannot_be_computed_is_one_kind_of_error(text):
 def test_arithmetic_equals_pythons(a, b):
     assert Expression("a * 3 - b").evaluate({"a": a, "b": b}) == a * 3 - b
     assert Expression("a < b or a == b").evaluate({"a": a, "b": b}) == (a <= b)
+
+
+def test_an_expression_that_is_asked_for_again_is_not_parsed_again():
+    assert parsed("rows / seconds") is parsed("rows / seconds")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="is not allowed"):
+            parsed("rows.seconds")

@@ -20,7 +20,7 @@ from pipeline_tuner.analysis.goals import goal_score, known_values, larger_is_be
 from pipeline_tuner.analysis.intervals import exponential, log_interval, mean_interval, t_quantile
 from pipeline_tuner.analysis.verdicts import Verdict, VerdictKind, measured_gain, ratio_verdict, value_verdict
 from pipeline_tuner.claim import Claim, Range
-from pipeline_tuner.expression import Expression
+from pipeline_tuner.expression import parsed
 from pipeline_tuner.measurement import MAY_BE_NEGATIVE, is_usable
 from pipeline_tuner.metric_names import metric_unit
 from pipeline_tuner.recommendation import MIN_BLOCKS, Interval
@@ -179,7 +179,7 @@ def _is_gain(study: Study, metric: str) -> bool:
 
 
 def _metric_value(study: Study, metric: str, result: TrialResult) -> float | None:
-    value = Expression(metric).evaluate(known_values(study, result))
+    value = parsed(metric).evaluate(known_values(study, result))
     return float(value) if isinstance(value, int | float) and is_usable(value) else None
 
 
@@ -189,7 +189,7 @@ def _value(study: Study, options: SweepOptions, claim: Claim, measured: list[Tri
     for result in measured:
         if matches(study.space, result.plan.configuration, claim.better):
             try:
-                values[_place(result)] += filter(_is_number, [Expression(metric).evaluate(known_values(study, result))])
+                values[_place(result)] += filter(_is_number, [parsed(metric).evaluate(known_values(study, result))])
             except ValueError as error:
                 return Verdict(claim, VerdictKind.NOT_COMPARABLE, f"{error}, which was not measured")
     blocks = [found for found in values.values() if found]

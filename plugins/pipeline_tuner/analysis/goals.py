@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline_tuner.analysis.intervals import probability_above
 from pipeline_tuner.exceptions import PipelineTunerError
-from pipeline_tuner.expression import Expression
+from pipeline_tuner.expression import parsed
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.study import Goal, Study
 from pipeline_tuner.trial import TrialResult
@@ -181,13 +181,13 @@ def _conjuncts(text: str) -> list[str]:
 def _check(study: Study, text: str, measured: Sequence[TrialResult]) -> ConstraintCheck:
     values = [known_values(study, result) for result in measured]
     try:
-        kept = sum(bool(Expression(text).evaluate(known)) for known in values)
-        if values and Expression(text).names <= set(study.space.parameters):
+        kept = sum(bool(parsed(text).evaluate(known)) for known in values)
+        if values and parsed(text).names <= set(study.space.parameters):
             # Nothing measured stands in it: the configuration keeps it or does not, in every run.
             return ConstraintCheck(text, kept, len(values), 1.0 if kept == len(values) else 0.0)
         margins = [_margin(text, known) for known in values]
     except ValueError as error:
-        is_known = all(Expression(text).names <= set(known) for known in values)
+        is_known = all(parsed(text).names <= set(known) for known in values)
         raise GoalError(f"constraint {error}{'' if is_known else ', which a trial does not have'}") from None
     distances = [margin for margin in margins if margin is not None]
     if len(distances) == len(values):
@@ -202,8 +202,8 @@ def _margin(text: str, known: Mapping[str, Any]) -> float | None:
         return None
     if not isinstance(node.ops[0], ast.Lt | ast.LtE | ast.Gt | ast.GtE):
         return None
-    left = Expression(ast.unparse(node.left)).evaluate(known)
-    right = Expression(ast.unparse(node.comparators[0])).evaluate(known)
+    left = parsed(ast.unparse(node.left)).evaluate(known)
+    right = parsed(ast.unparse(node.comparators[0])).evaluate(known)
     smaller, larger = (left, right) if isinstance(node.ops[0], ast.Lt | ast.LtE) else (right, left)
     if not isinstance(smaller, int | float) or not isinstance(larger, int | float):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline_tuner.expression import Expression
+from pipeline_tuner.expression import parsed
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions
@@ -14,7 +14,7 @@ def admits(study: Study, goal: str, configuration: Configuration) -> bool:
 
     A constraint that can't be computed for it (a division by zero) is not satisfied.
     """
-    rules = [Expression(text) for text in study.goals[goal].constraints]
+    rules = [parsed(text) for text in study.goals[goal].constraints]
     try:
         return all(rule.evaluate(configuration) for rule in rules if rule.names <= set(configuration))
     except ValueError:

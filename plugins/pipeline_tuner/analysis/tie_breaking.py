@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.expression import Expression
+from pipeline_tuner.expression import parsed
 from pipeline_tuner.measurement import is_usable
 from pipeline_tuner.recommendation import Recommendation
 from pipeline_tuner.space import Configuration
@@ -34,7 +34,7 @@ def _preference(study: Study, candidate: Candidate) -> float:
         return 0.0
     defaults = {name: parameter.default for name, parameter in study.space.parameters.items()}
     try:
-        return float(Expression(study.prefer).evaluate({**study.prices, **defaults, **candidate.configuration}))
+        return float(parsed(study.prefer).evaluate({**study.prices, **defaults, **candidate.configuration}))
     except (ValueError, TypeError) as error:
         raise StudyError(f"{study.study}: prefer: {error}; it may use parameters and prices") from None
 
