@@ -66,7 +66,7 @@ def test_a_sweep_triggered_through_rest_recommends(airflow):
     with Store(airflow.results) as store:
         assert store.sweep(sweep_id).options.seed == 5
     labels = {i["rendered_map_index"] for i in airflow.instances("compress", run_id) if i["task_id"] == "trial"}
-    assert labels == {"block 1 · fast (control)", "block 1 · small"}
+    assert labels == {f"block {block} · {name}" for block in (1, 2, 3) for name in ("fast (control)", "small")}
     assert airflow.rest("/api/v2/pools/pipeline_tuner")["slots"] == 1
 
 
