@@ -1,4 +1,6 @@
-"""The parts of a study file: `goals`, `budget`, `workload` and `runner`, with their keys and defaults. No I/O."""
+"""The parts of a study file: `goals`, `budget` (trials, blocks, confirm_blocks, minutes, cost, confidence,
+...), `workload` and `runner`, with their keys and defaults. No I/O.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The migration of a results database to the newest schema version, safe at any time, from several processes at
-once.
+"""The migration of a results database to the newest schema version, which is the last file in
+`migrations/versions/`; safe at any time, from several processes at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The queries of the page's other lists and of one sweep, study or trial: bounded, sorted and cut into pages.
+"""The queries of the page for sweeps, trials and one study, with the columns of their lists: bounded, sorted
+and cut into pages.
 
 Rows come as plain dicts. `dag_ids` are the DAGs that the asker may read: nothing else is returned.
 """
