@@ -25,6 +25,7 @@ import hypothesis
 import pytest
 from tests.process_state import ProcessState, Running, has_running_loop, started_for_the_session
 from tests.quick_java import QUICKLY_COMPILED, quick_options
+from tests.temporary_postgres import temporary_postgres
 
 from pipeline_tuner.local import demo_data, jars
 from pipeline_tuner.local.java import java_home, spark_home
@@ -141,14 +142,8 @@ def layout() -> Layout:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server of this test session: `.uri(database)`, `.cursor(database)`, `.create_database(name)`."""
-    folder = Path(tempfile.mkdtemp(prefix="pipeline-tuner-postgres-"))
-    folder.chmod(0o755)
-    server = PostgresServer(folder, settings={"fsync": "off", "full_page_writes": "off"})
-    try:
-        server.start()
+    with temporary_postgres(settings={"fsync": "off", "full_page_writes": "off"}) as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

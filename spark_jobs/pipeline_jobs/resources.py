@@ -5,7 +5,6 @@ limit.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +12,14 @@ from types import TracebackType
 import psutil
 
 from pipeline_jobs.heap import Given, HeapMonitor, given_now
+from pipeline_jobs.sampler import Sampler
 
 INTERVAL_S = 0.2
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where a container's limit is written, by the version of control groups."""
 
 
-class ResourceMonitor:
+class ResourceMonitor(Sampler):
     """Samples this process, its JVM and its Python workers; use as a context manager around the work.
 
     CPU of a process that lives shorter than the interval (0.2 s) can be missed. Memory is the sum of resident
@@ -27,7 +27,7 @@ class ResourceMonitor:
     """
 
     def __init__(self, interval_s: float = INTERVAL_S) -> None:
-        self._interval_s = interval_s
+        super().__init__(interval_s)
         self._root = psutil.Process(_root_pid())
         self._cpu_at_start: dict[tuple[int, float], float] = {}
         self._cpu_last: dict[tuple[int, float], float] = {}
@@ -35,22 +35,17 @@ class ResourceMonitor:
         self._swap_peak_bytes = 0
         self._heap = HeapMonitor()
         self._given = Given()
-        self._machine_s = self._idle_s = self._duration_s = 0.0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="resource-monitor", daemon=True)
+        self._machine_s = self._duration_s = 0.0
 
-    def __enter__(self) -> ResourceMonitor:
+    def begin(self) -> None:
+        """Clear the heap and note the clocks."""
         self._heap.start()
         self._started = time.monotonic()
         self._machine_at_start = _machine_busy_s()
-        self._cpu_at_start = self._sample()
-        self._thread.start()
-        return self
+        self._cpu_at_start = self._look()
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._sample()
+        super().__exit__(kind, error, trace)
         self._machine_s = _machine_busy_s() - self._machine_at_start
         self._duration_s = time.monotonic() - self._started
 
@@ -80,11 +75,11 @@ class ResourceMonitor:
             **self._heap.metrics(),
         }
 
-    def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
-            self._sample()
+    def sample(self) -> None:
+        """Look at the heap, and at every process of the tree."""
+        self._look()
 
-    def _sample(self) -> dict[tuple[int, float], float]:
+    def _look(self) -> dict[tuple[int, float], float]:
         self._heap.sample()
         self._given = max(self._given, given_now(), key=lambda given: given.cores)
         memory = swap = 0

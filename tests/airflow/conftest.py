@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from compress_study import COMPRESS
+from sqlalchemy import text
+from tests.temporary_postgres import temporary_postgres
 
 from pipeline_tuner.local.postgres import PostgresServer
+from pipeline_tuner.store import Store
+from pipeline_tuner.trial import TrialResult
 
 
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server of one test file alone, which may kill it."""
-    folder = Path(tempfile.mkdtemp(prefix="pipeline-tuner-postgres-"))
-    folder.chmod(0o755)
-    server = PostgresServer(folder)
-    try:
-        server.start()
+    with temporary_postgres() as server:
         yield server
-    finally:
-        server.remove()
+
+
+@pytest.fixture
+def results_of(results: str) -> Callable[[str], list[TrialResult]]:
+    """A function that returns the results of the only sweep of a study."""
+
+    def read(study: str) -> list[TrialResult]:
+        with Store(results) as store, store.transaction() as connection:
+            query = text("SELECT sweep_id FROM pipeline_tuner.sweep WHERE study = :study")
+            sweep_id = connection.execute(query, {"study": study}).scalar_one()
+            return list(store.results(sweep_id))
+
+    return read
+
+
+@pytest.fixture
+def production_runs(results: str) -> Callable[[str], Sequence[Any]]:
+    """A function that returns the rows of production runs, sorted by the columns that are given."""
+
+    def read(order: str) -> Sequence[Any]:
+        with Store(results) as store, store.transaction() as connection:
+            return connection.exec_driver_sql(f"SELECT * FROM pipeline_tuner.production_run ORDER BY {order}").all()
+
+    return read
 
 
 @pytest.fixture

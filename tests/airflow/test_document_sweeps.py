@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 import yaml
 
@@ -14,7 +13,6 @@ from pipeline_tuner.analysis.claim_lists import lists_of
 from pipeline_tuner.analysis.claims import check_claims
 from pipeline_tuner.analysis.verdicts import Verdict, VerdictKind
 from pipeline_tuner.dag_factory import tuning_dag
-from pipeline_tuner.store import Store
 from pipeline_tuner.study import load_study
 from pipeline_tuner.sweep import sweep_options
 
@@ -24,7 +22,7 @@ pytestmark = pytest.mark.soak
 
 @pytest.fixture
 def sweep(
-    run_dag: Any, results: str, spark_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_dag: Any, results_of: Any, spark_env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
     """A function that runs a study with one of its lists, once each, and returns the verdicts by their claim's text.
 
@@ -40,7 +38,7 @@ def sweep(
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(document, sort_keys=False))
         assert run_dag(tuning_dag(str(path)), {"strategy": strategy, "blocks": blocks}).state == "success"
-        study, found = load_study(path), _results(results, name)
+        study, found = load_study(path), results_of(name)
         assert [(r.plan.label, r.reason) for r in found if r.status != "measured"] == []
         listed = {frozenset(one.items()) for one in lists_of(study)[strategy]}
         assert {frozenset(r.plan.configuration.items()) for r in found} == listed
@@ -51,14 +49,6 @@ def sweep(
         return {one.claim.text: one for one in verdicts}
 
     return run
-
-
-def _results(results: str, name: str) -> list[Any]:
-    with psycopg2.connect(results) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT sweep_id FROM pipeline_tuner.sweep WHERE study = %s", (name,))
-        ((sweep_id,),) = cursor.fetchall()
-    with Store(results) as store:
-        return list(store.results(sweep_id))
 
 
 def _section(report: str) -> str:

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from pipeline_tuner.dag_factory import production_dag, tuning_dag
-from pipeline_tuner.store import Store
 
 CONFIGS = Path(__file__).parents[2] / "include" / "configs"
 
@@ -33,16 +32,14 @@ def study(tmp_path: Path) -> Any:
     return write
 
 
-def results_of(results: str, name: str) -> list[Any]:
-    with psycopg2.connect(results) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT sweep_id FROM pipeline_tuner.sweep WHERE study = %s", (name,))
-        ((sweep_id,),) = cursor.fetchall()
-    with Store(results) as store:
-        return list(store.results(sweep_id))
-
-
 def test_the_study_with_databases(
-    run_dag: Any, results: str, study: Any, database: str, mongodb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_dag: Any,
+    results_of: Any,
+    study: Any,
+    database: str,
+    mongodb: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_STREAMING_SOURCE", mongodb.uri("sweep"))
     monkeypatch.setenv("AIRFLOW_CONN_STREAMING_TARGET", database)
@@ -50,7 +47,7 @@ def test_the_study_with_databases(
         "streaming_etl", ["two_workers", "several_sources", "keys_at_the_end"], documents=120, folder=str(tmp_path)
     )
     dag_run = run_dag(tuning_dag(path))
-    found = results_of(results, "streaming_etl")
+    found = results_of("streaming_etl")
     assert {(result.plan.label, result.status) for result in found} == {
         ("two_workers", "measured"), ("several_sources", "measured"), ("keys_at_the_end", "measured")
     }  # fmt: skip
@@ -63,9 +60,9 @@ def test_the_study_with_databases(
         assert cursor.fetchone() == (120,)
 
 
-def test_the_study_in_memory(run_dag: Any, results: str, study: Any) -> None:
+def test_the_study_in_memory(run_dag: Any, results_of: Any, study: Any) -> None:
     dag_run = run_dag(tuning_dag(study("streaming_etl_memory", ["memory", "compact_columns", "heavy_small_batches"])))
-    found = results_of(results, "streaming_etl_memory")
+    found = results_of("streaming_etl_memory")
     assert [result.reason for result in found if result.status != "measured"] == []
     rates = {result.plan.label: result.metrics["records_per_s"] for result in found}
     assert rates["compact_columns"] > rates["heavy_small_batches"]

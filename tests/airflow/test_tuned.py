@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from functools import partial
 from pathlib import Path
 
 import psycopg2
@@ -23,15 +24,9 @@ def _nothing_seen():
 
 
 @pytest.fixture
-def noted(results):
+def noted(production_runs):
     """A function that returns the rows of production runs."""
-
-    def read():
-        with Store(results) as store, store.transaction() as connection:
-            query = "SELECT * FROM pipeline_tuner.production_run ORDER BY map_index, try_number"
-            return connection.exec_driver_sql(query).all()
-
-    return read
+    return partial(production_runs, "map_index, try_number")
 
 
 def load(level=0, options=None, fails=(), **context):

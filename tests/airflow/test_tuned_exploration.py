@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -51,15 +52,9 @@ def study(compress, results):
 
 
 @pytest.fixture
-def noted(results):
+def noted(production_runs):
     """A function that returns the rows of production runs in their order."""
-
-    def read():
-        with Store(results) as store, store.transaction() as connection:
-            query = "SELECT * FROM pipeline_tuner.production_run ORDER BY started_at"
-            return connection.exec_driver_sql(query).all()
-
-    return read
+    return partial(production_runs, "started_at")
 
 
 def begun(keyword, ti, run_type="scheduled", deadline=None):

@@ -16,13 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from tests.jobs.quantizer_oracle import Point
-from tests.jobs.quantizer_values import drawn_value
+from tests.jobs.quantizer_values import ARROW, HOUR, LENGTH, MINUTE, PROMOTED, drawn_value
 
 from pipeline_jobs.quantizer import iceberg
 
-MINUTE = 60_000_000
-HOUR = 60 * MINUTE
-LENGTH = 2 * HOUR
 STARTS = (
     1_700_000_400_000_000 // HOUR * HOUR,
     0,
@@ -34,11 +31,6 @@ STARTS = (
 """Where the batch begins, in us since 1970: now, at and before 1970, the year 1855, after 2038."""
 
 POINTS = ("org_id", "metric_name", "wall_timestamp", "value")
-ARROW = {
-    "string": pa.string(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(),
-    "timestamptz": pa.timestamp("us", tz="UTC"),
-}  # fmt: skip
-PROMOTED = {"int": "long", "float": "double"}
 WHOLES = (0, 1, -1, 5, 5, 2**31 - 1, -(2**31), 42)
 
 

@@ -161,7 +161,7 @@ def from_machine(_: Path, patch: pytest.MonkeyPatch) -> Metrics:
     patch.setattr(heap, "_context", lambda: context)
     patch.setattr(heap, "_own", lambda _: next(heaps))
     with resources.ResourceMonitor(interval_s=10**6) as monitor:
-        monitor._sample()
+        monitor.sample()
         clock.sleep(10)
     return monitor.metrics()
 
@@ -210,12 +210,12 @@ child = "held = bytearray(b'x') * 200_000_000; print('full', flush=True); input(
 def have_child():
     process = subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process.stdout.readline()
-    inside._sample()
+    inside.sample()
     process.communicate(b"end")
 with ResourceMonitor(interval_s=3600) as inside:
     base = inside._memory_peak_bytes
     held = bytearray(b"x") * 300_000_000
-    inside._sample()
+    inside.sample()
     own = inside.metrics()["memory_peak_bytes"] - base
     del held
     have_child()

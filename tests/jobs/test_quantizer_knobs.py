@@ -84,7 +84,7 @@ class Runner:
     def _roll_up(self, settings: Settings, batch: Batch) -> BatchResult:
         if settings.shape == "baseline":
             baseline.create_tables(self.spark, batch, settings.table_properties)
-            return baseline.run_baseline(self.spark, batch, settings.baseline_shape)
+            return baseline.run_baseline(self.spark, batch, settings)
         iceberg.create_rollups(self.spark, batch.target, settings.table_properties)
         return run_batch(self.spark, batch)
 

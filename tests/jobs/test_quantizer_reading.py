@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.jobs.quantizer_oracle import Point, assert_same, expected_windows, is_narrow
-from tests.jobs.quantizer_values import drawn_value
+from tests.jobs.quantizer_values import ARROW, HOUR, LENGTH, MINUTE, PROMOTED, drawn_value
 
 from pipeline_jobs.contract import BadConfigurationError, JobError
 from pipeline_jobs.quantizer.columns import Field, find_columns
@@ -27,18 +27,9 @@ from pipeline_jobs.quantizer.engines import finest_by
 from pipeline_jobs.quantizer.points_reader import NeedsSparkError, RefusedPointsError, SourceFile, read_points
 from pipeline_jobs.quantizer.rollup import POINT_COLUMNS, cascade, rows_of, usable_points
 
-MINUTE = 60_000_000
-HOUR = 60 * MINUTE
-LENGTH = 2 * HOUR
 RESOLUTIONS = (60_000, 300_000, 3_600_000)
 STARTS = (1_700_000_400_000_000 // HOUR * HOUR, 0, -HOUR, -3 * 365 * 24 * HOUR, -1_000_000 * HOUR, 600_000 * HOUR)
 """Where the stretch begins, in us since 1970: now, at and before 1970, in 1855, after 2038."""
-
-ARROW = {
-    "string": pa.string(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(), "double": pa.float64(),
-    "timestamptz": pa.timestamp("us", tz="UTC"),
-}  # fmt: skip
-PROMOTED = {"int": "long", "float": "double"}
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,24 @@ class TrialFailedError(PipelineTunerError):
         self.kind: FailureKind = kind
 
 
+class DocumentFolder:
+    """A folder with the two documents of the contract, under the same names wherever a run is handed to."""
+
+    folder: Path
+
+    @property
+    def config_path(self) -> Path:
+        """The configuration file that the job reads."""
+        return self.folder / "config.json"
+
+    @property
+    def measurement_path(self) -> Path:
+        """The measurement file that the job leaves."""
+        return self.folder / "measurement.json"
+
+
 @dataclass(frozen=True)
-class TrialRun:
+class TrialRun(DocumentFolder):
     """One run of a job, in a folder of its own. Secrets are only in `environment`."""
 
     job: str
@@ -48,16 +64,6 @@ class TrialRun:
     repeats: int = 1
     min_work_s: float = 0.0
     not_before: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    @property
-    def config_path(self) -> Path:
-        """The configuration file that the job reads."""
-        return self.folder / "config.json"
-
-    @property
-    def measurement_path(self) -> Path:
-        """The measurement file that the job leaves."""
-        return self.folder / "measurement.json"
 
     @cached_property
     def output(self) -> JobOutput:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.runners.base import TrialRun
+from pipeline_tuner.runners.base import DocumentFolder, TrialRun
 from pipeline_tuner.runners.process import DATA_VARIABLE
 
 PULSE_S = 5.0
@@ -28,7 +28,7 @@ END_S = 60.0
 
 
 @dataclass
-class Handover:
+class Handover(DocumentFolder):
     """One trial's folder."""
 
     folder: Path
@@ -51,16 +51,6 @@ class Handover:
         except OSError as error:
             raise InfrastructureError(f"the data folder can't be used for a trial on the cluster: {error}") from None
         return handover
-
-    @property
-    def config_path(self) -> Path:
-        """The configuration, for the driver."""
-        return self.folder / "config.json"
-
-    @property
-    def measurement_path(self) -> Path:
-        """The measurement, by the driver."""
-        return self.folder / "measurement.json"
 
     @property
     def has_begun(self) -> bool:

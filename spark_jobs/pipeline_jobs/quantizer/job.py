@@ -126,7 +126,7 @@ class Trial:
         for start, end in pairwise(borders):
             batch = self._batch(start, end)
             if self.settings.shape == "baseline":
-                self.results.append(baseline.run_baseline(self.spark, batch, self.settings.baseline_shape))
+                self.results.append(baseline.run_baseline(self.spark, batch, self.settings))
             else:
                 self.results.append(run_batch(self.spark, batch))
 

@@ -41,8 +41,8 @@ ONLY_BASELINE = (*(each.name for each in fields(Shape) if each.name != "target_f
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a configuration says beside Spark's own settings (session.py)."""
+class Settings(Shape):
+    """What a configuration says beside Spark's own settings (session.py): the baseline's steps, and all others."""
 
     shape: str = "tasks"
     """`tasks`: ours, tasks that own stretches of time; `baseline`: the job of the quantizer guide."""
@@ -52,27 +52,11 @@ class Settings:
     chunk_ms: int = 0
     chunk_above_ms: int = 600_000
     compression: str = "zstd"
-    target_file_bytes: int = 134_217_728
     delete_after_commit: bool = True
     previous_versions: int = 10
     format_version: int = 2
     broadcast_partials: bool = False
-    split_bytes: int = 268_435_456
     distribution: str = "none"
-    write_format: str = "parquet"
-    cache_input: bool = True
-    read_partitions: int = 200
-    repartition_series: bool = True
-    count_partials: bool = True
-    write_partitions: int = 200
-    sort_metrics: bool = True
-    storage_level: str = "MEMORY_AND_DISK"
-    fanout: bool = True
-
-    @property
-    def baseline_shape(self) -> Shape:
-        """The baseline's steps."""
-        return Shape(**{each.name: getattr(self, each.name) for each in fields(Shape)})
 
     def batch(self, source: str, target: str, start_us: int, end_us: int, resolutions_ms: tuple[int, ...]) -> Batch:
         """A batch with these settings."""

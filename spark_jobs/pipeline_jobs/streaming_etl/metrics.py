@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import psutil
 
+from pipeline_jobs.sampler import Sampler
 from pipeline_jobs.streaming_etl.engine import Done, Report, Usage
 
 WINDOW_S = 1.0
@@ -20,25 +19,22 @@ MIN_TREND_S = 0.3
 STAGES = ("extract", "transform", "load")
 
 
-class MemoryTrend:
+class MemoryTrend(Sampler):
     """Samples this process's resident memory while the work runs."""
 
     def __init__(self) -> None:
+        super().__init__(MEMORY_STEP_S)
         self._process = psutil.Process()
         self._samples: list[tuple[float, int]] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="memory-trend", daemon=True)
 
-    def __enter__(self) -> MemoryTrend:
+    def begin(self) -> None:
+        """Start the clock."""
         self._start = time.monotonic()
-        self._sample()
-        self._thread.start()
-        return self
+        self.sample()
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._sample()
+    def sample(self) -> None:
+        """Note the time and the memory."""
+        self._samples.append((time.monotonic() - self._start, self._process.memory_info().rss))
 
     def metrics(self) -> dict[str, float]:
         """`memory_growth_bytes_per_s`, below 0 where memory shrank; nothing where the work was too short to say."""
@@ -49,13 +45,6 @@ class MemoryTrend:
         """Seconds since the start and bytes, at most 100 of them."""
         step = max(1, len(self._samples) // 100)
         return [(round(at, 2), size) for at, size in self._samples[::step]]
-
-    def _run(self) -> None:
-        while not self._stop.wait(MEMORY_STEP_S):
-            self._sample()
-
-    def _sample(self) -> None:
-        self._samples.append((time.monotonic() - self._start, self._process.memory_info().rss))
 
 
 def growth_bytes_per_s(samples: Sequence[tuple[float, int]]) -> float | None:
