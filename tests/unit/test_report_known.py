@@ -9,7 +9,7 @@ import pytest
 from tests.unit.planted import STUDY as TEXT
 from tests.unit.planted import planted_options, planted_sweep
 
-from pipeline_tuner.analysis.earlier_sweeps import best_known
+from pipeline_tuner.analysis.earlier_sweeps import best_known, not_again
 from pipeline_tuner.charts import style
 from pipeline_tuner.recommend import recommend
 from pipeline_tuner.report.files import details_of
@@ -146,3 +146,15 @@ def test_what_breaks_the_goals_constraint_is_not_the_best_known():
     )
     slow = earlier({"balanced": 10.0, "gone": 5.0, "copy": 30.0})
     assert best_known(only_copy, "throughput", slow).label == "copy"
+
+
+@pytest.mark.parametrize(("strategy", "is_said"), [("adaptive", True), ("grid", False)])
+def test_a_preset_is_said_to_be_left_out_only_by_the_strategy_that_leaves_it_out(tmp_path, strategy, is_said):
+    """`wide` took four times as long before. A grid measures no preset, so it left none out for that."""
+    history = earlier({"balanced": 10.0, "wide": 40.0, "copy": 8.0})
+    results = planted_sweep({"balanced": 10.0, "copy": 8.0}, CONFIGURATIONS, control="balanced")
+    options = planted_options(STUDY, strategy=strategy)
+    assert [candidate.label for candidate in not_again(STUDY, options, history)] == ["wide"] * is_said
+    answers = recommend(STUDY, options, results, history)
+    path = write_report(tmp_path, STUDY, options, results, answers, history=history)
+    assert ("Not measured again: wide." in details_of(path).read_text()) == is_said

@@ -16,7 +16,9 @@ from pipeline_tuner.analysis.block_fit import BlockFit, Observation, Rivals
 from pipeline_tuner.analysis.goals import GoalError, check_constraints, goal_scores
 from pipeline_tuner.analysis.intervals import log_interval
 from pipeline_tuner.recommendation import Interval
+from pipeline_tuner.space import configuration_id
 from pipeline_tuner.study import Study
+from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import Candidate, TrialResult
 
 HOPELESS = 0.4
@@ -37,6 +39,22 @@ def earlier_gains(
                 identity = Candidate(result.plan.label, result.plan.configuration).configuration_id
                 differences[identity].append(scores[result.plan.trial_id] - sum(controls) / len(controls))
     return {identity: log_interval(found, confidence) for identity, found in differences.items() if len(found) > 1}
+
+
+def not_again(study: Study, options: SweepOptions, history: Sequence[TrialResult]) -> tuple[Candidate, ...]:
+    """The presets that an adaptive sweep leaves out: earlier sweeps showed them to be far behind for every goal.
+
+    Not among them is what a sweep always measures: the control, the fallback, and what production runs. Other
+    strategies measure what they are told.
+
+    :param history: Trials of earlier sweeps of the same workload on the same machine.
+    """
+    if options.strategy != "adaptive" or not history:
+        return ()
+    always = {configuration_id(champion.configuration) for champion in options.champions.values()}
+    always |= {study.preset(name).configuration_id for name in (study.control, study.fallback) if name is not None}
+    behind = far_behind(study, options.goals, history, options.budget.confidence)
+    return tuple(c for c in study.preset_candidates if c.configuration_id in behind - always)
 
 
 def far_behind(

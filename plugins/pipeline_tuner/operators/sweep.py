@@ -249,7 +249,7 @@ class PlanOperator(SweepOperator):
         )  # fmt: skip
 
     def _log_not_again(self, sweep: SweepSoFar) -> None:
-        if self.round_number == 1 and sweep.options.strategy == "adaptive" and sweep.not_again:
+        if self.round_number == 1 and sweep.not_again:
             names = ", ".join(candidate.label for candidate in sweep.not_again)
             self.log.info("Not measured again: %s. Earlier sweeps showed them far behind for every goal", names)
 

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from pipeline_tuner.analysis.comparison import MetricComparison, compare, values_of
-from pipeline_tuner.analysis.earlier_sweeps import HOPELESS, earlier_gains, far_behind
+from pipeline_tuner.analysis.earlier_sweeps import HOPELESS, earlier_gains, not_again
 from pipeline_tuner.charts import style
 from pipeline_tuner.charts.gains import intervals
 from pipeline_tuner.metric_names import metric_name, metric_order, metric_words
@@ -161,9 +161,9 @@ def comparison(data: ReportData) -> str:
 
 def _not_again_words(data: ReportData) -> str:
     """The presets that this sweep left out for what earlier ones showed."""
-    behind = far_behind(data.study, data.options.goals, data.history, data.options.budget.confidence)
     measured = {configuration_id(result.plan.configuration) for result in data.results}
-    names = [c.label for c in data.study.preset_candidates if c.configuration_id in behind - measured]
+    left_out = not_again(data.study, data.options, data.history)
+    names = [candidate.label for candidate in left_out if candidate.configuration_id not in measured]
     if not names:
         return ""
     return (

@@ -155,8 +155,9 @@ def _batch(sweep: SweepSoFar, known: int) -> int:
 
 def _presets(sweep: SweepSoFar) -> list[Candidate]:
     """The presets that this sweep has not measured, but for those that earlier ones showed to be far behind."""
-    known = {*sweep.candidates, sweep.control.label, *(c.label for c in sweep.not_again)}
-    return [candidate for candidate in sweep.study.preset_candidates if candidate.label not in known]
+    known = {*sweep.candidates, sweep.control.label}
+    new = [candidate for candidate in sweep.study.preset_candidates if candidate.label not in known]
+    return [candidate for candidate in new if candidate not in sweep.not_again]
 
 
 def _remembered(sweep: SweepSoFar, training: TrainingData) -> tuple[Candidate, ...]:

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from pipeline_tuner.analysis.costs import cost_so_far
-from pipeline_tuner.analysis.earlier_sweeps import far_behind
+from pipeline_tuner.analysis.earlier_sweeps import not_again
 from pipeline_tuner.analysis.fidelity import agreement, screening_fraction
 from pipeline_tuner.analysis.interim_selection import search_trials
 from pipeline_tuner.analysis.selection import Selection
@@ -134,15 +134,8 @@ class SweepSoFar:
 
     @cached_property
     def not_again(self) -> tuple[Candidate, ...]:
-        """The presets that earlier sweeps of this workload and machine showed to be far behind for every goal.
-
-        Not among them is what a sweep always measures: the control, the fallback, and what production runs.
-        """
-        behind = far_behind(self.study, self.options.goals, self.history, self.options.budget.confidence)
-        always = {configuration_id(champion.configuration) for champion in self.options.champions.values()}
-        kept = [name for name in (self.study.control, self.study.fallback) if name is not None]
-        always |= {self.study.preset(name).configuration_id for name in kept}
-        return tuple(c for c in self.study.preset_candidates if c.configuration_id in behind - always)
+        """The presets that this sweep leaves out for what earlier ones showed."""
+        return not_again(self.study, self.options, self.history)
 
     def in_full(self, label: str) -> bool:
         """Whether a candidate has evidence on the whole workload."""
