@@ -19,6 +19,7 @@ from pipeline_tuner.trial import TrialPlan, TrialResult
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol as TaskInstance
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def right_to_measure(store: Store, study: Study) -> AbstractContextManager[None]
 
 
 @contextmanager
-def taken_trial(store: Store, handed: TrialPlan, ti: Any, sweep: SweepRecord) -> Iterator[TrialPlan]:
+def taken_trial(store: Store, handed: TrialPlan, ti: TaskInstance, sweep: SweepRecord) -> Iterator[TrialPlan]:
     """The trial of this task instance, with the right to measure it; see `take_trial`."""
     if sweep.study_definition.runner.concurrent == 1:
         with store.measuring():
@@ -79,7 +80,7 @@ def taken_trial(store: Store, handed: TrialPlan, ti: Any, sweep: SweepRecord) ->
         yield plan
 
 
-def take_trial(store: Store, handed: TrialPlan, ti: Any, sweep: SweepRecord) -> TrialPlan:
+def take_trial(store: Store, handed: TrialPlan, ti: TaskInstance, sweep: SweepRecord) -> TrialPlan:
     """The trial that this task instance runs: the first one waiting in the order of the plan.
 
     `handed` is the trial that Airflow gave to the instance. Where trials run side by side it waits until its block can
@@ -87,10 +88,15 @@ def take_trial(store: Store, handed: TrialPlan, ti: Any, sweep: SweepRecord) -> 
     """
     places = sweep.study_definition.runner.concurrent
     deadline = time.monotonic() + sweep.options.budget.trial_timeout_s
-    instance = {"task_id": ti.task_id, "map_index": ti.map_index or 0, "try_number": ti.try_number}
     while True:
         is_patient = places > 1 and time.monotonic() < deadline
-        plan = store.take_trial(handed.trial_id, **instance, places=places if is_patient else None)
+        plan = store.take_trial(
+            handed.trial_id,
+            task_id=ti.task_id,
+            map_index=ti.map_index or 0,
+            try_number=ti.try_number,
+            places=places if is_patient else None,
+        )
         if plan is not None:
             break
         time.sleep(POLL_S)

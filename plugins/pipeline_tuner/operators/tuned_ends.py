@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING
 
 from airflow.listeners import hookimpl
 
+from pipeline_tuner.measurement import FailureKind
 from pipeline_tuner.program_output import memory_sign
 from pipeline_tuner.runners.captured_log import error_words
-from pipeline_tuner.tuned_task import tuned_task_of
+from pipeline_tuner.tuned_task import TunedTask, tuned_task_of
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol as TaskInstance
 
 log = logging.getLogger(__name__)
 
 
 @hookimpl
-def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any) -> None:
+def on_task_instance_failed(
+    previous_state: object, task_instance: TaskInstance, error: BaseException | str | None
+) -> None:
     """Note that a try failed, whether it is tried again or not."""
     tuned = tuned_task_of(getattr(task_instance, "task", None))
     if tuned is not None:
@@ -23,23 +29,23 @@ def on_task_instance_failed(previous_state: Any, task_instance: Any, error: Any)
 
 
 @hookimpl
-def on_task_instance_skipped(previous_state: Any, task_instance: Any) -> None:
+def on_task_instance_skipped(previous_state: object, task_instance: TaskInstance) -> None:
     """Note that a run was skipped: it says nothing about the configuration."""
     tuned = tuned_task_of(getattr(task_instance, "task", None))
     if tuned is not None:
         _note(tuned, task_instance, status="skipped", reason="the task skipped itself")
 
 
-def _note(tuned: Any, ti: Any, **end: Any) -> None:
+def _note(tuned: TunedTask, ti: TaskInstance, *, status: str, failure: FailureKind | None = None, reason: str) -> None:
     try:
         from pipeline_tuner.operators.tuned_run import end_run
 
-        end_run(tuned, ti, **end)
+        end_run(tuned, ti, status=status, failure=failure, reason=reason)
     except Exception as error:
         log.warning("Pipeline Tuner can't note this run: %s: %s", type(error).__name__, error)
 
 
-def _kind(error: Any) -> str:
+def _kind(error: object) -> FailureKind:
     if "Timeout" in type(error).__name__:
         return "timeout"
     return "out_of_memory" if memory_sign(str(error)) else "error"

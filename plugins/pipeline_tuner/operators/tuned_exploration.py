@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline_tuner import settings
 from pipeline_tuner.analysis.exploration import Evidence, ExplorationPolicy, PastRun, Step, next_step
@@ -23,6 +23,9 @@ from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import TunedRun
 from pipeline_tuner.study import Study
 from pipeline_tuner.trial import Candidate
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +63,7 @@ class Explored:
     """Only for a challenger: after that the run is ended, and its retry has the reference."""
 
 
-def explored(
-    exploration: Exploration, study: Study, choice: Choice, store: Store, context: Mapping[str, Any]
-) -> Explored:
+def explored(exploration: Exploration, study: Study, choice: Choice, store: Store, context: Context) -> Explored:
     """What this run uses: the reference, which is the choice, or a challenger in its place.
 
     A challenger that is confirmed better is promoted first, and is the choice then.
@@ -94,7 +95,7 @@ def explored(
     return Explored(challenge, limit)
 
 
-def _why_not(context: Mapping[str, Any], study: Study, choice: Choice) -> str | None:
+def _why_not(context: Context, study: Study, choice: Choice) -> str | None:
     """Why a run has to be an ordinary one; None where it may try something."""
     ti, run = context["ti"], context.get("dag_run")
     if settings.is_frozen():
@@ -116,7 +117,7 @@ def _why_not(context: Mapping[str, Any], study: Study, choice: Choice) -> str | 
     return None if whole == dict(choice.configuration) else "what runs says nothing of some parameters"
 
 
-def _is_in_time(context: Mapping[str, Any], limit: timedelta | None) -> bool:
+def _is_in_time(context: Context, limit: timedelta | None) -> bool:
     """Whether a deadline of the DAG run is far enough away for a challenger's run that is ended for being slow."""
     due = due_at(getattr(context["task"], "dag", None), context.get("dag_run"))
     return due is None or datetime.now(UTC) + (limit or timedelta()) < due

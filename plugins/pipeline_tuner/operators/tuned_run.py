@@ -24,6 +24,9 @@ from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.study import Study
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol as TaskInstance
+
     from pipeline_tuner.tuned_task import TunedTask
 
 log = logging.getLogger(__name__)
@@ -87,7 +90,7 @@ _ongoing: dict[str, Ongoing] = {}
 """Runs of this process that have not ended, by the identity of their row."""
 
 
-def begin_run(tuned: TunedTask, context: Mapping[str, Any]) -> None:
+def begin_run(tuned: TunedTask, context: Context) -> None:
     """Choose a configuration, put it into the operator's arguments, and note that the run begins.
 
     A task that goes on after a deferral gets what it began with, and is not noted again.
@@ -110,8 +113,8 @@ def begin_run(tuned: TunedTask, context: Mapping[str, Any]) -> None:
 
 def end_run(
     tuned: TunedTask,
-    ti: Any,
-    result: Any = None,
+    ti: TaskInstance,
+    result: object = None,
     *,
     status: str = "measured",
     failure: FailureKind | None = None,
@@ -131,7 +134,7 @@ def end_run(
         log.warning("Run %s is not noted: %s", row_id(ti), error)
 
 
-def _record(tuned: TunedTask, ti: Any, values: Mapping[str, Any], patience_s: float) -> None:
+def _record(tuned: TunedTask, ti: TaskInstance, values: Mapping[str, Any], patience_s: float) -> None:
     """Note a run's end."""
 
     def record() -> None:
@@ -152,7 +155,7 @@ def _patiently(call: Callable[[], T], patience_s: float) -> T:
     return again(call)
 
 
-def _measured(ongoing: Ongoing, result: Any) -> dict[str, Any]:
+def _measured(ongoing: Ongoing, result: object) -> dict[str, Any]:
     """What the row of a task that succeeded says: metrics, or that its output is wrong."""
     duration_s = (datetime.now(UTC) - ongoing.run.started_at).total_seconds()
     seen = _seen(ongoing, result)
@@ -171,7 +174,9 @@ def _seen(ongoing: Ongoing, result: object) -> Seen:
         return Seen({})
 
 
-def _watch(tuned: TunedTask, run: BegunRun, operator: object, ti: Any, *, is_new: bool, has_store: bool) -> None:
+def _watch(
+    tuned: TunedTask, run: BegunRun, operator: object, ti: TaskInstance, *, is_new: bool, has_store: bool
+) -> None:
     earlier = _ongoing.pop(row_id(ti), None)
     if earlier is not None:
         earlier.watch.close()
@@ -195,12 +200,12 @@ def _observations(tuned: TunedTask) -> Observations:
         return Observations()
 
 
-def row_id(ti: Any) -> str:
+def row_id(ti: TaskInstance) -> str:
     """The identity of one try of a task instance in table `production_run`."""
     return f"{ti.dag_id}/{ti.run_id}/{ti.task_id}/{_map_index(ti)}/{ti.try_number}"
 
 
-def _chosen_run(tuned: TunedTask, operator: object, context: Mapping[str, Any]) -> tuple[BegunRun, Store | None]:
+def _chosen_run(tuned: TunedTask, operator: object, context: Context) -> tuple[BegunRun, Store | None]:
     """The run as it begins, its configuration put in, and the results database unless that is unavailable."""
     started_at = datetime.now(UTC)
     study, places, problem = _prepared(tuned, operator)
@@ -238,7 +243,7 @@ def _put_in(
     operator: object,
     places: Mapping[str, str],
     store: Store,
-    context: Mapping[str, Any],
+    context: Context,
 ) -> Choice:
     """The configuration of this run, which is in the operator's arguments then."""
     choice, limit = _choice(tuned, study, operator, places, store), None
@@ -345,7 +350,7 @@ def _as_parameter(parameter: Parameter, value: Scalar) -> Scalar:
     return words.get(value.lower(), value) if parameter.is_switch else value
 
 
-def _kept(ti: Any) -> BegunRun | None:
+def _kept(ti: TaskInstance) -> BegunRun | None:
     """The run as this try began it before it was deferred; None for one that begins now."""
     found = ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, map_indexes=_map_index(ti))
     if not isinstance(found, Mapping) or found.get("try_number") != ti.try_number:
@@ -353,7 +358,7 @@ def _kept(ti: Any) -> BegunRun | None:
     return BegunRun.from_dict(found)
 
 
-def _map_index(ti: Any) -> int:
+def _map_index(ti: TaskInstance) -> int:
     return -1 if ti.map_index is None else ti.map_index
 
 
@@ -361,7 +366,7 @@ def _store(tuned: TunedTask) -> Store:
     return open_store(tuned.results_conn_id or settings.RESULTS_CONN_ID, statement_timeout_s=PATIENCE_S)
 
 
-def _with_tables(store: Store, ask: Any) -> Any:
+def _with_tables(store: Store, ask: Callable[[], T]) -> T:
     """What the database answers, its tables made or brought up to date first where it has to be."""
     try:
         return ask()
@@ -370,14 +375,14 @@ def _with_tables(store: Store, ask: Any) -> Any:
         return ask()
 
 
-def _note(store: Store, ti: Any, write: Any) -> None:
+def _note(store: Store, ti: TaskInstance, write: Callable[[], None]) -> None:
     try:
         _patiently(lambda: _with_tables(store, write), RESTART_S)
     except InfrastructureError as error:
         log.warning("Run %s is not noted: %s", row_id(ti), error)
 
 
-def _row(run: BegunRun, ti: Any) -> dict[str, Any]:
+def _row(run: BegunRun, ti: TaskInstance) -> dict[str, Any]:
     choice = run.choice
     return {
         "study": run.study,

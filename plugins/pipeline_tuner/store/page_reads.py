@@ -6,7 +6,8 @@ Rows come as plain dicts. `dag_ids` are the DAGs that the asker may read: nothin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, desc, func, select
@@ -46,6 +47,17 @@ SORTABLE = {
 """Orders of the trial table by name. Names from the address are looked up here, never put into SQL."""
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """The trials of a sweep by their status, and how long one took in the mean, in s (0: none has ended)."""
+
+    planned: int = 0
+    measured: int = 0
+    failed: int = 0
+    running: int = 0
+    trial_s: float = 0.0
 
 
 class PageReads:
@@ -251,8 +263,8 @@ class PageReads:
         query = select(*TRIAL_COLUMNS).where(trial.c.sweep_id == sweep_id).order_by(*SORTABLE["planned"])
         return self._rows(query.limit(10_000))
 
-    def progress(self, sweep_id: str) -> Mapping[str, Any]:
-        """Counts by status and the mean seconds a finished trial took, for the time left."""
+    def progress(self, sweep_id: str) -> TrialCounts:
+        """The counts of a sweep's trials."""
         took = func.extract("epoch", trial.c.ended_at - trial.c.started_at)
         query = select(
             func.count().label("planned"),
@@ -261,7 +273,8 @@ class PageReads:
             func.count().filter(trial.c.status == "running").label("running"),
             func.avg(took).label("trial_s"),
         ).where(trial.c.sweep_id == sweep_id)
-        return self._first(query) or {}
+        found = self._first(query) or {}
+        return TrialCounts(**{**found, "trial_s": float(found.get("trial_s") or 0.0)})
 
     def trials_of(self, sweep_id: str, labels: Sequence[str]) -> list[Row]:
         """The trials of some configurations in a sweep, by block: what a comparison needs."""

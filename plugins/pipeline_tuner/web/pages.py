@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Annotated, Any
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -51,7 +52,7 @@ def study(request: Request, user: User, study: str, page: Page = 1) -> HTMLRespo
 
 
 def refused_start(
-    request: Request, user: Any, study: str, given: Mapping[str, Sequence[str]], problems: Mapping[str, str]
+    request: Request, user: BaseUser, study: str, given: Mapping[str, Sequence[str]], problems: Mapping[str, str]
 ) -> Response:
     """The page of a study with its form as it was filled in and what is wrong beside the fields; 422.
 
@@ -63,7 +64,7 @@ def refused_start(
 
 
 def _study_page(
-    request: Request, user: Any, study: str, page: int = 1, *,
+    request: Request, user: BaseUser, study: str, page: int = 1, *,
     given: Mapping[str, Sequence[str]] | None = None, problems: Mapping[str, str] = MappingProxyType({}),
 ) -> HTMLResponse:  # fmt: skip
     readable = readable_dags(user)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection
-from typing import Annotated, Any
+from typing import Annotated
 
 from airflow.api_fastapi.app import get_auth_manager
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import get_user, requires_access_view
 from airflow.configuration import conf
@@ -20,32 +21,32 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 FORM_TOKEN_AGE_S = 12 * 3600
 
-User = Annotated[Any, Depends(get_user)]
+User = Annotated[BaseUser, Depends(get_user)]
 """The logged-in user; 401 without a login."""
 
 page_access = Depends(requires_access_view(AccessView.PLUGINS))
 """What every route of the page needs beside its own checks."""
 
 
-def readable_dags(user: Any) -> Collection[str]:
+def readable_dags(user: BaseUser) -> Collection[str]:
     """The DAGs whose studies the user may see."""
     return get_auth_manager().get_authorized_dag_ids(user=user, method="GET")
 
 
-def may_trigger(user: Any, dag_id: str) -> bool:
+def may_trigger(user: BaseUser, dag_id: str) -> bool:
     """Whether the user may act on the study of a DAG."""
     return get_auth_manager().is_authorized_dag(
         method="POST", access_entity=DagAccessEntity.RUN, details=DagDetails(id=dag_id), user=user
     )
 
 
-def require_read(user: Any, dag_id: str) -> None:
+def require_read(user: BaseUser, dag_id: str) -> None:
     """Raise 403 where the user may not read the study's DAG."""
     if not get_auth_manager().is_authorized_dag(method="GET", details=DagDetails(id=dag_id), user=user):
         raise HTTPException(403, f"You need the permission to read the DAG {dag_id}")
 
 
-def require_act(user: Any, dag_id: str, form_token: str) -> None:
+def require_act(user: BaseUser, dag_id: str, form_token: str) -> None:
     """Raise 403 unless the form is this user's own and they may trigger the study's DAG."""
     if not _is_own_form(user, form_token):
         raise HTTPException(403, "This form is not yours or too old: open the page again and repeat")
@@ -53,12 +54,12 @@ def require_act(user: Any, dag_id: str, form_token: str) -> None:
         raise HTTPException(403, f"You need the permission to trigger the DAG {dag_id}")
 
 
-def form_token(user: Any) -> str:
+def form_token(user: BaseUser) -> str:
     """A token for the forms of one user."""
     return _signer().dumps(str(user.get_id()))
 
 
-def _is_own_form(user: Any, token: str) -> bool:
+def _is_own_form(user: BaseUser, token: str) -> bool:
     try:
         signed_for = _signer().loads(token, max_age=FORM_TOKEN_AGE_S)
     except BadSignature:

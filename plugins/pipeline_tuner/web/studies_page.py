@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
 
 from airflow.models.dag import DagModel
 from airflow.utils.session import create_session
@@ -23,7 +22,7 @@ from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.store.records import LastSeen
 from pipeline_tuner.web.in_production import choices_of
 from pipeline_tuner.web.rendering import page_reads, results_store, source_words
-from pipeline_tuner.web.sweep_lookup import progress_of
+from pipeline_tuner.web.sweep_lookup import Progress, progress_of
 from pipeline_tuner.wording import ratio, regret_words, spark
 
 
@@ -71,7 +70,7 @@ class StudyLine:
     next_run: datetime | None
     nights: str
     night: Row | None
-    progress: Mapping[str, Any] | None
+    progress: Progress | None
 
 
 @cache

@@ -32,6 +32,7 @@ from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.sweep import SweepOptions
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.rendering import page_reads
+from pipeline_tuner.web.sweep_lookup import Progress
 from pipeline_tuner.wording import with_unit
 
 Specification = dict[str, Any]
@@ -113,17 +114,17 @@ class Insights:
         return [dot for dot in found if dot is not None]
 
 
-def answers_of(sweep: Row, stored: Sequence[Row], progress: Mapping[str, Any]) -> tuple[Recommendation, ...]:
+def answers_of(sweep: Row, stored: Sequence[Row], progress: Progress) -> tuple[Recommendation, ...]:
     """A sweep's decisions as they were stored, or what its trials say so far."""
     return _documents(stored) or insights_of(sweep, stored, progress).answers
 
 
-def insights_of(sweep: Row, stored: Sequence[Row], progress: Mapping[str, Any]) -> Insights:
+def insights_of(sweep: Row, stored: Sequence[Row], progress: Progress) -> Insights:
     """What a sweep says: from what it recommends, or from its trials as they are now while it runs."""
-    if not progress["done"] or progress["done"] > MAX_TRIALS:
+    if not progress.done or progress.done > MAX_TRIALS:
         return Insights()
     documents = _documents(stored)
-    key = (sweep["sweep_id"], progress["done"], sweep["status"], sweep["ended_at"])
+    key = (sweep["sweep_id"], progress.done, sweep["status"], sweep["ended_at"])
     return _computed(key, _Inputs(sweep, documents))
 
 

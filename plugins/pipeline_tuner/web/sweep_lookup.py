@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import HTTPException
 
 from pipeline_tuner.monitoring.validity import Envelope
-from pipeline_tuner.store.page_reads import PAGE_SIZE, Row
+from pipeline_tuner.store.page_reads import PAGE_SIZE, Row, TrialCounts
 from pipeline_tuner.store.records import LastSeen
 from pipeline_tuner.web.rendering import page_reads
 from pipeline_tuner.web.security import require_read
@@ -22,7 +24,7 @@ def known_sweep(sweep_id: str) -> Row:
     return row
 
 
-def readable_sweep(user: Any, sweep_id: str) -> Row:
+def readable_sweep(user: BaseUser, sweep_id: str) -> Row:
     """The row of a sweep that the user may see; raises 404, or 403 without the permission to read its DAG."""
     row = known_sweep(sweep_id)
     require_read(user, row["dag_id"])
@@ -39,17 +41,39 @@ def _problems(document: Mapping[str, Any], seen: LastSeen) -> tuple[str, ...]:
     return Envelope.from_dict(document.get("validity") or {}).problems(seen.workload, seen.environment)
 
 
-def progress_of(row: Row) -> dict[str, Any]:
-    """Counts with the part done and an estimate of the seconds left; the budget bounds rounds not planned yet."""
-    counts = dict(page_reads().progress(row["sweep_id"]))
-    done = (counts.get("measured") or 0) + (counts.get("failed") or 0)
-    planned = counts.get("planned") or 0
-    trial_s = float(counts.get("trial_s") or 0)
+@dataclass(frozen=True)
+class Progress(TrialCounts):
+    """How far a sweep's trials are, and an estimate of the time left."""
+
+    more: int = 0
+    """Trials of the budget that are not planned yet: it bounds the rounds to come."""
+
+    @property
+    def done(self) -> int:
+        """Trials that have ended."""
+        return self.measured + self.failed
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds that the ended trials took."""
+        return self.done * self.trial_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that the planned ones will take."""
+        return (self.planned - self.done) * self.trial_s
+
+    @property
+    def most_left_s(self) -> float:
+        """The same with those that may still be planned."""
+        return self.left_s + self.more * self.trial_s
+
+
+def progress_of(row: Row) -> Progress:
+    """The progress of a sweep, given its row."""
+    counts = page_reads().progress(row["sweep_id"])
     budget = (row.get("options") or {}).get("budget") or {}
-    more = max(0, int(budget.get("trials") or 0) - planned)
-    fraction = done / planned if planned else 0.0
-    left = {"left_s": (planned - done) * trial_s, "more": more, "most_left_s": (planned - done + more) * trial_s}
-    return counts | {"done": done, "fraction": fraction, "spent_s": done * trial_s, **left}
+    return Progress(**asdict(counts), more=max(0, int(budget.get("trials") or 0) - counts.planned))
 
 
 def page_count(count: int) -> int:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Annotated, Any
 from urllib.parse import quote
 
+from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse
 
@@ -39,7 +40,7 @@ from pipeline_tuner.web.sweep_charts import (
     comparison_address,
     insights_of,
 )
-from pipeline_tuner.web.sweep_lookup import held, page_count, progress_of, readable_sweep
+from pipeline_tuner.web.sweep_lookup import Progress, held, page_count, progress_of, readable_sweep
 
 router = APIRouter()
 Page = Annotated[int, Query(ge=1, le=1_000_000)]
@@ -85,10 +86,10 @@ class Opened:
     """The sweep that is looked at, and what of it."""
 
     request: Request
-    user: Any
+    user: BaseUser
     row: Row
     stored: list[Row]
-    progress: dict[str, Any]
+    progress: Progress
     goal: str
     parameter: str
     sort: str
@@ -167,7 +168,7 @@ def _decision(opened: Opened) -> dict[str, Any]:
     }
 
 
-def _readable_runs(user: Any, study: str) -> list[Row]:
+def _readable_runs(user: BaseUser, study: str) -> list[Row]:
     readable = readable_dags(user)
     return [run for run in page_reads().production_runs(study) if run["dag_id"] in readable]
 
@@ -194,7 +195,7 @@ def _configurations(opened: Opened) -> dict[str, Any]:
         "metrics": distinguishing_metrics(rows),
         "parameters": _differing_parameters(rows),
         "trade_off": found.trade_off,
-        "too_many": opened.progress["done"] > MAX_TRIALS,
+        "too_many": opened.progress.done > MAX_TRIALS,
     }
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from pipeline_jobs.contract import JobError
@@ -92,15 +93,7 @@ def _run_steps(spark: SparkSession, batch: Batch, steps: Steps) -> BatchResult:
     covered = united([*position.covered, *new, *before])
     tasks = plan_tasks(spark, source, batch, new, common_all(position.covered, late.redone))
     old = replaced_files(spark, target, late.redone)
-    output = Output(
-        schema,
-        data_folder=target.locationProvider().newDataLocation("x").rpartition("/")[0],
-        staging_folder=f"{target.location()}/staging",
-        name=f"batch-{position.batch + 1:06d}-{uuid4().hex[:8]}",
-        source_snapshot=source.snapshot,
-        compression=batch.compression,
-        target_file_bytes=batch.target_file_bytes,
-    )
+    output = _output_of(batch, position, target, schema, source)
     rules = Rules(batch.resolutions_ms, batch.engine, batch.drop_repeats)
     steps.begin("roll_up")
     results, by_spark = roll_up(spark, source, tasks, rules, output)
@@ -110,16 +103,7 @@ def _run_steps(spark: SparkSession, batch: Batch, steps: Steps) -> BatchResult:
     steps.begin("commit")
     files = [file for result in results for file in result.files] + merged
     counts = sum((result.counts for result in results), late.counts)
-    after = Position(
-        position.batch + 1,
-        covered,
-        source.snapshot,
-        batch.resolutions_ms,
-        asdict(Counts(**position.counts) + counts),
-        source.uuid,
-        source.columns.ids,
-    )
-    snapshot = commit(spark, target, base, old, files, after)
+    snapshot = commit(spark, target, base, old, files, _position_after(batch, position, covered, source, counts))
     for path in staged:
         file_access.delete(path)
     steps.end()
@@ -134,6 +118,32 @@ def _run_steps(spark: SparkSession, batch: Batch, steps: Steps) -> BatchResult:
         len(tasks),
         by_spark,
         steps.seconds,
+    )
+
+
+def _output_of(batch: Batch, position: Position, target: Any, schema: pa.Schema, source: SourceTable) -> Output:
+    """Where the batch's files go, and what they are called."""
+    return Output(
+        schema,
+        data_folder=target.locationProvider().newDataLocation("x").rpartition("/")[0],
+        staging_folder=f"{target.location()}/staging",
+        name=f"batch-{position.batch + 1:06d}-{uuid4().hex[:8]}",
+        source_snapshot=source.snapshot,
+        compression=batch.compression,
+        target_file_bytes=batch.target_file_bytes,
+    )
+
+
+def _position_after(batch: Batch, before: Position, covered: Coverage, source: SourceTable, counts: Counts) -> Position:
+    """How far the table has come with the batch."""
+    return Position(
+        before.batch + 1,
+        covered,
+        source.snapshot,
+        batch.resolutions_ms,
+        asdict(Counts(**before.counts) + counts),
+        source.uuid,
+        source.columns.ids,
     )
 
 
