@@ -33,7 +33,7 @@ SPARK = {"pyspark"}
 DATABASES = {"psycopg2", "sqlalchemy", "alembic", "pymongo", "duckdb"}
 
 NOUNS = (
-    *("study", "claim", "space", "trial", "measurement", "sweep", "monitoring.nights"),
+    *("study", "claim", "space", "trial", "measurement", "measurement_details", "sweep", "monitoring.nights"),
     *("recommendation", "expression", "exceptions", "wording", "metric_names"),
     *(
         "program_output",

@@ -7,12 +7,14 @@ A finding appears only where its metrics were measured. The thresholds say from 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from pipeline_tuner.analysis.comparison import values_of
 from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.measurement_details import Details, Partition
 from pipeline_tuner.space import Configuration
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import byte_words, counted, listed, number, percent, ratio, second_words
@@ -24,8 +26,6 @@ OTHERS_SHARE = 0.1
 RATE_BINDS = 0.9
 IDLE_CPU, FULL_CPU = 0.5, 0.85
 SKEW = 2.0
-PARTITION_NAMES = ("name", "number", "partition", "id")
-"""What a job may call a partition by; its place in the list where it says none."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class Facts:
     def measurements(self) -> list[Measurement]:
         """The trials' whole records."""
         return [r.measurement for r in self.results if r.measurement is not None]
+
+    @cached_property
+    def details(self) -> tuple[Details, ...]:
+        """What the records say beside their metrics."""
+        return tuple(Details.of(measurement.details) for measurement in self.measurements)
 
     def environment(self, key: str) -> Any:
         """A value of the machine, from the first record that has it."""
@@ -202,7 +207,7 @@ def _others(facts: Facts) -> Finding | None:
 
 def _bottleneck(facts: Facts) -> Finding | None:
     """The stage that the job itself names, from the time that its threads were busy and waited."""
-    named = [str(m.details["bottleneck"]) for m in facts.measurements if m.details.get("bottleneck")]
+    named = [found.bottleneck for found in facts.details if found.bottleneck]
     if not named:
         return None
     stage = max(sorted(set(named)), key=named.count)
@@ -216,34 +221,29 @@ def _bottleneck(facts: Facts) -> Finding | None:
 
 
 def _slow_parts(facts: Facts) -> Finding | None:
-    trials = [times for m in facts.measurements if len(times := partition_times(m.details)) > 2]
+    trials = [found.partitions for found in facts.details if len(found.partitions) > 2]
     if not trials:
         return None
-    middle = statistics.median(statistics.median(duration for _, duration in times) for times in trials)
-    name, slowest = typical_slowest(trials)
-    text = f"slowest {name} {second_words(slowest)}, median {second_words(middle)} ({ratio(slowest / middle)})"
-    if middle > 0 and slowest / middle > SKEW:
+    middle, slowest = typical_time(trials), typical_slowest(trials)
+    if not middle:
+        return None
+    times = slowest.duration_s / middle
+    took = second_words(slowest.duration_s)
+    text = f"slowest partition {slowest.name} {took}, median {second_words(middle)} ({ratio(times)})"
+    if times > SKEW:
         return Finding("limits", f"Uneven partitions: {text}. The run waits for the last one.")
     return Finding("works", f"Partitions are even: {text}.")
 
 
-def typical_slowest(trials: Sequence[Sequence[tuple[str, float]]]) -> tuple[str, float]:
+def typical_time(trials: Sequence[Sequence[Partition]]) -> float:
+    """The median over the trials of the median partition's time, in s."""
+    return statistics.median(statistics.median(part.duration_s for part in parts) for parts in trials)
+
+
+def typical_slowest(trials: Sequence[Sequence[Partition]]) -> Partition:
     """The slowest partition of the median trial: not of the worst of all, which any hiccup makes."""
-    slowest = sorted((max(times, key=lambda part: part[1]) for times in trials), key=lambda part: part[1])
+    slowest = sorted((max(parts, key=lambda part: part.duration_s) for parts in trials), key=lambda p: p.duration_s)
     return slowest[len(slowest) // 2]
-
-
-def partition_times(details: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Name and duration (s) of each partition, from a measurement's details."""
-    parts = details.get("partitions")
-    if not isinstance(parts, list):
-        return []
-    times = []
-    for number_, part in enumerate(parts):
-        if isinstance(part, Mapping) and _is_number(part.get("duration_s")):
-            name = next((part[key] for key in PARTITION_NAMES if key in part), number_)
-            times.append((f"partition {name}", float(part["duration_s"])))
-    return times
 
 
 def _skew(facts: Facts) -> Finding | None:
@@ -272,8 +272,7 @@ def _peak(facts: Facts) -> Finding | None:
 
 def _unknown_peak(facts: Facts) -> Finding | None:
     """A job that can't say when its rows landed says why, as `details.throughput.unknown`."""
-    curves = [measurement.details.get("throughput") for measurement in facts.measurements]
-    reasons = {str(curve["unknown"]) for curve in curves if isinstance(curve, Mapping) and "unknown" in curve}
+    reasons = {found.throughput_unknown for found in facts.details if found.throughput_unknown}
     return Finding("limits", f"The peak of the throughput is not known: {min(reasons)}.") if reasons else None
 
 

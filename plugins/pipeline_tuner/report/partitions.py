@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from pipeline_tuner.measurement_details import Details, Partition
 from pipeline_tuner.report.data import ReportData
-from pipeline_tuner.report.findings import partition_times, typical_slowest
+from pipeline_tuner.report.findings import typical_slowest, typical_time
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.tables import Row
-from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.wording import counted, listed, number, ratio, second_words
 
 MAX_ROWS = 16
@@ -29,7 +28,7 @@ def partitions(data: ReportData) -> str:
     found = [(row, trials) for row in data.rows if (trials := _with_partitions(data, row))]
     if not found:
         return ""
-    rows = [_row(data, row, trials) for row, trials in found[:MAX_ROWS]]
+    rows = [_row(row, trials) for row, trials in found[:MAX_ROWS]]
     head = (
         "Times are medians over the trials behind each configuration's values. A partition is slow from 1.5 times the "
         "usual time for a row; in brackets, in how many trials it was. First and last are those that started so, with "
@@ -38,57 +37,55 @@ def partitions(data: ReportData) -> str:
     return "\n\n".join(filter(None, [head, table(HEADER, rows), _binding(found), _left_out(len(found))]))
 
 
-def _with_partitions(data: ReportData, row: Row) -> list[TrialResult]:
+def _with_partitions(data: ReportData, row: Row) -> list[Details]:
+    """The details of the row's trials that leave their partitions."""
     trials = [r for r in data.deciding(row) if r.status == "measured" and r.measurement is not None]
-    return [r for r in trials if r.measurement and partition_times(r.measurement.details)]
+    details = [Details.of(r.measurement.details) for r in trials if r.measurement]
+    return [found for found in details if found.partitions]
 
 
-def _row(data: ReportData, row: Row, trials: Sequence[TrialResult]) -> tuple[str, ...]:
-    times = [partition_times(_details(r)) for r in trials]
-    middle = statistics.median(statistics.median(seconds for _, seconds in one) for one in times)
-    name, slowest = typical_slowest(times)
+def _row(row: Row, trials: Sequence[Details]) -> tuple[str, ...]:
+    parts = [found.partitions for found in trials]
+    middle, slowest = typical_time(parts), typical_slowest(parts)
+    took = f": {second_words(slowest.duration_s)} ({ratio(slowest.duration_s / middle)})" if middle else ""
     return (
         row.label,
         _count(row, trials),
         second_words(middle),
-        f"{name.removeprefix('partition ')}: {second_words(slowest)} ({ratio(slowest / middle)})" if middle else name,
+        f"{slowest.name}{took}",
         _slow(trials),
-        _edge(times, row, 0, "first_partition_ratio"),
-        _edge(times, row, -1, "last_partition_ratio"),
+        _edge(parts, row, 0, "first_partition_ratio"),
+        _edge(parts, row, -1, "last_partition_ratio"),
         _batches(row, trials),
         _limit(row),
     )
 
 
-def _details(result: TrialResult) -> Mapping[str, Any]:
-    return result.measurement.details if result.measurement else {}
-
-
-def _count(row: Row, trials: Sequence[TrialResult]) -> str:
+def _count(row: Row, trials: Sequence[Details]) -> str:
     per_core = row.median("partitions_per_core")
-    words = number(len(partition_times(_details(trials[-1]))))
+    words = number(len(trials[-1].partitions))
     return words if per_core is None else f"{words} ({number(per_core)} per core)"
 
 
-def _slow(trials: Sequence[TrialResult]) -> str:
-    if not any("slow_partitions" in _details(r) for r in trials):
+def _slow(trials: Sequence[Details]) -> str:
+    if all(found.slow_partitions is None for found in trials):
         return "not measured"
-    often = Counter(part for r in trials for part in _details(r).get("slow_partitions") or ())
+    often = Counter(part for found in trials for part in found.slow_partitions or ())
     shown = [f"{part} ({n} of {len(trials)})" for part, n in often.most_common(MAX_SLOW)]
     more = [f"{len(often) - MAX_SLOW} more"] if len(often) > MAX_SLOW else []
     return ", ".join([*shown, *more]) or "none"
 
 
-def _edge(times: Sequence[Sequence[tuple[str, float]]], row: Row, place: int, metric: str) -> str:
-    seconds, against = statistics.median(one[place][1] for one in times), row.median(metric)
+def _edge(trials: Sequence[Sequence[Partition]], row: Row, place: int, metric: str) -> str:
+    seconds, against = statistics.median(parts[place].duration_s for parts in trials), row.median(metric)
     return second_words(seconds) if against is None else f"{second_words(seconds)} ({ratio(against)})"
 
 
-def _batches(row: Row, trials: Sequence[TrialResult]) -> str:
+def _batches(row: Row, trials: Sequence[Details]) -> str:
     """How many batches the rows that were written came to, at the configuration's size of a batch."""
     size = row.evidence.configuration.get("batch_size")
-    written = [part.get("written") for part in _details(trials[-1])["partitions"]]
-    if not isinstance(size, int | float) or not size or not all(isinstance(rows, int | float) for rows in written):
+    written = [part.written for part in trials[-1].partitions if part.written is not None]
+    if not isinstance(size, int | float) or not size or len(written) < len(trials[-1].partitions):
         return "-"
     return f"{number(sum(math.ceil(rows / size) for rows in written if rows))} of {number(size)} rows at most"
 
@@ -110,7 +107,7 @@ def _limit(row: Row) -> str:
     return f"{word} ({number(min(limits))} rows/s)"
 
 
-def _binding(found: Sequence[tuple[Row, Sequence[TrialResult]]]) -> str:
+def _binding(found: Sequence[tuple[Row, Sequence[Details]]]) -> str:
     held = [escaped(row.label) for row, _ in found if _binds(row)]
     if not held:
         return ""

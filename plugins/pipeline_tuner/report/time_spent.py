@@ -9,10 +9,10 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from pipeline_tuner.charts import style
 from pipeline_tuner.charts.runs import rollups
+from pipeline_tuner.measurement_details import Details, SeriesSample, StageTimes
 from pipeline_tuner.report.data import ReportData
 from pipeline_tuner.report.markdown import escaped, table
 from pipeline_tuner.report.tables import Row
@@ -36,9 +36,8 @@ def output(data: ReportData) -> str:
     """A chart of a piece of what came out, where the job leaves one."""
     for row in reversed(_both(data)):
         for details in _details(data, row):
-            sample = details.get("sample")
-            if isinstance(sample, Mapping) and sample.get("points") and sample.get("windows"):
-                return _sample(data, row, sample)
+            if details.sample is not None:
+                return _sample(data, row, details.sample)
     return ""
 
 
@@ -47,12 +46,12 @@ def _both(data: ReportData) -> list[Row]:
     return list(rows.values())
 
 
-def _details(data: ReportData, row: Row) -> list[Mapping[str, Any]]:
-    return [r.measurement.details for r in data.deciding(row) if r.status == "measured" and r.measurement]
+def _details(data: ReportData, row: Row) -> list[Details]:
+    return [Details.of(r.measurement.details) for r in data.deciding(row) if r.status == "measured" and r.measurement]
 
 
-def _last_details(data: ReportData, row: Row) -> Mapping[str, Any]:
-    return next(iter(reversed(_details(data, row))), {})
+def _last_details(data: ReportData, row: Row) -> Details:
+    return next(iter(reversed(_details(data, row))), Details.of({}))
 
 
 def _steps(data: ReportData, rows: Sequence[Row]) -> str:
@@ -68,8 +67,8 @@ def _steps(data: ReportData, rows: Sequence[Row]) -> str:
 def _median_steps(data: ReportData, row: Row) -> dict[str, float]:
     found: dict[str, list[float]] = defaultdict(list)
     for details in _details(data, row):
-        for name, seconds in dict(details.get("steps") or {}).items():
-            found[name].append(float(seconds))
+        for name, seconds in details.steps.items():
+            found[name].append(seconds)
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -81,56 +80,47 @@ def _step(steps: Mapping[str, float], name: str) -> str:
 
 def _stages(data: ReportData, row: Row) -> str:
     """The stages of the last deciding trial, those of one name together, the longest first."""
-    details = _last_details(data, row)
-    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for stage in details.get("stages") or ():
-        groups[without_paths(str(stage["name"]))].append(stage)
+    groups: dict[str, list[StageTimes]] = defaultdict(list)
+    for stage in _last_details(data, row).stages:
+        groups[without_paths(stage.name)].append(stage)
     if not groups:
         return ""
-    longest = sorted(groups.items(), key=lambda item: -_total(item[1], "duration_s"))
+    longest = sorted(groups.items(), key=lambda item: -sum(stage.duration_s for stage in item[1]))
     cells = [_stage(name, stages) for name, stages in longest[:MAX_STAGES]]
     header = ("stages of", "stages", "tasks", "time", "slowest to median task", "shuffle written", "spilled", "GC")
     head = f"Spark's stages of one trial of {escaped(row.label)}, its repeats added up:"
     return "\n\n".join([head, table(header, cells), *_anomalies(longest)])
 
 
-def _stage(name: str, stages: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def _stage(name: str, stages: Sequence[StageTimes]) -> tuple[str, ...]:
     return (
         name,
         number(len(stages)),
-        number(_total(stages, "tasks")),
-        second_words(_total(stages, "duration_s")),
-        ratio(max(_skew(stage) for stage in stages)),
-        byte_words(_total(stages, "shuffle_write_bytes")),
-        byte_words(_total(stages, "spill_bytes")),
-        second_words(_total(stages, "gc_s")),
+        number(sum(stage.tasks for stage in stages)),
+        second_words(sum(stage.duration_s for stage in stages)),
+        ratio(max(stage.skew for stage in stages)),
+        byte_words(sum(stage.shuffle_write_bytes for stage in stages)),
+        byte_words(sum(stage.spill_bytes for stage in stages)),
+        second_words(sum(stage.gc_s for stage in stages)),
     )
 
 
-def _anomalies(groups: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> Iterator[str]:
-    slow = [(name, s) for name, stages in groups for s in stages if _skew(s) > ANOMALY and s["max_task_s"] > ANOMALY_S]
+def _anomalies(groups: Sequence[tuple[str, Sequence[StageTimes]]]) -> Iterator[str]:
+    slow = [(name, s) for name, stages in groups for s in stages if s.skew > ANOMALY and s.max_task_s > ANOMALY_S]
     if not slow:
         return
-    name, worst = max(slow, key=lambda item: item[1]["max_task_s"] - item[1]["median_task_s"])
-    lost = sum(stage["max_task_s"] - stage["median_task_s"] for _, stage in slow)
+    name, worst = max(slow, key=lambda item: item[1].max_task_s - item[1].median_task_s)
+    lost = sum(stage.max_task_s - stage.median_task_s for _, stage in slow)
     yield (
         f"Anomalous tasks: in {counted(len(slow), 'stage')} one took more than {number(ANOMALY)} times the median. "
-        f"The worst, in {escaped(name)}: {second_words(worst['max_task_s'])} against "
-        f"{second_words(worst['median_task_s'])} of {counted(int(worst['tasks']), 'task')}. Even tasks would save "
+        f"The worst, in {escaped(name)}: {second_words(worst.max_task_s)} against "
+        f"{second_words(worst.median_task_s)} of {counted(int(worst.tasks), 'task')}. Even tasks would save "
         f"{second_words(lost)} at most."
     )
 
 
-def _skew(stage: Mapping[str, Any]) -> float:
-    return float(stage["max_task_s"] / stage["median_task_s"]) if stage.get("median_task_s") else 1.0
-
-
-def _total(stages: Sequence[Mapping[str, Any]], key: str) -> float:
-    return float(sum(stage.get(key) or 0 for stage in stages))
-
-
 def _tables(data: ReportData, rows: Sequence[Row]) -> str:
-    tables: dict[str, Mapping[str, Any]] = {row.label: _last_details(data, row).get("iceberg") or {} for row in rows}
+    tables = {row.label: _last_details(data, row).table_values for row in rows}
     names = list(dict.fromkeys(name for found in tables.values() for name in found))
     if not names:
         return ""
@@ -139,7 +129,7 @@ def _tables(data: ReportData, rows: Sequence[Row]) -> str:
     return f"What Iceberg's metadata says of the table after a run:\n\n{table(('', *map(str, tables)), cells)}"
 
 
-def _value(name: str, value: Any) -> str:
+def _value(name: str, value: float | None) -> str:
     if value is None:
         return "-"
     if name.endswith("bytes"):
@@ -147,13 +137,11 @@ def _value(name: str, value: Any) -> str:
     return second_words(value) if name.endswith("_s") else number(value)
 
 
-def _sample(data: ReportData, row: Row, sample: Mapping[str, Any]) -> str:
-    title = f"{sample['metric']} of {sample['org']}: raw points and rollups"
-    path = style.save(
-        data.folder, "output", rollups(sample["points"], sample["windows"], title=title, start=sample["start"])
-    )
-    listed = ", ".join(f"{len(windows)} of {second_words(int(ms) / 1000)}" for ms, windows in sample["windows"].items())
+def _sample(data: ReportData, row: Row, sample: SeriesSample) -> str:
+    title = f"{sample.metric} of {sample.org}: raw points and rollups"
+    path = style.save(data.folder, "output", rollups(sample.points, sample.windows, title=title, start=sample.start))
+    listed = ", ".join(f"{len(windows)} of {second_words(int(ms) / 1000)}" for ms, windows in sample.windows.items())
     return (
-        f"One series out of a trial of {escaped(row.label)}: {counted(len(sample['points']), 'raw point')} and the "
+        f"One series out of a trial of {escaped(row.label)}: {counted(len(sample.points), 'raw point')} and the "
         f"windows that were made of them ({listed}). A window ends at its label.\n\n![{escaped(title)}]({path.name})"
     )

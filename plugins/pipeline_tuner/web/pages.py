@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from pipeline_tuner.charts.runs import partitions, throughput
 from pipeline_tuner.charts.style import page_specification
+from pipeline_tuner.measurement_details import Details, records_in
 from pipeline_tuner.store.page_reads import PAGE_SIZE, Row
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep_form import FieldKind, FormField, form_of
@@ -131,7 +132,8 @@ def trial(request: Request, user: User, trial_id: str) -> HTMLResponse:
         trial=row,
         control=page_reads().control_beside(row),
         measurement=measurement,
-        details=details,
+        evidence={name: rows for name in ("partitions", "stages") if (rows := records_in(details.get(name)))},
+        unknown=Details.of(details).throughput_unknown,
         throughput=page_specification(throughput(rates)) if len(rates := rates_of(details)) > 2 else None,
         spans=page_specification(partitions(spans)) if len(spans := spans_of(details)) > 1 else None,
     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline_tuner.charts.style import Value
-from pipeline_tuner.measurement import is_usable
+from pipeline_tuner.measurement_details import Details, Partition
 from pipeline_tuner.wording import number, second_words
 
 MOST = 200
@@ -21,15 +20,8 @@ def rates_of(details: Mapping[str, Any]) -> list[Value]:
 
     `details.throughput` of a measurement has the rows that landed so far at times since the start.
     """
-    curve = details.get("throughput")
-    times, rows = (_numbers(curve.get(name)) if isinstance(curve, Mapping) else [] for name in ("time_s", "rows"))
-    steps = pairwise(zip(times, rows, strict=False))
-    found = [((a[0] + b[0]) / 2, (b[1] - a[1]) / (b[0] - a[0])) for a, b in steps if b[0] > a[0]]
-    return [Value(at, rate, kind="tied", words=f"{number(rate)} rows/s after {number(at)} s") for at, rate in found]
-
-
-def _numbers(values: Any) -> list[float]:
-    return [float(v) for v in values if isinstance(v, int | float)] if isinstance(values, Sequence) else []
+    words = [(at, rate, f"{number(rate)} rows/s after {number(at)} s") for at, rate in Details.of(details).rates]
+    return [Value(at, rate, kind="tied", words=text) for at, rate, text in words]
 
 
 def spans_of(details: Mapping[str, Any]) -> list[Value]:
@@ -37,21 +29,14 @@ def spans_of(details: Mapping[str, Any]) -> list[Value]:
 
     Entries without a time are left out.
     """
-    rows = details.get("partitions")
-    listed = rows if isinstance(rows, Sequence) and not isinstance(rows, str) else ()
-    known = [row for row in listed if isinstance(row, Mapping) and _is_placed(row)][:MOST]
-    usual = statistics.median_high([row["duration_s"] for row in known]) if known else 0.0
-    return [_span(row, row.get("number", place), usual) for place, row in enumerate(known, start=1)]
+    known = [(part, part.start_s) for part in Details.of(details).partitions if part.start_s is not None][:MOST]
+    usual = statistics.median_high([part.duration_s for part, _ in known]) if known else 0.0
+    return [_span(part, start, usual) for part, start in known]
 
 
-def _is_placed(row: Mapping[str, Any]) -> bool:
-    took = row.get("duration_s")
-    return isinstance(row.get("start_s"), int | float) and (is_usable(took) or took == 0)
-
-
-def _span(row: Mapping[str, Any], name: Any, usual: float) -> Value:
-    start, took = row["start_s"], row["duration_s"]
-    kind = "bad" if row.get("state") not in (None, "PASS") else "second" if took > SLOW * usual else "tied"
+def _span(part: Partition, start: float, usual: float) -> Value:
+    took = part.duration_s
+    kind = "bad" if part.has_failed else "second" if took > SLOW * usual else "tied"
     suffix = {"bad": ", failed", "second": f", slow: {number(took / usual)} times the median" if usual else ""}
     words = f"{second_words(took)} from {number(start)} s on{suffix.get(kind, '')}"
-    return Value(str(name), took, start, start + took, kind, words)
+    return Value(part.name, took, start, start + took, kind, words)

@@ -14,6 +14,7 @@ from pipeline_tuner.analysis.series import Series, median_of, oversized, paired_
 from pipeline_tuner.charts import style
 from pipeline_tuner.charts.runs import PARTS, SOURCE, thread_time
 from pipeline_tuner.charts.style import Value, plain
+from pipeline_tuner.measurement_details import Details
 from pipeline_tuner.recommendation import Interval
 from pipeline_tuner.report.data import ReportData, Section
 from pipeline_tuner.report.markdown import escaped, table
@@ -94,8 +95,8 @@ def _part(value: float, values: Sequence[float]) -> str:
 
 def _bottleneck(trials: Sequence[TrialResult]) -> str:
     """The stage that most trials name, with their number where they don't agree."""
-    details = [trial.measurement.details for trial in trials if trial.measurement]
-    named = Counter(str(found["bottleneck"]) for found in details if "bottleneck" in found)
+    details = [Details.of(trial.measurement.details) for trial in trials if trial.measurement]
+    named = Counter(found.bottleneck for found in details if found.bottleneck)
     if not named:
         return ""
     stage, count = named.most_common(1)[0]
