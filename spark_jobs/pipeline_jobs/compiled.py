@@ -6,9 +6,12 @@ constant, of another file which was changed, the old machine code would go on ru
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import importlib.util
 import re
+import shutil
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -25,9 +28,30 @@ LOCATORS = ("NamedFolder", "SourceFolder", "UserFolder")
 
 
 class _OfAllSources:
-    """What is kept is valid as long as all that the machine code is made of is unchanged."""
+    """What is kept is valid as long as all that the machine code is made of is unchanged.
+
+    Each state of the sources has a folder of its own: numba reads what it has kept before it asks whether that is
+    valid, and can't where it names a type of a module that has another name now.
+    """
 
     _py_file: str
+    _cache_path: str
+
+    def get_cache_path(self) -> str:
+        """The folder for this state of the sources."""
+        return str(self._folder())
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder; what was kept for the file before is removed when it is new. Raises OSError."""
+        folder = self._folder()
+        if not folder.exists():
+            for old in set(folder.parent.glob(f"{glob.escape(Path(self._py_file).stem)}-*")) - {folder}:
+                shutil.rmtree(old, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+    def _folder(self) -> Path:
+        return Path(self._cache_path) / f"{Path(self._py_file).stem}-{self.get_source_stamp()[:16]}"
 
     def get_source_stamp(self) -> str:
         """The hash of the function's file, and of what that takes from files of ours."""

@@ -62,3 +62,37 @@ def test_a_change_of_any_file_that_it_is_made_of_is_seen(toys: Path) -> None:
     assert walked(toys.parent) == (16, 0)
     (toys / "constants.py").write_text("START = 20\n")
     assert walked(toys.parent) == (26, 0)
+
+
+SHAPES = """
+from typing import NamedTuple
+
+class Point(NamedTuple):
+    at: int
+"""
+MOVER = """
+from pipeline_jobs.compiled import compiled
+from toys.shapes import Point
+
+@compiled
+def ahead(point):
+    return point.at + 1
+
+def walk(times):
+    return ahead(Point(times))
+
+walk.stats = ahead.stats
+"""
+
+
+def test_what_was_kept_with_a_type_whose_module_has_another_name_now_is_made_anew(toys: Path) -> None:
+    """The index of what is kept names the types of arguments: an old one could not even be read after a renaming."""
+    (toys / "shapes.py").write_text(SHAPES)
+    (toys / "top.py").write_text(MOVER)
+    assert walked(toys.parent) == (4, 0)
+    assert walked(toys.parent) == (4, 1)
+    (toys / "shapes.py").rename(toys / "forms.py")
+    (toys / "top.py").write_text(MOVER.replace("toys.shapes", "toys.forms"))
+    assert walked(toys.parent) == (4, 0)
+    assert walked(toys.parent) == (4, 1)
+    assert len([path for path in (toys / "__pycache__").iterdir() if path.is_dir()]) == 1, "the old one is removed"
