@@ -93,7 +93,7 @@ FORMER_TYPES = {"choice": "categorical", "boolean": "categorical", "number": "fl
 
 
 class Parameter(Frozen):
-    """One knob of a job.
+    """One parameter of a job.
 
     Either `values` (the levels to choose from; numbers keep their order) or `low` and `high` is given. A switch is
     categorical with `values: [false, true]`.

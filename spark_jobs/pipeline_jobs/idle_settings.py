@@ -119,7 +119,7 @@ S3A_PLACE = "s3a://"
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunningEnvironment:
     """What decides whether a setting acts."""
 
     master: str
@@ -155,12 +155,12 @@ def refuse_idle(
     the master doesn't say it.
     """
     master = effective_master(configuration)
-    around = Surroundings(master, submitted_settings(), tuple(places), platform or platform_of(master))
+    around = RunningEnvironment(master, submitted_settings(), tuple(places), platform or platform_of(master))
     for problem in problems(configuration, around):
         raise BadConfigurationError(problem)
 
 
-def problems(configuration: Mapping[str, Any], around: Surroundings) -> list[str]:
+def problems(configuration: Mapping[str, Any], around: RunningEnvironment) -> list[str]:
     """What is wrong with a configuration's settings of Spark, a line each; names as the configuration has them."""
     given = {key: _text(value) for key, value in configuration.items() if value is not None and _is_spark(key)}
     full = {SETTINGS.get(key, key): value for key, value in given.items()}
@@ -178,7 +178,7 @@ def _is_spark(key: str) -> bool:
     return key.startswith("spark.") or key in SETTINGS
 
 
-def _idle(key: str, value: str, full: Mapping[str, str], around: Surroundings) -> list[str]:
+def _idle(key: str, value: str, full: Mapping[str, str], around: RunningEnvironment) -> list[str]:
     """Why a setting does nothing on this master."""
     name = SETTINGS.get(key, key)
     if name.startswith(S3A) and not any(place.startswith(S3A_PLACE) for place in around.places):
@@ -205,7 +205,7 @@ def _reason(row: Acting, platform: Platform) -> str:
     return IN_DRIVER if not row.why or (platform is Platform.LOCAL and is_of_executors) else row.why
 
 
-def _starts_with_allocation(name: str, full: Mapping[str, str], around: Surroundings) -> bool:
+def _starts_with_allocation(name: str, full: Mapping[str, str], around: RunningEnvironment) -> bool:
     """A standalone master takes the number of executors as the first one, where they come and go."""
     is_allocated = around.platform is Platform.STANDALONE and full.get(ALLOCATION) == "true"
     return name == "spark.executor.instances" and is_allocated
@@ -264,7 +264,7 @@ def _java_problem(key: str, options: str) -> list[str]:
     return [f"Java does not start with {key}: {reason.strip()} (options: {options})"]
 
 
-def _memory_problem(full: Mapping[str, str], around: Surroundings) -> list[str]:
+def _memory_problem(full: Mapping[str, str], around: RunningEnvironment) -> list[str]:
     """A heap that this machine hasn't got; spark-submit's is there already."""
     text = full.get("spark.driver.memory", "")
     if not text or around.submitted is not None:

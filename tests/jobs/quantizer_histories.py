@@ -291,7 +291,7 @@ def delete_by_equality(history: History) -> None:
 
 
 def compact(history: History) -> None:
-    """Upkeep, which changes no row."""
+    """Maintenance, which changes no row."""
     if not history.rows:
         return
     history.spark.sql(

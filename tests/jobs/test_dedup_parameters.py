@@ -22,7 +22,7 @@ from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.dedup import job
 from pipeline_jobs.dedup.options import dedup_options
 from pipeline_jobs.dedup.run_once import Outcome
-from pipeline_jobs.idle_settings import ALLOCATION, Platform, Surroundings, problems
+from pipeline_jobs.idle_settings import ALLOCATION, Platform, RunningEnvironment, problems
 from pipeline_jobs.session import close_session, open_session, spark_settings
 from pipeline_tuner.analysis.glue_sizing import glue_arguments
 from pipeline_tuner.jobs import description_of
@@ -153,7 +153,8 @@ PARAMETERS: dict[str, Check] = {
     ALLOCATION: lambda _: (
         [session_setting(ALLOCATION, **{ALLOCATION: on}) for on in (True, False)] == ["true", "false"]
         and [
-            bool(problems({ALLOCATION: on}, Surroundings("local[2]", platform=Platform.LOCAL))) for on in (True, False)
+            bool(problems({ALLOCATION: on}, RunningEnvironment("local[2]", platform=Platform.LOCAL)))
+            for on in (True, False)
         ]
         == [True, False]
     ),

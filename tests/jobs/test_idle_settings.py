@@ -18,7 +18,7 @@ from pipeline_jobs.idle_settings import (
     SPECULATION,
     Acting,
     Platform,
-    Surroundings,
+    RunningEnvironment,
     platform_of,
     problems,
 )
@@ -46,7 +46,7 @@ Values = dict[str, Any]
 
 def found(values: Values, platform: Platform = Platform.LOCAL, **around: Any) -> list[str]:
     """What is said of settings on a kind of master."""
-    return problems(values, Surroundings(MASTERS.get(platform, "jes"), platform=platform, **around))
+    return problems(values, RunningEnvironment(MASTERS.get(platform, "jes"), platform=platform, **around))
 
 
 def setting(row: Acting) -> str:

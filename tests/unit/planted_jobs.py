@@ -20,7 +20,7 @@ from pipeline_tuner.trial import TrialPlan, TrialResult
 CONFIGS = Path(__file__).parents[2] / "include" / "configs"
 JOBS = ("migration", "streaming_etl", "dedup", "quantizer")
 ROWS = {"migration": 336_776, "streaming_etl": 60_000, "dedup": 200_000, "quantizer": 500_000}
-BLOCKS, CONFIRMED, MOST = 3, 3, 18
+BLOCKS, CONFIRMED, MAX_TRIALS = 3, 3, 18
 
 
 @cache
@@ -42,7 +42,7 @@ def job_configurations(job: str) -> dict[str, Configuration]:
     )
     for configuration in listed:
         identity = configuration_id(configuration)
-        if identity not in known and len(found) < MOST:
+        if identity not in known and len(found) < MAX_TRIALS:
             known.add(identity)
             found[f"configuration {identity[:6]}"] = configuration
     return found

@@ -46,8 +46,8 @@ def test_a_value_goes_where_its_path_says_and_what_was_there_is_not_changed(path
     one = operator()
     shared = read(one)
     before = repr(shared)
-    lay_over(one, {"knob": path}, {"knob": value})
-    assert str(written_values(one, {"knob": path})["knob"]) == str(value)
+    lay_over(one, {"batch": path}, {"batch": value})
+    assert str(written_values(one, {"batch": path})["batch"]) == str(value)
     assert repr(shared) == before
 
 
@@ -62,8 +62,8 @@ def test_a_value_goes_where_its_path_says_and_what_was_there_is_not_changed(path
 )
 def test_settings_variables_and_what_was_text_are_text(path, value, text):
     one = operator()
-    lay_over(one, {"knob": path}, {"knob": value})
-    assert written_values(one, {"knob": path}) == {"knob": text}
+    lay_over(one, {"batch": path}, {"batch": value})
+    assert written_values(one, {"batch": path}) == {"batch": text}
 
 
 class Variable:
@@ -90,8 +90,8 @@ def test_variables_in_a_list_are_found_by_their_names():
     task = operator(overrides={"containers": [{"environment": [{"name": "BATCH", "value": "100"}]}]})
     shared = pod.env_vars[1]
     for one, path in ((pod, "env_vars.BATCH"), (task, "overrides.containers.0.environment.BATCH")):
-        lay_over(one, {"knob": path}, {"knob": 500})
-        assert written_values(one, {"knob": path}) == {"knob": "500"}
+        lay_over(one, {"batch": path}, {"batch": 500})
+        assert written_values(one, {"batch": path}) == {"batch": "500"}
     assert shared.value == "100"
     assert pod.env_vars[0].value == "1"
 
@@ -105,7 +105,7 @@ def test_a_number_stays_a_number_elsewhere():
 def test_a_bash_task_without_variables_of_its_own_keeps_what_it_inherits():
     one, own = operator(), operator(env={"A": "1"})
     for each in (one, own):
-        lay_over(each, {"knob": "env.BATCH"}, {"knob": 5})
+        lay_over(each, {"batch": "env.BATCH"}, {"batch": 5})
     assert (one.env, one.append_env) == ({"BATCH": "5"}, True)
     assert (own.env, own.append_env) == ({"A": "1", "BATCH": "5"}, False)
 
@@ -127,10 +127,10 @@ def test_what_would_not_act_is_refused_and_nothing_is_half_done(path, words):
     one = operator()
     before = dict(vars(one))
     with pytest.raises(ConfigurationError, match=words):
-        lay_over(one, {"good": "parameters.batch", "knob": path}, {"good": 1, "knob": 2})
+        lay_over(one, {"good": "parameters.batch", "batch": path}, {"good": 1, "batch": 2})
     assert vars(one) == before
     with pytest.raises(ConfigurationError, match=words):
-        check_places(one, {"knob": path}, ["knob"])
+        check_places(one, {"batch": path}, ["batch"])
 
 
 def test_an_argument_that_refuses_its_value_takes_back_the_others():

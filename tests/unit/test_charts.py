@@ -14,7 +14,7 @@ import vl_convert
 
 import pipeline_tuner.charts as package
 from pipeline_tuner.charts import gains, parameters, runs
-from pipeline_tuner.charts.gains import MOST, convergence, effects, intervals, pareto, waterfall
+from pipeline_tuner.charts.gains import MAX_CONFIGURATIONS, convergence, effects, intervals, pareto, waterfall
 from pipeline_tuner.charts.parameters import Course, parallel_coordinates, parameter_response, scaling
 from pipeline_tuner.charts.runs import (
     HELD_AGAINST,
@@ -159,7 +159,7 @@ def test_long_names_that_read_alike_are_written_in_full():
 
 
 def test_many_configurations_are_cut_and_counted():
-    many = {f"c{n}": known(1 + n / 100) for n in range(MOST + 3)}
+    many = {f"c{n}": known(1 + n / 100) for n in range(MAX_CONFIGURATIONS + 3)}
     document = specification(intervals(bars_of(many), title="t"))
     assert "3 worse ones not shown" in document["title"]["subtitle"]
 

@@ -31,14 +31,14 @@ def has(configurations, **values):
 )
 def test_the_five_presets_of_the_migration_report(partitions, batch, fetch, memory):
     found = listed("migration", "migration_report")
-    knobs = {"partitions": partitions, "parallelism": partitions, "batch_size": batch, "fetch_size": fetch}
+    tuned = {"partitions": partitions, "parallelism": partitions, "batch_size": batch, "fetch_size": fetch}
     limits = {"origin_rate_limit": 20_000, "target_rate_limit": 20_000}
-    assert has(found, **knobs, **limits, cores=6, driver_memory=memory, method="jdbc")
+    assert has(found, **tuned, **limits, cores=6, driver_memory=memory, method="jdbc")
     assert len(found) == 5
     if memory == "3g":
         assert has(
             listed("migration", "migration_report_unlimited"),
-            **knobs,
+            **tuned,
             cores=6,
             driver_memory=memory,
             target_rate_limit=0,

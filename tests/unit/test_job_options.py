@@ -133,7 +133,7 @@ def test_each_job_refuses_what_it_does_not_know(read, workload, configuration, w
     assert "\n" not in str(caught.value)
 
 
-def test_a_generator_with_an_unknown_knob_is_refused(tmp_path):
+def test_a_generator_with_an_unknown_setting_is_refused(tmp_path):
     with pytest.raises(BadConfigurationError, match=r"generator: row \(did you mean rows\?\)"):
         ensure_generated({"row": 5}, 1.0, tmp_path)
 

@@ -102,13 +102,14 @@ PRIVATE = {
     r"\bfigures?\b(?!\s*class=)": "value, metric or number",
     r"\bthe books\b": "ledger",
     r"\bupkeep\b": "maintenance",
-    r"\bsurroundings\b": "environment",
-    r"\bpictures?\b": "chart",
+    r"(?i)\bsurroundings\b": "environment",
+    r"(?i)\bknobs?\b": "parameter",
+    r"(?i)\bpictures?\b": "chart",
     r"\byardstick\b": "what others are compared with",
     r"\b(tuner|sweep|procedure|it) speaks\b": "names a pick",
     r"\b(position|bookmark)s? (of .{1,20} )?speaks?\b": "belongs to",
     r"\bwhy_out\b(?!\"\)|\"\])": "exclusion",
-    r"\b(MOST|LEAST|FEWEST|ENOUGH)_[A-Z]": "MIN_ or MAX_",
+    r"\b(MOST|LEAST|FEWEST|ENOUGH)(_[A-Z]+)*\b": "MIN_ or MAX_",
 }
 """Words that a newcomer would have to learn, and the field's own."""
 

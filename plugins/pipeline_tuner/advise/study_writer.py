@@ -14,7 +14,7 @@ from typing import Any
 from pipeline_tuner.advise.advice import JobAdvice, RunAdvice
 from pipeline_tuner.advise.costs import Prices, cost_of
 from pipeline_tuner.advise.platforms import Platform
-from pipeline_tuner.advise.study_parameters import Knob, Knobs
+from pipeline_tuner.advise.study_parameters import ProposedParameter, ProposedParameters
 from pipeline_tuner.advise.submission import Submission, submission_of
 from pipeline_tuner.exceptions import PipelineTunerError
 from pipeline_tuner.expression import Expression
@@ -110,8 +110,8 @@ class StudyText:
         self._name, self._job, self._prices = name, job, prices
         self._run: RunAdvice = job.main
         self._app = self._run.read.application
-        self._knobs = Knobs(self._run)
-        self._parameters = self._knobs.found()
+        self._proposed = ProposedParameters(self._run)
+        self._parameters = self._proposed.found()
         self._submission = submission_of(self._app)
         self._small = smaller_run(job)
 
@@ -163,7 +163,7 @@ class StudyText:
             value = getattr(submission, key)
             if value:
                 yield f"    {key}: {_quoted(value)}"
-        if self._knobs.is_local:
+        if self._proposed.is_local:
             yield '    master: "local[{cores}]"   # in place of the connection\'s'
         yield from self._conf()
         yield "    # Say what the program prints when its output is right, else a fast wrong result could win:"
@@ -185,7 +185,7 @@ class StudyText:
     def _conf(self) -> Iterator[str]:
         """The run's settings, those with a parameter filled by it; cluster's, Spark's own and secrets left out."""
         settings = self._app.settings
-        filled = {knob.setting: knob.form for knob in self._parameters if knob.setting}
+        filled = {parameter.setting: parameter.form for parameter in self._parameters if parameter.setting}
         kept = {name: value for name, value in sorted(settings.spark.items()) if self._is_kept(name)}
         yield "    conf:"
         for name, form in filled.items():
@@ -222,8 +222,8 @@ class StudyText:
     def _space(self) -> Iterator[str]:
         yield "space:"
         yield "  parameters:"
-        for knob in self._parameters:
-            yield from _parameter(knob)
+        for parameter in self._parameters:
+            yield from _parameter(parameter)
         yield from self._features()
         if self._constraints:
             yield "  constraints:   # twice the cluster that the run had, and some memory for each task"
@@ -231,9 +231,9 @@ class StudyText:
         yield ""
 
     def _features(self) -> Iterator[str]:
-        names = {knob.name for knob in self._parameters}
+        names = {parameter.name for parameter in self._parameters}
         memory, cores = (
-            ("driver_memory_mb", "cores") if self._knobs.is_local else ("executor_memory_mb", "executor_cores")
+            ("driver_memory_mb", "cores") if self._proposed.is_local else ("executor_memory_mb", "executor_cores")
         )
         features = []
         if {memory, cores} <= names:
@@ -248,7 +248,7 @@ class StudyText:
     @property
     def _all_cores(self) -> str:
         """All cores, as an expression over the parameters; empty where no parameter is about them."""
-        names = [knob.name for knob in self._parameters]
+        names = [parameter.name for parameter in self._parameters]
         count = next((name for name in ("executors", "max_executors") if name in names), "")
         whole = next((name for name in ("cores", "total_cores") if name in names), "")
         return f"{count} * executor_cores" if count else whole
@@ -257,7 +257,7 @@ class StudyText:
     def _constraints(self) -> tuple[str, ...]:
         """What holds between the parameters of a cluster: its size as seen, and some memory for a task."""
         defaults = self._defaults
-        if self._knobs.is_local or not self._all_cores:
+        if self._proposed.is_local or not self._all_cores:
             return ()
         cores, memory = defaults["executor_cores"], defaults["executor_memory_mb"]
         count = self._all_cores.removesuffix(" * executor_cores")
@@ -274,7 +274,7 @@ class StudyText:
 
     @cached_property
     def _defaults(self) -> dict[str, int]:
-        return {knob.name: int(knob.default) for knob in self._parameters}
+        return {parameter.name: int(parameter.default) for parameter in self._parameters}
 
     def _presets(self) -> Iterator[str]:
         advised = self._advised()
@@ -289,14 +289,19 @@ class StudyText:
 
     def _advised(self) -> dict[str, int | bool]:
         """Values of the findings' proposals, as parameters, where the space has them."""
-        by_setting = {knob.fills: knob for knob in self._parameters}
+        by_setting = {parameter.fills: parameter for parameter in self._parameters}
         found: dict[str, int | bool] = {}
         for finding in self._run.findings:
             for each in finding.proposals:
-                knob = by_setting.get(each.setting)
-                value = knob.parsed(each.value) if knob else None
-                if knob and value is not None and value != knob.default and self._fits({**found, knob.name: value}):
-                    found.setdefault(knob.name, value)
+                parameter = by_setting.get(each.setting)
+                value = parameter.parsed(each.value) if parameter else None
+                if (
+                    parameter
+                    and value is not None
+                    and value != parameter.default
+                    and self._fits({**found, parameter.name: value})
+                ):
+                    found.setdefault(parameter.name, value)
         return found
 
     def _fits(self, values: dict[str, int | bool]) -> bool:
@@ -358,22 +363,22 @@ def _input(run: RunAdvice) -> int:
     return sum(each.input_records for each in totals) or sum(each.input_bytes for each in totals)
 
 
-def _parameter(knob: Knob) -> Iterator[str]:
-    if knob.why:
-        yield from _comment(knob.why, indent="    ")
-    yield f"    {knob.name}:"
-    if knob.is_switch:
+def _parameter(parameter: ProposedParameter) -> Iterator[str]:
+    if parameter.why:
+        yield from _comment(parameter.why, indent="    ")
+    yield f"    {parameter.name}:"
+    if parameter.is_switch:
         yield "      type: categorical"
         yield "      values: [false, true]"
     else:
         yield "      type: integer"
-        yield f"      low: {knob.low}"
-        yield f"      high: {knob.high}"
-        yield f"      log: {_yaml(knob.log)}"
-    yield f"      default: {_yaml(knob.default)}"
-    if knob.unit:
-        yield f"      unit: {knob.unit}"
-    yield f"      help: {_quoted(knob.help)}"
+        yield f"      low: {parameter.low}"
+        yield f"      high: {parameter.high}"
+        yield f"      log: {_yaml(parameter.log)}"
+    yield f"      default: {_yaml(parameter.default)}"
+    if parameter.unit:
+        yield f"      unit: {parameter.unit}"
+    yield f"      help: {_quoted(parameter.help)}"
 
 
 def _as_text(value: str) -> str:

@@ -17,7 +17,7 @@ from pipeline_tuner.trial import TrialResult
 
 CHECKED = 6
 """Configurations measured at both sizes before the small one is trusted, the control among them."""
-FEWEST = 5
+MIN_CONFIGURATIONS = 5
 MIN_AGREEMENT = 0.5
 ONE_SIDED_95 = 1.645
 
@@ -54,7 +54,7 @@ def agreement(study: Study, options: SweepOptions, results: Sequence[TrialResult
         return None
     small, whole = (_scores(study, options.primary_goal, results, part) for part in (fraction, 1.0))
     both = [identity for identity in small if identity in whole]
-    if len(both) < FEWEST:
+    if len(both) < MIN_CONFIGURATIONS:
         return None
     return Agreement(fraction, len(both), *_correlation([small[i] for i in both], [whole[i] for i in both]))
 

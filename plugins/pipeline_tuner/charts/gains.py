@@ -10,7 +10,7 @@ import altair as alt
 from pipeline_tuner.charts.style import COLUMNS, ROWS, STEP, Chart, Value, at_one, gain_axis, layer, mark, plain, stack
 from pipeline_tuner.recommendation import Interval
 
-MOST, MAX_EFFECTS = 24, 12
+MAX_CONFIGURATIONS, MAX_EFFECTS = 24, 12
 MIDDLE, BESIDE = STEP / 2, 5.0
 """How far a bar stands below the top of its row, in pixels: two of one configuration stand one below the other."""
 
@@ -22,14 +22,14 @@ def intervals(bars: Sequence[Value], *, title: str = "", zone: float = 0.05, bou
     :param bound: What `bound_of` gives.
     """
     names = list(dict.fromkeys(bar.at for bar in bars))
-    shown, known = ([bar for bar in found if bar and bar.at in names[:MOST]] for found in (bars, [bound]))
+    shown, known = ([bar for bar in found if bar and bar.at in names[:MAX_CONFIGURATIONS]] for found in (bars, [bound]))
     x = gain_axis([*shown, *known], "gain over the control (right is better)")
     y, beside = ROWS.scale(padding=0), alt.YOffset("other:Q", scale=None)
     shape = alt.condition("datum.kind == 'second'", alt.value("diamond"), alt.value("circle"))
     dots = mark("rule", "interval", x=x("low"), x2="high:Q"), mark("point", x=x("value"), shape=shape)
     reach = mark("rule", "wide", "dotted", x=x("value"), x2="high:Q"), mark("tick", "edge", x=x("high"))
     how = "circle: search; diamond: confirmed in fresh blocks" + ("; dashes: where the best may be" if known else "")
-    more = f", {len(names) - MOST} worse ones not shown" if len(names) > MOST else ""
+    more = f", {len(names) - MAX_CONFIGURATIONS} worse ones not shown" if len(names) > MAX_CONFIGURATIONS else ""
     return stack(
         layer([Value("", None, 1 / (1 + zone), 1 + zone)], mark("rect", "zone", x=x("low"), x2="high:Q"), tinted=False),
         at_one(x=x("value")),

@@ -18,7 +18,7 @@ from pipeline_tuner.wording import with_unit
 
 PRODUCTION, SWEEPS = "production", "recommended"
 SERIES = {"champion": PRODUCTION, "control": HELD_AGAINST}
-FEWEST = 2
+MIN_POINTS = 2
 """Values of a series without which it is no history."""
 
 
@@ -49,7 +49,7 @@ def _history(past: Past, goal: str, unit: str, values: Sequence[Row]) -> Specifi
     nights = list(_of_nights(past, goal, unit, values))
     sweeps = [] if nights else list(_of_sweeps(past.study, goal))
     runs = list(_of_runs(past, goal, unit))
-    if not nights and len(sweeps) < FEWEST and len(runs) < FEWEST:
+    if not nights and len(sweeps) < MIN_POINTS and len(runs) < MIN_POINTS:
         return None
     main = PRODUCTION if nights else SWEEPS
     events = [*_decisions(past, goal), *(_of_watch(past, goal) if nights else ())]

@@ -10,7 +10,7 @@ from pipeline_tuner.charts.style import Value
 from pipeline_tuner.measurement_details import Details, Partition
 from pipeline_tuner.wording import number, second_words
 
-MOST = 200
+MAX_PARTITIONS = 200
 SLOW = 1.5
 """A partition is slow from this many times the median on."""
 
@@ -29,7 +29,9 @@ def spans_of(details: Mapping[str, Any]) -> list[Value]:
 
     Entries without a time are left out.
     """
-    known = [(part, part.start_s) for part in Details.of(details).partitions if part.start_s is not None][:MOST]
+    known = [(part, part.start_s) for part in Details.of(details).partitions if part.start_s is not None][
+        :MAX_PARTITIONS
+    ]
     usual = statistics.median_high([part.duration_s for part, _ in known]) if known else 0.0
     return [_span(part, start, usual) for part, start in known]
 

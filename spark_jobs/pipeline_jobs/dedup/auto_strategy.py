@@ -65,7 +65,7 @@ class Choice:
     """What sampling cost."""
 
     def applied(self, tuning: Tuning) -> Tuning:
-        """The knobs with the choice in them."""
+        """The parameters with the choice in them."""
         return replace(tuning, strategy=self.strategy, group_limit=self.group_limit)
 
     def to_dict(self) -> dict[str, object]:

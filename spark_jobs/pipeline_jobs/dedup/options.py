@@ -132,7 +132,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Tuning:
-    """The knobs of a trial that are not Spark's own settings."""
+    """The parameters of a trial that are not Spark's own settings."""
 
     strategy: str = option("how the latest record is found", default="auto", choices=STRATEGIES)
     group_limit: bool = option(
@@ -159,7 +159,7 @@ class Made:
         "`generated` or `flights`, where there is no `source`; the workload's name by default", default=""
     )
     folder: str = option("where made data are kept; a relative path starts at the data folder", default=FOLDER)
-    generator: Mapping[str, Any] = option("the generator's knobs, such as `rows` and `duplicates`", default={})
+    generator: Mapping[str, Any] = option("the generator's settings, such as `rows` and `duplicates`", default={})
     name: str = option("the workload's name", default="")
 
 
@@ -168,7 +168,7 @@ SKEW_JOIN = "spark.sql.adaptive.skewJoin."
 
 @dataclass(frozen=True)
 class DedupOptions:
-    """A trial's workload and knobs, read and checked."""
+    """A trial's workload and parameters, read and checked."""
 
     rule: Rule
     target: Target

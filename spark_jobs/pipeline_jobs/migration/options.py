@@ -116,7 +116,7 @@ IDLE = ("shuffle_partitions", "adaptive", "spark.sql.shuffle.", "spark.sql.adapt
 
 
 def read_settings(config: TrialConfig) -> Settings:
-    """The knobs out of a configuration; Spark's own settings are left. Raises BadConfigurationError."""
+    """The parameters out of a configuration; Spark's own settings are left. Raises BadConfigurationError."""
     for name in config.configuration:
         if any(name == idle or (idle.endswith(".") and name.startswith(idle)) for idle in IDLE):
             raise BadConfigurationError(f"configuration: {name} has no effect: a migration shuffles nothing")

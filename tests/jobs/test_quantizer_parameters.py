@@ -75,8 +75,8 @@ class Runner:
     def _run(self, configuration: dict[str, Any], target: str) -> Run:
         settings = read_settings(TrialConfig("quantizer", "t", configuration))
         batch = settings.batch(self.source, target, START_US, START_US + 3 * HOUR, (60_000, 300_000, 3_600_000))
-        group, first = f"knobs {target}", len(self._executions())
-        self.spark.sparkContext.setJobGroup(group, "knobs")
+        group, first = f"parameters {target}", len(self._executions())
+        self.spark.sparkContext.setJobGroup(group, "parameters")
         result = self._roll_up(settings, batch)
         self.spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()
         return Run(self.spark, target, result, tuple(self._executions()[first:]), self._stages(group))
@@ -102,24 +102,24 @@ class Runner:
 @pytest.fixture(scope="module")
 def run(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """Runs over some points and one whose value only one engine rolls up."""
-    generated_points.create_source(spark, "lake.knobs.raw")
-    folder = tmp_path_factory.mktemp("knobs")
-    add(spark, "lake.knobs.raw", some_points(50, 1200), folder)
-    return Runner(spark, "lake.knobs.raw")
+    generated_points.create_source(spark, "lake.parameters.raw")
+    folder = tmp_path_factory.mktemp("parameters")
+    add(spark, "lake.parameters.raw", some_points(50, 1200), folder)
+    return Runner(spark, "lake.parameters.raw")
 
 
 @pytest.fixture(scope="module")
 def run_huge(spark: SparkSession, run: Runner, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     """The same over one point of a value above 2^63."""
-    generated_points.create_source(spark, "lake.knobs.huge")
+    generated_points.create_source(spark, "lake.parameters.huge")
     names = {"org_id": ["a"], "metric_name": ["m"]}
     point = pa.table(names | {"wall_timestamp": pa.array([START_US + 5]).cast(TIME), "value": [1e30]})
-    add(spark, "lake.knobs.huge", point, tmp_path_factory.mktemp("huge"))
-    return Runner(spark, "lake.knobs.huge")
+    add(spark, "lake.parameters.huge", point, tmp_path_factory.mktemp("huge"))
+    return Runner(spark, "lake.parameters.huge")
 
 
 @dataclass(frozen=True)
-class Knob:
+class Tuned:
     """A value beside the base's, and where the difference shows."""
 
     value: Any
@@ -145,28 +145,28 @@ def sorts(run: Run) -> list[str]:
 
 
 TASKS, BASELINE = ("tasks",), ("baseline",)
-KNOBS = {
-    "rows_per_task": Knob(100, lambda run: run.result.tasks, TASKS),
-    "min_tasks": Knob(4, lambda run: run.result.tasks, TASKS),
-    "chunk_ms": Knob(600_000, lambda run: run.result.tasks, TASKS),
-    "compression": Knob("gzip", codecs),
-    "target_file_bytes": Knob(3000, lambda run: len(run.files), TASKS),
-    "delete_after_commit": Knob(False, property_of("write.metadata.delete-after-commit.enabled")),
-    "previous_versions": Knob(7, property_of("write.metadata.previous-versions-max")),
-    "format_version": Knob(
+PARAMETERS = {
+    "rows_per_task": Tuned(100, lambda run: run.result.tasks, TASKS),
+    "min_tasks": Tuned(4, lambda run: run.result.tasks, TASKS),
+    "chunk_ms": Tuned(600_000, lambda run: run.result.tasks, TASKS),
+    "compression": Tuned("gzip", codecs),
+    "target_file_bytes": Tuned(3000, lambda run: len(run.files), TASKS),
+    "delete_after_commit": Tuned(False, property_of("write.metadata.delete-after-commit.enabled")),
+    "previous_versions": Tuned(7, property_of("write.metadata.previous-versions-max")),
+    "format_version": Tuned(
         3, lambda run: iceberg.iceberg(run.spark).TableUtil.formatVersion(iceberg.load(run.spark, run.target))
     ),
-    "cache_input": Knob(False, plan("InMemoryTableScan"), BASELINE),
-    "read_partitions": Knob(3, plan(r"hashpartitioning\(org_id#\d+, (\d)\), REPARTITION"), BASELINE),
-    "repartition_series": Knob(False, plan("REPARTITION_BY_COL"), BASELINE),
-    "count_partials": Knob(False, lambda run: len(run.plans), BASELINE),
-    "write_partitions": Knob(3, plan(r"resolution_ms#\d+L?, (\d)\), REPARTITION"), BASELINE),
-    "sort_metrics": Knob(False, sorts, BASELINE),
-    "storage_level": Knob("DISK_ONLY", plan(r"StorageLevel\([^)]*\)"), BASELINE),
-    "fanout": Knob(False, sorts, BASELINE),
-    "distribution": Knob("range", plan(r"rangepartitioning\("), BASELINE),
-    "split_bytes": Knob(1 << 20, lambda run: sum(run.stages), BASELINE),
-    "write_format": Knob("orc", lambda run: {path.rpartition(".")[2] for path in run.files}, BASELINE),
+    "cache_input": Tuned(False, plan("InMemoryTableScan"), BASELINE),
+    "read_partitions": Tuned(3, plan(r"hashpartitioning\(org_id#\d+, (\d)\), REPARTITION"), BASELINE),
+    "repartition_series": Tuned(False, plan("REPARTITION_BY_COL"), BASELINE),
+    "count_partials": Tuned(False, lambda run: len(run.plans), BASELINE),
+    "write_partitions": Tuned(3, plan(r"resolution_ms#\d+L?, (\d)\), REPARTITION"), BASELINE),
+    "sort_metrics": Tuned(False, sorts, BASELINE),
+    "storage_level": Tuned("DISK_ONLY", plan(r"StorageLevel\([^)]*\)"), BASELINE),
+    "fanout": Tuned(False, sorts, BASELINE),
+    "distribution": Tuned("range", plan(r"rangepartitioning\("), BASELINE),
+    "split_bytes": Tuned(1 << 20, lambda run: sum(run.stages), BASELINE),
+    "write_format": Tuned("orc", lambda run: {path.rpartition(".")[2] for path in run.files}, BASELINE),
 }
 REFUSED = {
     "broadcast_partials": True,
@@ -182,24 +182,26 @@ OF_THEIR_OWN = ("shape", "engine")
 
 
 def test_every_parameter_of_the_study_is_among_these_tests() -> None:
-    assert set(STUDY.space.parameters) == {*KNOBS, *REFUSED, *SPARK_SETTINGS, *OF_THEIR_OWN}
+    assert set(STUDY.space.parameters) == {*PARAMETERS, *REFUSED, *SPARK_SETTINGS, *OF_THEIR_OWN}
 
 
-@pytest.mark.parametrize(("name", "shape"), [(name, shape) for name, knob in KNOBS.items() for shape in knob.shapes])
+@pytest.mark.parametrize(
+    ("name", "shape"), [(name, shape) for name, tuned in PARAMETERS.items() for shape in tuned.shapes]
+)
 def test_another_value_shows(run: Runner, name: str, shape: str) -> None:
-    knob = KNOBS[name]
-    base, other = run(BASE[shape]), run(BASE[shape] | {name: knob.value})
-    assert knob.seen(base) != knob.seen(other), knob.seen(base)
+    tuned = PARAMETERS[name]
+    base, other = run(BASE[shape]), run(BASE[shape] | {name: tuned.value})
+    assert tuned.seen(base) != tuned.seen(other), tuned.seen(base)
 
 
-@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_is_asked_for_only_where_it_acts_and_refused_elsewhere(name: str) -> None:
     when = STUDY.space.parameters[name].when or " ".join(BASE)
-    elsewhere = ELSEWHERE.get(name, set(BASE) - set(KNOBS[name].shapes))
+    elsewhere = ELSEWHERE.get(name, set(BASE) - set(PARAMETERS[name].shapes))
     for shape in elsewhere:
         assert shape not in when
         with pytest.raises(BadConfigurationError, match=f"{name} has no effect on the shape {shape}"):
-            read_settings(TrialConfig("quantizer", "t", {"shape": shape, name: KNOBS[name].value}))
+            read_settings(TrialConfig("quantizer", "t", {"shape": shape, name: PARAMETERS[name].value}))
 
 
 @pytest.mark.parametrize(("name", "value"), REFUSED.items())
@@ -228,7 +230,7 @@ def test_every_codec_is_written_and_read(run: Runner, codec: str) -> None:
 
 
 def test_a_table_of_a_later_format_version_stays_at_it(spark: SparkSession) -> None:
-    spark.sql("CREATE NAMESPACE IF NOT EXISTS lake.knobs")
-    iceberg.create_rollups(spark, "lake.knobs.later", {"format-version": "3"})
-    iceberg.create_rollups(spark, "lake.knobs.later", {"format-version": "2"})
-    assert iceberg.iceberg(spark).TableUtil.formatVersion(iceberg.load(spark, "lake.knobs.later")) == 3
+    spark.sql("CREATE NAMESPACE IF NOT EXISTS lake.parameters")
+    iceberg.create_rollups(spark, "lake.parameters.later", {"format-version": "3"})
+    iceberg.create_rollups(spark, "lake.parameters.later", {"format-version": "2"})
+    assert iceberg.iceberg(spark).TableUtil.formatVersion(iceberg.load(spark, "lake.parameters.later")) == 3
