@@ -174,6 +174,27 @@ def test_in_cluster_mode_a_trial_is_handed_over(submit, trial, tmp_path, monkeyp
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_what_became_of_a_driver_is_told_by_what_it_left(submit, trial, tmp_path, monkeypatch, exit_code):
+    # On a standalone master spark-submit ends with 0 whatever became of the driver.
+    connection = {"conn_type": "spark", "host": "spark://master", "extra": {"deploy-mode": "cluster"}}
+    monkeypatch.setenv("AIRFLOW_CONN_FAR", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW__PIPELINE_TUNER__DATA_FOLDER", str(tmp_path / "shared"))
+    monkeypatch.setattr(ProcessRunner, "start", lambda self, run: setattr(self, "_run", run))
+    jobs, run = settings.jobs_folder(), trial()
+    run.write_config()
+    runner = ClusterModeRunner(jobs / "migration.py", modules=jobs, conn_id="far")
+    runner.start(run)
+    with pytest.raises(InfrastructureError, match="no driver on the cluster took the trial up"):
+        runner.collect(exit_code)
+    (folder,) = (tmp_path / "shared" / "handover").glob("trial-*")
+    (folder / "begun").touch()
+    with pytest.raises(TrialFailedError, match=r"without a measurement|exit code 1"):
+        runner.collect(exit_code)
+    (folder / "begun").unlink()
+    runner.cancel()
+
+
 def test_a_setting_that_cannot_work_fails_and_keeps_the_process(warm, trial):
     assert warm.run(trial(1), 120).status == "measured"
     kept = {process.pid for process in jvms(warm)}

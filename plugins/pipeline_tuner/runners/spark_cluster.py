@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.measurement import Measurement
-from pipeline_tuner.runners.base import TrialRun
+from pipeline_tuner.runners.base import TrialFailedError, TrialRun
 from pipeline_tuner.runners.handover import Handover, shared_folder
 from pipeline_tuner.runners.job_code import Code
 from pipeline_tuner.runners.spark_submit import SparkSubmitRunner, spark_target
@@ -75,15 +75,23 @@ class ClusterModeRunner(SparkSubmitRunner):
 
     def collect(self, exit_code: int) -> Measurement:
         """The measurement that the driver left. Raises InfrastructureError where no driver could take the trial up."""
-        if self._handover is None:
+        handover = self._handover
+        if handover is None:
             raise RuntimeError("the trial was not handed over")
-        if exit_code and not self._handover.has_begun:
+        if handover.measurement_path.exists():
+            handover.take(self._run)
+        elif not handover.has_begun:
             raise InfrastructureError(
-                f"no driver on the cluster took the trial up. It must share {self._handover.folder.parent} with this "
+                f"no driver on the cluster took the trial up. It must share {handover.folder.parent} with this "
                 "machine ([pipeline_tuner] data_folder), as this user, and have this Python (spark.pyspark.python); "
                 f"its own log on the cluster says more. spark-submit said:\n{self._run.output.tail()}"
             )
-        self._handover.take(self._run)
+        elif exit_code == 0:
+            # On a standalone master spark-submit ends with 0 whatever became of the driver.
+            tail = self._run.output.tail()
+            raise TrialFailedError(
+                "error", f"the driver ended without a measurement; its log on the cluster says why:\n{tail}"
+            )
         return super().collect(exit_code)
 
     def cancel(self) -> None:
