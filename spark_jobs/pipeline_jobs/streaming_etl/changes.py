@@ -19,6 +19,7 @@ import bson
 from bson import ObjectId, json_util
 from bson.raw_bson import RawBSONDocument
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 from psycopg2.extras import execute_values
 from pymongo.errors import PyMongoError
 
@@ -238,7 +239,7 @@ class ChangeWorker(TableWorker):
             tuple(events[number] for number in deletions),
         )
 
-    def _land(self, cursor: Any, transformed: Transformed) -> Landed:
+    def _land(self, cursor: Cursor, transformed: Transformed) -> Landed:
         assert isinstance(transformed, TransformedChanges)
         newer = self._applied_later(cursor, (*transformed.upserts, *transformed.deletions))
         keep = [n for n, change in enumerate(transformed.upserts) if change.key_text not in newer]
@@ -254,7 +255,7 @@ class ChangeWorker(TableWorker):
         self._write_versions(cursor, [*(transformed.upserts[n] for n in keep), *gone])
         return landed
 
-    def _applied_later(self, cursor: Any, changes: Sequence[Change]) -> set[str]:
+    def _applied_later(self, cursor: Cursor, changes: Sequence[Change]) -> set[str]:
         """Keys of which a newer change was applied before."""
         versions = {change.key_text: change.version for change in changes}
         cursor.execute(
@@ -263,7 +264,7 @@ class ChangeWorker(TableWorker):
         )
         return {key for key, *version in cursor.fetchall() if tuple(version) > versions[key]}
 
-    def _write_versions(self, cursor: Any, changes: Sequence[Change]) -> None:
+    def _write_versions(self, cursor: Cursor, changes: Sequence[Change]) -> None:
         statement = sql.SQL(
             "INSERT INTO {} (job, key, seconds, increment) VALUES %s "
             "ON CONFLICT (job, key) DO UPDATE SET seconds = EXCLUDED.seconds, increment = EXCLUDED.increment"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 
-def connect(uri: str, *, async_commit: bool = False) -> Any:
+def connect(uri: str, *, async_commit: bool = False) -> Connection:
     """A connection for loading. Raises psycopg2.OperationalError where there is no database."""
     options = f"-c synchronous_commit={'off' if async_commit else 'on'} -c TimeZone=UTC -c client_encoding=UTF8"
     return psycopg2.connect(
@@ -20,23 +21,28 @@ def connect(uri: str, *, async_commit: bool = False) -> Any:
     )  # fmt: skip
 
 
+def fetched_row(cursor: Cursor) -> tuple[Any, ...]:
+    """The row of a statement that always gives one."""
+    row = cursor.fetchone()
+    if row is None:
+        raise RuntimeError("the statement gave no row")
+    return row
+
+
 class Pool:
     """At most `size` connections; whoever wants another waits. A broken one is replaced on the next use."""
 
-    def __init__(self, open_connection: Callable[[], Any], size: int) -> None:
+    def __init__(self, open_connection: Callable[[], Connection], size: int) -> None:
         self._open = open_connection
         self._free = threading.Semaphore(size)
-        self._idle: list[Any] = []
+        self._idle: list[Connection] = []
         self._lock = threading.Lock()
-        self.wait_s = 0.0
 
     @contextlib.contextmanager
-    def connection(self) -> Iterator[Any]:
+    def connection(self) -> Iterator[Connection]:
         """A connection inside a transaction; rolled back where the block raises, closed where it is broken."""
-        start = time.monotonic()
         with self._free:
             with self._lock:
-                self.wait_s += time.monotonic() - start
                 connection = self._idle.pop() if self._idle else None
             connection = connection or self._open()
             try:
@@ -54,6 +60,6 @@ class Pool:
         for connection in idle:
             connection.close()
 
-    def _discard(self, connection: Any) -> None:
+    def _discard(self, connection: Connection) -> None:
         with contextlib.suppress(psycopg2.Error):
             connection.close()

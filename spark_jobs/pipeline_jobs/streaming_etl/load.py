@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.contract import InfrastructureError
 from pipeline_jobs.streaming_etl.changes import ChangeWorker
@@ -20,6 +21,8 @@ from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.tables import add_foreign_keys, create_accounts, create_tables
 from pipeline_jobs.streaming_etl.target import TableWorker, is_transient
+
+T = TypeVar("T")
 
 
 class Origin(Protocol):
@@ -65,7 +68,7 @@ class Target:
     """Those of a full load; a change stream has none."""
     backoff: Backoff = field(default_factory=Backoff)
 
-    def connect(self) -> Any:
+    def connect(self) -> Connection:
         """A connection. Raises psycopg2.OperationalError."""
         return connect(self.uri, async_commit=self.async_commit)
 
@@ -162,11 +165,10 @@ def finish(target: Target, ended: Sequence[Range], *, job: str, cancel: threadin
                 accounts.run_once("after", target.hooks.after)
             return accounts.totals()
 
-    found: Totals = _patiently(target, cancel, end)
-    return found
+    return _patiently(target, cancel, end)
 
 
-def _patiently(target: Target, cancel: threading.Event, action: Any) -> Any:
+def _patiently(target: Target, cancel: threading.Event, action: Callable[[], T]) -> T:
     try:
         return target.backoff.run(action, is_transient, cancel)
     except psycopg2.Error as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.streaming_etl.connection_pool import fetched_row
 from pipeline_jobs.streaming_etl.mapping import Mapping
 from pipeline_jobs.streaming_etl.tables import (
     BATCHES,
@@ -52,7 +54,7 @@ class Totals:
 class Accounts:
     """The accounts of one job in the target's schema. `job` names the load: the same name goes on where it stopped."""
 
-    def __init__(self, connection: Any, schema: str, job: str) -> None:
+    def __init__(self, connection: Connection, schema: str, job: str) -> None:
         self._connection, self._schema, self._job = connection, schema, job
 
     def check_target(self, mapping: Mapping) -> None:
@@ -88,7 +90,7 @@ class Accounts:
             orphans = [t.name for t in mapping.tables if table in mapping.ancestors(t) and t.name in there]
             raise self._changed(f"{named} was dropped after this load began", orphans)
 
-    def _check_not_emptied(self, cursor: Any, root: str) -> None:
+    def _check_not_emptied(self, cursor: Cursor, root: str) -> None:
         if self._job.endswith(CHANGES):
             return
         cursor.execute(
@@ -100,7 +102,7 @@ class Accounts:
         if cursor.fetchone() == (True, False):
             raise self._changed(f"the table {self._schema}.{root} was emptied after this load began")
 
-    def _check_not_truncated(self, cursor: Any, mapping: Mapping, files: Sequence[int | None]) -> None:
+    def _check_not_truncated(self, cursor: Cursor, mapping: Mapping, files: Sequence[int | None]) -> None:
         """Tables below the root: an empty one may have lost its items one by one, but not its file with them."""
         pairs = zip(mapping.tables, files, table_files(cursor, mapping, self._schema), strict=False)
         for number, (table, old, new) in enumerate(pairs, start=1):
@@ -110,13 +112,13 @@ class Accounts:
             if cursor.fetchone() == (False,):
                 raise self._changed(f"the table {self._schema}.{table.name} was emptied after this load began")
 
-    def _has_filled(self, cursor: Any, number: int) -> bool:
+    def _has_filled(self, cursor: Cursor, number: int) -> bool:
         """Whether batches of the job wrote rows of the mapping's table with this number, from 1."""
         cursor.execute(
             self._sql("SELECT EXISTS (SELECT FROM {} WHERE job = %s AND table_rows[%s] > 0)", BATCHES),
             (self._job, number),
         )
-        return bool(cursor.fetchone()[0])
+        return bool(fetched_row(cursor)[0])
 
     def _changed(self, what: str, orphans: Sequence[str] = ()) -> TargetChangedError:
         name = self._job.removesuffix(CHANGES)
@@ -163,7 +165,7 @@ class Accounts:
                 )
         return tuple(planned)
 
-    def _adopt(self, cursor: Any, oids: Sequence[int | None], fingerprint: str) -> None:
+    def _adopt(self, cursor: Cursor, oids: Sequence[int | None], fingerprint: str) -> None:
         """A ledger of a version that kept no identity of the target gets that of today's."""
         cursor.execute(
             self._sql(
@@ -227,7 +229,7 @@ class Accounts:
         """Whether every range is loaded to its end."""
         with self._connection, self._connection.cursor() as cursor:
             cursor.execute(self._sql("SELECT bool_and(is_done) FROM {} WHERE job = %s", RANGES), (self._job,))
-            return bool(cursor.fetchone()[0])
+            return bool(fetched_row(cursor)[0])
 
     def totals(self) -> Totals:
         """The sums over all batches."""
@@ -241,7 +243,7 @@ class Accounts:
                 ),
                 (self._job,),
             )
-            return Totals(*cursor.fetchone())
+            return Totals(*fetched_row(cursor))
 
     def dead_letters(self) -> dict[str, int]:
         """How many documents were rejected, by reason."""

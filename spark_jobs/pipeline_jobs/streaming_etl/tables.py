@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg2 import OperationalError, ProgrammingError, sql
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import BadConfigurationError, JobError
+from pipeline_jobs.streaming_etl.connection_pool import fetched_row
 from pipeline_jobs.streaming_etl.mapping import Column, Mapping, Table
 
 BATCHES, DEAD_LETTERS, RANGES, VERSIONS = "etl_batch", "etl_dead_letter", "etl_range", "etl_version"
@@ -42,7 +44,7 @@ REFUSALS = ("42", "54", "0A", "3F")
 CATALOG_NAMES = {"varchar": "character varying", "timestamptz": "timestamp with time zone"}
 
 
-def create_tables(connection: Any, mapping: Mapping, schema: str, *, foreign_keys: bool = True) -> None:
+def create_tables(connection: Connection, mapping: Mapping, schema: str, *, foreign_keys: bool = True) -> None:
     """Make what is missing of the schema, the mapping's tables and the accounts, then check what was there.
 
     Raises BadConfigurationError where an existing table does not take the mapping's columns.
@@ -64,28 +66,28 @@ def create_tables(connection: Any, mapping: Mapping, schema: str, *, foreign_key
         add_foreign_keys(connection, mapping, schema)
 
 
-def create_accounts(connection: Any, schema: str) -> None:
+def create_accounts(connection: Connection, schema: str) -> None:
     """Make what is missing of the schema and the accounts."""
     with connection, connection.cursor() as cursor:
         _create_accounts(cursor, schema)
 
 
-def _create_accounts(cursor: Any, schema: str) -> None:
+def _create_accounts(cursor: Cursor, schema: str) -> None:
     cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
     cursor.execute(sql.SQL(ACCOUNTS).format(schema=sql.Identifier(schema)))
 
 
-def table_oids(cursor: Any, mapping: Mapping, schema: str) -> list[int | None]:
+def table_oids(cursor: Cursor, mapping: Mapping, schema: str) -> list[int | None]:
     """What tells the mapping's tables from others of the same names; None for one that is not there."""
     return _of_each_table(cursor, mapping, schema, sql.SQL("{}::oid"))
 
 
-def table_files(cursor: Any, mapping: Mapping, schema: str) -> list[int | None]:
+def table_files(cursor: Cursor, mapping: Mapping, schema: str) -> list[int | None]:
     """The number of each table's file, which TRUNCATE changes; None for one that is not there, or has partitions."""
     return _of_each_table(cursor, mapping, schema, sql.SQL("pg_relation_filenode({})"))
 
 
-def _of_each_table(cursor: Any, mapping: Mapping, schema: str, number: sql.SQL) -> list[int | None]:
+def _of_each_table(cursor: Cursor, mapping: Mapping, schema: str, number: sql.SQL) -> list[int | None]:
     """A number of each of the mapping's tables, in their order; `number` has a place for the table."""
     table = sql.SQL("to_regclass(format('%%I.%%I', %s::text, name))")
     query = "SELECT ({})::bigint FROM unnest(%s::text[]) WITH ORDINALITY AS listed (name, place) ORDER BY place"
@@ -93,7 +95,7 @@ def _of_each_table(cursor: Any, mapping: Mapping, schema: str, number: sql.SQL) 
     return [found for (found,) in cursor.fetchall()]
 
 
-def add_foreign_keys(connection: Any, mapping: Mapping, schema: str) -> None:
+def add_foreign_keys(connection: Connection, mapping: Mapping, schema: str) -> None:
     """Make the foreign keys that are missing; rows that are there are validated by it."""
     with connection, connection.cursor() as cursor:
         for table in mapping.tables[1:]:
@@ -101,7 +103,7 @@ def add_foreign_keys(connection: Any, mapping: Mapping, schema: str) -> None:
                 cursor.execute(_foreign_key(mapping, table, schema))
 
 
-def drop_foreign_keys(connection: Any, mapping: Mapping, schema: str) -> None:
+def drop_foreign_keys(connection: Connection, mapping: Mapping, schema: str) -> None:
     """Take away the foreign keys that `add_foreign_keys` makes."""
     with connection, connection.cursor() as cursor:
         for table in mapping.tables[1:]:
@@ -112,7 +114,7 @@ def drop_foreign_keys(connection: Any, mapping: Mapping, schema: str) -> None:
             )
 
 
-def empty_tables(connection: Any, mapping: Mapping, schema: str) -> None:
+def empty_tables(connection: Connection, mapping: Mapping, schema: str) -> None:
     """Delete all rows of the mapping's tables and of the accounts: for trials on tables of their own."""
     names = [table.name for table in mapping.tables] + [BATCHES, DEAD_LETTERS, RANGES, VERSIONS, HOOKS]
     with connection, connection.cursor() as cursor:
@@ -147,7 +149,7 @@ def _constraint(table: Table) -> str:
     return f"{table.name[:50]}_parent_fk"
 
 
-def _has_foreign_key(cursor: Any, table: Table, schema: str) -> bool:
+def _has_foreign_key(cursor: Cursor, table: Table, schema: str) -> bool:
     cursor.execute(
         "SELECT 1 FROM pg_constraint WHERE contype = 'f' AND conrelid = format('%%I.%%I', %s, %s)::regclass",
         (schema, table.name),
@@ -155,7 +157,7 @@ def _has_foreign_key(cursor: Any, table: Table, schema: str) -> bool:
     return cursor.fetchone() is not None
 
 
-def _check(cursor: Any, mapping: Mapping, table: Table, schema: str) -> None:
+def _check(cursor: Cursor, mapping: Mapping, table: Table, schema: str) -> None:
     """Raises BadConfigurationError where a table that is there would round, cut or refuse the mapping's rows."""
     there = _columns(cursor, schema, table)
     wanted = dict.fromkeys(mapping.key_columns(table), Column("", (), "integer"))
@@ -188,10 +190,10 @@ class _Theirs:
     """False for a collation that takes different texts for the same."""
 
 
-def _columns(cursor: Any, schema: str, table: Table) -> dict[str, _Theirs]:
+def _columns(cursor: Cursor, schema: str, table: Table) -> dict[str, _Theirs]:
     """The columns of what has the table's name. Raises BadConfigurationError where that is no table."""
     cursor.execute("SELECT relkind FROM pg_class WHERE oid = format('%%I.%%I', %s, %s)::regclass", (schema, table.name))
-    (kind,) = cursor.fetchone()
+    (kind,) = fetched_row(cursor)
     if kind not in ("r", "p"):
         raise BadConfigurationError(f"{schema}.{table.name} is there but is no table: give the mapping's another name")
     cursor.execute(
@@ -203,7 +205,7 @@ def _columns(cursor: Any, schema: str, table: Table) -> dict[str, _Theirs]:
     return {name: _Theirs(*row) for name, *row in cursor.fetchall()}
 
 
-def _is_unique(cursor: Any, mapping: Mapping, table: Table, schema: str) -> bool:
+def _is_unique(cursor: Cursor, mapping: Mapping, table: Table, schema: str) -> bool:
     """Whether the key finds one row; a table without others below it, and not the root, needs no index for that."""
     if table is not mapping.root and not any(each.parent == table.name for each in mapping.tables):
         return True
@@ -214,7 +216,7 @@ def _is_unique(cursor: Any, mapping: Mapping, table: Table, schema: str) -> bool
         "AND attnum = ANY((indkey::int2[])[0:indnkeyatts - 1])) = %s::text[])",
         (schema, table.name, sorted(mapping.key_columns(table), key=lambda name: name.encode())),
     )
-    return bool(cursor.fetchone()[0])
+    return bool(fetched_row(cursor)[0])
 
 
 def _fits(there: str, column: Column) -> bool:

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
+from typing import IO, Any, cast
 
 import psycopg2
 from psycopg2 import sql
+from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import InfrastructureError
 from pipeline_jobs.streaming_etl.connection_pool import Pool
@@ -138,7 +139,7 @@ class TableWorker:
             connection.commit()
             return landed.rows
 
-    def _committed_rows(self, cursor: Any, batch: Batch) -> int | None:
+    def _committed_rows(self, cursor: Cursor, batch: Batch) -> int | None:
         """The batch's rows where an attempt that seemed to fail had in truth committed."""
         cursor.execute(
             sql.SQL("SELECT rows FROM {} WHERE (job, number, sequence) = (%s, %s, %s)").format(
@@ -149,7 +150,7 @@ class TableWorker:
         found = cursor.fetchone()
         return found[0] if found else None
 
-    def _land(self, cursor: Any, transformed: Transformed) -> Landed:
+    def _land(self, cursor: Cursor, transformed: Transformed) -> Landed:
         """Write the rows; where the database refuses some, find these by halves."""
         encoded = transformed.encoded
         if self._is_stale(encoded):
@@ -163,7 +164,7 @@ class TableWorker:
         return not self._transcoder.holds(encoded)
 
     def _try(
-        self, cursor: Any, documents: Documents, numbers: list[int], encoded: Encoded | None, landed: Landed
+        self, cursor: Cursor, documents: Documents, numbers: list[int], encoded: Encoded | None, landed: Landed
     ) -> None:
         if not numbers:
             return
@@ -188,7 +189,7 @@ class TableWorker:
         else:
             landed.add(len(numbers), encoded.rows)
 
-    def _write_rows(self, cursor: Any, encoded: Encoded) -> None:
+    def _write_rows(self, cursor: Cursor, encoded: Encoded) -> None:
         """Replace these documents' rows: items that are gone from an array are gone from its table."""
         existing = self._existing(cursor, encoded.keys)
         tables = self._mapping.tables
@@ -201,17 +202,17 @@ class TableWorker:
                 names = self._mapping.column_names(table)
                 self._copy(cursor, sql.Identifier(self._schema, table.name), names, encoded.payloads[number])
 
-    def _existing(self, cursor: Any, keys: Sequence[Key]) -> list[Key]:
+    def _existing(self, cursor: Cursor, keys: Sequence[Key]) -> list[Key]:
         listed = sql.SQL(", ").join(sql.Identifier("target", key.name) for key in self._mapping.keys)
         self._with_keys(cursor, sql.SQL("SELECT {} FROM {{table}} AS target WHERE {{match}}").format(listed),
                         self._mapping.root.name, keys)  # fmt: skip
         rows = [tuple(map(_plain, row)) for row in cursor.fetchall()]
         return [row if len(row) > 1 else row[0] for row in rows]
 
-    def _delete(self, cursor: Any, table: str, keys: Sequence[Key]) -> None:
+    def _delete(self, cursor: Cursor, table: str, keys: Sequence[Key]) -> None:
         self._with_keys(cursor, sql.SQL("DELETE FROM {table} AS target WHERE {match}"), table, keys)
 
-    def _with_keys(self, cursor: Any, statement: sql.SQL | sql.Composed, table: str, keys: Sequence[Key]) -> None:
+    def _with_keys(self, cursor: Cursor, statement: sql.SQL | sql.Composed, table: str, keys: Sequence[Key]) -> None:
         """Run a statement on the rows of a table, called `target` in it, that have these keys."""
         names = [sql.Identifier("target", key.name) for key in self._mapping.keys]
         casts = [sql.SQL("%s::" + key.type + "[]") for key in self._mapping.keys]
@@ -226,7 +227,7 @@ class TableWorker:
         where = sql.Identifier(self._schema, table).as_string(cursor)
         cursor.execute(text.replace("{table}", where).replace("{match}", match.as_string(cursor)), values)
 
-    def _merge_root(self, cursor: Any, encoded: Encoded) -> None:
+    def _merge_root(self, cursor: Cursor, encoded: Encoded) -> None:
         root = self._mapping.root
         names, keys = self._mapping.column_names(root), [key.name for key in self._mapping.keys]
         listed = sql.SQL(", ").join(map(sql.Identifier, names))
@@ -250,14 +251,15 @@ class TableWorker:
         )
         cursor.execute("DELETE FROM pg_temp.etl_root")
 
-    def _copy(self, cursor: Any, table: sql.Identifier, names: Sequence[str], payload: memoryview) -> None:
+    def _copy(self, cursor: Cursor, table: sql.Identifier, names: Sequence[str], payload: memoryview) -> None:
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
             table, sql.SQL(", ").join(map(sql.Identifier, names))
         )
-        cursor.copy_expert(statement, _Stream(payload), BLOCK_BYTES)
+        stream = cast("IO[bytes]", _Stream(payload))  # of a file, COPY asks for `read` alone
+        cursor.copy_expert(statement, stream, BLOCK_BYTES)
 
     def _write_dead_letters(
-        self, cursor: Any, batch: Batch, transformed: Transformed, rejected: Sequence[Rejected]
+        self, cursor: Cursor, batch: Batch, transformed: Transformed, rejected: Sequence[Rejected]
     ) -> None:
         for letter in rejected:
             cursor.execute(
@@ -275,7 +277,7 @@ class TableWorker:
                 ),
             )
 
-    def _write_account(self, cursor: Any, batch: Batch, landed: Landed) -> None:
+    def _write_account(self, cursor: Cursor, batch: Batch, landed: Landed) -> None:
         replaced = len(batch) - landed.loaded - len(landed.rejected)
         cursor.execute(
             sql.SQL(
@@ -295,7 +297,8 @@ class _Stream:
     def __init__(self, payload: memoryview) -> None:
         self._payload, self._at = payload, 0
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
+        size = size if size >= 0 else len(self._payload)
         block = bytes(self._payload[self._at : self._at + size])
         self._at += len(block)
         return block

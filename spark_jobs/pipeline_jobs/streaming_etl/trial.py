@@ -11,6 +11,7 @@ import bson
 import psycopg2
 
 from pipeline_jobs.contract import InfrastructureError, TrialConfig
+from pipeline_jobs.streaming_etl.connection_pool import fetched_row
 from pipeline_jobs.streaming_etl.engine import Report
 from pipeline_jobs.streaming_etl.load import Origin, load
 from pipeline_jobs.streaming_etl.mapping import Mapping
@@ -108,4 +109,4 @@ class TablesTrial:
     def _found(self, query: str) -> Expected:
         with self._connection, self._connection.cursor() as cursor:
             cursor.execute(query)
-            return Expected(*map(int, cursor.fetchone()))
+            return Expected(*map(int, fetched_row(cursor)))
