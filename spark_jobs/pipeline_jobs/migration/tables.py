@@ -194,11 +194,6 @@ def has_portable_binary(columns: tuple[Column, ...]) -> bool:
     return all(column.has_portable_binary for column in columns)
 
 
-def has_own_types(columns: tuple[Column, ...]) -> bool:
-    """Whether a type is the database's own."""
-    return any(column.is_own for column in columns)
-
-
 def _has_collation(cursor: Cursor, collation: str) -> bool:
     """Whether the database has it; it changes the order of values, and no value."""
     cursor.execute("SELECT to_regcollation(%s)", (collation or None,))
