@@ -88,6 +88,30 @@ def test_promoting_and_rolling_back_say_before_what_they_change(page, store):
     assert store.production("orders", "throughput").label == "copy 16 x 400"
 
 
+@pytest.mark.parametrize(("job", "runs_now"), [("migration", "balanced"), ("streaming_etl", "")])
+def test_a_decision_says_which_settings_it_changes(page, job, runs_now):
+    text = page.get(f"{PREFIX}/sweeps/{job}").text
+    decisions = re.findall(r'<td data-title="do this">(.*?)</td>', text, re.S)
+    changed = [words_of(cell) for cell in decisions if "two-lines" in cell]
+    assert all("=" in words for words in changed)
+    assert len(changed) == len({words.split()[1] for words in map(words_of, decisions) if words.startswith("use")})
+    assert (f"What you run now, {runs_now}:" in words_of(text)) is bool(runs_now)
+    assert text.index("Settings of") < text.index("data-spec")
+
+
+def test_configurations_lead_to_their_comparison_and_production_runs_to_their_task(page):
+    table = page.get(f"{PREFIX}/sweeps/migration?tab=configurations").text
+    leads = [html.unescape(found) for found in re.findall(r'<td class="name"><a href="([^"]+)"', table)]
+    assert len(leads) == table.count('<td class="name">') - 1
+    compared = page.get(leads[0])
+    assert compared.status_code == 200
+    assert words_of(compared.text).count("balanced and ") >= 1
+    study = page.get(f"{PREFIX}/studies/orders").text
+    runs = re.findall(r'data-title="ended"[^>]*><a data-airflow [^>]*href="([^"]+)"', study)
+    assert len(runs) == 20
+    assert runs[0] == "/dags/run_orders/runs/scheduled__19/tasks/run"
+
+
 def test_what_nobody_runs_yet_is_said_of_the_dag_that_the_plugin_makes(page):
     sweep = words_of(page.get(f"{PREFIX}/sweeps/dedup").text)
     assert "For throughput, the next run of run_dedup uses" in sweep

@@ -8,7 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
-from tests.browser.planted_page import BASE, LONG_NAME, PREFIX, STUDY, page_app, plant_odd_sweeps, planted_store
+from tests.browser.planted_page import (
+    BASE,
+    LONG_NAME,
+    PREFIX,
+    STUDY,
+    EverybodyMay,
+    page_app,
+    plant_odd_sweeps,
+    planted_store,
+)
 
 from pipeline_tuner.exceptions import DecisionConflictError
 from pipeline_tuner.store.page_reads import PageReads
@@ -44,6 +53,13 @@ def token_of(page):
 def seen_by(page, path):
     """The newest decision that a form knows of."""
     return int(re.search(r'name="seen" value="(\d+)"', page.get(f"{PREFIX}/{path}").text)[1])
+
+
+def test_a_list_without_a_study_leads_to_the_dags_that_sweep(page, monkeypatch):
+    monkeypatch.setattr(EverybodyMay, "get_authorized_dag_ids", lambda self, **_: set())
+    text = page.get(f"{PREFIX}/").text
+    assert "No sweep has run yet that you may see." in words_of(text)
+    assert '<a data-airflow href="/dags?name_pattern=tune_">' in text
 
 
 @pytest.mark.parametrize("tab", TABS)

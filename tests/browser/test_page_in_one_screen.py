@@ -46,8 +46,10 @@ def test_the_first_screen_of_a_sweep_says_what_to_run(open_page, address, size):
     row = page.locator("#decision-table tbody tr").first
     assert "use copy 16 x 400" in row.inner_text()
     assert is_seen(row, size)
+    assert "method=copy" in row.inner_text()
     if size is DESK:
         assert is_seen(page.get_by_role("button", name="Promote"), size)
+        assert is_seen(page.get_by_text("What you run now, balanced:"), size)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 

@@ -82,8 +82,8 @@ def _record(value: Value) -> dict[str, Any]:
 
 
 def stack(*layers: Chart, height: Any, title: str = "", how: str = "") -> Chart:
-    """Layers one over the other. A chart on a page has its heading there and needs no title."""
-    chart: Chart = alt.LayerChart(layer=list(layers)).properties(height=height)
+    """Layers with values one over the other. A chart on a page has its heading there and needs no title."""
+    chart: Chart = alt.LayerChart(layer=[one for one in layers if one["data"]["values"]]).properties(height=height)
     return chart.properties(title=alt.TitleParams(plain(title, 90), subtitle=plain(how, 110))) if title else chart
 
 
@@ -119,7 +119,7 @@ def _theme(background: str, text: str, faint: str, grid: str, *kinds: str) -> Ma
         "background": background, "font": "system-ui, DejaVu Sans, Noto Sans, sans-serif", "view": {"stroke": None},
         "axis": words | {"domain": False, "ticks": False, "gridColor": grid, "titleFontWeight": "normal",
                          "labelPadding": 6, "titlePadding": 8, "labelLimit": 260},
-        "axisDiscrete": {"grid": False}, "axisTemporal": {"grid": False},
+        "axisDiscrete": {"grid": False}, "axisTemporal": {"grid": False}, "axisX": {"tickCount": 10},
         "legend": words | {"title": None, "orient": "bottom", "symbolStrokeWidth": 3},
         "title": {"color": text, "subtitleColor": faint, "anchor": "start", "fontSize": 14, "subtitleFontSize": 12,
                   "offset": 12, "frame": "group"},

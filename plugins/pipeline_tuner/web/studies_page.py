@@ -90,7 +90,10 @@ def study_lines(dag_ids: Sequence[str], now: datetime) -> list[StudyLine]:
     of_study: dict[str, list[Row]] = {name: [] for name in names}
     for row in rows:
         of_study[row["study"]].append(row)
-    return [_line(row, of_study[row["study"]], choices, values, nights, due, now) for row in sweeps]
+    own: dict[str, dict[str, Choice]] = {name: {} for name in names}
+    for (name, goal), choice in choices.items():
+        own[name][goal] = choice
+    return [_line(row, of_study[row["study"]], own[row["study"]], values, nights, due, now) for row in sweeps]
 
 
 def next_runs(dag_ids: Sequence[str]) -> dict[str, datetime | None]:
@@ -111,13 +114,12 @@ def _problems(row: Row, seen: LastSeen) -> tuple[str, ...]:
 
 
 def _line(
-    sweep: Row, rows: Sequence[Row], choices: Mapping[tuple[str, str], Choice],
+    sweep: Row, rows: Sequence[Row], choices: Mapping[str, Choice],
     values: Mapping[tuple[str, str], Sequence[float]], nights: Mapping[str, Row],
     due: Mapping[str, datetime | None], now: datetime,
 ) -> StudyLine:  # fmt: skip
     study = sweep["study"]
-    own = {goal: choice for (name, goal), choice in choices.items() if name == study}
-    order = list(own)
+    order = list(choices)
     rows = sorted(rows, key=lambda row: order.index(row["goal"]) if row["goal"] in order else len(order))
     goals = [row["goal"] for row in rows]
     watched = next((values[study, goal] for goal in goals if (study, goal) in values), ())
@@ -126,9 +128,9 @@ def _line(
         study,
         sweep["job"],
         sweep,
-        tuple(_running(own)),
+        tuple(_running(choices)),
         tuple(_decided(rows)),
-        tuple(_asks(sweep, rows, own, nights.get(study), now)),
+        tuple(_asks(sweep, rows, choices, nights.get(study), now)),
         min(ends, default=None),
         due.get(sweep["dag_id"]),
         spark(watched),

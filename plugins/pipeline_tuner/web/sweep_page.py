@@ -6,7 +6,7 @@ A tab reads what it shows and nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -27,6 +27,7 @@ from pipeline_tuner.report.chart_values import bars_of, bound_of
 from pipeline_tuner.report.decisions import DECISION_HEADER, decision_cells
 from pipeline_tuner.report.files import ANALYSIS, DETAILS
 from pipeline_tuner.report.tables import Row as TableRow
+from pipeline_tuner.space import Configuration
 from pipeline_tuner.store.page_reads import SORTABLE, Row
 from pipeline_tuner.trial import TrialResult
 from pipeline_tuner.web.in_production import in_production, production_dags
@@ -157,6 +158,8 @@ def _decision(opened: Opened) -> dict[str, Any]:
         "header": DECISION_HEADER,
         "decisions": [(answer, decision_cells(answer)) for answer in answers],
         "stored": stored,
+        "changes": dict(_first_changes(answers)),
+        "runs_now": _runs_now(focus) if focus else {},
         "focus": focus,
         "chart": _intervals(opened, focus) if focus else None,
         "running": in_production(study, goals),
@@ -166,6 +169,23 @@ def _decision(opened: Opened) -> dict[str, Any]:
         "can_act": bool(opened.stored) and may_trigger(opened.user, opened.row["dag_id"]),
         "token": form_token(opened.user),
     }
+
+
+def _first_changes(answers: Sequence[Recommendation]) -> Iterator[tuple[str, Configuration]]:
+    """What each configuration to use changes against what runs now, by the first goal that it is for."""
+    told = set()
+    for answer in answers:
+        now = _runs_now(answer)
+        if now and answer.label not in told:
+            told.add(answer.label)
+            found = (answer.configuration or {}).items()
+            yield answer.goal, {name: value for name, value in found if now.get(name) != value}
+
+
+def _runs_now(answer: Recommendation) -> Configuration:
+    """What production runs with now, where that is known and something else than the decision says."""
+    known = answer.evidence.get(answer.reference or "")
+    return known.configuration if known and answer.label and answer.label != answer.reference else {}
 
 
 def _readable_runs(user: BaseUser, study: str) -> list[Row]:
@@ -188,7 +208,10 @@ def _configurations(opened: Opened) -> dict[str, Any]:
     found = opened.insights
     goal = opened.goal if opened.goal in found.rows else next(iter(found.rows), "")
     rows = found.rows.get(goal, ())
+    control = (opened.row["study_definition"] or {}).get("control", "")
+    address = comparison_address(opened.sweep_id, control if control in [row.label for row in rows] else None)
     return {
+        "address_of": {row.label: address(row.label) if row.label != control else "" for row in rows},
         "goal": goal,
         "goals": list(found.rows),
         "rows": rows,
