@@ -7,6 +7,7 @@ from itertools import accumulate
 
 import altair as alt
 
+from pipeline_tuner.charts import style
 from pipeline_tuner.charts.style import COLUMNS, ROWS, STEP, Chart, Value, at_one, gain_axis, layer, mark, plain, stack
 from pipeline_tuner.recommendation import Interval
 
@@ -25,8 +26,7 @@ def intervals(bars: Sequence[Value], *, title: str = "", zone: float = 0.05, bou
     shown, known = ([bar for bar in found if bar and bar.at in names[:MAX_CONFIGURATIONS]] for found in (bars, [bound]))
     x = gain_axis([*shown, *known], "gain over the control (right is better)")
     y, beside = ROWS.scale(padding=0), alt.YOffset("other:Q", scale=None)
-    shape = alt.condition("datum.kind == 'second'", alt.value("diamond"), alt.value("circle"))
-    dots = mark("rule", "interval", x=x("low"), x2="high:Q"), mark("point", x=x("value"), shape=shape)
+    dots = mark("rule", "interval", x=x("low"), x2="high:Q"), mark("point", x=x("value"), shape=style.SHAPE)
     reach = mark("rule", "wide", "dotted", x=x("value"), x2="high:Q"), mark("tick", "edge", x=x("high"))
     how = "circle: search; diamond: confirmed in fresh blocks" + ("; dashes: where the best may be" if known else "")
     more = f", {len(names) - MAX_CONFIGURATIONS} worse ones not shown" if len(names) > MAX_CONFIGURATIONS else ""
@@ -75,7 +75,7 @@ def convergence(steps: Sequence[Value], *, confirmed: Value | None = None, title
     return stack(
         at_one(),
         layer(steps, mark("line", "steps"), x=x),
-        layer(final, mark("point", shape=alt.value("diamond")), x=x),
+        layer(final, mark("point", shape=alt.ShapeValue("diamond")), x=x),
         layer(final, mark("text", "note", "before", text="words:N"), tinted=False, x=x),
         height=260, title=title, how="single runs flatter the best one: the diamond is the honest value",
     ).encode(y=y)  # fmt: skip
@@ -89,7 +89,7 @@ def waterfall(
     columns = [_column(stage, base, gain) for (stage, gain), base in zip(stages, bases, strict=False)]
     columns += [_column("all, confirmed", 1.0, total, "second")] if total else []
     y, low = (alt.Y(f"{name}:Q", title="gain over the control").scale(zero=False) for name in ("value", "low"))
-    bounds, words = mark("rule", "said", y=low, y2="high:Q"), mark("text", text="words:N", y=alt.value(-8))
+    bounds, words = mark("rule", "said", y=low, y2="high:Q"), mark("text", text="words:N", y=alt.YValue(-8))
     return stack(
         at_one(y=y),
         layer(columns, mark("bar", "column", y=y, y2="other:Q"), x=COLUMNS),

@@ -62,7 +62,7 @@ def scaling(
         layer(curve[max(0, inside - 1) :], mark("line", "dashed", y=up)),
         layer([] if law else measured, mark("line", "weak", y=up)),
         layer(measured, mark("rule", "interval", y=low, y2="high:Q"), mark("point", y=up), tip={"words": x}),
-        layer(note, mark("rule", "note"), mark("text", "note", text="words:N", y=alt.value(6)), tinted=False),
+        layer(note, mark("rule", "note"), mark("text", "note", text="words:N", y=alt.YValue(6)), tinted=False),
         height=300, title=title, how="dotted: in proportion; dashed: beyond what was measured" if law else "",
     ).encode(x=alt.X("at:Q", title=plain(x, 60)).scale(zero=False))  # fmt: skip
 

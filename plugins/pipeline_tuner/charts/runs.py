@@ -23,7 +23,7 @@ def history(points: Sequence[Value], events: Sequence[Value] = (), *, main: str,
     color = alt.Color("kind:N").scale(domain=[main, KINDS[1], HELD_AGAINST, KINDS[3], RUNS]).legend(values=shown)
     x = alt.X("at:T", title=None).scale(type="utc").axis(format="%Y-%m-%d", labelOverlap=True)
     up = alt.Y("value:Q", title=plain(y, 60)).scale(zero=False)
-    signs = mark("rule", "note", "wide", "dashed"), mark("text", "note", text="kind:N", y=alt.value(6))
+    signs = mark("rule", "note", "wide", "dashed"), mark("text", "note", text="kind:N", y=alt.YValue(6))
     return stack(
         layer([point for point in points if point.kind != RUNS], mark("line"), y=up, color=color),
         layer(points, mark("point", "small"), tip={"words": "measured"}, y=up, color=color),
@@ -55,7 +55,7 @@ def thread_time(parts: Sequence[Value], sources: Sequence[Value], *, title: str 
     tip = {"at": "configuration", "kind": "what", "words": "its part"}
     return stack(
         layer(parts, mark("bar", "row", x=x, x2="high:Q"), tip=tip, color=color),
-        layer(sources, mark("point", shape=alt.value("diamond"), x="value:Q"), tip=tip, color=color),
+        layer(sources, mark("point", shape=alt.ShapeValue("diamond"), x="value:Q"), tip=tip, color=color),
         height=STEP * len(sources), title=title,
         how="a source at 100% brings no more; workers that wait have too little to do",
     ).encode(y=ROWS)  # fmt: skip
@@ -76,6 +76,6 @@ def rollups(
     boxes = mark("rect", y="low:Q", y2="high:Q"), mark("rule", "wide", y="value:Q")
     return stack(
         layer([Value(point[0] / 60, point[1]) for point in points], mark("point", "weak", "raw", y=y), tinted=False),
-        layer(made, *boxes, x2="other:Q", color=color),
+        layer(made, *boxes, x2=alt.X2("other:Q"), color=color),
         height=300, title=title, how="dots: raw points; lines: means of windows; shaded: their lowest to highest",
     ).encode(x=alt.X("at:Q", title=f"minutes after {plain(start)}").scale(zero=False))  # fmt: skip

@@ -24,6 +24,8 @@ GAIN_TICKS = (0.05, 0.1, 0.2, 0.33, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 1.75,
 MAX_TICKS = 8
 ROWS, COLUMNS = alt.Y("at:N", sort=None, title=None), alt.X("at:N", sort=None, title=None).axis(labelAngle=0)
 """Names one under the other or side by side, in the order of the values."""
+SHAPE = alt.Shape("kind:N", legend=None).scale(domain=list(KINDS), range=[*["circle"] * 4, "diamond"])
+"""What was confirmed is a diamond."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ def mark(kind: str, *styles: str, **places: Any) -> alt.Chart:
 
     :param styles: Names of the themes' styles, the later ones over the earlier.
     """
-    drawn: alt.Chart = getattr(alt.Chart(), f"mark_{kind}")(style=styles).encode(**places)
+    # Altair looks through its schema for what a text means, which takes long: it is told.
+    at = {name: getattr(alt, name.capitalize())(one) if isinstance(one, str) else one for name, one in places.items()}
+    drawn: alt.Chart = getattr(alt.Chart(), f"mark_{kind}")(style=styles).encode(**at)
     return drawn
 
 
@@ -67,12 +71,11 @@ def layer(
     if tip:
         shared["tooltip"] = [alt.Tooltip(f"{name}:N", title=plain(title, 60)) for name, title in tip.items()]
     if any(one.href for one in values):
-        shared["href"] = "href:N"
+        shared["href"] = alt.Href("href:N")
     # A tuple, as Altair copies lists at every step; unchecked, as a value may hold anything.
     with debug_mode(False):
         data = alt.Data(values=tuple(map(_record, values)))
-    found: Chart = alt.LayerChart(data=data, layer=list(marks)).encode(**shared)
-    return found
+    return alt.LayerChart(data=data, layer=list(marks)).encode(**shared)
 
 
 def _record(value: Value) -> dict[str, Any]:
@@ -83,8 +86,8 @@ def _record(value: Value) -> dict[str, Any]:
 
 def stack(*layers: Chart, height: Any, title: str = "", how: str = "") -> Chart:
     """Layers with values one over the other. A chart on a page has its heading there and needs no title."""
-    chart: Chart = alt.LayerChart(layer=[one for one in layers if one["data"]["values"]]).properties(height=height)
-    return chart.properties(title=alt.TitleParams(plain(title, 90), subtitle=plain(how, 110))) if title else chart
+    told: Any = {"title": alt.TitleParams(plain(title, 90), subtitle=plain(how, 110))} if title else {}
+    return alt.LayerChart(layer=[one for one in layers if one["data"]["values"]], height=height, **told)
 
 
 def plain(text: str, letters: int = 40) -> str:
