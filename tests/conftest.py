@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -232,6 +233,7 @@ def run_dag(airflow_env: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     from pipeline_tuner import dag_factory
 
     _check_schemas_once(monkeypatch)
+    _look_again_soon(monkeypatch)
     monkeypatch.setitem(dag_factory.RETRIES, "retry_delay", timedelta(seconds=0.1))
     monkeypatch.setitem(dag_factory.RETRIES, "retry_exponential_backoff", False)
 
@@ -268,6 +270,17 @@ def _check_schemas_once(monkeypatch: pytest.MonkeyPatch) -> None:
             raise error
 
     monkeypatch.setattr(jsonschema, "validate", validate)
+
+
+def _look_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's loop sleeps for a second when it has just expanded a mapped task, twice in each sweep."""
+    from airflow.sdk.definitions import dag
+
+    def sleep(seconds: float) -> None:
+        sleep_for(0.1 if sys._getframe(1).f_code.co_filename == dag.__file__ else seconds)
+
+    sleep_for = time.sleep
+    monkeypatch.setattr(time, "sleep", sleep)
 
 
 @pytest.fixture(scope="session")
