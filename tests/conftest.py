@@ -15,7 +15,7 @@ import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from importlib.metadata import version
@@ -24,6 +24,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from tests.order_of_files import woven
 from tests.process_state import ProcessState, Running, has_running_loop, started_for_the_session
 from tests.quick_java import QUICKLY_COMPILED, quick_options
 from tests.temporary_postgres import temporary_postgres
@@ -36,8 +37,6 @@ from pipeline_tuner.local.paths import Layout, one_at_a_time
 from pipeline_tuner.local.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
-WAITING, COMPUTING = ("browser", "environments", "airflow"), "jobs"
-"""Folders of tests by what they do most of the time, those with the longest files first."""
 AIRFLOW_HOME = Path(tempfile.gettempdir()) / f"pipeline-tuner-airflow-{os.getpid()}"
 
 # The same cases in every run, however busy the machine is; `--hypothesis-profile random` looks for new ones.
@@ -82,20 +81,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         paths = woven(paths)
     places = {path: place for place, path in enumerate(paths)}
     items.sort(key=lambda item: places[item.path])
-
-
-def woven(paths: Sequence[Path]) -> list[Path]:
-    """The files in the order in which the processes take them.
-
-    Half of them wait for Airflow, a browser or downloads, and half compute in a JVM: each kind alone would leave the
-    processors idle for a third of the run, and have three JVMs on two of them for another. The quick ones come last,
-    so that the processes end together.
-    """
-    waiting = [path for area in WAITING for path in paths if path.parent.name == area]
-    computing = [path for path in paths if path.parent.name == COMPUTING]
-    parts = [((place + 0.5) / len(kind), path) for kind in (waiting, computing) for place, path in enumerate(kind)]
-    first = [path for _, path in sorted(parts)]
-    return first + [path for path in paths if path not in set(first)]
 
 
 def pytest_unconfigure() -> None:
