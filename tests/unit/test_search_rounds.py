@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,8 +14,9 @@ from pipeline_tuner.analysis.stages import steps
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.measurement import Measurement, Sample
 from pipeline_tuner.recommend import recommend
+from pipeline_tuner.recommendation import MIN_BLOCKS
 from pipeline_tuner.search.one_at_a_time import variations
-from pipeline_tuner.search.rounds import plan_confirmation, plan_round
+from pipeline_tuner.search.rounds import least_trials, plan_confirmation, plan_round
 from pipeline_tuner.study import Study, parse_study
 from pipeline_tuner.sweep import SweepOptions, sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult
@@ -286,3 +288,35 @@ def test_killed_and_retried_trials_leave_the_same_recommendation(study, strategy
     assert {r.plan.trial_id: r for r in calm} == table
     in_order = [table[trial_id] for trial_id in sorted(table)]  # as the store hands them out
     assert recommend(study, options, in_order) == recommend(study, options, calm)
+
+
+@pytest.mark.parametrize("trials", [8, 10, 12, 16, 20, 31])
+def test_a_small_budget_ends_in_something_to_do(study, trials):
+    options = options_of(study, "adaptive", trials=trials, goals=["throughput"])
+    assert least_trials(study, options) == 8
+    for seed in range(6):
+        results = sweep(study, options, Machine(noise=0.08, seed=seed))
+        assert len(results) <= trials
+        (answer,) = recommend(study, options, results)
+        assert answer.status.is_answer, answer.reason
+
+
+def test_what_runs_now_is_confirmed_where_it_leads_and_was_measured_too_little(study):
+    """One block of it is not enough to keep it, though trials are left. `same` is the control by another name."""
+    rates = {"balanced": 100.0, "same": 101.0, "big": 60.0, "many": 70.0}
+    options = options_of(study, "presets", trials=16, rounds=1, blocks=1, goals=["throughput"])
+    plans = plan_round(study, options, [], 1)
+    results = [TrialResult(plan, "measured", metrics={"rows_per_s": rates[plan.label]}) for plan in plans]
+    fresh = plan_confirmation(study, options, results)
+    assert {plan.label for plan in fresh} == {"balanced", "many"}
+    assert len(fresh) >= 2 * MIN_BLOCKS
+    others = [replace(r, plan=replace(r.plan, block=block)) for r in results for block in (2, 3)]
+    assert plan_confirmation(study, options, [*results, *others]) == ()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "chosen", "least"),
+    [("adaptive", {}, 8), ("presets", {}, 10), ("adaptive", {"confirm_blocks": 0}, 6), ("grid", {}, 8)],
+)
+def test_the_trials_that_a_confirmed_change_takes_at_least(study, strategy, chosen, least):
+    assert least_trials(study, options_of(study, strategy, **chosen)) == least

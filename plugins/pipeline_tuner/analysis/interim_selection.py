@@ -19,10 +19,13 @@ MAX_BLOCKS = 30
 def search_trials(options: SweepOptions, trials: int | None = None, reserved: int = 0) -> int:
     """The part of so many trials (the budget's) that searching may use.
 
-    Kept back is the confirmation of one pick against the control, or `reserved` trials for more; half of all at most.
+    Kept back is the confirmation of one pick against the control, or `reserved` trials for more; half of all at most,
+    but what an adaptive sweep's decision takes at least: looks that nothing confirms are wasted.
     """
     trials = options.budget.trials if trials is None else trials
-    return trials - min(max(2 * options.budget.confirm_blocks, reserved), trials // 2)
+    confirm = options.budget.confirm_blocks
+    least = min(2 * min(MIN_BLOCKS, confirm), trials - 2) if options.strategy == "adaptive" else 0
+    return trials - min(max(2 * confirm, reserved), max(trials // 2, least))
 
 
 def block_cap(options: SweepOptions) -> int:

@@ -109,6 +109,7 @@ class CheckOperator(SweepOperator):
             migrate(store.engine)
             study, options = self._options(store, context)
             user = getattr(run, "triggering_user_name", None)
+            self._warn_of_few_trials(study, options)
             store.start_sweep(study, options, dag_id=run.dag_id, run_id=run.run_id, triggered_by=user)
             try:
                 check_environment(study)
@@ -116,6 +117,17 @@ class CheckOperator(SweepOperator):
                 store.end_sweep(options.sweep_id, "failed", str(error))
                 raise
         return options.model_dump(mode="json")
+
+    def _warn_of_few_trials(self, study: Study, options: SweepOptions) -> None:
+        from pipeline_tuner.search.rounds import least_trials
+
+        trials, least = options.budget.trials, least_trials(study, options)
+        if trials < least:
+            self.log.warning(
+                "A budget of %d trials is too small to confirm a change: strategy %s takes at least %d. "
+                "What it finds is a first look",
+                trials, options.strategy, least,
+            )  # fmt: skip
 
     def _options(self, store: Store, context: Context) -> tuple[Study, SweepOptions]:
         """The study with a night's options for a scheduled run, with those of the form for any other.

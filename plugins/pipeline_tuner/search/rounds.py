@@ -121,6 +121,8 @@ def _lost(sweep: SweepSoFar) -> list[Candidate]:
 def _blocks_of_repeats(
     sweep: SweepSoFar, among: Sequence[str], selections: Mapping[str, Selection]
 ) -> list[list[Candidate]]:
+    if sweep.room < 2:
+        return []
     again = _lost(sweep)
     repeats, wanted = _open_questions(sweep, among, selections)
     if not repeats:
@@ -223,6 +225,17 @@ def plan_confirmation(
     return _planned(sweep, [finalists] * count, first, "confirm", with_control=True)
 
 
+def least_trials(study: Study, options: SweepOptions) -> int:
+    """The trials that a confirmed change takes at least: one look at each of a list, or at one, and three fresh blocks.
+
+    0 for a night, whose plan is its own.
+    """
+    listed = {"presets": len(study.preset_candidates) - 1, **{n: len(each) for n, each in study.strategies.items()}}
+    looks = 1 + max(listed.get(options.strategy, 1), 1)
+    blocks = min(MIN_BLOCKS, options.budget.confirm_blocks)
+    return 0 if options.is_night else looks + 2 * blocks if blocks else looks * MIN_BLOCKS
+
+
 def _least_confirmation(sweep: SweepSoFar, groups: Sequence[Sequence[Candidate]]) -> int:
     """The trials that confirm the first goal that has anything to confirm."""
     first = next((group for group in groups if group), ())
@@ -249,21 +262,36 @@ def finalists_by_goal(sweep: SweepSoFar, selections: Mapping[str, Selection]) ->
     chosen = [sweep.candidates[label] for label in labels if label in sweep.candidates]
     if sweep.options.is_night:
         return [[candidate] for candidate in chosen]
-    groups = [_with_reference(sweep, goal, picks[goal]) for goal in goals]
+    groups = [_to_confirm(sweep, goal, selections[goal], picks[goal]) for goal in goals]
     return [*groups, *([candidate] for candidate in chosen)]
 
 
-def _with_reference(sweep: SweepSoFar, goal: str, pick: str | None) -> list[Candidate]:
-    """A goal's pick and its reference where that can serve the goal; nothing where they are one, or the control."""
+def _to_confirm(sweep: SweepSoFar, goal: str, selection: Selection, pick: str | None) -> list[Candidate]:
+    """A goal's pick and its reference where that can serve the goal, without the control.
+
+    Where they are one there is nothing to confirm, once it was measured often enough to be kept; before that, the next
+    best stands for the pick.
+    """
     reference = sweep.planned_as(champions(sweep).get(goal, sweep.control))
     candidate = sweep.candidates.get(pick or "")
-    if candidate is None or candidate.configuration_id == reference.configuration_id:
+    if candidate is not None and candidate.configuration_id == reference.configuration_id:
+        candidate = None if _is_settled(sweep, selection, reference) else _next_best(sweep, selection, reference)
+    if candidate is None:
         return []
     out = sweep.failed_configurations | {sweep.control.configuration_id}
     wanted = [candidate]
     if admits(sweep.study, goal, reference.configuration):
         wanted.append(reference)
     return [member for member in wanted if member.configuration_id not in out]
+
+
+def _is_settled(sweep: SweepSoFar, selection: Selection, reference: Candidate) -> bool:
+    return selection.is_exact or _full_blocks(sweep, reference.label) >= MIN_BLOCKS
+
+
+def _next_best(sweep: SweepSoFar, selection: Selection, reference: Candidate) -> Candidate | None:
+    ranked = (sweep.candidates[standing.label] for standing in selection.standings)
+    return next((c for c in ranked if c.configuration_id != reference.configuration_id), None)
 
 
 def _pick(sweep: SweepSoFar, selection: Selection) -> str | None:
