@@ -23,7 +23,9 @@ from pipeline_tuner.report.tables import text_table
 from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.search.rounds import plan_round
 from pipeline_tuner.space import difference
+from pipeline_tuner.standard_output import leave_output
 from pipeline_tuner.study import Study, load_study, stored_study
+from pipeline_tuner.study_yaml import read_text, read_yaml
 from pipeline_tuner.sweep import SweepOptions, sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult
 from pipeline_tuner.unfilled import unfilled
@@ -42,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineTunerError as error:
         print(error, file=sys.stderr)
         return 1
-    except BrokenPipeError:  # `| head` has seen enough; Python's own flush at its end must not find the pipe again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        leave_output()
     return 0
 
 
@@ -74,9 +76,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _validate(chosen: argparse.Namespace) -> None:
     study = load_study(chosen.file)
-    wrong = unjudged(study)
+    wrong = [f"{chosen.file.name}: {one}" for one in unjudged(study)] + _gaps(chosen.file, study)
     if wrong:
-        raise StudyError("\n".join(f"{chosen.file.name}: {one}" for one in wrong))
+        raise StudyError("\n".join(wrong))
     parts = (
         counted(len(study.space.parameters), "parameter"),
         counted(len(study.presets), "preset"),
@@ -84,10 +86,14 @@ def _validate(chosen: argparse.Namespace) -> None:
         counted(len(study.claims), "claim"),
     )
     print(f"{chosen.file} is a study: {study.study}, job {study.job}, {listed(parts)}.")
-    for key, what in unfilled(study):
-        print(f"Fill in {key}: {what}.")
     for names in _same_presets(study):
         print(f"{listed(names)} are the same configuration: a sweep will call them tied.")
+
+
+def _gaps(file: Path, study: Study) -> list[str]:
+    """What is still to be filled in, each with its line."""
+    document = read_yaml(read_text(file), source=file.name)
+    return [f"{file.name}:{document.line(gap.path)}: {gap}" for gap in unfilled(study)]
 
 
 def _same_presets(study: Study) -> list[list[str]]:

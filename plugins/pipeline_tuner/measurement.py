@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline_tuner.exceptions import MeasurementError
+from pipeline_tuner.failure_cause import cause_of
 from pipeline_tuner.space import Real
 
 CONTRACT_VERSION = 1
@@ -116,7 +117,7 @@ class Outcome:
     def of(cls, measurement: Measurement) -> Outcome:
         """What a measurement amounts to: a failed check makes it a failure."""
         if measurement.failure is not None:
-            return cls("failed", measurement.failure.kind, measurement.failure.reason, measurement)
+            return cls("failed", measurement.failure.kind, _cause_first(measurement.failure.reason), measurement)
         if measurement.failed_checks:
             reason = "; ".join(f"{check.name}: {check.detail}" for check in measurement.failed_checks)
             return cls("failed", "check_failed", reason, measurement)
@@ -126,6 +127,12 @@ class Outcome:
     def metrics(self) -> Mapping[str, float]:
         """The measured metrics; empty for a failure."""
         return self.measurement.metrics if self.status == "measured" and self.measurement is not None else {}
+
+
+def _cause_first(reason: str) -> str:
+    """A reason of several lines (a Java stack) with the one that says why in front: reports show its beginning."""
+    cause = cause_of(reason) if "\n" in reason.strip() else None
+    return reason if cause is None or reason.startswith(cause) else f"{cause}\n\n{reason}"
 
 
 def read_measurement(path: Path, *, job: str, trial_id: str, not_before: datetime) -> Measurement:

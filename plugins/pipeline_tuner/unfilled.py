@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline_tuner.problems import Path, key_of
+from pipeline_tuner.exceptions import StudyError
+from pipeline_tuner.problems import Path, Problem
 from pipeline_tuner.study import Study
 
 MARK = re.compile(r"<fill in: ([^<>]+)>")
@@ -17,10 +18,17 @@ def to_fill_in(what: str) -> str:
     return f"<fill in: {what.replace('<', '(').replace('>', ')')}>"
 
 
-def unfilled(study: Study) -> tuple[tuple[str, str], ...]:
-    """Keys of the study's runner and workload with what is to be filled in there."""
-    parts = {"runner": study.runner.model_dump(), "workload": study.workload.model_dump()}
-    return tuple((key_of(path), what) for path, what in _marks(parts, ()))
+def unfilled(study: Study) -> tuple[Problem, ...]:
+    """The places of a study that are still to be filled in."""
+    marks = _marks(study.model_dump(mode="json"), ())
+    return tuple(Problem(path, f"is still to be filled in: {what}") for path, what in marks)
+
+
+def refuse_unfilled(study: Study) -> None:
+    """Raises StudyError with every place that is still to be filled in."""
+    gaps = unfilled(study)
+    if gaps:
+        raise StudyError("\n".join(f"study {study.study}: {gap}" for gap in gaps))
 
 
 def _marks(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

@@ -95,9 +95,9 @@ def test_the_study_says_what_the_log_says(study_file, capsys):
 
 
 def test_validate_names_what_is_to_be_filled_in(study_file, capsys):
-    assert main(["study", "validate", str(study_file)]) == 0
-    said = capsys.readouterr().out
-    assert "Fill in runner.options.arguments.full, entry 4: argument 4, which looks like a secret." in said
+    assert main(["study", "validate", str(study_file)]) == 1
+    said = capsys.readouterr().err
+    assert "runner.options.arguments.full, entry 4: is still to be filled in: argument 4, which looks like" in said
 
 
 def test_it_is_not_written_over_and_is_of_one_job(study_file, logs, capsys):

@@ -98,7 +98,7 @@ def test_the_job_says_why_it_failed_without_the_password(runner, trial, caplog):
 @pytest.mark.parametrize(
     ("mode", "kind", "words"),
     [
-        ("exit", "error", "exit code 3:\ngiving up"),
+        ("exit", "error", "exit code 3: giving up"),
         ("heap", "out_of_memory", "^out of memory .*Java heap space"),
         ("context_away", "out_of_memory", "^out of memory .*Java heap space"),
         ("executor_away", "out_of_memory", "^out of memory .*code 52"),

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +21,7 @@ from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.study import parse_study
 from pipeline_tuner.unfilled import unfilled
 
+PLUGINS = Path(__file__).parents[2] / "plugins"
 SUBMIT = "org.apache.spark.deploy.SparkSubmit"
 YARN = "org.apache.spark.deploy.yarn.ApplicationMaster"
 DRIVER = "org.apache.spark.deploy.worker.DriverWrapper spark://Worker@h:1 /opt/app.jar com.me.Main a b"
@@ -106,7 +112,7 @@ def written(tmp_path, *applications: FakeApplication) -> str:
     runs = []
     for number, application in enumerate(applications):
         folder = tmp_path / str(number)
-        folder.mkdir()
+        folder.mkdir(parents=True)
         runs.append(advised(application, folder))
     (job,) = by_job(runs)
     return study_text("nightly", job, Prices())
@@ -272,3 +278,91 @@ def test_in_a_clone_the_study_has_its_dag_and_the_next_command_is_said(tmp_path,
     (tmp_path / "include" / "configs" / "nightly.yaml").unlink()
     assert main(["advise", "log", "--study", "nightly"]) == 1
     assert "dags/tune_nightly.py exists" in capsys.readouterr().err
+
+
+def test_the_study_is_written_though_nobody_reads_the_advice(tmp_path):
+    """`advise LOG --study x | head -0`: the reader of the pipe is gone before the first word."""
+    (tmp_path / "logs").mkdir()
+    shuffling(1000, "app-1", "2024-01-01").write(tmp_path / "logs" / "log")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "pipeline_tuner", "advise", "logs", "--study", "nightly"]
+    environment = {**os.environ, "PYTHONPATH": str(PLUGINS)}
+    with os.fdopen(writer, "wb") as gone:
+        done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, cwd=tmp_path, env=environment, text=True)
+    assert done.returncode == 0
+    assert (tmp_path / "nightly.yaml").exists()
+    assert "The study: nightly.yaml" in done.stderr
+    assert "Broken pipe" not in done.stderr
+
+
+def test_a_study_without_a_name_is_refused_before_a_log_is_read(tmp_path, capsys):
+    assert main(["advise", str(tmp_path / "none"), "--study", ""]) == 1
+    assert "a study's name has small letters" in capsys.readouterr().err
+
+
+def test_a_place_to_fill_in_is_no_valid_study_wherever_it_is(tmp_path, capsys):
+    text = written(tmp_path, shuffling(100 * MB, "a1", "day"))
+    file = tmp_path / "nightly.yaml"
+    file.write_text(text.replace('arguments: ["day"]', 'arguments: ["<fill in: the day>"]'))
+    line = next(number for number, line in enumerate(file.read_text().splitlines(), 1) if "<fill in: the day>" in line)
+    assert main(["study", "validate", str(file)]) == 1
+    said = capsys.readouterr()
+    place = f"nightly.yaml:{line}: runner.options.arguments, entry 1: is still to be filled in: the day"
+    assert (said.out, said.err) == ("", f"{place}\n")
+
+
+def writing(text: str, name: str = "Execute InsertIntoHadoopFsRelationCommand") -> dict[str, object]:
+    """The start of a query that writes, as Spark's event of it."""
+    plan = {"nodeName": name, "simpleString": text, "children": [], "metrics": []}
+    kind = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionStart"
+    return {"Event": kind, "executionId": 1, "description": "save", "time": 0, "sparkPlanInfo": plan}
+
+
+INSERT = "Execute InsertIntoHadoopFsRelationCommand {}, false, Parquet, Map(path -> {}), Overwrite, [a, b]"
+CREATE = "Execute CreateDataSourceTableAsSelectCommand"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "place"),
+    [
+        (INSERT.format("file:/data/out, 1", "x"), INSERT.split(" {}")[0], "file:/data/out, 1"),
+        (f"{CREATE} `default`.`final`, Overwrite, [a]", CREATE, "default.final"),
+        ("Execute InsertIntoHiveTable `db`.`t`, org.apache.hadoop...", "Execute InsertIntoHiveTable", "db.t"),
+        ("Execute SaveIntoDataSourceCommand org.x.JdbcRelationProvider@1, Map(url -> j, dbtable -> t), Append",
+         "Execute SaveIntoDataSourceCommand", "t"),
+        ("AppendData IcebergWrite(table=lake.db.t, format=PARQUET)", "AppendData", "lake.db.t"),
+        ("Execute CreateViewCommand", "Execute CreateViewCommand", ""),
+    ],
+)  # fmt: skip
+def test_what_a_run_wrote_is_known_from_its_plans(tmp_path, text, name, place):
+    app = shuffling(1000, "a1", "day")
+    app.others = [writing(text, name)]
+    assert advised(app, tmp_path).read.application.outputs == ((place,) if place else ())
+
+
+@pytest.mark.parametrize(
+    ("argument", "line"),
+    [
+        ("/data/out", '#     arguments: ["/data/out_of_trials"]'),
+        ("--to=file:///data/", '#     arguments: ["--to=file:///data_of_trials"]'),
+        ("/data/outer", "# No argument of the program names such a place"),
+    ],
+)
+def test_a_study_whose_trials_write_where_production_does_says_so(tmp_path, argument, line):
+    app = shuffling(100 * MB, "a1", argument)
+    app.others = [writing(INSERT.format("file:/data/out", "/data/out"))]
+    text = written(tmp_path, app)
+    head = text[: text.index("study: ")]
+    assert "EVERY TRIAL WRITES WHERE THE RUN DID: file:/data/out." in head
+    assert line in head
+    assert "WRITES WHERE" not in written(tmp_path / "none", shuffling(100 * MB, "a1", argument))
+
+
+def test_the_console_names_what_the_trials_write(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    app = shuffling(1000, "app-1", "2024-01-01")
+    app.others = [writing(INSERT.format("s3://b/out", "s3://b/out"))]
+    app.write(tmp_path / "log")
+    assert main(["advise", "log", "--study", "nightly"]) == 0
+    assert "Each trial writes s3://b/out, as production does" in capsys.readouterr().err

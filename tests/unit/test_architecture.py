@@ -45,7 +45,7 @@ NOUNS = (
         "study_yaml",
         "sweep_form",
     ),
-    *("spark_application", "unfilled"),
+    *("spark_application", "standard_output", "unfilled", "failure_cause"),
     *("argument_paths", "operator_job", "jobs"),
 )
 WATCH = ("monitoring.drift", "monitoring.promotion", "monitoring.validity", "monitoring.night_values")

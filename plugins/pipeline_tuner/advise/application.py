@@ -196,6 +196,8 @@ class Query:
     """Whether adaptive execution joined small partitions of it."""
     joins: bool = False
     """Whether it joins by a shuffle."""
+    output: str = ""
+    """The folder or table that it writes; empty where it writes none, or the log doesn't say."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +276,11 @@ class Application:
     @cached_property
     def _queries(self) -> Mapping[int, Query]:
         return {query.execution: query for query in self.queries}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The folders and tables that its queries wrote, each once, in their order."""
+        return tuple(dict.fromkeys(query.output for query in self.queries if query.output))
 
     @property
     def is_streaming(self) -> bool:

@@ -14,8 +14,10 @@ from pipeline_tuner.advise.costs import CORE_HOUR, GIGABYTE_HOUR, Prices
 from pipeline_tuner.advise.document import as_json
 from pipeline_tuner.advise.log_files import EventLog, LogError, find_logs
 from pipeline_tuner.advise.log_reader import read_log
-from pipeline_tuner.advise.study_writer import Written, write_study
+from pipeline_tuner.advise.output_places import places_words
+from pipeline_tuner.advise.study_writer import Written, check_name, write_study
 from pipeline_tuner.advise.terminal import job_words
+from pipeline_tuner.standard_output import say
 from pipeline_tuner.study import load_study
 from pipeline_tuner.unfilled import unfilled
 from pipeline_tuner.wording import byte_words, listed
@@ -41,18 +43,30 @@ def add_to(parts: Any) -> None:
 
 
 def run(chosen: argparse.Namespace) -> None:
-    """Print the advice. Raises LogError where there is no log, or none that says anything."""
+    """Write the study, where one is asked for, and print the advice.
+
+    Raises LogError where there is no log, or none that says anything, StudyNotWrittenError for a refused study.
+    """
     prices = Prices(chosen.core_hour, chosen.gb_hour)
+    if chosen.study is not None:
+        check_name(chosen.study)
     jobs = _jobs(chosen.paths)
-    print(as_json(jobs, prices) if chosen.json else "\n\n\n".join(job_words(job, prices) for job in jobs))
-    if chosen.study:
-        _say(f"\n{_written_words(chosen.study, write_study(chosen.study, jobs, prices))}")
+    # The study first: who reads the advice may stop before its end (`| head`).
+    try:
+        written = None if chosen.study is None else write_study(chosen.study, jobs, prices)
+    finally:
+        say(as_json(jobs, prices) if chosen.json else "\n\n\n".join(job_words(job, prices) for job in jobs))
+    if written is not None:
+        _say(f"\n{_written_words(chosen.study, written)}")
 
 
 def _written_words(name: str, written: Written) -> str:
     """What was written, and the command that comes next."""
-    gaps = [key for key, _ in unfilled(load_study(written.study))]
+    gaps = [gap.key for gap in unfilled(load_study(written.study))]
     left = f"To fill in before it runs: {listed(gaps)}. " if gaps else ""
+    if written.outputs:
+        places = places_words(written.outputs)
+        left = f"Each trial writes {places}, as production does: the study's first lines say what to do. {left}"
     sweep = f"airflow dags test tune_{name}"
     if written.dag is None:
         return f"The study: {written.study}. {left}Its DAG has two lines (docs/advise.md); then: {sweep}"

@@ -230,6 +230,8 @@ class PlanNode(Struct):
     """A node of a physical plan."""
 
     name: str = field(name="nodeName", default="")
+    text: msgspec.Raw = field(name="simpleString", default_factory=msgspec.Raw)
+    """Its own words, decoded only where they are needed: a plan of thousands of columns has long ones."""
     children: list[PlanNode] = []
     metrics: list[PlanMetric] = []
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from pipeline_tuner.advise.application import Files, Query
 from pipeline_tuner.advise.events import DriverUpdates, PlanNode, SqlEnd, SqlStart
@@ -21,6 +24,18 @@ class FileMetric(Enum):
 
 
 COALESCED = "coalesced"
+WRITERS = (
+    *("Execute Insert", "Execute Create", "Execute OptimizedCreate", "Execute SaveInto"),
+    *("AppendData", "Overwrite", "ReplaceTable", "CreateTable", "AtomicReplace", "AtomicCreate"),
+)
+"""How the nodes of plans that write are called; a view writes nothing and has no target in its words."""
+TARGET = re.compile(
+    r"InsertIntoHadoopFsRelationCommand (?P<folder>.+?), (?:true|false),"
+    r"|(?:AsSelectCommand|InsertIntoHiveTable) (?:\[Database: )?(?P<table>`[^,]+`)"
+    r"|Write\((?:table=)?(?P<name>[\w.-]+)"
+    r"|SaveIntoDataSourceCommand .*?\b(?:path|dbtable) -> (?P<option>[^,)]+)",
+    re.DOTALL,
+)
 SHUFFLED_JOINS = ("SortMergeJoin", "ShuffledHashJoin")
 
 
@@ -36,6 +51,7 @@ class QueryLife:
     values: dict[int, int] = field(default_factory=dict)
     coalesced: bool = False
     joins: bool = False
+    output: str = ""
 
 
 @dataclass
@@ -52,6 +68,7 @@ class Queries:
         for node in _nodes(event.plan):
             life.coalesced |= COALESCED in node.name
             life.joins |= node.name.startswith(SHUFFLED_JOINS)
+            life.output = life.output or output_of(node)
             for metric in node.metrics:
                 counted = FILE_METRICS.get(metric.name)
                 if counted is not None:
@@ -68,9 +85,31 @@ class Queries:
     def found(self) -> tuple[Query, ...]:
         """All executions, as they are known now."""
         return tuple(
-            Query(execution, life.description, life.started, life.ended, _files(life), life.coalesced, life.joins)
+            Query(
+                execution,
+                life.description,
+                life.started,
+                life.ended,
+                _files(life),
+                life.coalesced,
+                life.joins,
+                life.output,
+            )
             for execution, life in sorted(self.lives.items())
         )
+
+
+def output_of(node: PlanNode) -> str:
+    """The folder or table that a node writes; empty for one that writes none."""
+    if not node.name.startswith(WRITERS):
+        return ""
+    try:
+        text = msgspec.json.decode(bytes(node.text), type=str)
+    except msgspec.DecodeError:
+        return ""
+    match = TARGET.search(text)
+    found = next(filter(None, match.groups()), "") if match else ""
+    return without_secrets(found).replace("`", "")
 
 
 FILE_METRICS = {name: metric for metric in FileMetric for name in metric.value}

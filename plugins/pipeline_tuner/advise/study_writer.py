@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline_tuner.advise.advice import JobAdvice, RunAdvice
 from pipeline_tuner.advise.costs import Prices, cost_of
+from pipeline_tuner.advise.output_places import own_place_words
 from pipeline_tuner.advise.platforms import Platform
 from pipeline_tuner.advise.study_parameters import ProposedParameter, ProposedParameters
 from pipeline_tuner.advise.submission import Submission, submission_of
@@ -65,19 +66,28 @@ class Written:
     study: Path
     dag: Path | None
     """The DAG of its sweeps, where there are folders for both (a clone)."""
+    outputs: tuple[str, ...] = ()
+    """Folders and tables that each trial of it writes, as production does."""
+
+
+def check_name(name: str) -> None:
+    """Raises StudyNotWrittenError for a name that no study can have."""
+    if not NAME.fullmatch(name):
+        raise StudyNotWrittenError(f"--study {name!r}: a study's name has small letters, digits and _, a letter first")
 
 
 def write_study(name: str, jobs: tuple[JobAdvice, ...], prices: Prices, *, folder: Path = Path()) -> Written:
     """Write the study `name` for the one job. Raises StudyNotWrittenError, also where a file exists."""
-    if not NAME.fullmatch(name):
-        raise StudyNotWrittenError(f"--study {name}: a study's name has small letters, digits and _, a letter first")
+    check_name(name)
     if len(jobs) != 1:
         found = ", ".join(job.name for job in jobs)
         raise StudyNotWrittenError(f"--study {name}: a study is of one job, and the logs are of {len(jobs)}: {found}")
     studies, dags = folder / STUDIES, folder / "dags"
     is_clone = studies.is_dir() and dags.is_dir()
     written = Written(
-        (studies if studies.is_dir() else folder) / f"{name}.yaml", dags / f"tune_{name}.py" if is_clone else None
+        (studies if studies.is_dir() else folder) / f"{name}.yaml",
+        dags / f"tune_{name}.py" if is_clone else None,
+        jobs[0].main.read.application.outputs,
     )
     for path in filter(None, (written.study, written.dag)):
         if path.exists():
@@ -139,6 +149,7 @@ class StudyText:
         yield from _comment(
             "What only you know is marked <fill in: ...>; `python -m pipeline_tuner study validate` names these places."
         )
+        yield from own_place_words(self._app.outputs, self._argument_lists)
         yield f"study: {self._name}"
         yield f"job: {self._name}"
         yield f"description: {_quoted(f'{app.name}: what its event logs say can matter')}"
@@ -177,10 +188,14 @@ class StudyText:
             if submission.arguments:
                 yield f"    arguments: {_list(submission.arguments)}"
             return
-        small = submission_of(self._small.read.application)
         yield "    arguments:   # of each of the workload's sizes"
-        yield f"      full: {_list(submission.arguments)}"
-        yield f"      small: {_list(small.arguments)}"
+        yield from (f"      {size}: {_list(given)}" for size, given in self._argument_lists.items())
+
+    @property
+    def _argument_lists(self) -> dict[str, tuple[str, ...]]:
+        """The arguments of each of the workload's sizes."""
+        small = submission_of(self._small.read.application).arguments if self._small else None
+        return {"full": self._submission.arguments, **({} if small is None else {"small": small})}
 
     def _conf(self) -> Iterator[str]:
         """The run's settings, those with a parameter filled by it; cluster's, Spark's own and secrets left out."""

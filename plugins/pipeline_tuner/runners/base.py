@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline_tuner.exceptions import InfrastructureError, PipelineTunerError
+from pipeline_tuner.failure_cause import with_cause
 from pipeline_tuner.measurement import CONTRACT_VERSION, FailureKind, Measurement, read_measurement
 from pipeline_tuner.program_output import memory_sign
 from pipeline_tuner.runners.job_output import JobOutput
@@ -145,14 +146,15 @@ def measurement_of(run: TrialRun, exit_code: int, *, kernel_kills_before: int | 
     if measurement is not None and (measurement.failure is None or measurement.failure.kind not in UNEXPLAINED):
         return measurement
     # A job whose JVM went away saw no more than that, or that its context was shut down; the JVM's words say why.
-    sign = memory_sign(run.output.text())
+    text = run.output.text()
+    sign = memory_sign(text)
     if sign is not None:
         raise TrialFailedError("out_of_memory", f"{out_of_memory(run.configuration)} ({sign})")
     if measurement is not None:
         return measurement
-    tail = run.output.tail()
     if exit_code != SIGKILLED:
-        raise TrialFailedError("error", f"the job ended with exit code {exit_code}:\n{tail}")
+        words = with_cause(f"the job ended with exit code {exit_code}", text)
+        raise TrialFailedError("error", f"{words}\n\nIts last lines:\n{run.output.tail()}")
     if kernel_kills_before is None or (kernel_kills() or 0) > kernel_kills_before:
         raise TrialFailedError("out_of_memory", f"{out_of_memory(run.configuration)}: the kernel killed the job")
     raise InfrastructureError("something killed the job (SIGKILL) that was not the kernel's lack of memory")

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from pipeline_tuner.failure_cause import named_cause_of
 from pipeline_tuner.program_output import plain_text
 
 ECHOES = ("Running command:", "Executing:", "Running statement:", "Spark-Submit cmd:")
@@ -99,3 +100,11 @@ def error_words(error: BaseException | str | None) -> str:
     from airflow.sdk.log import redact
 
     return str(redact(" ".join(f"{type(error).__name__}: {error}".split())))[:500]
+
+
+def cause_words(text: str) -> str | None:
+    """The line of a captured log that names why a command failed, without the secrets that Airflow knows of."""
+    from airflow.sdk.log import redact
+
+    cause = named_cause_of(text)
+    return None if cause is None else str(redact(cause))

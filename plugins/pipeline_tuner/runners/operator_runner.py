@@ -31,7 +31,7 @@ from pipeline_tuner.operator_job import Observations, Statement, observations_of
 from pipeline_tuner.program_output import memory_sign, plain_text
 from pipeline_tuner.runners.aws_calls import is_busy
 from pipeline_tuner.runners.base import Runner, TrialFailedError, TrialRun, out_of_memory
-from pipeline_tuner.runners.captured_log import error_words, written_down
+from pipeline_tuner.runners.captured_log import cause_words, error_words, written_down
 from pipeline_tuner.runners.metric_statements import hook_of, number, value_of
 from pipeline_tuner.runners.tuned_task_metrics import engine_metrics, used_s
 from pipeline_tuner.runners.unchanged_program import compiled_pattern, machine, metric_pattern
@@ -200,7 +200,7 @@ class OperatorRunner(Runner):
             return TrialFailedError("out_of_memory", f"{out_of_memory(self._run.configuration)} ({sign or error!r})")
         if "Timeout" in type(error).__name__:
             return TrialFailedError("timeout", error_words(error))
-        return TrialFailedError("error", error_words(error))
+        return TrialFailedError("error", _reason(error, text))
 
     def _checked(self, text: str) -> list[dict[str, Any]]:
         checks = [
@@ -300,3 +300,9 @@ async def _first_event(deferred: TaskDeferred) -> Any:
         return await asyncio.wait_for(anext(deferred.trigger.run(), None), allowed)
     finally:
         await deferred.trigger.cleanup()
+
+
+def _reason(error: BaseException, text: str) -> str:
+    """Why an operator failed. One that only says that its command did, by Airflow's own exception, hides the cause."""
+    cause = cause_words(text) if type(error) is AirflowException else None
+    return f"{cause}\n\n{error_words(error)}" if cause else error_words(error)

@@ -75,7 +75,7 @@ class SparkApplicationRunner(ObservedRunner):
             application_args=arguments,
             deploy_mode="client",
         )
-        command = hook._build_spark_submit_command(self._application())
+        command = hook._build_spark_submit_command(application_of(self._options.application, self._project))
         return _with_master(command, _filled([options.master], values)[0]) if options.master else command
 
     def collect(self, exit_code: int) -> Measurement:
@@ -101,15 +101,6 @@ class SparkApplicationRunner(ObservedRunner):
             raise MeasurementError("the application's event log has no end: it did not stop its Spark context")
         return found
 
-    def _application(self) -> str:
-        text = self._options.application
-        if ":" in text.split("/", 1)[0]:
-            return text
-        path = self._project / text
-        if not path.exists():
-            raise StudyError(f"runner.options.application: there is no {path}")
-        return str(path)
-
     def _arguments(self, fraction: float) -> Sequence[str]:
         arguments = self._options.arguments
         if not isinstance(arguments, dict):
@@ -124,6 +115,16 @@ class SparkApplicationRunner(ObservedRunner):
         folder = run.folder / "event-log"
         folder.mkdir(exist_ok=True)
         return folder
+
+
+def application_of(text: str, folder: Path) -> str:
+    """The application as spark-submit takes it, found from `folder` on. Raises StudyError where it isn't there."""
+    if ":" in text.split("/", 1)[0]:
+        return text
+    path = folder / text
+    if not path.exists():
+        raise StudyError(f"runner.options.application: there is no {path}")
+    return str(path)
 
 
 def refuse_cluster_mode(conn_id: str | None) -> None:
