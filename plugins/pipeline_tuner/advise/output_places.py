@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline_tuner.wording import listed
 
-MOST = 3
+MAX_NAMED = 3
 """Places that are named."""
 SCHEMES = ("file://", "file:")
 
 
 def places_words(outputs: Sequence[str]) -> str:
     """The places, a few of them by name."""
-    more = len(outputs) - MOST
-    return listed([*outputs[:MOST], f"{more} more"] if more > 0 else list(outputs))
+    more = len(outputs) - MAX_NAMED
+    return listed([*outputs[:MAX_NAMED], f"{more} more"] if more > 0 else list(outputs))
 
 
 def own_place_words(outputs: Sequence[str], arguments: Mapping[str, Sequence[str]]) -> Iterator[str]:
