@@ -95,8 +95,10 @@ def test_a_decision_says_which_settings_it_changes(page, job, runs_now):
     changed = [words_of(cell) for cell in decisions if "two-lines" in cell]
     assert all("=" in words for words in changed)
     assert len(changed) == len({words.split()[1] for words in map(words_of, decisions) if words.startswith("use")})
-    assert (f"What you run now, {runs_now}:" in words_of(text)) is bool(runs_now)
-    assert text.index("Settings of") < text.index("data-spec")
+    said = text[: text.index("data-spec")]
+    assert (f"What you run now, {runs_now}, has: method=jdbc" in words_of(said)) is bool(runs_now)
+    assert ("changes: method=copy" in words_of(said)) is bool(runs_now)
+    assert "Settings of" in text
 
 
 def test_configurations_lead_to_their_comparison_and_production_runs_to_their_task(page):

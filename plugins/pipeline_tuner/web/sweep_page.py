@@ -159,7 +159,8 @@ def _decision(opened: Opened) -> dict[str, Any]:
         "decisions": [(answer, decision_cells(answer)) for answer in answers],
         "stored": stored,
         "changes": dict(_first_changes(answers)),
-        "runs_now": _runs_now(focus) if focus else {},
+        "focus_changes": _differing_from(focus.configuration or {}, _runs_now(focus)) if focus else {},
+        "given_up": _differing_from(_runs_now(focus), focus.configuration or {}) if focus else {},
         "focus": focus,
         "chart": _intervals(opened, focus) if focus else None,
         "running": in_production(study, goals),
@@ -178,8 +179,12 @@ def _first_changes(answers: Sequence[Recommendation]) -> Iterator[tuple[str, Con
         now = _runs_now(answer)
         if now and answer.label not in told:
             told.add(answer.label)
-            found = (answer.configuration or {}).items()
-            yield answer.goal, {name: value for name, value in found if now.get(name) != value}
+            yield answer.goal, _differing_from(answer.configuration or {}, now)
+
+
+def _differing_from(configuration: Configuration, other: Configuration) -> Configuration:
+    """What a configuration has otherwise than another, where there is another."""
+    return {name: value for name, value in configuration.items() if other and other.get(name) != value}
 
 
 def _runs_now(answer: Recommendation) -> Configuration:
