@@ -21,7 +21,7 @@ def history(points: Sequence[Value], events: Sequence[Value] = (), *, main: str,
     shown = [name for name in (main, HELD_AGAINST, RUNS) if any(point.kind == name for point in points)]
     # In the order of the themes' colours, as KINDS.
     color = alt.Color("kind:N").scale(domain=[main, KINDS[1], HELD_AGAINST, KINDS[3], RUNS]).legend(values=shown)
-    x = alt.X("at:T", title=None).scale(type="utc").axis(format="%Y-%m-%d", labelOverlap=True)
+    x = alt.X("at:T", title=None).scale(type="utc").axis(grid=False, format="%Y-%m-%d", labelOverlap=True)
     up = alt.Y("value:Q", title=plain(y, 60)).scale(zero=False)
     signs = mark("rule", "note", "wide", "dashed"), mark("text", "note", text="kind:N", y=alt.YValue(6))
     return stack(

@@ -121,8 +121,8 @@ def _theme(background: str, text: str, faint: str, grid: str, *kinds: str) -> Ma
     return {
         "background": background, "font": "system-ui, DejaVu Sans, Noto Sans, sans-serif", "view": {"stroke": None},
         "axis": words | {"domain": False, "ticks": False, "gridColor": grid, "titleFontWeight": "normal",
-                         "labelPadding": 6, "titlePadding": 8, "labelLimit": 260}, "axisX": {"tickCount": 10, "titleAnchor": "end"},
-        "axisDiscrete": {"grid": False}, "axisTemporal": {"grid": False},
+                         "labelPadding": 6, "titlePadding": 8, "labelLimit": 260},
+        "axisDiscrete": {"grid": False}, "axisX": {"tickCount": 10, "titleAnchor": "end"},
         "legend": words | {"title": None, "orient": "bottom", "symbolStrokeWidth": 3},
         "title": {"color": text, "subtitleColor": faint, "anchor": "start", "fontSize": 14, "subtitleFontSize": 12,
                   "offset": 12, "frame": "group"},
