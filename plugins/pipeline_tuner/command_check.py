@@ -22,6 +22,10 @@ OBSERVED = ("duration_s", "core_seconds", "startup_s", "teardown_s")
 """Metrics of every command that is timed from outside."""
 
 
+ANYTHING = ("", "?\n")
+"""What no pattern is about: one that finds something in both is found everywhere."""
+
+
 def given_by_a_command(runner: Runner) -> tuple[str, ...] | None:
     """The metrics of a command that is timed from outside; None where the job itself says what it measured."""
     application = runner.kind == "spark_submit" and is_application(runner.options)
@@ -38,7 +42,12 @@ def is_observed(runner: Runner) -> bool:
 
 def runner_problems(runner: Runner, parameters: Mapping[str, Parameter], names: Sequence[str]) -> Iterator[Problem]:
     """What is wrong with a runner; `names` are all parameters', `parameters` those that are valid."""
-    found = (*_settings(runner), *_patterns(runner), *_command(runner, parameters, names), *_application(runner, names))
+    found = (
+        *_settings(runner),
+        *_patterns(runner, names),
+        *_command(runner, parameters, names),
+        *_application(runner, names),
+    )
     yield from (problem.below("runner") for problem in found)
 
 
@@ -77,7 +86,7 @@ def _application(runner: Runner, names: Sequence[str]) -> Iterator[Problem]:
             yield Problem(("options",), f"nothing uses the parameter {name}: give conf or arguments {{{name}}}")
 
 
-def _patterns(runner: Runner) -> Iterator[Problem]:
+def _patterns(runner: Runner, names: Sequence[str]) -> Iterator[Problem]:
     if runner.kind != "process" and not is_application(runner.options):
         return
     for key in ("metrics", "checks"):
@@ -86,6 +95,8 @@ def _patterns(runner: Runner) -> Iterator[Problem]:
             yield Problem(("options", key), f"is {shown(patterns)}, must be a mapping: names with regular expressions")
             continue
         for name, pattern in (patterns or {}).items():
+            if key == "metrics" and name in names:
+                yield Problem(("options", key, name), "is the name of a parameter: give the metric another")
             yield from pattern_problems(("options", key, name), pattern, is_metric=key == "metrics")
 
 
@@ -103,6 +114,8 @@ def pattern_problems(path: Path, pattern: Any, *, is_metric: bool) -> Iterator[P
         return
     if is_metric and groups != 1:
         yield Problem(path, f"{shown(pattern)} must have one group (...) around the number, it has {groups}")
+    elif all(re.search(pattern, text, re.MULTILINE) for text in ANYTHING):
+        yield Problem(path, f"{shown(pattern)} is found in whatever a program prints: say what stands around it")
 
 
 def _command(runner: Runner, parameters: Mapping[str, Parameter], names: Sequence[str]) -> Iterator[Problem]:

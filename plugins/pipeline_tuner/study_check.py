@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal, get_args
+
+from croniter import croniter
+from croniter.croniter import CroniterBadDateError, CroniterError
 
 from pipeline_tuner.command_check import given_by_a_command, runner_problems
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.expression import Expression
+from pipeline_tuner.goal_check import condition_problems, constraint_problem, goal_problem
 from pipeline_tuner.jobs import description_of
 from pipeline_tuner.jobs.description import GLUE, GLUE_ERRORS
 from pipeline_tuner.operator_job import operator_problems
@@ -23,7 +28,8 @@ from pipeline_tuner.study_parts import Goal, Runner, Workload
 StrategyName = Literal["adaptive", "presets", "one_at_a_time", "grid", "sobol", "staged", "nightly"]
 STRATEGIES = get_args(StrategyName)
 """The strategies that every study has; a study's own lists have other names."""
-
+OTHER_SCHEDULES = ("@quarterly", "@once")
+"""What Airflow takes beside cron."""
 
 GLUE_RUNS = 4
 """Runs of a Glue job that the plugin allows at a time where `runner.options.concurrent_runs` does not say."""
@@ -84,16 +90,20 @@ def oddities(parts: Parts) -> Iterator[Problem]:
     conditions = {name: str(when) for name, one in parameters.items() if _parsed(when := mapping(one).get("when"))}
     for problem in unknown_names(constraints, conditions, parts.parameter_names):
         yield problem.below("space")
+    for problem in condition_problems(conditions, parts.parameters):
+        yield problem.below("space")
     yield from _workload(parts)
     yield from _stages(parts)
     yield from _claims(parts)
     yield from _balances(parts)
     yield from _schedule(parts.written.get("schedule"))
     yield from _preference(parts)
+    yield from _prices(parts.written.get("prices"))
     if parts.runner is not None:
         yield from runner_problems(parts.runner, parts.parameters, parts.parameter_names)
         yield from operator_problems(parts.runner, parts.parameters, parts.workload)
     yield from _metrics(parts)
+    yield from _computed(parts)
     yield from _concurrency(parts.runner)
 
 
@@ -181,7 +191,9 @@ def _stages(parts: Parts) -> Iterator[Problem]:
                 )
     if parts.written.get("strategy") == "staged" and not stages:
         yield Problem(("strategy",), "is 'staged', which goes through 'stages': they are missing")
-    for name in parts.names("strategies"):
+    for name, entries in mapping(parts.written.get("strategies")).items():
+        if entries in ([], ()):
+            yield Problem(("strategies", name), "must not be empty: name presets, or give parameters")
         if name in STRATEGIES:
             yield Problem(("strategies", name), "is the name of a strategy that every study has: choose another")
 
@@ -201,15 +213,20 @@ def _balances(parts: Parts) -> Iterator[Problem]:
 
 
 def _schedule(schedule: Any) -> Iterator[Problem]:
-    if not isinstance(schedule, str):
+    if not isinstance(schedule, str) or schedule in OTHER_SCHEDULES:
         return
-    fields = schedule.split()
-    known = set("0123456789*,-/#?LW") | set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-    is_cron = len(fields) in (5, 6) and all(
-        set(one) <= known and any(c in "0123456789*?" or c.isalpha() for c in one) for one in fields
-    )
-    if not is_cron and not schedule.startswith("@"):
+    try:
+        croniter(schedule, datetime(2026, 1, 1, tzinfo=UTC)).get_next(datetime)
+    except CroniterBadDateError:
+        yield Problem(("schedule",), f"is {schedule!r}, which is never")
+    except (CroniterError, ValueError):
         yield Problem(("schedule",), f"is {schedule!r}, must be a cron expression of five fields such as '0 1 * * *'")
+
+
+def _prices(prices: Any) -> Iterator[Problem]:
+    for name, price in mapping(prices).items():
+        if isinstance(price, int | float) and price < 0:
+            yield Problem(("prices", name), f"is {price:g}, must not be below 0")
 
 
 def _preference(parts: Parts) -> Iterator[Problem]:
@@ -247,6 +264,17 @@ def _metrics(parts: Parts) -> Iterator[Problem]:
             "caps what trials cost, which nothing says: it needs a metric `cost`, or a goal `cost` that is minimised"
         )
         yield Problem(("budget", "cost"), words)
+
+
+def _computed(parts: Parts) -> Iterator[Problem]:
+    """What goals and their constraints come to."""
+    given = _given(parts)
+    fixed = {*parts.parameter_names, *parts.names("prices")} - set(given[0] if given else ())
+    for name, goal in parts.goals.items():
+        for key, text in (("maximize", goal.maximize), ("minimize", goal.minimize)):
+            yield from goal_problem(("goals", name, key), text, parts.parameters, fixed)
+        for place, text in enumerate(goal.constraints):
+            yield from constraint_problem(("goals", name, "constraints", place), text, parts.parameters)
 
 
 def _kinds_of_errors(runner: Runner | None, text: Any) -> set[str]:

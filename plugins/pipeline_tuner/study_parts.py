@@ -22,6 +22,9 @@ from pipeline_tuner.space import (
     Whole,
 )
 
+MINUTES_OF_A_YEAR = 525_600
+"""No time of a study is longer: a number beyond what clocks take is a slip."""
+
 
 class Goal(Frozen):
     """What "best" means: one expression over metrics, prices and parameters, or several goals balanced."""
@@ -58,7 +61,7 @@ class Budget(Frozen):
     batch: Whole = Field(default=8, ge=1, le=100)
     """New configurations a round."""
     confirm_blocks: Whole = Field(default=5, ge=0, le=30)
-    minutes: Real | None = Field(default=None, gt=0)
+    minutes: Real | None = Field(default=None, gt=0, le=MINUTES_OF_A_YEAR)
     cost: Real | None = Field(default=None, gt=0)
     """What a sweep's trials may cost together, in the unit of their metric `cost`, or else of the study's goal `cost`.
     A sweep that can't be had for it is shortened or refused before it starts, and no trial starts beyond it."""
@@ -68,7 +71,7 @@ class Budget(Frozen):
     payback_runs: Whole | None = Field(default=None, ge=1)
     """Runs in production that a sweep should have paid for itself in: it stops where the next trials cost more time
     than they are expected to save in so many runs. By default it uses its whole budget."""
-    trial_timeout_s: Real = Field(default=900, gt=0)
+    trial_timeout_s: Real = Field(default=900, gt=0, le=60 * MINUTES_OF_A_YEAR)
     repeats: Whole = Field(default=1, ge=1, le=100)
     """Repeats of the work inside a trial's process, after the warm-up."""
     min_work_s: Real | None = Field(default=0.0, ge=0, le=3600)

@@ -27,6 +27,10 @@ REFUSED = {
     "time with time zone": ("'10:00+01'", "type time with time zone", "x::text"),
     "bit(8)": ("'00000101'", r"type bit\(8\)|type bit,", "x::text"),
     "bit varying": ("'101'", "type bit varying", "x::text"),
+    "bit(3)[]": ("'{101}'", r"type bit\[\]", "x::text"),
+    "money[]": ("'{1.5}'", r"type money\[\]", "x::text"),
+    "interval[]": ("'{1 mon}'", r"type interval\[\], whose elements", "x::text"),
+    "integer[]": ("'[0:1]={1,2}'", r"has \[0:1\]=\{1,2\} in column x, which Spark's integer", "x::text"),
     "money": ("'1.5'", "type money", "x::text"),
 }
 

@@ -253,6 +253,22 @@ def test_a_table_is_not_moved_into_itself_or_a_view(case: Case) -> None:
         case.target = target
 
 
+def test_rows_that_refer_to_rows_of_other_ranges_are_refused_and_the_remedy_works(case: Case) -> None:
+    """Every row was rejected, each for a parent that had not come yet."""
+    case.both("CREATE TABLE t (id int PRIMARY KEY, parent int REFERENCES t)")
+    case.sql("source", "INSERT INTO t SELECT n, nullif(51 - n, n) FROM generate_series(1, 50) n")
+    refused(moved(case), "refers to its own rows (t_parent_fkey)", "set partitions 1")
+    assert case.sql("target", "SELECT count(*) FROM t") == [(0,)]
+    assert passed(case.run({"partitions": 1}, {"table": "t", "run_id": "r"}))
+    assert case.same("t")
+
+
+@pytest.mark.parametrize("option", ["table", "target_table", "schema", "target_schema", "ledger_schema"])
+def test_a_name_that_postgresql_would_cut_is_refused(case: Case, option: str) -> None:
+    """The rows went to the table of the first 63 bytes, whoever's it was."""
+    refused(moved(case, **{option: "ü" * 32}), f"{option} is 'ü", "of 64 bytes")
+
+
 def test_rows_that_a_policy_hides_are_not_left_out_silently(case: Case, postgres: PostgresServer) -> None:
     case.both("CREATE TABLE t (id int PRIMARY KEY)")
     role = case.source.rpartition("/")[2]

@@ -26,7 +26,7 @@ from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Tri
 from pipeline_jobs.quantizer import baseline, maintenance, production
 from pipeline_jobs.quantizer.batch import run_batch
 from pipeline_jobs.quantizer.job import run
-from pipeline_jobs.quantizer.settings import read_settings, read_workload
+from pipeline_jobs.quantizer.settings import moment_us, read_settings, read_workload
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
@@ -44,6 +44,9 @@ REFUSED = [
     ({"spark.shuffle.service.index.cache.size": "2048"}, "a size in bytes"),
     ({"driver_memory": "9000g"}, "this machine has"),
     ({"engine": "pandas"}, "must be one of compiled, duckdb, polars"),
+    ({"chunk_ms": "5m"}, "chunk_ms is '5m', must be a whole number"),
+    ({"min_tasks": -1}, "min_tasks is -1, must be 0 or more"),
+    ({"delete_after_commit": "yes"}, "delete_after_commit is 'yes', must be true or false"),
     ({"shape": "cube"}, "must be one of tasks, baseline"),
     ({"format_version": 1}, "must be 2 or 3"),
     ({"storage_level": "MEMORY_AND_DISK_SER"}, "there is no level ending in _SER"),
@@ -109,6 +112,31 @@ def test_production_catches_up_batch_by_batch_and_then_has_nothing_to_do(spark: 
     assert production.maintain(spark, replace(work, maintenance="rewrite_manifests"))["added_manifests"] >= 0
     with pytest.raises(BadConfigurationError, match="maintenance is 'vacuum', must be one of rewrite_data_files"):
         production.maintain(spark, replace(work, maintenance="vacuum"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"until": "yesterday"}, "until is 'yesterday', must be a time such as"),
+        ({"start": "{{ data_interval_start }}"}, "start is '.*', must be a time such as"),
+        ({"start": "2026-01-02", "until": "2026-01-01"}, "must be later than start"),
+        ({"source": "lake.a.b", "target": "lake.a.b"}, "is both the source and the target"),
+        ({"resolutions_ms": []}, "give at least one resolution"),
+        ({"resolutions_ms": [60_000, 90_000]}, "must be a multiple of the one before"),
+        ({"resolutions_ms": [10**20]}, "a window has a year at most"),
+    ],
+)
+def test_times_and_windows_that_cannot_be_are_refused(options: dict[str, Any], reason: str) -> None:
+    """Each ended in a Python error, the resolutions' after the table was made."""
+    with pytest.raises(BadConfigurationError, match=reason) as refused:
+        read_workload(TrialConfig("quantizer", "t", {}, workload=options))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_a_moment_keeps_its_microseconds() -> None:
+    assert moment_us("until", "9999-12-31T23:59:59.999999") == 253_402_300_799_999_999
+    assert moment_us("until", "2026-01-01T01:00+01:00") == 1_767_225_600_000_000
+    assert moment_us("until", "") is None
 
 
 @pytest.mark.parametrize(

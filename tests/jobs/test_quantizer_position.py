@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from pyspark.sql import SparkSession
@@ -196,14 +197,26 @@ def test_a_row_from_before_the_first_one_is_late_and_not_lost(spark: SparkSessio
     assert_same(table_of(spark, work.target), expected_rows(what_spark_reads(spark, source), RESOLUTIONS))
 
 
+def test_a_time_in_the_future_covers_nothing_that_is_not_over(spark: SparkSession, source: str) -> None:
+    """Rows that came later would all have been late, and most of them too late."""
+    create(spark, source)
+    insert(spark, source)
+    options = {"source": source, "target": f"{source}_rollups", "until": "2999-01-01T00:00:00Z"}
+    work = read_workload(TrialConfig("quantizer", "t", {}, workload=options))
+    production.next_batch(spark, read_settings(TrialConfig("quantizer", "t", {"shape": "tasks"})), work)
+    covered = read_position(iceberg.load(spark, work.target)).watermark_us
+    assert covered <= datetime.now(UTC).timestamp() * 1e6
+
+
 def test_production_writes_nothing_where_it_refuses(spark: SparkSession, source: str) -> None:
     create(spark, source)
+    create(spark, f"{source}_other")
     insert(spark, source)
     settings = read_settings(TrialConfig("quantizer", "t", {"shape": "tasks"}))
     before = dict(iceberg.load(spark, source).properties())
     for options, reason in (
         ({"source": f"{source}_none", "target": f"{source}_new"}, "there is no Iceberg table"),
-        ({"source": source, "target": source}, "is no table of rollups"),
+        ({"source": source, "target": f"{source}_other"}, "is no table of rollups"),
     ):
         work = read_workload(TrialConfig("quantizer", "t", {}, workload=options))
         with pytest.raises(JobError, match=reason):

@@ -11,7 +11,7 @@ import pytest
 from tests.jobs.test_streaming_etl_load import query
 from tests.jobs.test_streaming_etl_types import loaded, things
 
-from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.contract import BadConfigurationError, JobError
 from pipeline_jobs.streaming_etl.load import Target
 from pipeline_jobs.streaming_etl.mapping import load_mapping, parse_mapping
 from pipeline_jobs.streaming_etl.tables import create_tables
@@ -40,6 +40,7 @@ REFUSED = {
     "a tab": (HEAD + "tables:\n\ta: {}\n", "found character"),
     "two documents": (ROOT + "}\n---\na: 1\n", "expected a single document"),
     "a tag of Python's": ("!!python/object/apply:os.getcwd []", "could not determine a constructor"),
+    "a length that no varchar has": (with_column("v: varchar(10485761)"), "a length from 1 to 10485760"),
     "a system column": (with_column("ctid: text"), "'ctid' can't be a name here"),
     "a table of the accounts": (ROOT.replace("{a:", "{etl_batch:") + "}", "'etl_batch' can't be a name here"),
     "an ordinal like the key": (ROOT + B.replace("n,", "id,") + "}", "the column id is there twice"),
@@ -90,6 +91,19 @@ def test_tables_that_no_server_makes_are_refused_and_nothing_is_there(
         create_tables(connection, target.mapping, schema)
     assert len(str(refused.value).splitlines()) == 1
     assert query(database, "SELECT count(*) FROM pg_class WHERE relname LIKE 'etl%'") == [(0,)]
+
+
+def test_a_schema_with_a_percent_sign_is_refused(database: str) -> None:
+    """It ended in an IndexError: the driver takes it for a parameter."""
+    with pytest.raises(BadConfigurationError, match="'s%s' has a % or a quote: take another"):
+        Target(database, things(v="text"), "s%s")
+
+
+def test_a_database_that_is_read_only_is_said_in_one_line(database: str, tmp_path: Path) -> None:
+    query(database, f"ALTER DATABASE {database.rpartition('/')[2]} SET default_transaction_read_only = on")
+    with pytest.raises(JobError, match="refuses: cannot execute CREATE SCHEMA in a read-only transaction") as refused:
+        loaded(database, tmp_path, things(v="text"), [bson.encode({"_id": 1})])
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def document(*elements: bytes) -> bytes:

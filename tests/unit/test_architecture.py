@@ -39,6 +39,7 @@ NOUNS = (
         "program_output",
         "command",
         "command_check",
+        "goal_check",
         "problems",
         "study_check",
         "study_parts",
@@ -224,6 +225,7 @@ FOREIGN = {
     "pipeline_jobs.quantizer.iceberg": "Iceberg's exceptions, which py4j hands on as text",
     "pipeline_jobs.streaming_etl.target": "PostgreSQL's message, of which the context is left out",
     "pipeline_jobs.dedup.readers": "Spark's exceptions, which py4j hands on as text",
+    "pipeline_jobs.dedup.spark_errors": "Spark's exceptions, which py4j hands on as text",
     "pipeline_tuner.measurement": "pydantic's message, of which its own prefix is left out",
     "pipeline_tuner.runners.glue": "AWS Glue's message on a job run",
 }

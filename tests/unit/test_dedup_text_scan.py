@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -229,3 +233,36 @@ def test_a_format_of_ones_own_is_not_held_against_the_standard() -> None:
     assert check is not None
     with pytest.raises(NoValueError):
         check({"day": "31.12.2024"})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b"a,1,x\n"), "is packed by gzip and no text: give its name the ending .gz"),
+        (bz2.compress(b"a,1,x\n"), "is packed by bzip2 and no text: give its name the ending .bz2"),
+        (lzma.compress(b"a,1,x\n"), "is packed by xz and no text: unpack it"),
+        (b"PK\x03\x04\x14\0\0\0", "is a zip archive and no text: unpack it"),
+        (b"PAR1\x15\0", "is Parquet and no text: set source.format parquet"),
+    ],
+)
+def test_a_packed_file_without_its_ending_is_known(content: bytes, words: str) -> None:
+    """It was "not UTF-8: set encoding", which made garbage of it."""
+    for how, scan in ((CSV, scan_csv), (JSON, scan_json)):
+        with pytest.raises(ProblemError, match=re.escape(words)):
+            scan(lines(content), replace(how, encoding="ISO-8859-1"))
+
+
+def test_a_record_of_blanks_needs_the_option_that_keeps_it() -> None:
+    tabs = replace(CSV, separator="\t")
+    assert scan_csv(lines("a\t1\tx\n\t\t\n"), tabs) == 2
+    with pytest.raises(ProblemError, match=r"has a record of blanks alone: set source\.options\.multiLine true"):
+        scan_csv(lines("a\t1\tx\n\t\t\n"), replace(tabs, is_multi_line=False))
+
+
+@pytest.mark.parametrize("value", ["1.10", '{"a": 1}', "[1]"])
+def test_what_spark_would_write_anew_is_refused_where_it_does(value: str) -> None:
+    """In UTF-8 a number or an object in a column of texts stays as it is written; elsewhere 1.10 became 1.1."""
+    text = f'{{"id": "a", "at": 1, "t": {value}}}'
+    assert scan_json(lines(text), JSON) == 1
+    with pytest.raises(ProblemError, match="STRING keeps in UTF-8 only: write the file as UTF-8, or give"):
+        scan_json(lines(text), replace(JSON, encoding="ISO-8859-1"))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline_jobs.dedup.options import Rule, Source, TimestampUnit
-from pipeline_jobs.migration.postgres import column_types, identifier, identifiers
+from pipeline_jobs.migration.postgres import beside_parameters, column_types, identifier, identifiers, literal
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
@@ -45,7 +45,7 @@ class Staged:
     table: str
     """The staging table, as SQL."""
     where: str
-    """Which rows count, as SQL with one parameter."""
+    """Which rows count, as SQL."""
     key: tuple[tuple[str, str], ...]
     timestamp: tuple[str, str]
     kind: str
@@ -87,7 +87,7 @@ class Bookmarks:
     def read(self, cursor: Cursor) -> Position | None:
         """The position, where it still belongs to this source, rule and content; None: read everything."""
         cursor.execute(
-            f"SELECT newest, witness FROM {self._bookmarks} WHERE job = %s AND about = %s "
+            f"SELECT newest, witness FROM {beside_parameters(self._bookmarks)} WHERE job = %s AND about = %s "
             "AND target_oid = %s::regclass::oid AND target_file IS NOT DISTINCT FROM pg_relation_filenode(%s)",
             (self._job, self._about, self._table, self._table),
         )
@@ -100,35 +100,35 @@ class Bookmarks:
             return True
         key = " AND ".join(f"t.{name} IS NOT DISTINCT FROM w.{name}" for name in map(identifier, self._rule.key))
         at = identifier(self._rule.timestamp)
+        row = literal(json.dumps(witness))
         cursor.execute(
-            f"SELECT 1 FROM {self._table} t, jsonb_populate_record(NULL::{self._table}, %s) w "
-            f"WHERE {key} AND (w.{at} IS NULL OR t.{at} >= w.{at})",
-            (json.dumps(witness),),
+            f"SELECT 1 FROM {self._table} t, jsonb_populate_record(NULL::{self._table}, {row}) w "
+            f"WHERE {key} AND (w.{at} IS NULL OR t.{at} >= w.{at})"
         )
         return cursor.fetchone() is not None
 
-    def move(self, cursor: Cursor, newest: str | None, staged: Staged, attempts: Sequence[int]) -> None:
+    def move(self, cursor: Cursor, newest: str | None, staged: Staged) -> None:
         """Bring the position to `newest`, within the transaction of its rows."""
         if newest is None:
             return
         cursor.execute(
-            f"INSERT INTO {self._bookmarks} (job, target, newest, target_oid, target_file, about, witness) "
+            f"INSERT INTO {beside_parameters(self._bookmarks)} "
+            "(job, target, newest, target_oid, target_file, about, witness) "
             "VALUES (%s, %s, %s, %s::regclass::oid, pg_relation_filenode(%s), %s, %s) ON CONFLICT (job) DO UPDATE "
             "SET target = excluded.target, newest = excluded.newest, target_oid = excluded.target_oid, "
             "target_file = excluded.target_file, about = excluded.about, witness = excluded.witness, moved_at = now()",
             (
                 *(self._job, self._table, newest, self._table, self._table, self._about),
-                self._witness(cursor, staged, attempts),
+                self._witness(cursor, staged),
             ),
         )
 
-    def _witness(self, cursor: Cursor, staged: Staged, attempts: Sequence[int]) -> str | None:
+    def _witness(self, cursor: Cursor, staged: Staged) -> str | None:
         """Key and timestamp of the newest row that was staged, else of any row of the target; None: it is empty."""
         named = ", ".join(f"{inner} AS {own}" for inner, own in (*staged.key, staged.timestamp))
         cursor.execute(
             f"SELECT to_jsonb(w)::text FROM (SELECT {named} FROM {staged.table} WHERE {staged.where} "
-            f"AND NOT _deleted ORDER BY {staged.timestamp[0]} DESC NULLS LAST LIMIT 1) w",
-            (attempts,),
+            f"AND NOT _deleted ORDER BY {staged.timestamp[0]} DESC NULLS LAST LIMIT 1) w"
         )
         row = cursor.fetchone()
         if row is None:
@@ -138,12 +138,10 @@ class Bookmarks:
         return row[0] if row else None
 
 
-def newest_staged(
-    cursor: Cursor, staged: Staged, attempts: Sequence[int], unit: TimestampUnit, now: datetime
-) -> str | None:
+def newest_staged(cursor: Cursor, staged: Staged, unit: TimestampUnit, now: datetime) -> str | None:
     """The largest timestamp of the staged rows that may be believed at `now`; None where there is none."""
     if staged.kind in LARGEST:
-        return _newest_number(cursor, staged, attempts, unit, now)
+        return _newest_number(cursor, staged, unit, now)
     column = staged.timestamp[0]
     shape = {
         "timestamptz": f"""to_char(max({column}) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""",
@@ -151,23 +149,18 @@ def newest_staged(
     }.get(staged.kind, f"to_char(max({column}), 'YYYY-MM-DD')")
     moment = now.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ")
     limit = f"'{moment}Z'::timestamptz" if staged.kind == "timestamptz" else f"'{moment}'::timestamp::{staged.kind}"
-    cursor.execute(f"SELECT {shape} FROM {staged.table} WHERE {staged.where} AND {column} <= {limit}", (attempts,))
+    cursor.execute(f"SELECT {shape} FROM {staged.table} WHERE {staged.where} AND {column} <= {limit}")
     return cursor.fetchone()[0]  # type: ignore[index, no-any-return]
 
 
-def _newest_number(
-    cursor: Cursor, staged: Staged, attempts: Sequence[int], unit: TimestampUnit, now: datetime
-) -> str | None:
+def _newest_number(cursor: Cursor, staged: Staged, unit: TimestampUnit, now: datetime) -> str | None:
     column, which = staged.timestamp[0], f"FROM {staged.table} WHERE {staged.where}"
-    cursor.execute(f"SELECT min({column}) {which}", (attempts,))
+    cursor.execute(f"SELECT min({column}) {which}")
     smallest = cursor.fetchone()[0]  # type: ignore[index]
     if smallest is None:
         return None
     limit = largest_believable(smallest, unit, now, LARGEST[staged.kind])
-    cursor.execute(
-        f"SELECT DISTINCT {column} {which} AND {column} <= {limit} ORDER BY 1 DESC LIMIT 2",
-        (attempts,),
-    )
+    cursor.execute(f"SELECT DISTINCT {column} {which} AND {column} <= {limit} ORDER BY 1 DESC LIMIT 2")
     found = believed([number for (number,) in cursor.fetchall()], smallest, unit)
     return None if found is None else str(found)
 

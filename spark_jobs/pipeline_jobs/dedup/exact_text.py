@@ -148,18 +148,27 @@ class NameCaseError(NoValueError):
     """A name in another case than that of source.schema: its column would be read as empty."""
 
 
+class NotAsWrittenError(NoValueError):
+    """A number or an object in a column of texts, of a file whose encoding lets Spark write it anew."""
+
+
 Check = Callable[[Any], None]
 """Raises NoValueError."""
 
 
-def json_check(kind: DataType, column: str, *, formatted: frozenset[str] = frozenset()) -> Check | None:
-    """A check of a value as Python's parser gives it, numbers with a point as Literal; None where all are right."""
+def json_check(
+    kind: DataType, column: str, *, formatted: frozenset[str] = frozenset(), keeps_text: bool = True
+) -> Check | None:
+    """A check of a value as Python's parser gives it, numbers with a point as Literal; None where all are right.
+
+    `keeps_text`: whether a value that is no text stays, in a column of texts, as it is written.
+    """
     if isinstance(kind, StructType):
-        return _struct(kind, column, formatted)
+        return _struct(kind, column, formatted, keeps_text)
     if isinstance(kind, ArrayType | MapType):
-        return _many(kind, column, formatted)
+        return _many(kind, column, formatted, keeps_text)
     if isinstance(kind, StringType):
-        return lambda value: _check_characters(value, column)
+        return _text(column, keeps_text)
     accepts = _accepts(kind, formatted)
     if accepts is None:
         return None
@@ -217,11 +226,26 @@ def _check_characters(value: Any, column: str) -> None:
             _check_characters(each, column)
 
 
-def _struct(kind: StructType, column: str, formatted: frozenset[str]) -> Check:
+def _text(column: str, keeps_text: bool) -> Check:
+    if keeps_text:
+        return lambda value: _check_characters(value, column)
+
+    def check(value: Any) -> None:
+        if type(value) in (Literal, list, dict):
+            raise NotAsWrittenError(column, f"{_shown(value)} in column {column}, which STRING keeps in UTF-8 only")
+        _check_characters(value, column)
+
+    return check
+
+
+def _struct(kind: StructType, column: str, formatted: frozenset[str], keeps_text: bool) -> Check:
     prefix = f"{column}." if column else ""
     names = frozenset(kind.names)
     by_lower = {name.lower(): name for name in kind.names}
-    checks = [(part.name, json_check(part.dataType, prefix + part.name, formatted=formatted)) for part in kind]
+    checks = [
+        (part.name, json_check(part.dataType, prefix + part.name, formatted=formatted, keeps_text=keeps_text))
+        for part in kind
+    ]
 
     def check(value: Any) -> None:
         if value is None:
@@ -240,8 +264,13 @@ def _struct(kind: StructType, column: str, formatted: frozenset[str]) -> Check:
     return check
 
 
-def _many(kind: ArrayType | MapType, column: str, formatted: frozenset[str]) -> Check:
-    inner = json_check(kind.elementType if isinstance(kind, ArrayType) else kind.valueType, column, formatted=formatted)
+def _many(kind: ArrayType | MapType, column: str, formatted: frozenset[str], keeps_text: bool) -> Check:
+    inner = json_check(
+        kind.elementType if isinstance(kind, ArrayType) else kind.valueType,
+        column,
+        formatted=formatted,
+        keeps_text=keeps_text,
+    )
     wanted = list if isinstance(kind, ArrayType) else dict
 
     def check(value: Any) -> None:

@@ -6,8 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError
-from pipeline_jobs.dedup.readers import MARKED
+from pipeline_jobs.dedup.spark_errors import MARKED, in_one_line
 
 MEMORY_SIGNS = (
     "OutOfMemoryError",
@@ -23,6 +26,19 @@ MEMORY_SIGNS = (
 
 MESSAGES = (
     (r"CSV header does not conform to the schema\.\s+Header: \ufeff[\s\S]*?CSV file: (\S+)", "the file {0} " + MARKED),
+    (
+        r"(\[(?:CAST_INVALID_INPUT|DIVIDE_BY_ZERO|ARITHMETIC_OVERFLOW|CAST_OVERFLOW|INVALID_ARRAY_INDEX)\][^\n]*)",
+        "deleted_when can't be computed for a record: {0}",
+    ),
+    (
+        r"COLUMN_ARRAY_ELEMENT_TYPE_MISMATCH",
+        "the source has a list of another number of dimensions than its column says: read from a view with the column "
+        "as ::text",
+    ),
+    (
+        r"Relative path in absolute URI: (\S+)",
+        "a file of the source has a : in its name ({0}), which Hadoop takes for an address: rename it",
+    ),
     (
         r"READ_ANCIENT_DATETIME",
         "the source has dates before 1582-10-15 or timestamps before 1900 in files that don't say by which calendar: "
@@ -76,7 +92,7 @@ class OutOfMemoryError(JobError):
 
 
 def explained(error: Exception, configuration: Mapping[str, Any]) -> Exception:
-    """A JobError with one clear message for what Spark raised; anything unknown as it is."""
+    """A JobError with one clear message for what Spark raised; anything that isn't Spark's as it is."""
     if isinstance(error, JobError):
         return error
     text = f"{error}\n{getattr(error, 'java_exception', None) or ''}\n"
@@ -89,7 +105,7 @@ def explained(error: Exception, configuration: Mapping[str, Any]) -> Exception:
             return BadConfigurationError(message.format(*(part.strip() for part in found.groups())))
     if type(error).__name__ in ("Py4JNetworkError", "ConnectionRefusedError"):
         return InfrastructureError("the driver's JVM died: see the job's log")
-    return error
+    return JobError(in_one_line(error)) if isinstance(error, PySparkException | Py4JJavaError) else error
 
 
 def _memory(configuration: Mapping[str, Any]) -> str:

@@ -14,13 +14,15 @@ from pipeline_jobs.migration.postgres import connect, identifier, is_postgres
 
 NO_NUMBER = "{0}::text IN ('NaN', 'Infinity', '-Infinity')"
 """What a column of numeric must not be, as SQL."""
+OTHER_PLACES = "array_lower({0}, 1) <> 1"
+"""Lists that don't count from 1: Spark's always do."""
 AS_TEXT = ("bit", "money")
 """First words of types that Spark writes in a way of its own."""
 BOUNDED = re.compile(r"numeric\((\d+),(-?\d+)\)")
 MAX_DIGITS = 38
 UNBOUNDED = 65535
 """What the driver says for a numeric without precision."""
-IN_LISTS = ("numeric", "time", "date")
+IN_LISTS = ("numeric", "time", "date", "interval")
 """First words of types whose lists Spark changes."""
 WITH_INFINITY = ("timestamp", "date")
 OUTSIDE = (
@@ -71,9 +73,9 @@ def _modifier(column: Column) -> tuple[int | None]:
 def _refuse_moments(cursor: Cursor, table: str, columns: dict[str, str]) -> None:
     """One pass over the table for all its dates, times and numbers without an end."""
     outside = {
-        name: (OUTSIDE if kind.startswith(WITH_INFINITY) else NO_NUMBER).format(identifier(name))
+        name: condition.format(identifier(name))
         for name, kind in columns.items()
-        if kind.startswith((*WITH_INFINITY, "numeric"))
+        if (condition := _must_not_be(kind)) is not None
     }
     if not outside:
         return
@@ -85,6 +87,15 @@ def _refuse_moments(cursor: Cursor, table: str, columns: dict[str, str]) -> None
                 f"source {table} has {value} in column {name}, which Spark's {columns[name].split('(')[0].split()[0]} "
                 "can't hold: read from a view that gives NULL or another value for it"
             )
+
+
+def _must_not_be(kind: str) -> str | None:
+    """What a column of a type must not be, as SQL; None where every value arrives."""
+    if kind.endswith("[]"):
+        return OTHER_PLACES
+    if kind.startswith(WITH_INFINITY):
+        return OUTSIDE
+    return NO_NUMBER if kind.startswith("numeric") else None
 
 
 def _refuse_types(table: str, columns: dict[str, str]) -> None:
@@ -105,7 +116,7 @@ def _refuse_types(table: str, columns: dict[str, str]) -> None:
                 f"source {table} has column {name} of type {kind}, whose elements Spark would cut or move: read from a "
                 f"view with {name}::text"
             )
-        if kind.split("(")[0].split()[0] in AS_TEXT:
+        if kind.removesuffix("[]").split("(")[0].split()[0] in AS_TEXT:
             raise BadConfigurationError(
                 f"source {table} has column {name} of type {kind}, which Spark would write in its own way: read from a "
                 f"view with {name}::text"

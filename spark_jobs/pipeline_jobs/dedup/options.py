@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 from pipeline_jobs.dedup.reader_options import reader_options
+from pipeline_jobs.migration.postgres import check_name
 from pipeline_jobs.options import option, options_of, read_both, read_options
 from pipeline_jobs.session import spark_names
 
@@ -33,6 +35,9 @@ class Source:
 
     def __post_init__(self) -> None:
         reader_options(self.format, self.options)
+        if self.format == "jdbc" and not self.path.lstrip().startswith("("):
+            for name in self.path.replace('"', "").split("."):
+                check_name("source.path", name)
 
 
 class TimestampUnit(StrEnum):
@@ -82,6 +87,8 @@ class Target:
         needed = {"postgresql": "table", "parquet": "path", "redshift": "path"}.get(self.kind)
         if needed and not getattr(self, needed):
             raise BadConfigurationError(f"workload option target.{needed} is missing: a {self.kind} target needs it")
+        for name in (self.work_schema, *self.table.split(".", 1)):
+            check_name("workload option target: a name", name)
         if self.bookmark and (self.kind != "postgresql" or self.mode != "merge"):
             raise BadConfigurationError("target.bookmark needs a postgresql target in mode 'merge'")
 
@@ -194,12 +201,26 @@ def dedup_options(config: TrialConfig) -> DedupOptions:
         raise BadConfigurationError(
             "null_keys 'group' and a redshift target don't go together: its merge finds no key with a NULL again"
         )
+    comes_from = read_options(Source, _mapping("source", source), "workload option source:") if source else None
+    if comes_from is not None:
+        _refuse_own_source(comes_from, goes_to)
     return DedupOptions(
         rule=rule,
         target=goes_to,
         tuning=read_options(Tuning, parameters, "parameter", beside=(*OF_GLUE, *spark_names(parameters))),
-        source=read_options(Source, _mapping("source", source), "workload option source:") if source else None,
+        source=comes_from,
     )
+
+
+def _refuse_own_source(source: Source, target: Target) -> None:
+    """What a run writes must not be what the next one reads."""
+    if not target.path or source.format in ("jdbc", "iceberg"):
+        return
+    read, written = PurePosixPath(source.path), PurePosixPath(target.path)
+    if read == written or read in written.parents or written in read.parents:
+        raise BadConfigurationError(
+            f"target.path {target.path} and source.path {source.path} lie in each other: name a folder of its own"
+        )
 
 
 def _refuse_skew_join(parameters: Mapping[str, Any]) -> None:

@@ -26,15 +26,18 @@ from pipeline_jobs.dedup.csv_copy import APPLICATION, ATTEMPT, copier
 from pipeline_jobs.dedup.options import Rule, Source, Target
 from pipeline_jobs.dedup.postgres_types import as_copied, holds, length_limit, postgres_type
 from pipeline_jobs.dedup.strategies import DELETED
-from pipeline_jobs.migration.postgres import connect, first_line, identifier, identifiers
+from pipeline_jobs.migration.postgres import beside_parameters, connect, first_line, identifier, identifiers
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
 LOCK_TIMEOUT_S = 30
 NO_SOURCE = Source("parquet", "")
-COUNTED = f"{ATTEMPT} = ANY(%s)"
-"""Which staged rows count, as SQL."""
+
+
+def counted(attempts: Sequence[int]) -> str:
+    """Which staged rows count, as SQL. Without a parameter: a name with a `%` in the same statement would be one."""
+    return f"{ATTEMPT} = ANY('{{{','.join(map(str, attempts))}}}'::bigint[])"
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ class PostgresTarget:
             with self._connection, self._connection.cursor() as cursor:
                 merged = self._merge(cursor, list(attempts))
                 cursor.execute(f"DROP TABLE {self._staging}")
-        except (DataError, IntegrityError, ProgrammingError) as error:
+        except (DataError, IntegrityError, ProgrammingError, errors.ProgramLimitExceeded) as error:
             raise BadConfigurationError(
                 f"PostgreSQL refused the rows for table {self._target.table}: {first_line(error)}; compare its columns "
                 "and constraints with the source's"
@@ -191,6 +194,13 @@ class PostgresTarget:
             ) from None
         except (errors.InvalidSchemaName, errors.UndefinedTable) as error:
             raise BadConfigurationError(f"{first_line(error)}: make the schema, or name another one") from None
+        except errors.TooManyColumns as error:
+            raise BadConfigurationError(f"{first_line(error)}: name fewer in source.schema, or nest some") from None
+        except errors.ReadOnlySqlTransaction as error:
+            raise BadConfigurationError(
+                f"{first_line(error)}: the target is a standby, or its role or database has "
+                "default_transaction_read_only; name one that can be written"
+            ) from None
         self._rehearse(cursor)
 
     def _make_tables(self, cursor: Cursor) -> None:
@@ -201,6 +211,7 @@ class PostgresTarget:
             cursor.execute(f"CREATE TABLE IF NOT EXISTS {self._table} ({', '.join(columns)}, {unique})")
             theirs = self._theirs(cursor)
         self._check_columns(theirs)
+        self._check_policies(cursor)
         self._limits = {
             column.staged: limit
             for column in self._columns
@@ -212,7 +223,7 @@ class PostgresTarget:
         staged = [f"{column.staged} {postgres_type(part.dataType)}" for column, part in self._with_schema]
         staged += [f"{DELETED} boolean NOT NULL", f"{ATTEMPT} bigint NOT NULL"]
         cursor.execute(f"CREATE UNLOGGED TABLE {self._staging} ({', '.join(staged)})")
-        cursor.execute(f"COMMENT ON TABLE {self._staging} IS %s", (self._comment,))
+        cursor.execute(f"COMMENT ON TABLE {beside_parameters(self._staging)} IS %s", (self._comment,))
 
     @property
     def _with_schema(self) -> list[tuple[Column, StructField]]:
@@ -252,11 +263,20 @@ class PostgresTarget:
                 'equal: ALTER its type to text COLLATE "C"'
             )
 
+    def _check_policies(self, cursor: Cursor) -> None:
+        """Refuse a table of which policies hide rows: a delete marker would not reach them."""
+        cursor.execute("SELECT row_security_active(%s)", (self._table,))
+        if cursor.fetchone() == (True,):
+            raise BadConfigurationError(
+                f"table {self._target.table} has policies (row level security) for the job's role, which would hide "
+                "rows from it: ALTER ROLE ... BYPASSRLS, or let the table's owner run the job"
+            )
+
     def _rehearse(self, cursor: Cursor) -> None:
         """Let PostgreSQL plan what the merge will do: what it would refuse then is refused now."""
         try:
-            for statement in (self._clear, *self._deletes, self._upsert):
-                cursor.execute(f"EXPLAIN {statement}", ([],) if "%s" in statement else None)
+            for statement in (self._clear, *self._deletes(counted([])), self._upsert(counted([]))):
+                cursor.execute(f"EXPLAIN {statement}")
         except errors.InvalidColumnReference:
             raise BadConfigurationError(
                 f"table {self._target.table} needs a unique index on ({', '.join(self._rule.key)}) to merge into: "
@@ -284,28 +304,28 @@ class PostgresTarget:
             cursor.execute(f"DROP TABLE IF EXISTS {name}")
 
     def _merge(self, cursor: Cursor, attempts: list[int]) -> Merged:
-        self._check_lengths(cursor, attempts)
+        which = counted(attempts)
+        self._check_lengths(cursor, which)
         if self._target.mode == "replace":
             cursor.execute(self._clear)
-        cursor.execute(f"SELECT count(*) FROM {self._staging} WHERE {COUNTED}", (attempts,))
+        cursor.execute(f"SELECT count(*) FROM {self._staging} WHERE {which}")
         staged = cursor.fetchone()[0]  # type: ignore[index]
         deleted = 0
-        for statement in self._deletes:
-            cursor.execute(statement, (attempts,))
+        for statement in self._deletes(which):
+            cursor.execute(statement)
             deleted += cursor.rowcount
-        cursor.execute(self._upsert, (attempts,))
-        return Merged(staged, cursor.rowcount, deleted, self._move_bookmark(cursor, attempts))
+        cursor.execute(self._upsert(which))
+        return Merged(staged, cursor.rowcount, deleted, self._move_bookmark(cursor, which))
 
-    def _check_lengths(self, cursor: Cursor, attempts: list[int]) -> None:
+    def _check_lengths(self, cursor: Cursor, which: str) -> None:
         """Raises BadConfigurationError where PostgreSQL would cut trailing blanks off to make a text fit."""
         for column in self._columns:
             if column.staged not in self._limits:
                 continue
             most = self._limits[column.staged]
             cursor.execute(
-                f"SELECT length({column.staged}) FROM {self._staging} WHERE {COUNTED} AND NOT {DELETED} "
-                f"AND length({column.staged}) > %s LIMIT 1",
-                (attempts, most),
+                f"SELECT length({column.staged}) FROM {self._staging} WHERE {which} AND NOT {DELETED} "
+                f"AND length({column.staged}) > {most} LIMIT 1"
             )
             row = cursor.fetchone()
             if row is not None:
@@ -318,8 +338,7 @@ class PostgresTarget:
     def _clear(self) -> str:
         return f"DELETE FROM {self._table}"
 
-    @property
-    def _deletes(self) -> list[str]:
+    def _deletes(self, which: str) -> list[str]:
         """Delete what the staged markers say. Keys with a NULL go apart: only `=` can be looked up or hashed."""
         key = [column for column in self._columns if column.is_key]
         some_null = " OR ".join(f"s.{column.staged} IS NULL" for column in key)
@@ -329,18 +348,17 @@ class PostgresTarget:
             newer = self._newer({column.name: f"s.{column.staged}" for column in self._columns})
             statements.append(
                 f"DELETE FROM {self._table} t USING {self._staging} s WHERE s.{DELETED} AND {part} "
-                f"AND s.{COUNTED} AND {same} AND {newer}"
+                f"AND s.{which} AND {same} AND {newer}"
             )
         return statements
 
-    @property
-    def _upsert(self) -> str:
+    def _upsert(self, which: str) -> str:
         names = ", ".join(column.name for column in self._columns)
         others = [column.name for column in self._columns if not column.is_key]
         newer = self._newer({column.name: f"excluded.{column.name}" for column in self._columns})
         return (
             f"INSERT INTO {self._table} AS t ({names}) SELECT {', '.join(column.staged for column in self._columns)} "
-            f"FROM {self._staging} WHERE NOT {DELETED} AND {COUNTED} "
+            f"FROM {self._staging} WHERE NOT {DELETED} AND {which} "
             f"ON CONFLICT ({identifiers(self._rule.key)}) DO UPDATE "
             f"SET {', '.join(f'{name} = excluded.{name}' for name in others)} WHERE {newer}"
         )
@@ -359,19 +377,19 @@ class PostgresTarget:
             )
         return condition
 
-    def _move_bookmark(self, cursor: Cursor, attempts: list[int]) -> str | None:
+    def _move_bookmark(self, cursor: Cursor, which: str) -> str | None:
         if not self._target.bookmark:
             return None
         timestamp = next(column for column in self._columns if column.order == 0)
         staged = Staged(
             table=self._staging,
-            where=COUNTED,
+            where=which,
             key=tuple((column.staged, column.name) for column in self._columns if column.is_key),
             timestamp=(timestamp.staged, timestamp.name),
             kind=timestamp.type,
         )
-        newest = newest_staged(cursor, staged, attempts, self._target.unit, self._now)
-        self._bookmarks.move(cursor, newest, staged, attempts)
+        newest = newest_staged(cursor, staged, self._target.unit, self._now)
+        self._bookmarks.move(cursor, newest, staged)
         return newest
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.dedup.time_patterns import pattern_problem
 from pipeline_jobs.options import Option, OptionType
 from pipeline_jobs.unknown_names import unknown_words
 
@@ -22,7 +23,9 @@ FILES = (
     Option("basePath", TEXT, "the folder from which on partition folders are columns", default=""),
 )
 FORMATS = (
-    Option("dateFormat", TEXT, "how dates are written; ISO 8601 without it", default=""),
+    Option(
+        "dateFormat", TEXT, "how dates are written, years of two digits from 2000 on; ISO 8601 without it", default=""
+    ),
     Option("timestampFormat", TEXT, "how timestamps are written; ISO 8601 without it", default=""),
     Option("timestampNTZFormat", TEXT, "how timestamps without zone are written; ISO 8601 without it", default=""),
 )
@@ -100,8 +103,6 @@ NEVER = {
 }
 """Options of Spark's that are refused, and why: in lower case, as Spark takes them in any."""
 HARMLESS = {"mode": "FAILFAST"}
-TOO_FINE = "S" * 7
-"""In a format: digits of a second that a timestamp has no room for."""
 
 
 def reader_options(format: str, given: Mapping[str, Any]) -> dict[str, str]:
@@ -126,8 +127,8 @@ def _problems(declared: Mapping[str, Option], own: Mapping[str, Any], names: lis
             yield f"{declared[name].name} {words}"
         if name in ("sep", "delimiter", "quote", "escape", "comment") and len(str(value)) != 1:
             yield f"{name} is {value!r}, must be one character"
-        if name.endswith("format") and TOO_FINE in str(value):
-            yield f"{declared[name].name} is {value!r}, and Spark keeps 6 digits of a second: declare the column STRING"
+        if value and name in declared and name.endswith("format") and (words := pattern_problem(name, str(value))):
+            yield f"{declared[name].name} {words}"
     known = [each.name for each in declared.values()]
     spelt = [declared[name.lower()].name if name.lower() in declared else name for name in names]
     unknown = unknown_words([name for name in spelt if name.lower() not in NEVER], known)

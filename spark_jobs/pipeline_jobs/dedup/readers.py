@@ -7,23 +7,29 @@ from collections.abc import Mapping
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError, TrialConfig
+from pipeline_jobs.dedup.encodings import check_encoding, encoding_of
+from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.dedup.nanoseconds import NANOSECONDS, read_nanoseconds
 from pipeline_jobs.dedup.options import Source
 from pipeline_jobs.dedup.reader_options import reader_options
+from pipeline_jobs.dedup.spark_errors import MARKED, in_one_line
 from pipeline_jobs.migration.postgres import jdbc_connection
 
+LONGEST = str(2**31 - 1)
+# A column of the name that Spark gives to records that can't be read is a column like others.
+NO_CORRUPT_RECORDS = {"columnNameOfCorruptRecord": "\x01"}
 EXACT: Mapping[str, Mapping[str, str]] = {
     # RFC 4180: a quote is doubled, a value may hold line breaks; the header's names are held against the schema.
     # An empty text in quotes is a text; only what is not there at all is NULL.
-    "csv": {"escape": '"', "multiLine": "true", "enforceSchema": "false", "nullValue": "\x01"},
-    # What is no JSON is refused, as by the check of the files.
-    "json": {"allowSingleQuotes": "false"},
+    "csv": {"escape": '"', "multiLine": "true", "enforceSchema": "false", "nullValue": "\x01", **NO_CORRUPT_RECORDS},
+    # What is no JSON is refused, as by the check of the files; texts and numbers of any length are JSON.
+    "json": {"allowSingleQuotes": "false", "maxStringLen": LONGEST, "maxNumLen": LONGEST, **NO_CORRUPT_RECORDS},
     # Columns that only some files have are NULL in the others.
     # Old dates are of one of two calendars where the file doesn't say who wrote it.
     "parquet": {"mergeSchema": "true", "datetimeRebaseMode": "EXCEPTION", "int96RebaseMode": "EXCEPTION"},
@@ -43,8 +49,8 @@ SETTINGS = {
 """Spark's settings without which a source would be read inexactly, or not at all."""
 
 MARK = "\ufeff"
-MARKED = "has a first value that begins with a byte-order mark: write the file without it"
 EXECUTOR_OPTIONS = "spark.executor.extraJavaOptions"
+TEXT = ("json", "csv")
 COLUMNAR = ("parquet", "iceberg")
 """Formats of which a few columns can be read without the others."""
 
@@ -62,21 +68,39 @@ def read_source(spark: SparkSession, source: Source, config: TrialConfig) -> Dat
         spark.conf.set(name, value)
     if source.format == "jdbc":
         _use_utc(spark)
+    if source.format in TEXT:
+        check_encoding(spark, encoding_of(spark_options(source)))
     reader = spark.read.options(**spark_options(source))
     try:
         if source.schema:
             reader = reader.schema(source.schema)
         records = _read(reader, source, config)
         records.schema  # noqa: B018  Spark resolves a source here, so that a missing one is reported here
-    except (AnalysisException, ParseException) as error:
+    except PySparkException as error:
         if source.format == "parquet" and NANOSECONDS in str(error):
             return read_nanoseconds(spark, source, listed_files(spark, source))
-        raise BadConfigurationError(f"source {source.path}: {str(error).strip().splitlines()[0]}") from None
+        raise _unread(source, error) from None
     except Py4JJavaError as error:
         if source.format != "jdbc":
-            raise
+            raise _unread(source, error) from None
         raise _refused(source, str(error.java_exception)) from None
     return records
+
+
+def _unread(source: Source, error: PySparkException | Py4JJavaError) -> Exception:
+    """Why a source can't be had: in words of ours where there are some, else in Spark's."""
+    said = explained(error, {})
+    if type(said) is not JobError and not isinstance(error, AnalysisException | ParseException):
+        return said
+    return BadConfigurationError(f"source {source.path}: {in_one_line(error)}{_hint(source, str(error))}")
+
+
+def _hint(source: Source, words: str) -> str:
+    """What is behind a message: Hadoop takes a name with a colon for an address, and some signs for patterns."""
+    if "Relative path in absolute URI" in words:
+        return "; a file's name has a colon, which Hadoop takes for an address: rename it"
+    signs = "".join(sorted(set(source.path) & set("[]{}*?")))
+    return f"; {signs} in a path is a pattern: name the folder, and the files in pathGlobFilter" if signs else ""
 
 
 def _use_utc(spark: SparkSession) -> None:
@@ -124,10 +148,12 @@ def _refused(source: Source, text: str) -> JobError:
 
 def _read(reader: DataFrameReader, source: Source, config: TrialConfig) -> DataFrame:
     if source.format == "jdbc":
-        return reader.format("jdbc").options(dbtable=source.path, **jdbc_connection(config.uri("source"), {})).load()
+        # Rows that a policy hides from the role are an error and not left out.
+        place = jdbc_connection(config.uri("source"), {"options": "-c row_security=off"})
+        return reader.format("jdbc").options(dbtable=source.path, **place).load()
     if source.format == "iceberg":
         return reader.table(source.path)
-    if source.format in ("json", "csv"):
+    if source.format in TEXT:
         reader = reader.option("mode", "FAILFAST")
     records = reader.format(source.format).load(source.path)
     return _without_mark(records) if source.format == "csv" else records

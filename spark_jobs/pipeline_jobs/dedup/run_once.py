@@ -9,19 +9,20 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StringType
 
-from pipeline_jobs.contract import JobError, TrialConfig
+from pipeline_jobs.contract import BadConfigurationError, JobError, TrialConfig
 from pipeline_jobs.dedup.auto_strategy import Choice
 from pipeline_jobs.dedup.columns import Names, check_names
 from pipeline_jobs.dedup.counts import Counter, Counts
 from pipeline_jobs.dedup.key_sample import choose_strategy
 from pipeline_jobs.dedup.options import DedupOptions, Source
 from pipeline_jobs.dedup.parquet_target import ParquetTarget
-from pipeline_jobs.dedup.postgres_target import Merged, PostgresTarget
+from pipeline_jobs.dedup.postgres_target import Merged, PostgresTarget, qualified
 from pipeline_jobs.dedup.postgres_types import check_types
 from pipeline_jobs.dedup.readers import read_source, since
-from pipeline_jobs.dedup.source_identity import source_identity
+from pipeline_jobs.dedup.source_identity import postgres_identity, source_identity
 from pipeline_jobs.dedup.source_inspection import Inspection, inspect_source
 from pipeline_jobs.dedup.strategies import TIED, check_columns, eligible, latest
+from pipeline_jobs.migration.postgres import is_postgres
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,20 @@ def deduplicate(
     if options.target.kind != "postgresql":
         return _run(spark, records, names, source, options, None, expected)
     check_types(records.schema)
+    _refuse_own_source(source, options, config)
     place = (config.uri("target"), options.target, options.rule, records.schema)
     identity = source_identity(spark, source, config) if options.target.bookmark else ""
     with PostgresTarget(*place, source=source, names=names, identity=identity) as target:
         return _run(spark, records, names, source, options, target, expected)
+
+
+def _refuse_own_source(source: Source, options: DedupOptions, config: TrialConfig) -> None:
+    """A table merged into itself loses the rows that the rule leaves out: what it was made of is gone."""
+    if source.format != "jdbc" or not is_postgres(config.uri("source")):
+        return
+    read = postgres_identity(config.uri("source"), source.path)
+    if read == postgres_identity(config.uri("target"), qualified(options.target.table)) and read.startswith("["):
+        raise BadConfigurationError(f"the source {source.path} is the target's own table: name another target.table")
 
 
 def _run(

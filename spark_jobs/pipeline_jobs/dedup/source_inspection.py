@@ -6,7 +6,6 @@ each state of the files: a note beside the workloads says which state was found 
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import json
 import time
@@ -21,17 +20,19 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig, write_json
+from pipeline_jobs.dedup.encodings import encoding_of
+from pipeline_jobs.dedup.hidden_files import check_hidden
 from pipeline_jobs.dedup.jdbc_values import check_values
 from pipeline_jobs.dedup.options import Source
-from pipeline_jobs.dedup.readers import listed_files, read_source, spark_options
+from pipeline_jobs.dedup.readers import TEXT, listed_files, read_source, spark_options
 from pipeline_jobs.dedup.text_scan import IN_BOTH, OUR_NULL, TextFormat, scanner
 
-VERSION = 1
+VERSION = 2
 """Changes when the checks do: what older ones found right is looked at again."""
-TEXT = ("json", "csv")
 OF_FILES = ("json", "csv", "parquet")
 NOTE_DAYS = 30
 """Notes that are older are removed: their files have changed, or are looked at once more."""
+UNSURE = (".snappy", ".lz4")
 WHOLE_FILES = str(1 << 60)
 
 
@@ -68,6 +69,8 @@ def inspect_source(spark: SparkSession, source: Source, config: TrialConfig, not
 
 def _inspect_files(spark: SparkSession, source: Source, records: DataFrame) -> int | None:
     _check_listing(spark, source, records)
+    if source.format in TEXT:
+        _check_endings(records)
     if source.format == "parquet":
         _check_parquet(spark, source, records)
         return None
@@ -77,12 +80,23 @@ def _inspect_files(spark: SparkSession, source: Source, records: DataFrame) -> i
 def _check_listing(spark: SparkSession, source: Source, records: DataFrame) -> None:
     """Refuse folders of which Spark reads a part: without partition names, it doesn't look into them."""
     read = set(records.inputFiles())
+    check_hidden(spark, source, sorted(read))
     left = sorted(set(listed_files(spark, source)) - read)
     if left:
         raise BadConfigurationError(
             f"the file {left[0]} is below source.path and would not be read: set source.options.recursiveFileLookup "
             "true, or pathGlobFilter to the files that are meant"
         )
+
+
+def _check_endings(records: DataFrame) -> None:
+    """Refuse packed files of which Spark leaves out what is cut off, or framed otherwise, without a word."""
+    for file in records.inputFiles():
+        if file.endswith(UNSURE):
+            raise BadConfigurationError(
+                f"the file {file} is packed in a way of which Spark leaves out what it can't read: pack it as .gz, "
+                ".bz2 or .zst"
+            )
 
 
 def _check_parquet(spark: SparkSession, source: Source, records: DataFrame) -> None:
@@ -104,22 +118,15 @@ def _check_parquet(spark: SparkSession, source: Source, records: DataFrame) -> N
 
 
 def text_format(source: Source, records: DataFrame) -> TextFormat:
-    """How a text source's files are to be read. Raises BadConfigurationError for an encoding that nobody knows."""
+    """How a text source's files are to be read."""
     given = {name.lower(): value for name, value in spark_options(source).items()}
-    encoding = given.get("encoding") or given.get("charset") or "UTF-8"
-    try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise BadConfigurationError(
-            f"source.options.encoding is {encoding!r}: no such encoding; there are UTF-8, ISO-8859-1, windows-1252 ..."
-        ) from None
     folders = _partition_columns(records)
     formats = {"dateformat": "date", "timestampformat": "timestamp", "timestampntzformat": "timestamp_ntz"}
     return TextFormat(
         columns=StructType([part for part in records.schema if part.name not in folders]),
         folders=frozenset(folders),
         is_declared=bool(source.schema),
-        encoding=encoding,
+        encoding=encoding_of(given),
         is_multi_line=_is_on(given, "multiline"),
         has_header=_is_on(given, "header"),
         separator=given.get("sep") or given.get("delimiter") or ",",

@@ -14,13 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import reduce
 from operator import and_
+from typing import Any
 
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType, VariantType
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.dedup.options import Rule, Tuning
+from pipeline_jobs.dedup.spark_errors import in_one_line
 
 TIED, DELETED, RANK, WINNER = "_tied", "_deleted", "_rank", "_winner"
 GROUP_LIMIT = "spark.sql.optimizer.windowGroupLimitThreshold"
@@ -184,10 +187,16 @@ def check_columns(records: DataFrame, rule: Rule) -> None:
 
 
 def _check_condition(records: DataFrame, condition: str) -> None:
+    """Of one record alone, and the same whenever it is asked: no aggregate, window, subquery or random number."""
     try:
-        kind = records.select(F.expr(condition).alias("c")).schema["c"].dataType.simpleString()
-    except Exception as error:
-        raise BadConfigurationError(f"deleted_when {condition!r}: {str(error).strip().splitlines()[0]}") from None
+        chosen = records.select(F.expr(condition).alias("c"))
+        kind = chosen.schema["c"].dataType.simpleString()
+        records.where(F.coalesce(F.expr(condition).cast("boolean"), F.lit(False))).schema  # noqa: B018  analysed here
+    except PySparkException as error:
+        raise BadConfigurationError(f"deleted_when {condition!r}: {in_one_line(error)}") from None
+    expression: Any = chosen._jdf.queryExecution().analyzed().expressions().head()
+    if not expression.deterministic():
+        raise BadConfigurationError(f"deleted_when {condition!r} is another each time that it is asked: use columns")
     if kind != "boolean":
         raise BadConfigurationError(f"deleted_when {condition!r} is a {kind}, must be true or false")
 

@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StructType
 
-from pipeline_jobs.dedup.exact_text import Literal, NameCaseError, NoValueError, is_text_of, json_check
+from pipeline_jobs.dedup.exact_text import (
+    Literal,
+    NameCaseError,
+    NotAsWrittenError,
+    NoValueError,
+    is_text_of,
+    json_check,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,9 +41,26 @@ IN_BOTH = (
     "source.options.recursiveFileLookup true, or rename the folders"
 )
 OVER_LINES = ". JSON whose records take several lines needs source.options.multiLine true"
+BLANKS = "".join(map(chr, range(33)))
+"""What Spark takes for nothing, where lines are records: a tab between values, too."""
 NO_FIELD_LIMIT = 2**31 - 1
 OUR_NULL = "\x01"
 """The text that stands for NULL in CSV where the study names none: a value of this text would be lost."""
+UNPACK_IT = "unpack it, or pack it as .gz, .bz2 or .zst"
+PACKED: Mapping[bytes, tuple[str, str]] = {
+    b"\x1f\x8b\x08": ("packed by gzip", "give its name the ending .gz"),
+    b"BZh91AY&SY": ("packed by bzip2", "give its name the ending .bz2"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", "give its name the ending .zst"),
+    b"PK\x03\x04": ("a zip archive", UNPACK_IT),
+    b"\xfd7zXZ\x00": ("packed by xz", UNPACK_IT),
+    b"\x04\x22\x4d\x18": ("packed by lz4", UNPACK_IT),
+    b"\xff\x06\x00\x00sNaPpY": ("packed by snappy", UNPACK_IT),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", UNPACK_IT),
+    b"PAR1": ("Parquet", "set source.format parquet"),
+    b"Obj\x01": ("Avro", "write it as Parquet"),
+    b"ORC": ("ORC", "write it as Parquet"),
+}
+"""How files begin that are no text, in words that follow "is", and what to do."""
 UNSPLIT = ("utf-16", "utf-32")
 """Encodings, by the beginning of Python's name, in which the byte of a line's end is a part of other characters too."""
 
@@ -64,6 +88,11 @@ class TextFormat:
     """Types for which the study gives a format of its own."""
 
     @cached_property
+    def keeps_text(self) -> bool:
+        """Whether Spark keeps a value that is no text, in a column of texts, as it is written."""
+        return codecs.lookup(self.encoding).name == "utf-8"
+
+    @cached_property
     def is_whole(self) -> bool:
         """Whether a file must be decoded in one piece."""
         return codecs.lookup(self.encoding).name.startswith(UNSPLIT)
@@ -87,11 +116,12 @@ class Line:
 
 def scan_json(lines: Iterable[Line], how: TextFormat) -> int:
     """How many records the lines have. Raises ProblemError, told by `in_file` which file."""
-    check = json_check(how.columns, "", formatted=how.formatted)
+    check = json_check(how.columns, "", formatted=how.formatted, keeps_text=how.keeps_text)
     assert check is not None
     count = 0
     for line in lines:
         with in_file(line.file):
+            _refuse_packed(line.content)
             text = decoded(line.content, how).removeprefix("\ufeff").strip()
             if text:
                 count += _check_root(_parsed(text, how), check, how.folders)
@@ -116,6 +146,8 @@ def _check_root(root: Any, check: Callable[[Any], None], folders: frozenset[str]
 def _remedy(error: NoValueError) -> str:
     if isinstance(error, NameCaseError):
         return "write the schema's names as the file has them"
+    if isinstance(error, NotAsWrittenError):
+        return "write the file as UTF-8, or give source.schema with its type"
     return f"{FIX}, or give source.schema with a type for {error.column} that holds it, such as STRING"
 
 
@@ -180,6 +212,8 @@ class _CsvFile:
                 lines, begun = self._lines - begun, self._lines
                 if not record:
                     continue
+                if not how.is_multi_line and len(record) > 1 and not self._last.strip(BLANKS):
+                    raise ProblemError("has a record of blanks alone: set source.options.multiLine true")
                 # The last record of a file need not end with anything: it counts only where it does.
                 ends |= {is_crlf} if count else set()
                 is_crlf = self._last.endswith("\r\n")
@@ -225,6 +259,8 @@ class _CsvFile:
 
     def _decoded(self) -> Iterator[str]:
         for number, content in enumerate(self._contents):
+            if number == 0:
+                _refuse_packed(content)
             text = decoded(content, self._how)
             if "\0" in text:
                 raise ProblemError(f"has a character NUL: {FIX}")
@@ -275,6 +311,13 @@ def decoded(content: bytes, how: TextFormat) -> str:
             f"is not {name}: write it as {name}, or set source.options.encoding (ISO-8859-1, ...)"
         ) from None
     return text.removeprefix("\ufeff") if how.is_whole or how.is_multi_line else text
+
+
+def _refuse_packed(content: bytes) -> None:
+    """Raises ProblemError where a file begins as no text does: it is packed, and its name doesn't say so."""
+    for begin, (name, remedy) in PACKED.items():
+        if content.startswith(begin):
+            raise ProblemError(f"is {name} and no text: {remedy}")
 
 
 def _excerpt(text: str) -> str:

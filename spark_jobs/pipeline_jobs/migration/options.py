@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
+from pipeline_jobs.migration.postgres import check_name
 from pipeline_jobs.options import option, read_options
 from pipeline_jobs.session import spark_names
 
@@ -128,6 +129,8 @@ def read_workload(config: TrialConfig) -> Workload:
     workload = read_options(Workload, config.workload, "workload.options:", beside=("name",))
     if not workload.table:
         raise BadConfigurationError("workload.options: table is missing")
+    for name in ("table", "target_table", "schema", "target_schema", "ledger_schema"):
+        check_name(f"workload.options: {name}", getattr(workload, name))
     if "%" in workload.ledger_schema:
         raise BadConfigurationError("workload.options: ledger_schema must have no % in its name")
     return workload

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import parse_dsn
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError
 
@@ -24,6 +25,15 @@ WHOLE_TABLES = "SET row_security = off"
 
 JDBC_SESSION = "-c intervalstyle=postgres -c bytea_output=hex -c lc_monetary=C -c xmloption=content -c row_security=off"
 """The same for the JDBC driver, which sets the rest itself; but not the zone, which it takes from the JVM."""
+
+OF_JDBC = {"sslmode": "sslmode", "sslrootcert": "sslrootcert", "sslcert": "sslcert", "sslkey": "sslkey",
+           "options": "options"}  # fmt: skip
+"""libpq's parameters of a URI that the JDBC driver must have too, and its names for them."""
+SERVERS = {"primary": "primary", "read-write": "primary", "standby": "secondary", "read-only": "secondary",
+           "prefer-standby": "preferSecondary"}  # fmt: skip
+"""Which of several servers is meant, by libpq's words."""
+
+MAX_NAME_BYTES = 63
 
 ROW_ERROR_CLASSES = ("22", "23", "54", "P0")
 """SQLSTATE classes of errors that a row's own content causes."""
@@ -61,20 +71,47 @@ def connect(uri: str, application_name: str, *, autocommit: bool = True, sees_wh
 def address(uri: str) -> str:
     """`host:port/database` of a URI, fit for a message."""
     parts = urlsplit(uri.removeprefix("jdbc:"))
-    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+    try:
+        return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+    except ValueError:
+        return parts.netloc.rpartition("@")[2] + parts.path
 
 
 def jdbc_connection(uri: str, parameters: dict[str, str]) -> dict[str, str]:
-    """Spark's JDBC options `url`, `user`, `password`, `driver` for a PostgreSQL URI."""
-    parts = urlsplit(uri)
-    own = {name: value for name, value in parse_qsl(parts.query) if name == "sslmode"}
-    query = urlencode(own | parameters, quote_via=quote)
+    """Spark's JDBC options `url`, `user`, `password`, `driver` for a PostgreSQL URI.
+
+    The driver must come to the same server, database and schemas as libpq does, which takes more in a URI than it.
+    Raises BadConfigurationError where it can't.
+    """
+    try:
+        given = parse_dsn(uri) if is_postgres(uri) else None
+    except psycopg2.ProgrammingError:
+        given = None
+    if given is None:  # What libpq says of it may hold a part of the password.
+        raise BadConfigurationError(
+            "the connection is no URI of PostgreSQL, postgresql://user:password@host:port/database: percent-encode "
+            "what isn't a letter or digit in user, password and database, and use libpq's own parameters"
+        )
+    own = {theirs: given[name] for name, theirs in OF_JDBC.items() if name in given}
+    if "target_session_attrs" in given:
+        own["targetServerType"] = SERVERS.get(given["target_session_attrs"], "any")
+    options = " ".join(filter(None, (own.get("options"), parameters.get("options"))))
+    query = urlencode(own | parameters | ({"options": options} if options else {}), quote_via=quote)
     return {
-        "url": f"jdbc:postgresql://{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}?{query}",
-        "user": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
+        "url": f"jdbc:postgresql://{_jdbc_hosts(given)}/{quote(given.get('dbname', ''), safe='')}?{query}",
+        "user": given.get("user", ""),
+        "password": given.get("password", ""),
         "driver": "org.postgresql.Driver",
     }
+
+
+def _jdbc_hosts(given: dict[str, str]) -> str:
+    hosts = given.get("host", "localhost").split(",")
+    ports = given.get("port", "5432").split(",")
+    if "service" in given or any(host.startswith(("/", "@")) for host in hosts):
+        raise BadConfigurationError("JDBC knows neither sockets nor services: name host and port in the connection")
+    named = (f"[{host}]" if ":" in host else host or "localhost" for host in hosts)
+    return ",".join(f"{host}:{port or 5432}" for host, port in zip(named, ports * len(hosts), strict=False))
 
 
 def identifier(name: str) -> str:
@@ -82,9 +119,23 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def check_name(what: str, name: str) -> None:
+    """Raises BadConfigurationError for a name that PostgreSQL would cut without a word: another table's, maybe."""
+    size = len(name.encode())
+    if size > MAX_NAME_BYTES:
+        raise BadConfigurationError(
+            f"{what} is {name[:20]!r}... of {size} bytes: PostgreSQL's names have {MAX_NAME_BYTES} at most"
+        )
+
+
 def identifiers(names: Sequence[str]) -> str:
     """Names as SQL, with commas."""
     return ", ".join(map(identifier, names))
+
+
+def beside_parameters(sql: str) -> str:
+    """SQL with names in it as a part of a statement that has parameters, where a `%` would be one."""
+    return sql.replace("%", "%%")
 
 
 def literal(text: str) -> str:

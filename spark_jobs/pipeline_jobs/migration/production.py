@@ -17,7 +17,7 @@ from pipeline_jobs.migration.metrics import record_sample, record_totals
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.ranges import KeyRange, plan_ranges
-from pipeline_jobs.migration.tables import advance_identities
+from pipeline_jobs.migration.tables import advance_identities, check_own_references
 from pipeline_jobs.resources import ResourceMonitor
 
 MAX_DIFFERENCES = 100_000
@@ -53,7 +53,12 @@ class Production:
 
     def _plan(self) -> list[KeyRange]:
         ends = self.ends
-        return plan_ranges(ends.source, ends.source_table, ends.key, self._settings.range_count, self._config.fraction)
+        ranges = plan_ranges(
+            ends.source, ends.source_table, ends.key, self._settings.range_count, self._config.fraction
+        )
+        if len(ranges) > 1:
+            check_own_references(ends.target, ends.target_table)
+        return ranges
 
     def measure(self, writer: MeasurementWriter, mover: Mover) -> None:
         """Move what is left, once; there is no warming up on a production table."""

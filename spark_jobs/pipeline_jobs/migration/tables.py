@@ -58,6 +58,11 @@ class Column:
         return not self.is_own and self.type.removesuffix("[]") not in (*NAMES_OF_OBJECTS, *NO_BINARY)
 
 
+_OWN_REFERENCES = """
+SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid = confrelid AND conrelid = %s::regclass ORDER BY 1
+"""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table, view or partitioned table of PostgreSQL."""
@@ -127,6 +132,18 @@ def advance_identities(connection: Connection, table: Table) -> None:
             cursor.execute(f"SELECT max({identifier(name)}) FROM {table.sql}")
             ((largest,),) = cursor.fetchall()
             cursor.execute(_ADVANCE, {"table": table.sql, "column": name, "largest": largest})
+
+
+def check_own_references(connection: Connection, table: Table) -> None:
+    """Raises BadConfigurationError where rows refer to rows of the same table: a range can't see the others' rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OWN_REFERENCES, (table.sql,))
+        row = cursor.fetchone()
+    if row is not None:
+        raise BadConfigurationError(
+            f"{table.sql} refers to its own rows ({row[0]}), which other ranges may not have brought yet: set "
+            "partitions 1, or drop that constraint and add it again afterwards"
+        )
 
 
 def shortened(name: str, most_bytes: int) -> str:

@@ -15,7 +15,7 @@ from pipeline_jobs.quantizer import iceberg
 from pipeline_jobs.quantizer.batch import BatchResult, run_batch
 from pipeline_jobs.quantizer.maintenance import TASKS
 from pipeline_jobs.quantizer.position import read_position
-from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us
+from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us, moment_us
 from pipeline_jobs.quantizer.source_table import open_source, points_at
 from pipeline_jobs.quantizer.target_table import written_schema
 from pipeline_jobs.quantizer.workload_table import make_source, source_name
@@ -56,7 +56,10 @@ def next_batch(spark: SparkSession, settings: Settings, work: Workload) -> Batch
     position = read_position(iceberg.load(spark, work.target))
     is_first = not position.covered
     start = _first_time(spark, source, work.start) if is_first else position.watermark_us
-    until = _us(work.until) if work.until else int(datetime.now(UTC).timestamp() * 1e6)
+    # What is covered is over: a time in the future would make late rows of all that come until then.
+    now = int(datetime.now(UTC).timestamp() * 1e6)
+    given = moment_us("until", work.until)
+    until = now if given is None else min(given, now)
     if not work.source:
         until = min(until, borders_us(work)[-1])
     if work.batch_ms:
@@ -83,15 +86,10 @@ def _own_points(spark: SparkSession, work: Workload) -> str:
 
 
 def _first_time(spark: SparkSession, source: str, start: str) -> int:
-    if start:
-        return _us(start)
+    given = moment_us("start", start)
+    if given is not None:
+        return given
     row = points_at(spark, open_source(spark, source)).agg(F.unix_micros(F.min("wall_timestamp"))).first()
     if row is None or row[0] is None:
         raise BadConfigurationError(f"{source} has no row with a time: there is nothing to roll up")
     return int(row[0]) - 1
-
-
-def _us(text: str) -> int:
-    moment = datetime.fromisoformat(text)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1_000_000)

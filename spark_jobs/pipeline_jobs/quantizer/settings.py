@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig, data_folder
@@ -15,9 +16,11 @@ from pipeline_jobs.quantizer.batch_request import Batch
 from pipeline_jobs.quantizer.catalogs import KINDS as CATALOGS
 from pipeline_jobs.quantizer.engines import ENGINES
 from pipeline_jobs.quantizer.generated_points import START_US, Generated
+from pipeline_jobs.quantizer.rollup import check_resolutions
 from pipeline_jobs.session import spark_names
 from pipeline_jobs.unknown_names import refuse_unknown
 
+LONGEST_MS = 366 * 86_400_000
 SHAPES = ("tasks", "baseline")
 FILE_FORMATS = ("parquet", "avro", "orc")
 STORAGE_LEVELS = ("MEMORY_AND_DISK", "MEMORY_ONLY", "DISK_ONLY")
@@ -117,6 +120,8 @@ def read_settings(config: TrialConfig) -> Settings:
     known = tuple(each.name for each in fields(Settings))
     refuse_unknown(config.configuration, (*known, *spark_names(config.configuration)), "parameter")
     settings = Settings(**{key: value for key, value in config.configuration.items() if key in known})
+    for problem in _type_problems(settings):
+        raise BadConfigurationError(problem)
     warehouse = str(config.workload.get("warehouse", ""))
     problems = (
         *_problems(settings),
@@ -128,6 +133,17 @@ def read_settings(config: TrialConfig) -> Settings:
         raise BadConfigurationError(problem)
     refuse_idle(config.configuration, [warehouse])
     return settings
+
+
+def _type_problems(settings: Settings) -> Iterator[str]:
+    """Values of another type than the default's, and sizes below 0."""
+    words = {"int": "a whole number", "bool": "true or false", "str": "text"}
+    for each in fields(Settings):
+        value, kind = getattr(settings, each.name), type(each.default).__name__
+        if type(value).__name__ != kind:
+            yield f"{each.name} is {value!r}, must be {words[kind]}"
+        elif isinstance(value, int) and value < 0:
+            yield f"{each.name} is {value}, must be 0 or more"
 
 
 def _problems(settings: Settings) -> list[str]:
@@ -212,9 +228,38 @@ def read_workload(config: TrialConfig) -> Workload:
         warehouse = (data_folder() / warehouse).resolve().as_uri()
     if work.source and not work.target:
         raise BadConfigurationError("production needs a 'target' for its 'source', both tables like lake.db.table")
+    if work.source and work.source == work.target:
+        raise BadConfigurationError(
+            f"{work.source} is both the source and the target: rollups go to a table of their own"
+        )
+    _check_resolutions(work.resolutions_ms)
+    start, until = (moment_us(name, getattr(work, name)) for name in ("start", "until"))
+    if start is not None and until is not None and until <= start:
+        raise BadConfigurationError(f"until is {work.until}, must be later than start, which is {work.start}")
     if work.maintenance and not work.target:
         raise BadConfigurationError("maintenance needs a 'target', a table like lake.db.table")
     return replace(work, generated=generated, warehouse=warehouse)
+
+
+def _check_resolutions(resolutions_ms: Sequence[int]) -> None:
+    try:
+        check_resolutions(resolutions_ms)
+    except ValueError as error:
+        raise BadConfigurationError(f"resolutions_ms is {list(resolutions_ms)}: {error}") from None
+    if resolutions_ms[-1] > LONGEST_MS:
+        raise BadConfigurationError(f"resolutions_ms is {list(resolutions_ms)}: a window has a year at most")
+
+
+def moment_us(name: str, text: str) -> int | None:
+    """A time of the workload in us since 1970; None where none is given. Raises BadConfigurationError."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadConfigurationError(f"{name} is {text!r}, must be a time such as 2026-01-31T10:00:00+01:00") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def sized(workload: Workload, fraction: float) -> Workload:

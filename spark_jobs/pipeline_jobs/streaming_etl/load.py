@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from pipeline_jobs.contract import InfrastructureError
+from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
+from pipeline_jobs.migration.postgres import as_job_error, check_name, first_line
 from pipeline_jobs.streaming_etl.changes import ChangeWorker
 from pipeline_jobs.streaming_etl.connection_pool import Pool, connect
 from pipeline_jobs.streaming_etl.engine import Manager, Pipeline, Report, Source
@@ -67,6 +68,11 @@ class Target:
     hooks: Hooks = Hooks()
     """Those of a full load; a change stream has none."""
     backoff: Backoff = field(default_factory=Backoff)
+
+    def __post_init__(self) -> None:
+        if set(self.schema) & set('%"'):
+            raise BadConfigurationError(f"the target's schema {self.schema!r} has a % or a quote: take another")
+        check_name("the target's schema", self.schema)
 
     def connect(self) -> Connection:
         """A connection. Raises psycopg2.OperationalError."""
@@ -173,5 +179,5 @@ def _patiently(target: Target, cancel: threading.Event, action: Callable[[], T])
         return target.backoff.run(action, is_transient, cancel)
     except psycopg2.Error as error:
         if is_transient(error):
-            raise InfrastructureError(f"the target database does not answer: {str(error).strip()}") from error
-        raise
+            raise InfrastructureError(f"the target database does not answer: {first_line(error)}") from error
+        raise as_job_error(error.pgcode or "", f"the target database refuses: {first_line(error)}") from error

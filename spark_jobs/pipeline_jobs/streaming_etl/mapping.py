@@ -31,6 +31,8 @@ KEY_TYPES = ("smallint", "integer", "bigint", "varchar", "text", "date", "bytea"
 COLUMN_TEXT = re.compile(
     r"^(?P<type>[a-z ]+?(\[\])?)\s*(\((?P<size>\d+)(\s*,\s*(?P<scale>\d+))?\))?(?P<required>\s+not null)?$"
 )
+MAX_LENGTH = 10_485_760
+"""Characters of PostgreSQL's longest varchar; text has no length."""
 MAX_PRECISION = 1000
 """What PostgreSQL takes for numeric(p)."""
 NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$")
@@ -301,10 +303,10 @@ def _numeric_size(where: str, kind: str, size: str | None, scale: str | None) ->
                 "the point than in all"
             )
         return precision, digits
-    if scale is not None or bool(size) != (kind == "varchar") or (size is not None and int(size) < 1):
+    if scale is not None or bool(size) != (kind == "varchar") or not 1 <= int(size or 1) <= MAX_LENGTH:
         raise BadConfigurationError(
-            f"{where}: varchar needs a length from 1, varchar(100), numeric may have digits, numeric(12,2), and no "
-            "other type has a size"
+            f"{where}: varchar needs a length from 1 to {MAX_LENGTH}, varchar(100), numeric may have digits, "
+            "numeric(12,2), and no other type has a size"
         )
     return 0, 0
 
