@@ -8,7 +8,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 MARKED = "has a first value that begins with a byte-order mark: write the file without it"
-MOST = 400
+MAX_CHARACTERS = 400
 """Characters of a message."""
 
 
@@ -17,7 +17,7 @@ def one_line(text: str) -> str:
     words = text.strip()
     for behind in (";\n", "\n== SQL", "\n\tat ", "\nJVM stacktrace"):
         words = words.partition(behind)[0]
-    return " ".join(words.split())[:MOST]
+    return " ".join(words.split())[:MAX_CHARACTERS]
 
 
 def in_one_line(error: PySparkException | Py4JJavaError) -> str:
