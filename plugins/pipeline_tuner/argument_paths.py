@@ -1,8 +1,9 @@
 """How a configuration gets into an operator's arguments, by paths such as `executor_memory`, `env.BATCH`,
-`conf.spark.sql.x`. No I/O.
+`conf.spark.sql.x`.
 
 A path starts with an argument's name. What follows are keys of the mappings (numbers of the lists, attributes of the
-objects) inside it; a key may have dots itself, as Spark's settings do.
+objects) inside it; a key may have dots itself, as Spark's settings do. A text may stand around the value:
+`executor_memory={memory_mb}m`. Nothing but the path `master` of a Spark task asks for a connection.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pipeline_tuner.argument_forms import Place, place_of
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.space import Configuration, Scalar, text_of
+from pipeline_tuner.spark_arguments import acting_paths, hook_with_master, is_master, written_master
 
 TEXT = frozenset({"env", "env_vars", "environment", "conf", "properties", "script_args", "Arguments"})
 """Mappings whose values are text: variables and settings. Elsewhere a value is text where it replaces a text."""
@@ -55,12 +58,34 @@ def check_places(operator: object, sets: Mapping[str, str], names: Iterable[str]
 
 def written_values(operator: object, sets: Mapping[str, str]) -> dict[str, Scalar]:
     """What the operator's arguments say at each path, by parameter; without those that say nothing."""
-    found = {name: _value_at(operator, path) for name, path in sets.items()}
-    return {name: value for name, value in found.items() if isinstance(value, bool | int | float | str)}
+    found: dict[str, Scalar] = {}
+    for name, path in sets.items():
+        place = place_of(name, path)
+        value = _written_at(operator, place.path)
+        if not isinstance(value, bool | int | float | str):
+            continue
+        found |= {place.names[0]: value} if place.is_bare else place.read(text_of(value)) or {}
+    return found
+
+
+def _written_at(operator: object, path: str) -> Any:
+    """What acts of what is written for a path: an argument that overrides it, where there is one."""
+    try:
+        acting = acting_paths(operator, path)
+        return written_master(operator) if is_master(operator, path) else _value_at(operator, acting[-1])
+    except ConfigurationError:
+        return None
+
+
+def has_argument(operator: object, path: str) -> bool:
+    """Whether the operator has the argument that a path starts with."""
+    root = path.partition(".")[0]
+    return hasattr(operator, root) or hasattr(operator, f"_{root}")
 
 
 def path_problem(path: str) -> str | None:
     """What is wrong with a path that can be told without its operator; None where nothing is."""
+    path = path.partition("=")[0]
     root, _, rest = path.partition(".")
     if not root.isidentifier() or path.endswith(".") or ".." in path:
         return f"{path!r} is no path: give an argument's name, and keys inside it after dots"
@@ -71,21 +96,33 @@ def path_problem(path: str) -> str | None:
 
 def _changed(operator: object, sets: Mapping[str, str], configuration: Configuration) -> dict[str, Any]:
     """The operator's attributes that change, with their new values."""
-    homeless = [name for name in configuration if name not in sets]
+    places = [place_of(name, path) for name, path in sets.items()]
+    known = {name for place in places for name in place.names}
+    homeless = [name for name in configuration if name not in known]
     if homeless:
         raise ConfigurationError(f"nothing says which argument {', '.join(homeless)} sets: give 'sets'")
     changed: dict[str, Any] = {}
-    for name, value in configuration.items():
-        root, _, rest = sets[name].partition(".")
-        attribute = _attribute(operator, sets[name])
+    for place in places:
+        if not configuration.keys().isdisjoint(place.names):
+            _change(operator, place, place.filled(configuration), changed)
+    return changed
+
+
+def _change(operator: object, place: Place, value: Scalar, changed: dict[str, Any]) -> None:
+    """Add to the changed attributes those of one place."""
+    if is_master(operator, place.path):
+        changed["_get_hook"] = hook_with_master(operator, text_of(value))
+        return
+    for path in acting_paths(operator, place.path):
+        root, _, rest = path.partition(".")
+        attribute = _attribute(operator, path)
         present = changed.get(attribute, getattr(operator, attribute))
-        changed[attribute] = _with(present, rest, value, sets[name])
+        changed[attribute] = _with(present, rest, value, path)
         if root == "env" and getattr(operator, "env", None) is None and hasattr(operator, "append_env"):
             # A Bash task without variables of its own inherits all; with some, it would have those alone.
             changed["append_env"] = True
         if root == "op_kwargs":
             _check_call(operator, rest.partition(".")[0])
-    return changed
 
 
 def _attribute(operator: object, path: str) -> str:

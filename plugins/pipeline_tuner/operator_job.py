@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline_tuner.argument_forms import form_problem
 from pipeline_tuner.argument_paths import path_problem
 from pipeline_tuner.command_check import pattern_problems
 from pipeline_tuner.exceptions import StudyError
@@ -99,7 +100,8 @@ def _place(name: str, parameter: Parameter, templates: str) -> Iterator[Problem]
     if parameter.sets is None and not _is_used(name, templates):
         words = f"nothing says what it sets: give it 'sets', or use {{{{ tuner.configuration.{name} }}}} in an argument"
         yield Problem(("space", "parameters", name), words)
-    problem = path_problem(parameter.sets) if parameter.sets is not None else None
+    sets = parameter.sets
+    problem = None if sets is None else path_problem(sets) or form_problem(name, sets)
     if problem:
         yield Problem(("space", "parameters", name, "sets"), problem)
 

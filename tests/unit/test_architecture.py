@@ -47,7 +47,7 @@ NOUNS = (
         "sweep_form",
     ),
     *("spark_application", "standard_output", "unfilled", "failure_cause"),
-    *("argument_paths", "operator_job", "jobs"),
+    *("argument_forms", "argument_paths", "spark_arguments", "study_places", "operator_job", "jobs"),
 )
 WATCH = ("monitoring.drift", "monitoring.promotion", "monitoring.validity", "monitoring.night_values")
 """What monitoring finds in the measurements; its other modules are a plan, a store, tasks and a report."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from pipeline_tuner import settings
+from pipeline_tuner.argument_forms import form_problem
 from pipeline_tuner.argument_paths import check_places, lay_over, written_values
 from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, OutdatedSchemaError, StudyError
@@ -22,6 +24,7 @@ from pipeline_tuner.runners.tuned_task_metrics import Seen, Watch
 from pipeline_tuner.space import Parameter, Scalar, configuration_id
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.study import Study
+from pipeline_tuner.study_places import study_places
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -190,8 +193,10 @@ def _observations(tuned: TunedTask) -> Observations:
     A study's statements are about its trials' own data.
     """
     try:
-        study = _study(tuned)
-        known = study.runner.options.get("metrics") if study is not None else None
+        known = settings.load_named_study(tuned.study).runner.options.get("metrics")
+    except StudyError:
+        known = None  # there is none yet, or the run's beginning has said what is wrong with it
+    try:
         patterns = {name: one for name, one in (known or {}).items() if isinstance(one, str)}
         wanted = {"metrics": {**patterns, **(tuned.metrics or {})}, "checks": dict(tuned.checks or {})}
         return observations_of(wanted, "tuned")
@@ -230,11 +235,21 @@ def _prepared(tuned: TunedTask, operator: object) -> tuple[Study | None, dict[st
     study, places = None, dict(tuned.sets or {})
     try:
         study = _study(tuned)
-        places = _places(tuned, study)
+        if study is not None:
+            places = study_places(study, places, operator)
+        else:
+            _check_forms(places)
         check_places(operator, places, study.space.parameters if study else places)
     except (StudyError, ConfigurationError) as error:
         return study, places, error
     return study, places, None
+
+
+def _check_forms(places: Mapping[str, str]) -> None:
+    """Raises ConfigurationError for a text around a value that has not its parameter's name in it."""
+    problem = next(filter(None, (form_problem(name, path) for name, path in places.items())), None)
+    if problem:
+        raise ConfigurationError(problem)
 
 
 def _put_in(
@@ -254,6 +269,8 @@ def _put_in(
         found = explored(Exploration(tuned.explore), study, choice, store, context)
         choice, limit = found.choice, found.limit
     lay_over(operator, places, choice.configuration if _is_put_in(choice) else {})
+    if not _is_put_in(choice):
+        log.info("Running with the arguments as written: %s", choice.reason)
     _end_after(operator, limit)
     return choice
 
@@ -271,19 +288,16 @@ def _end_after(operator: Any, limit: timedelta | None) -> None:
 
 def _study(tuned: TunedTask) -> Study | None:
     """The task's study; None where it has none yet and says by itself what can be set. Raises StudyError."""
-    if tuned.sets is not None and not settings.study_file(tuned.study).exists():
-        return None
-    return settings.load_named_study(tuned.study)
-
-
-def _places(tuned: TunedTask, study: Study | None) -> dict[str, str]:
-    if study is None:
-        return dict(tuned.sets or {})
-    own = {name: parameter.sets for name, parameter in study.space.parameters.items() if parameter.sets}
-    strangers = [name for name in tuned.sets or {} if name not in study.space.parameters]
-    if strangers:
-        raise ConfigurationError(f"'sets' names {', '.join(strangers)}, which is no parameter of study {study.study}")
-    return {**own, **(tuned.sets or {})}
+    file = settings.study_file(tuned.study)
+    if file.exists():
+        return settings.load_named_study(tuned.study)
+    nearest = difflib.get_close_matches(file.stem, [one.stem for one in file.parent.glob("*.y*ml")], n=1)
+    meant = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    if tuned.sets is None:
+        raise StudyError(f"there is no study {tuned.study!r}, its file {file} can't be read{meant}")
+    if meant:
+        log.warning("There is no study %r yet, so runs are recorded alone%s", tuned.study, meant)
+    return None
 
 
 def _choice(tuned: TunedTask, study: Study | None, operator: object, places: Mapping[str, str], store: Store) -> Choice:
@@ -352,10 +366,18 @@ def _as_parameter(parameter: Parameter, value: Scalar) -> Scalar:
 
 def _kept(ti: TaskInstance) -> BegunRun | None:
     """The run as this try began it before it was deferred; None for one that begins now."""
+    if not _may_go_on(ti):
+        return None
     found = ti.xcom_pull(task_ids=ti.task_id, key=XCOM_KEY, map_indexes=_map_index(ti))
     if not isinstance(found, Mapping) or found.get("try_number") != ti.try_number:
         return None
     return BegunRun.from_dict(found)
+
+
+def _may_go_on(ti: TaskInstance) -> bool:
+    """Whether this try was deferred or rescheduled. Only then is there an XCom; Airflow logs a lack as an error."""
+    told = getattr(ti, "_ti_context_from_server", None)
+    return told is None or bool(told.next_method or told.task_reschedule_count)
 
 
 def _map_index(ti: TaskInstance) -> int:
