@@ -13,6 +13,9 @@ from pipeline_tuner.space import Configuration
 from pipeline_tuner.store.records import LastSeen, ProductionConfiguration
 from pipeline_tuner.study import Study
 
+AS_WRITTEN = "as written"
+"""Label of the arguments that stand in the DAG of a tuned task."""
+
 
 class Source(StrEnum):
     """Where a production run's configuration comes from."""

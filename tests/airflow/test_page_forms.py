@@ -183,3 +183,19 @@ def test_a_comparison_folds_what_is_the_same_in_all(page):
     assert "balanced, copy_8 and copy_2" in words_of(text)
     assert re.search(r"The same in all, without any variation: [^.]*rows", words_of(text))
     assert "does not vary" not in text.split("The same in all")[0].split("What was measured")[1]
+
+
+@pytest.mark.parametrize(
+    ("run", "label", "source"),
+    [
+        ({"task_id": "load", "label": "as written", "source": "fallback"}, "what is written in its DAG", "given"),
+        ({"task_id": "load", "label": "small", "source": "fallback"}, "small", "given"),
+        ({"task_id": "load", "label": "small", "source": "promoted"}, "what is written in its DAG", "given"),
+        ({"task_id": None, "label": "small", "source": "promoted"}, "balanced", "fallback"),
+    ],
+)
+def test_a_tuned_task_for_which_nothing_is_decided_runs_as_written(page, run, label, source):
+    from pipeline_tuner.web.in_production import in_production
+
+    (choice,) = in_production("orders", ["undecided"], [run]).values()
+    assert (choice.label, choice.source) == (label, source)

@@ -19,7 +19,7 @@ from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, OutdatedSchemaError, StudyError
 from pipeline_tuner.measurement import FailureKind, returned_metrics
 from pipeline_tuner.operator_job import Observations, observations_of
-from pipeline_tuner.production import Choice, Source, fallback_choice, production_choice
+from pipeline_tuner.production import AS_WRITTEN, Choice, Source, fallback_choice, production_choice
 from pipeline_tuner.runners.tuned_task_metrics import Seen, Watch
 from pipeline_tuner.space import Parameter, Scalar, configuration_id
 from pipeline_tuner.store import Store, migrate
@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 
 XCOM_KEY = "pipeline_tuner"
 """The task's XCom that says what it ran with. A task that was deferred finds its own there when it goes on."""
-AS_WRITTEN = "as written"
-"""Label of the arguments that stand in the DAG."""
 PATIENCE_S = 10.0
 """How long a statement may keep the task waiting. The results database is not worth more of its time."""
 RESTART_S = 5.0

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import StudyError
-from pipeline_tuner.production import Choice, Source, production_choice
+from pipeline_tuner.production import AS_WRITTEN, Choice, Source, production_choice
 from pipeline_tuner.store.page_lists import PageLists
 from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.store.records import LastSeen, ProductionConfiguration
@@ -19,6 +19,7 @@ from pipeline_tuner.study import Study, stored_study
 from pipeline_tuner.web.rendering import page_reads
 
 MAX_KEPT = 1000
+WRITTEN = "what is written in its DAG"
 
 
 class StoredStudies:
@@ -38,14 +39,27 @@ class StoredStudies:
         return found
 
 
-def in_production(study: str, goals: Iterable[str]) -> dict[tuple[str, str], Choice]:
-    """What a production run of the study would use for each goal, were it to start now; empty for an unknown study."""
+def in_production(study: str, goals: Iterable[str], runs: Sequence[Row] = ()) -> dict[tuple[str, str], Choice]:
+    """What a production run of the study would use for each goal, were it to start now; empty for an unknown study.
+
+    `runs` are its newest production runs, newest first: tuned tasks run as written where others run the fallback.
+    """
     definition = known_definition(study)
     if definition is None:
         return {}
     seen, now = page_reads().last_seen(study), datetime.now(UTC)
     known = {goal: page_reads().production(study, goal) for goal in goals}
-    return {(study, goal): production_choice(definition, goal, found, seen, now) for goal, found in known.items()}
+    choices = {(study, goal): production_choice(definition, goal, found, seen, now) for goal, found in known.items()}
+    are_tuned = bool(runs) and all(run["task_id"] is not None for run in runs)
+    return {key: of_tuned_task(choice, runs) for key, choice in choices.items()} if are_tuned else choices
+
+
+def of_tuned_task(choice: Choice, runs: Sequence[Row] = ()) -> Choice:
+    """What a tuned task does: where nothing valid is known it runs as written, or with a fallback of its own."""
+    if choice.source is not Source.FALLBACK:
+        return choice
+    last = next((run["label"] for run in runs if run["source"] == Source.FALLBACK), AS_WRITTEN)
+    return replace(choice, label=WRITTEN if last == AS_WRITTEN else last, source=Source.GIVEN)
 
 
 def production_dags(runs: Sequence[Row], study: str) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def _study_page(
         promotions=promotions[:PAGE_SIZE],
         earlier=_earlier(promotions),
         in_production=_by_study_and_goal(page_reads().newest_promotions([study])),
-        running=in_production(study, [row["goal"] for row in recommendations]),
+        running=in_production(study, [row["goal"] for row in recommendations], production_runs),
         production_runs=production_runs,
         task_savings=task_savings(study, readable),
         nights=nights,

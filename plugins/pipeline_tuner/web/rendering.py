@@ -29,6 +29,7 @@ SOURCE_WORDS = {
     Source.PROMOTED: "promoted",
     Source.RECOMMENDED: "as recommended",
     Source.FALLBACK: "the fallback",
+    Source.GIVEN: "nothing valid is decided",
 }
 NAMES_OF_A_ROW = ("id", "number", "name", "state")
 

@@ -20,7 +20,7 @@ from pipeline_tuner.report.decisions import what_to_do
 from pipeline_tuner.store.page_lists import PageLists
 from pipeline_tuner.store.page_reads import Row
 from pipeline_tuner.store.records import LastSeen
-from pipeline_tuner.web.in_production import choices_of
+from pipeline_tuner.web.in_production import choices_of, of_tuned_task
 from pipeline_tuner.web.rendering import page_reads, results_store, source_words
 from pipeline_tuner.web.sweep_lookup import Progress, progress_of
 from pipeline_tuner.wording import ratio, regret_words, spark
@@ -84,7 +84,8 @@ def study_lines(dag_ids: Sequence[str], now: datetime) -> list[StudyLine]:
     names = [row["study"] for row in sweeps]
     seen = _lists().last_seen(names)
     rows = _with_problems(_lists().recommendations(names), seen)
-    choices = choices_of(sweeps, rows, _lists(), seen, now)
+    choices, noted = choices_of(sweeps, rows, _lists(), seen, now), set(page_reads().noted_studies(dag_ids))
+    choices = {key: of_tuned_task(choice) if key[0] in noted else choice for key, choice in choices.items()}
     values, nights = _lists().night_values(names), {row["study"]: row for row in page_reads().newest_nights(names)}
     due = next_runs([row["dag_id"] for row in sweeps])
     of_study: dict[str, list[Row]] = {name: [] for name in names}

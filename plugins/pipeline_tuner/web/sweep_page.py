@@ -154,6 +154,7 @@ def _decision(opened: Opened) -> dict[str, Any]:
     focus = next((a for a in answers if a.goal == opened.goal), answers[0] if answers else None)
     stored = {row["goal"]: row for row in held(opened.stored)}
     study, goals = opened.row["study"], [answer.goal for answer in answers]
+    runs = _readable_runs(opened.user, study)
     return {
         "header": DECISION_HEADER,
         "decisions": [(answer, decision_cells(answer)) for answer in answers],
@@ -163,8 +164,8 @@ def _decision(opened: Opened) -> dict[str, Any]:
         "given_up": _differing_from(_runs_now(focus), focus.configuration or {}) if focus else {},
         "focus": focus,
         "chart": _intervals(opened, focus) if focus else None,
-        "running": in_production(study, goals),
-        "runs_in": production_dags(_readable_runs(opened.user, study), study),
+        "running": in_production(study, goals, runs),
+        "runs_in": production_dags(runs, study),
         "labels": page_reads().labels(opened.sweep_id),
         "seen": {row["goal"]: row["promotion_id"] for row in page_reads().newest_promotions([study])},
         "can_act": bool(opened.stored) and may_trigger(opened.user, opened.row["dag_id"]),
