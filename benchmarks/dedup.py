@@ -29,6 +29,7 @@ import polars as pl
 import psycopg2
 import pyarrow.parquet as pq
 from benchmarks.record import Figures
+from tests.temporary_postgres import temporary_postgres
 
 from pipeline_jobs.contract import TrialConfig
 from pipeline_jobs.dedup.job import EXTRA_SETTINGS
@@ -38,7 +39,6 @@ from pipeline_jobs.dedup.source_inspection import Inspection
 from pipeline_jobs.dedup.trial_data import Data, prepare_data
 from pipeline_jobs.event_log import summarise_event_log
 from pipeline_jobs.session import close_session, open_session
-from pipeline_tuner.local.postgres import PostgresServer
 
 SHAPES: dict[str, dict[str, Any]] = {
     "unique": {"duplicates": 1.0},
@@ -186,16 +186,10 @@ def _postgres(data: Data, *, wanted: bool) -> Iterator[dict[str, Callable[[], An
     if not wanted:
         yield {}
         return
-    folder = Path(tempfile.mkdtemp(prefix="bench-postgres-"))
-    folder.chmod(0o755)
-    server = PostgresServer(folder, settings={"fsync": "off", "full_page_writes": "off", "work_mem": "256MB"})
-    try:
-        server.start()
+    with temporary_postgres(settings={"fsync": "off", "full_page_writes": "off", "work_mem": "256MB"}) as server:
         uri = server.create_database("bench")
         _load(uri, data)
         yield {"PostgreSQL": lambda: _distinct_on(uri)}
-    finally:
-        server.remove()
 
 
 def _load(uri: str, data: Data) -> None:

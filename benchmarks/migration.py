@@ -20,7 +20,6 @@ import re
 import shutil
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -31,13 +30,13 @@ from pathlib import Path
 
 import psycopg2
 from benchmarks.record import Figures
+from tests.temporary_postgres import temporary_postgres
 
 from pipeline_jobs.contract import MeasurementWriter, TrialConfig
 from pipeline_jobs.migration.job import run
 from pipeline_jobs.migration.postgres import jdbc_connection
 from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.local import demo_data
-from pipeline_tuner.local.postgres import PostgresServer
 
 CORES = len(os.sched_getaffinity(0))
 TABLE = "flights_many"
@@ -231,17 +230,11 @@ def _psql(uri: str, command: str, **streams: object) -> subprocess.Popen[bytes]:
 @contextmanager
 def _bench(copies: int) -> Iterator[Bench]:
     """A server of its own, with the flights several times over."""
-    folder = Path(tempfile.mkdtemp(prefix="pipeline-tuner-bench-"))
-    folder.chmod(0o755)
-    server = PostgresServer(folder)
-    try:
-        server.start()
+    with temporary_postgres() as server:
         demo_data.load(server, "bench_source")
         source, target = server.uri("bench_source"), server.create_database("bench_target")
         rows = _fill(source, target, copies)
         yield Bench(source, target, rows)
-    finally:
-        server.remove()
 
 
 def _fill(source: str, target: str, copies: int) -> int:

@@ -14,10 +14,8 @@ import gzip
 import json
 import os
 import re
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +25,9 @@ from benchmarks.record import Figures
 from fastapi.testclient import TestClient
 from playwright.sync_api import sync_playwright
 from tests.browser.planted_page import page_app, served_page
+from tests.temporary_postgres import temporary_postgres
 
 from pipeline_tuner.local.browser import find_browser
-from pipeline_tuner.local.postgres import PostgresServer
 from pipeline_tuner.recommendation import (
     ConfigurationEvidence,
     DecisionStatus,
@@ -133,11 +131,7 @@ def _recommendation(configuration: Configuration) -> Recommendation:
 
 def main() -> int:
     """Fill a database, time every page, print and record the figures."""
-    folder = Path(tempfile.mkdtemp(prefix="pipeline-tuner-page-"))
-    folder.chmod(0o755)
-    server = PostgresServer(folder)
-    try:
-        server.start()
+    with temporary_postgres() as server:
         url = server.create_database("page")
         migrate(url)
         with Store(url) as store, store.transaction() as connection:
@@ -147,9 +141,6 @@ def main() -> int:
         os.environ["AIRFLOW_CONN_PIPELINE_TUNER_DEFAULT"] = url.replace("postgresql://", "postgres://")
         with Store(url) as store:
             _record(store)
-    finally:
-        server.remove()
-        shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 

@@ -23,26 +23,21 @@ THEMES = ("light", "dark")
 def main() -> int:
     """Plant a database, look at the pages, write the screenshots."""
     folder = Path(tempfile.mkdtemp(prefix="pipeline-tuner-screenshots-"))
-    folder.chmod(0o755)
     os.environ.setdefault("AIRFLOW_HOME", str(folder / "airflow"))
     from tests.browser.planted_page import planted_store, served_page
+    from tests.temporary_postgres import temporary_postgres
 
-    from pipeline_tuner.local.postgres import PostgresServer
     from pipeline_tuner.web import studies_page
 
     tomorrow = datetime.now(UTC).replace(hour=1, minute=0) + timedelta(days=1)
-    server = PostgresServer(folder)
-    try:
-        server.start()
-        with (
-            planted_store(server, "screenshots", folder / "reports") as store,
-            patch.object(studies_page, "next_runs", lambda dag_ids: {"tune_orders": tomorrow}),
-            served_page(store) as address,
-        ):
-            _take(address)
-    finally:
-        server.remove()
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        temporary_postgres() as server,
+        planted_store(server, "screenshots", folder / "reports") as store,
+        patch.object(studies_page, "next_runs", lambda dag_ids: {"tune_orders": tomorrow}),
+        served_page(store) as address,
+    ):
+        _take(address)
+    shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
