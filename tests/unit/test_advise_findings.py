@@ -11,9 +11,11 @@ from tests.unit.event_logs import MB, SQL, START, FakeApplication, FakeStage, Fa
 
 from pipeline_tuner.__main__ import main
 from pipeline_tuner.advise import finding_words
-from pipeline_tuner.advise.advice import RunAdvice
+from pipeline_tuner.advise.advice import RunAdvice, by_job
+from pipeline_tuner.advise.costs import Prices
 from pipeline_tuner.advise.findings import Finding, Kind, Metric, Overrule, Remedy
 from pipeline_tuner.advise.platforms import Platform
+from pipeline_tuner.advise.terminal import job_words, missing_words
 
 GB = 1 << 30
 ADVISORY = "spark.sql.adaptive.advisoryPartitionSizeInBytes"
@@ -144,7 +146,7 @@ def test_too_many_tasks_over_all_stages_of_a_setting(tmp_path):
     app = FakeApplication(stages, end=16_000, settings={"spark.master": "yarn", "spark.sql.adaptive.enabled": "false"})
     found = only(advised(app, tmp_path), Kind.TOO_MANY_TASKS)
     assert found.stages == 3
-    assert values(found) == {"spark.sql.shuffle.partitions": "4"}
+    assert values(found) == {"spark.sql.adaptive.enabled": "true", "spark.sql.shuffle.partitions": "4"}
     app.settings["spark.sql.adaptive.enabled"] = "true"
     adaptive = only(advised(app, tmp_path), Kind.TOO_MANY_TASKS)
     assert "spark.sql.shuffle.partitions" not in values(adaptive)
@@ -340,3 +342,72 @@ def test_attempts_that_failed_before_are_told(tmp_path, capsys):
     said = capsys.readouterr().out.replace("\n", " ")
     assert "submitted 2.5 min before it started" in said
     assert "attempts before this one failed" in said
+
+
+def tiny(tmp_path, tasks: int, task_ms: int, size: int, **settings: str) -> RunAdvice:
+    """A run of one shuffle stage: tasks of a size, two at once, that spend all their time in their own run time."""
+    stage = even_stage(0, 500, 500 + tasks // 2 * task_ms, 2, waves=tasks // 2, bytes=size)
+    app = FakeApplication([stage], end=1000 + tasks // 2 * task_ms, executors={"driver": 2})
+    app.settings = {"spark.master": "local[2]", **settings}
+    return advised(app, tmp_path)
+
+
+@pytest.mark.parametrize("task_ms", [180, 700], ids=["fast machine", "slow machine"])
+def test_tiny_tasks_are_found_by_what_they_read_though_they_are_busy_all_the_time(tmp_path, task_ms):
+    advice = tiny(tmp_path, 400, task_ms, 315_000, **{"spark.sql.adaptive.enabled": "false"})
+    found = only(advice, Kind.TOO_MANY_TASKS)
+    assert values(found)["spark.sql.adaptive.enabled"] == "true"
+    assert int(values(found)["spark.sql.shuffle.partitions"]) < 400
+    assert advice.wall_share(found) > 0.2
+
+
+def test_tasks_with_a_lot_to_read_or_that_take_seconds_are_not_tiny(tmp_path):
+    assert Kind.TOO_MANY_TASKS not in kinds(tiny(tmp_path, 400, 300, 20 * MB))
+    assert Kind.TOO_MANY_TASKS not in kinds(tiny(tmp_path, 40, 3000, 20_000))
+
+
+def test_an_old_spark_is_not_told_to_be_adaptive(tmp_path):
+    stage = even_stage(0, 500, 36_500, 2, waves=200, bytes=300_000)
+    app = FakeApplication([stage], end=37_000, executors={"driver": 2}, version="2.4.8")
+    assert set(values(only(advised(app, tmp_path), Kind.TOO_MANY_TASKS))) == {"spark.sql.shuffle.partitions"}
+
+
+def said(advice: RunAdvice) -> str:
+    (job,) = by_job([advice])
+    return " ".join(job_words(job, Prices()).split())
+
+
+def test_sizes_that_have_lost_their_unit_are_named(tmp_path):
+    sizes = {"spark.sql.adaptive.advisoryPartitionSizeInBytes": "128", "spark.sql.autoBroadcastJoinThreshold": "2"}
+    words = said(tiny(tmp_path, 130, 300, 28_000, **sizes))
+    assert "advisoryPartitionSizeInBytes=128 is 128 B: a number without a unit is bytes; 128m is MB." in words
+    assert "autoBroadcastJoinThreshold=2 is 2 B" in words
+    fine = {"spark.sql.adaptive.advisoryPartitionSizeInBytes": "64m", "spark.sql.autoBroadcastJoinThreshold": "-1"}
+    assert "hardly meant" not in said(tiny(tmp_path, 130, 300, 28_000, **fine))
+
+
+def test_a_start_that_no_setting_shortens_comes_last(tmp_path):
+    stage = even_stage(0, 30_000, 40_000, 2, waves=40, bytes=10_000)
+    advice = advised(FakeApplication([stage], end=40_500, executors={"1": 2}), tmp_path)
+    assert advice.findings[-1].kind is Kind.STARTUP
+    assert len(advice.findings) > 1
+    assert only(advice, Kind.STARTUP).remedy is Remedy.STARTING
+
+
+def test_one_machine_has_no_more_cores_than_it_has(tmp_path):
+    words = said(tiny(tmp_path, 40, 3000, 20_000))
+    assert "Any number of cores:" in words
+    assert "2x the cores" not in words
+    assert "4x the cores" not in words
+
+
+def test_a_run_without_a_task_is_advised_nothing(tmp_path):
+    app = FakeApplication([], end=60_000, executors={"driver": 2}, settings={"spark.master": "local[2]"})
+    assert advised(app, tmp_path).findings == ()
+
+
+def test_a_log_without_an_end_and_without_open_tasks_counts_none(tmp_path):
+    app = FakeApplication([even_stage(0, 0, 1000)], end=None)
+    words = " ".join(missing_words(advised(app, tmp_path).read))
+    assert "The application's end isn't in the log." in words
+    assert "0 tasks" not in words

@@ -15,7 +15,7 @@ from tests.unit.event_logs import MB, FakeApplication, FakeStage, FakeTask, advi
 from pipeline_tuner.__main__ import main
 from pipeline_tuner.advise.advice import by_job
 from pipeline_tuner.advise.costs import Prices
-from pipeline_tuner.advise.study_writer import StudyNotWrittenError, study_text
+from pipeline_tuner.advise.study_writer import StudyNotWrittenError, own_settings, study_text
 from pipeline_tuner.advise.submission import Submission, submission_of
 from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.study import parse_study
@@ -366,3 +366,26 @@ def test_the_console_names_what_the_trials_write(tmp_path, monkeypatch, capsys):
     app.write(tmp_path / "log")
     assert main(["advise", "log", "--study", "nightly"]) == 0
     assert "Each trial writes s3://b/out, as production does" in capsys.readouterr().err
+
+
+def test_what_spark_adds_by_itself_is_no_setting_of_the_job(tmp_path):
+    own = "-Djava.net.preferIPv6Addresses=false -XX:+IgnoreUnrecognizedVMOptions --add-opens=java.base/java.io=ALL"
+    settings = {
+        "spark.rdd.compress": "True",
+        "spark.executor.extraJavaOptions": own,
+        "spark.hadoop.fs.s3a.vectored.read.min.seek.size": "128K",
+        "spark.hadoop.fs.s3a.endpoint": "h",
+    }
+    conf = parse_study(written(tmp_path, shuffling(100 * MB, "a1", "day", **settings))).runner.options["conf"]
+    assert {"spark.rdd.compress", "spark.executor.extraJavaOptions"} & set(conf) == set()
+    assert [name for name in conf if "s3a" in name] == ["spark.hadoop.fs.s3a.endpoint"]
+    assert own_settings({"spark.executor.extraJavaOptions": f"{own} -Dmine=1"}) == {
+        "spark.executor.extraJavaOptions": "-Dmine=1"
+    }
+
+
+def test_adaptive_execution_that_was_off_is_a_parameter(tmp_path):
+    off = {"spark.sql.adaptive.enabled": "false"}
+    study = parse_study(written(tmp_path, shuffling(100 * MB, "a1", "day", **off)))
+    assert study.control_candidate.configuration["adaptive"] is False
+    assert study.runner.options["conf"]["spark.sql.adaptive.enabled"] == "{adaptive}"

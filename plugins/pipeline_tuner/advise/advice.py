@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from pipeline_tuner.advise.application import Outcome
-from pipeline_tuner.advise.findings import Finding
+from pipeline_tuner.advise.findings import Finding, Remedy
 from pipeline_tuner.advise.log_reader import Read
 from pipeline_tuner.advise.platforms import Rules, rules_of
 from pipeline_tuner.advise.run_rules import RunRules
@@ -31,7 +31,7 @@ class RunAdvice:
     breakdown: Breakdown
     rules: Rules
     findings: tuple[Finding, ...]
-    """Those that explain most of the time first, then those that explain most of the money."""
+    """Those that explain most of the time first, then those of the money; last what can't be helped."""
 
     def wall_share(self, finding: Finding) -> float:
         """How much of the run's time a finding explains, at most."""
@@ -92,8 +92,11 @@ def advise(read: Read) -> RunAdvice:
     rules = rules_of(read.application)
     breakdown = break_down(read.application, task_cpus=rules.task_cpus)
     found = [*StageRules(breakdown, rules).findings(), *RunRules(breakdown, rules).findings()]
+    found = found if read.application.stages else []  # no task ran: cores that stood empty say nothing of the job
     advice = RunAdvice(read, breakdown, rules, ())
-    ordered = sorted(found, key=lambda each: (-advice.wall_share(each), -advice.money_share(each)))
+    ordered = sorted(
+        found, key=lambda each: (each.remedy is Remedy.STARTING, -advice.wall_share(each), -advice.money_share(each))
+    )
     return RunAdvice(read, breakdown, rules, tuple(ordered))
 
 

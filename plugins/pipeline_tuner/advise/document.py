@@ -8,6 +8,7 @@ from msgspec import Struct
 from pipeline_tuner.advise import finding_words
 from pipeline_tuner.advise.advice import JobAdvice, Repeated, RunAdvice
 from pipeline_tuner.advise.costs import Prices, cost_of
+from pipeline_tuner.advise.odd_settings import odd_settings, odd_words
 from pipeline_tuner.advise.terminal import missing_words
 
 
@@ -72,6 +73,8 @@ class RunDocument(Struct):
     outcome: str
     is_complete: bool
     missing: list[str]
+    odd_settings: list[str]
+    """Sizes that are too small to be meant, in words."""
     lines: int
     queued_s: float
     wall_s: float
@@ -139,6 +142,7 @@ def _run(run: RunAdvice, prices: Prices) -> RunDocument:
         outcome=app.outcome.value,
         is_complete=run.read.is_complete,
         missing=list(missing_words(run.read)),
+        odd_settings=[odd_words(each) for each in odd_settings(app.settings)],
         lines=run.read.lines,
         queued_s=app.queued_ms / 1000,
         wall_s=app.wall_ms / 1000,

@@ -153,9 +153,14 @@ def _too_few(f: Finding) -> str:
 def _too_many(f: Finding) -> str:
     return (
         f"{_count(f, Metric.TASKS, 'task')} for {number(f.metric(Metric.SLOTS))} slots, half of them under "
-        f"{_seconds(f, Metric.MEDIAN_TASK_S)}; {percent(f.metric(Metric.OVERHEAD_SHARE))} of their time is scheduling "
-        f"and starting. About {counted(f.value or 1, 'task')} would do."
+        f"{_seconds(f, Metric.MEDIAN_TASK_S)}{_median_read(f)}; about {percent(f.metric(Metric.OVERHEAD_SHARE))} of "
+        f"their time is scheduling and starting. About {counted(f.value or 1, 'task')} would do."
     )
+
+
+def _median_read(f: Finding) -> str:
+    size = f.metric(Metric.MEDIAN_TASK_BYTES)
+    return f" and {byte_words(size)} to read" if size else ""
 
 
 def _files_read(f: Finding) -> str:
@@ -289,6 +294,7 @@ SHORT_REMEDIES: dict[Remedy, Callable[[Finding], str]] = {
     Remedy.PLAN_LESS: lambda f: "fewer files and partitions to list",
     Remedy.COMMIT_FASTER: lambda f: "a committer that doesn't rename",
     Remedy.DRIVER_CODE: lambda f: "see what the driver does then",
+    Remedy.STARTING: lambda f: "nothing by a setting",
     Remedy.SMALLER_MACHINES: lambda f: "machines with less memory per core",
     Remedy.FIX_SKEW_FIRST: lambda f: "the skew first",
     Remedy.GIVE_SCHEMA: lambda f: "give the schema",
@@ -324,6 +330,7 @@ FULL_REMEDIES: dict[Remedy, Callable[[Finding], str]] = {
     ),
     Remedy.WRITE_FEWER_FILES: lambda f: (
         f"Call repartition({f.value or 1}) (or by the partition columns) before the write."
+        + (" One task then writes all of it: measure whether that is worth it." if (f.value or 1) == 1 else "")
     ),
     Remedy.FIX_CODE: lambda f: "",
     Remedy.ASK_PLATFORM: lambda f: "",
@@ -339,6 +346,10 @@ FULL_REMEDIES: dict[Remedy, Callable[[Finding], str]] = {
     Remedy.DRIVER_CODE: lambda f: (
         "Most of it is the program's own code on the driver: what it collects, computes or fetches there. More "
         "executors don't help."
+    ),
+    Remedy.STARTING: lambda f: (
+        "It is Spark's own start, the program's code before its first task, and the planning of the first query: no "
+        "setting shortens it. One application with more work in it starts once."
     ),
     Remedy.SMALLER_MACHINES: lambda f: "Take a type with less memory per core.",
     Remedy.FIX_SKEW_FIRST: lambda f: "One task has most of the data: more partitions don't divide it.",

@@ -50,6 +50,7 @@ class Remedy(StrEnum):
     PLAN_LESS = "plan less"
     COMMIT_FASTER = "commit faster"
     DRIVER_CODE = "driver code"
+    STARTING = "starting"
     SMALLER_MACHINES = "smaller machines"
     FIX_SKEW_FIRST = "fix skew first"
     GIVE_SCHEMA = "give schema"

@@ -55,6 +55,8 @@ class Rules:
     is_local: bool
     """Whether driver and executor are one process, whoever's machine it is on."""
     adaptive: bool
+    has_adaptive: bool
+    """Whether this version of Spark has an adaptive execution worth switching on: from 3.0."""
     coalesces: bool
     """Adaptive execution joins small partitions after a shuffle, whatever `spark.sql.shuffle.partitions` says."""
     parallelism_first: bool
@@ -96,6 +98,7 @@ def rules_of(application: Application) -> Rules:
         platform=platform,
         is_local=local,
         adaptive=adaptive,
+        has_adaptive=version >= (3, 0),
         coalesces=adaptive and settings.is_on("spark.sql.adaptive.coalescePartitions.enabled", True),
         parallelism_first=version >= (3, 2)
         and settings.is_on("spark.sql.adaptive.coalescePartitions.parallelismFirst", not databricks),

@@ -60,7 +60,7 @@ def _shuffle_tasks(
         return (), (Overrule.DATABRICKS_AUTO,), Remedy.REPARTITION
     partitions = proposal(settings, "spark.sql.shuffle.partitions", str(tasks))
     if not rules.coalesces:
-        return (partitions,), (), Remedy.SET
+        return (*(() if more else _joining(settings, rules)), partitions), (), Remedy.SET
     size = stage.totals.shuffle_read_bytes // max(1, tasks)
     if not more:
         first = (proposal(settings, PARALLELISM_FIRST, "false"),) if rules.parallelism_first else ()
@@ -71,6 +71,14 @@ def _shuffle_tasks(
         *_smaller_partitions(settings, rules, size, is_more_than_slots=tasks > 1.5 * slots),
     )
     return found, (Overrule.AQE_COALESCES,), Remedy.SET if found else Remedy.REPARTITION
+
+
+def _joining(settings: Settings, rules: Rules) -> tuple[Proposal, ...]:
+    """What has adaptive execution join small partitions, where it is off and this version of Spark has it."""
+    if not rules.has_adaptive:
+        return ()
+    names = ("spark.sql.adaptive.coalescePartitions.enabled",) if rules.adaptive else ("spark.sql.adaptive.enabled",)
+    return tuple(proposal(settings, name, "true") for name in names)
 
 
 def _smaller_partitions(

@@ -80,7 +80,7 @@ class RunRules:
         first = min((each.added for each in self._app.executors), default=None)
         executor = max(0, first - self._app.started) if first is not None and first >= self._app.started else 0
         metrics = ((Metric.FIRST_EXECUTOR_S, executor / 1000), (Metric.CORE_HOURS, self._core_hours(wait)))
-        remedy = Remedy.KEEP_WARM if executor > wait / 2 else Remedy.DRIVER_CODE
+        remedy = Remedy.KEEP_WARM if executor > wait / 2 and not self._rules.is_local else Remedy.STARTING
         remedy = Remedy.SESSION if self._app.is_session else remedy
         return Finding(Kind.STARTUP, remedy, wait, metrics=metrics)
 

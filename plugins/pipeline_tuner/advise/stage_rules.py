@@ -13,6 +13,7 @@ from pipeline_tuner.advise.findings import Finding, Kind, Metric, Proposal, Reme
 from pipeline_tuner.advise.platforms import Rules
 from pipeline_tuner.advise.proposed_values import (
     MB,
+    MIN_TASK_MS,
     execution_bytes,
     megabytes,
     more_memory,
@@ -34,6 +35,10 @@ SPILL_BYTES_A_SECOND = 100e6
 """A slow disk that several tasks share; a faster one spills in less, and so costs less than the bound says."""
 SHORT_TASK_MS = 250
 MUCH_OVERHEAD = 0.2
+SMALL_TASK_BYTES = MB
+"""A task that reads less, and takes less than MIN_TASK_MS, is mostly its own start, whatever the machine."""
+BYTES_A_MS = 10_000
+"""What a task gets through at the least, 10 MB/s: time beyond that is its start, before or within its run time."""
 FEW_WAVES = 3.0
 """With more waves of tasks than this, an uneven last one doesn't matter."""
 AQE_SKEW_FACTOR = 5.0
@@ -233,9 +238,9 @@ class StageRules:
     def _overhead(self, stage: Stage, wall: int) -> float:
         slots = self._breakdown.slots(stage)
         spread = stage.spread
-        if slots is None or spread is None or spread.median_ms >= SHORT_TASK_MS or spread.count <= FEW_WAVES * slots:
+        if slots is None or spread is None or spread.count <= FEW_WAVES * slots:
             return 0.0
-        share = _overhead_share(stage)
+        share = _start_share(stage, spread)
         fewer = 1 - min(1.0, tasks_worth_it(stage, slots) / spread.count)
         return wall * share * fewer if share >= MUCH_OVERHEAD else 0.0
 
@@ -247,7 +252,8 @@ class StageRules:
             (Metric.TASKS, stage.complete_tasks),
             (Metric.SLOTS, slots),
             *_medians(stage),
-            (Metric.OVERHEAD_SHARE, _overhead_share(stage)),
+            (Metric.OVERHEAD_SHARE, _start_share(stage, stage.spread) if stage.spread else _overhead_share(stage)),
+            (Metric.MEDIAN_TASK_BYTES, stage.spread.median_bytes if stage.spread else 0),
         )
         return Finding(
             Kind.TOO_MANY_TASKS, remedy, lost, stage=stage, stages=stages, metrics=metrics, proposals=proposals,
@@ -308,6 +314,14 @@ def _not_computing(stage: Stage) -> float:
 def _overhead_share(stage: Stage) -> float:
     """The part of its tasks' time that was scheduling, shipping and starting rather than work."""
     return max(0.0, 1 - stage.totals.run_ms / max(1, stage.totals.task_ms))
+
+
+def _start_share(stage: Stage, spread: Spread) -> float:
+    """The same with what a tiny task spends on its own start while it runs; 0 for tasks that are long enough."""
+    share = _overhead_share(stage) if spread.median_ms < SHORT_TASK_MS else 0.0
+    if 0 < spread.median_bytes < SMALL_TASK_BYTES and 0 < spread.median_ms < MIN_TASK_MS:
+        share = max(share, 1 - spread.median_bytes / BYTES_A_MS / spread.median_ms)
+    return share
 
 
 def _medians(stage: Stage) -> tuple[tuple[Metric, float], ...]:

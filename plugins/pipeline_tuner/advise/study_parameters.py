@@ -103,8 +103,10 @@ class ProposedParameters:
         return parameter
 
     def _local(self) -> Iterator[ProposedParameter]:
+        has_all = self._settings.text("spark.master").startswith("local[*")  # the machine has no more
+        high = max(2, self.cores if has_all else 2 * self.cores)
         yield ProposedParameter(
-            "cores", "", "local[{cores}]", self.cores, 1, max(2, 2 * self.cores), help="cores of this machine to use",
+            "cores", "", "local[{cores}]", self.cores, 1, high, help="cores of this machine to use",
             why=f"the run had {self.cores}",
         )  # fmt: skip
         yield self._memory("driver_memory_mb", "spark.driver.memory", "heap of the one process")
@@ -189,6 +191,12 @@ class ProposedParameters:
                 + (", after adaptive execution joined small partitions" if self._rules.coalesces else "")
             ),
         )  # fmt: skip
+        if self._rules.has_adaptive and not self._rules.adaptive:
+            yield ProposedParameter(
+                "adaptive", "spark.sql.adaptive.enabled", "{adaptive}", False,
+                help="join small partitions after a shuffle, and split those that are too large",
+                why="the run had it off",
+            )  # fmt: skip
         if self._rules.coalesces:
             size = max(1, self._rules.advisory_bytes // MB)
             yield ProposedParameter(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,17 @@ DROPPED = (
     *("spark.sql.warehouse.dir", "spark.sql.catalogImplementation", "spark.sql.emr.", "spark.sql.hive.metastore."),
     *("spark.executorEnv.PYTHONPATH", "spark.sql.artifact."),
 )
+SPARKS_OWN = {
+    "spark.rdd.compress": "True",
+    "spark.hadoop.fs.s3a.vectored.read.min.seek.size": "128K",
+    "spark.hadoop.fs.s3a.vectored.read.max.merged.size": "2M",
+}
+"""What pyspark and Spark write into every run's settings by themselves."""
+OWN_OPTION = re.compile(
+    r"-Djava\.net\.preferIPv6Addresses=\S+|-XX:\+IgnoreUnrecognizedVMOptions|--add-(?:opens|modules|exports)[= ]\S+"
+    r"|--enable-native-access=\S+|-Djdk\.reflect\.useDirectMethodHandle=\S+|-Dio\.netty\.\S+"
+)
+"""The options of Java that Spark gives each JVM, again in a trial."""
 MAX_HOURS = 8.0
 """A sweep of the study takes about so long at most."""
 SMALLER = 0.5
@@ -201,7 +212,7 @@ class StudyText:
         """The run's settings, those with a parameter filled by it; cluster's, Spark's own and secrets left out."""
         settings = self._app.settings
         filled = {parameter.setting: parameter.form for parameter in self._parameters if parameter.setting}
-        kept = {name: value for name, value in sorted(settings.spark.items()) if self._is_kept(name)}
+        kept = {name: value for name, value in own_settings(settings.spark).items() if self._is_kept(name)}
         yield "    conf:"
         for name, form in filled.items():
             yield f"      {name}: {_quoted(form)}"
@@ -352,6 +363,16 @@ class StudyText:
         yield "  indifference: 0.05"
         yield "  warmups: 0   # a program that can't be changed runs once in a trial"
         yield f"  trial_timeout_s: {max(300, int(4 * seconds))}"
+
+
+def own_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """The settings in the order of their names, without what Spark adds to every run by itself."""
+    found = {}
+    for name, value in sorted(settings.items()):
+        own = " ".join(OWN_OPTION.sub("", value).split()) if name.endswith("extraJavaOptions") else value
+        if (own or not value) and SPARKS_OWN.get(name) != own:
+            found[name] = own
+    return found
 
 
 def smaller_run(job: JobAdvice) -> RunAdvice | None:

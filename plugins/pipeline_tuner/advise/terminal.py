@@ -11,6 +11,7 @@ from pipeline_tuner.advise.advice import SCALES, JobAdvice, Repeated, RunAdvice
 from pipeline_tuner.advise.application import Application, Outcome, Stage
 from pipeline_tuner.advise.costs import Prices, cost_of
 from pipeline_tuner.advise.log_reader import Read
+from pipeline_tuner.advise.odd_settings import odd_settings, odd_words
 from pipeline_tuner.wording import byte_words, counted, listed, number, percent, second_words
 
 WIDTH = 110
@@ -25,7 +26,15 @@ OUTCOMES = {
 
 def job_words(job: JobAdvice, prices: Prices) -> str:
     """All that is said of a job."""
-    parts = [_head(job.main), *_readings(job), *_runs(job, prices), *_to_do(job), *_details(job), _time(job.main)]
+    parts = [
+        _head(job.main),
+        *_readings(job),
+        *_odd_settings(job.main),
+        *_runs(job, prices),
+        *_to_do(job),
+        *_details(job),
+        _time(job.main),
+    ]
     return "\n\n".join(filter(None, [*parts, _money(job.main, prices), _scaling(job.main)]))
 
 
@@ -95,9 +104,15 @@ def missing_words(read: Read) -> Iterator[str]:
     if read.application.has_gaps:
         yield "So nothing is said about start-up, waits and idle cores."
     if not read.has_end:
-        running = counted(read.unfinished_tasks, "task")
-        yield f"The application's end isn't in the log; {running} had begun and not ended."
+        running = f"; {counted(read.unfinished_tasks, 'task')} had begun and not ended" if read.unfinished_tasks else ""
+        yield f"The application's end isn't in the log{running}."
         yield "Values are as of the last event."
+
+
+def _odd_settings(run: RunAdvice) -> Iterator[str]:
+    found = [odd_words(each) for each in odd_settings(run.read.application.settings)]
+    if found:
+        yield _wrapped(f"Settings that are hardly meant: {' '.join(found)}")
 
 
 def _runs(job: JobAdvice, prices: Prices) -> Iterator[str]:
@@ -228,12 +243,15 @@ def _scaling(run: RunAdvice) -> str:
     if not run.read.application.stages:
         return ""
     least = second_words(run.breakdown.bound_ms / 1000)
+    what = "cores" if run.rules.is_local else "executors"
     bound = (
-        f"Any number of executors: {least} at least, {run.unlimited_gain:.2f}x as fast at most (no task for "
+        f"Any number of {what}: {least} at least, {run.unlimited_gain:.2f}x as fast at most (no task for "
         f"{second_words(run.breakdown.quiet_ms / 1000)}, then the longest task of each stage in turn), with the "
         "program and its partitions as they are."
     )
-    predicted = [(scale, run.breakdown.predicted_ms(scale)) for scale in SCALES]
+    # One machine has the cores that it has.
+    scales = [scale for scale in SCALES if scale < 1 or not run.rules.is_local]
+    predicted = [(scale, run.breakdown.predicted_ms(scale)) for scale in scales]
     known = [f"{scale:g}x the cores {second_words(value / 1000)}" for scale, value in predicted if value is not None]
     return _wrapped(bound + (f" Expected with {', '.join(known)}." if known else ""))
 
