@@ -23,7 +23,7 @@ from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.local.postgres import PostgresServer
 
 STRATEGIES = ("window", "max_by", "salted", "semi_join", "baseline")
-SHORT, LONG, PART = 60, 1000, 100
+SHORT, LONG, PART = 36, 1000, 100
 
 
 @pytest.fixture(scope="module")
