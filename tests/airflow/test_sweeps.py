@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 from compress_study import COMPRESS
 
+from pipeline_tuner.runners.process import ProcessRunner
 from pipeline_tuner.store import Store
 
 SHORT = {"blocks": 1, "rounds": 1, "confirm_blocks": 0}
@@ -257,3 +259,29 @@ def test_a_companion_has_a_sweep_of_its_own_in_the_same_run(run_dag, compress, r
         assert other.options.budget.blocks == 3
         levels = {trial.plan.configuration["level"] for trial in store.results(other.sweep_id)}
         assert levels == {1, 3}
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_sweep_with_what_was_measured(tune, results, monkeypatch, ending):
+    waited, before = [], signal.getsignal(signal.SIGTERM)
+    wait = ProcessRunner.wait
+
+    def wait_and_be_met(self, timeout_s):
+        waited.append(self)
+        if len(waited) == 4:
+            signal.raise_signal(ending)
+        return wait(self, timeout_s)
+
+    monkeypatch.setattr(ProcessRunner, "wait", wait_and_be_met)
+    try:
+        dag_run, trials = tune(presets={"fast": {"level": 1}, "small": {"level": 9}})
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert len(waited) == 4, "no trial starts after the signal"
+    assert {trial.status for trial in trials} == {"measured", "failed"}
+    assert sum(trial.status == "measured" for trial in trials) == 2
+    with Store(results) as store:
+        sweep = store.sweep(sweep_of(dag_run))
+    assert sweep.status != "running"
+    assert sweep.ended_at is not None
+    assert states(dag_run)["recommend", -1] in ("success", "failed")

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
 from pipeline_tuner import settings
 from pipeline_tuner.connections import job_connections, open_store
@@ -16,6 +16,7 @@ from pipeline_tuner.exceptions import StudyError
 from pipeline_tuner.measurement import Measurement, Outcome
 from pipeline_tuner.operators.configuration import choose_configuration
 from pipeline_tuner.operators.failures import TaskRole
+from pipeline_tuner.operators.interruption import TaskKilledError, ending_the_run_at_a_signal
 from pipeline_tuner.operators.job_run import JobRun, outcome_of, run_folder
 from pipeline_tuner.operators.links import EngineLink, PageLink
 from pipeline_tuner.operators.production import conclude_production, production_run
@@ -104,7 +105,8 @@ class JobOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the job; returns the trial's or the production run's record. Raises AirflowFailException, or to retry."""
-        return self._run_trial(context) if self.trial else self._run_production(context)
+        with ending_the_run_at_a_signal(context):
+            return self._run_trial(context) if self.trial else self._run_production(context)
 
     def _run_trial(self, context: Context) -> dict[str, Any]:
         handed = TrialPlan.from_dict({**(self.trial or {}), "configuration": self.configuration})
@@ -197,7 +199,7 @@ class JobOperator(BaseOperator):
         finally:
             if self._is_killed:
                 # What a killed job leaves is no evidence: the row stays as it was, a retry replaces it.
-                raise AirflowException("the task was killed while its job ran")
+                raise TaskKilledError("the task was killed while its job ran")
 
     @property
     def trial_label(self) -> str:

@@ -17,6 +17,7 @@ from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError
 from pipeline_tuner.monitoring.night_start import begin_night, champions, is_night, was_missed
 from pipeline_tuner.operators.base import JobOperator
 from pipeline_tuner.operators.failures import TaskRole
+from pipeline_tuner.operators.interruption import ending_the_run_at_a_signal, skip_after_a_signal
 from pipeline_tuner.operators.preflight import check_environment
 from pipeline_tuner.operators.trials import known_sweep, right_to_measure, trial_arguments
 from pipeline_tuner.runners import runner_for
@@ -163,6 +164,10 @@ class PrepareOperator(JobOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Returns workload and environment. Raises AirflowFailException where the job does not work at all."""
+        with ending_the_run_at_a_signal(context):
+            return self._tried_out(context)
+
+    def _tried_out(self, context: Context) -> dict[str, Any]:
         sweep_id = sweep_id_of(self.study, context)
         with open_store(self.results_conn_id) as store:
             sweep = known_sweep(store, sweep_id)
@@ -200,6 +205,7 @@ class PlanOperator(SweepOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Returns the arguments of the round's mapped trials. Raises AirflowFailException for an empty first plan."""
+        skip_after_a_signal(context)
         sweep_id = self.sweep_id(context)
         with self.open_store() as store:
             sweep = store.sweep(sweep_id)
