@@ -26,7 +26,7 @@ from pipeline_jobs.contract import BadConfigurationError, MeasurementWriter, Tri
 from pipeline_jobs.quantizer import baseline, maintenance, production
 from pipeline_jobs.quantizer.batch import run_batch
 from pipeline_jobs.quantizer.job import run
-from pipeline_jobs.quantizer.settings import moment_us, read_settings, read_workload
+from pipeline_jobs.quantizer.settings import check_name, moment_us, read_settings, read_workload
 
 
 @pytest.mark.parametrize("engine", ["duckdb", "polars"])
@@ -45,7 +45,8 @@ REFUSED = [
     ({"driver_memory": "9000g"}, "this machine has"),
     ({"engine": "pandas"}, "must be one of compiled, duckdb, polars"),
     ({"chunk_ms": "5m"}, "chunk_ms is '5m', must be a whole number"),
-    ({"min_tasks": -1}, "min_tasks is -1, must be 0 or more"),
+    ({"chunk_ms": -1}, "chunk_ms is -1, must be 0 or more"),
+    ({"rows_per_task": 0}, "rows_per_task is 0, must be 1 or more"),
     ({"delete_after_commit": "yes"}, "delete_after_commit is 'yes', must be true or false"),
     ({"shape": "cube"}, "must be one of tasks, baseline"),
     ({"format_version": 1}, "must be 2 or 3"),
@@ -131,6 +132,16 @@ def test_times_and_windows_that_cannot_be_are_refused(options: dict[str, Any], r
     with pytest.raises(BadConfigurationError, match=reason) as refused:
         read_workload(TrialConfig("quantizer", "t", {}, workload=options))
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["rollups", "lake..x", "lake.db.my-rollups", "lake.db.`a.b`", "lake.db.x; DROP TABLE y"]
+)
+def test_a_target_that_no_table_can_be_called_is_refused(name: str) -> None:
+    """Spark's parser said so in six lines, after the namespace was made."""
+    with pytest.raises(BadConfigurationError, match="must be names with points between"):
+        check_name(name)
+    check_name("lake.db.`my-rollups`")
 
 
 def test_a_moment_keeps_its_microseconds() -> None:

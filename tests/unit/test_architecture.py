@@ -225,7 +225,7 @@ FOREIGN = {
     "pipeline_jobs.quantizer.iceberg": "Iceberg's exceptions, which py4j hands on as text",
     "pipeline_jobs.streaming_etl.target": "PostgreSQL's message, of which the context is left out",
     "pipeline_jobs.dedup.readers": "Spark's exceptions, which py4j hands on as text",
-    "pipeline_jobs.dedup.spark_errors": "Spark's exceptions, which py4j hands on as text",
+    "pipeline_jobs.spark_errors": "Spark's exceptions, which py4j hands on as text",
     "pipeline_tuner.measurement": "pydantic's message, of which its own prefix is left out",
     "pipeline_tuner.runners.glue": "AWS Glue's message on a job run",
 }

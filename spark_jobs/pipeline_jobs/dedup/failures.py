@@ -10,7 +10,9 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError
-from pipeline_jobs.dedup.spark_errors import MARKED, in_one_line
+from pipeline_jobs.spark_errors import in_one_line
+
+MARKED = "has a first value that begins with a byte-order mark: write the file without it"
 
 MEMORY_SIGNS = (
     "OutOfMemoryError",

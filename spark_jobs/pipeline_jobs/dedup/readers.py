@@ -14,12 +14,12 @@ from pyspark.sql.types import StringType
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError, JobError, TrialConfig
 from pipeline_jobs.dedup.encodings import check_encoding, encoding_of
-from pipeline_jobs.dedup.failures import explained
+from pipeline_jobs.dedup.failures import MARKED, explained
 from pipeline_jobs.dedup.nanoseconds import NANOSECONDS, read_nanoseconds
 from pipeline_jobs.dedup.options import Source
 from pipeline_jobs.dedup.reader_options import reader_options
-from pipeline_jobs.dedup.spark_errors import MARKED, in_one_line
 from pipeline_jobs.migration.postgres import jdbc_connection
+from pipeline_jobs.spark_errors import in_one_line
 
 LONGEST = str(2**31 - 1)
 # A column of the name that Spark gives to records that can't be read is a column like others.

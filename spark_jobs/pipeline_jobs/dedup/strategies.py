@@ -23,7 +23,7 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType, VariantT
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.dedup.options import Rule, Tuning
-from pipeline_jobs.dedup.spark_errors import in_one_line
+from pipeline_jobs.spark_errors import in_one_line
 
 TIED, DELETED, RANK, WINNER = "_tied", "_deleted", "_rank", "_winner"
 GROUP_LIMIT = "spark.sql.optimizer.windowGroupLimitThreshold"

@@ -196,14 +196,17 @@ def _bound(spark: SparkSession, bounds: Any, time_id: int) -> int | None:
     return value if isinstance(value, int) else None
 
 
+FIRST_US = -62_135_596_800_000_000
+"""The beginning of the year 1, the first that ISO times have."""
+
+
 def within(spark: SparkSession, column: str, stretches: Coverage) -> Any:
     """Iceberg's expression for times inside any of the stretches."""
     expressions = iceberg(spark).expressions.Expressions
     found = expressions.alwaysFalse()
     for after, until in stretches:
-        inside = getattr(expressions, "and")(
-            expressions.greaterThan(column, iso(after)), expressions.lessThanOrEqual(column, iso(until))
-        )
+        begun = expressions.greaterThan(column, iso(after)) if after >= FIRST_US else expressions.alwaysTrue()
+        inside = getattr(expressions, "and")(begun, expressions.lessThanOrEqual(column, iso(until)))
         found = getattr(expressions, "or")(found, inside)
     return found
 

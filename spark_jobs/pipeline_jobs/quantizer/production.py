@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -15,10 +16,11 @@ from pipeline_jobs.quantizer import iceberg
 from pipeline_jobs.quantizer.batch import BatchResult, run_batch
 from pipeline_jobs.quantizer.maintenance import TASKS
 from pipeline_jobs.quantizer.position import read_position
-from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us, moment_us
+from pipeline_jobs.quantizer.settings import Settings, Workload, borders_us, check_name, moment_us
 from pipeline_jobs.quantizer.source_table import open_source, points_at
 from pipeline_jobs.quantizer.target_table import written_schema
 from pipeline_jobs.quantizer.workload_table import make_source, source_name
+from pipeline_jobs.spark_errors import in_one_line
 
 
 def run_production(spark: SparkSession, settings: Settings, work: Workload, writer: MeasurementWriter) -> None:
@@ -51,8 +53,11 @@ def maintain(spark: SparkSession, work: Workload) -> dict[str, float]:
 def next_batch(spark: SparkSession, settings: Settings, work: Workload) -> BatchResult:
     """The batch after the last one. Raises BadConfigurationError where there is no time to roll up."""
     source = work.source or _own_points(spark, work)
-    _check_tables(spark, source, work.target)
-    iceberg.create_rollups(spark, work.target, settings.table_properties)
+    try:
+        _check_tables(spark, source, work.target)
+        iceberg.create_rollups(spark, work.target, settings.table_properties)
+    except PySparkException as error:
+        raise BadConfigurationError(f"source {source} or target {work.target}: {in_one_line(error)}") from None
     position = read_position(iceberg.load(spark, work.target))
     is_first = not position.covered
     start = _first_time(spark, source, work.start) if is_first else position.watermark_us
@@ -74,6 +79,7 @@ def next_batch(spark: SparkSession, settings: Settings, work: Workload) -> Batch
 def _check_tables(spark: SparkSession, source: str, target: str) -> None:
     """Refuse before anything is written: a source without points, a target that is somebody else's table."""
     open_source(spark, source)
+    check_name(target)
     if spark.catalog.tableExists(target):
         written_schema(spark, iceberg.load(spark, target))
 

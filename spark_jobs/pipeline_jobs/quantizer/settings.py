@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,9 @@ from pipeline_jobs.quantizer.rollup import check_resolutions
 from pipeline_jobs.session import spark_names
 from pipeline_jobs.unknown_names import refuse_unknown
 
+POSITIVE = ("rows_per_task", "min_tasks", "target_file_bytes", "split_bytes")
+"""Sizes that can't be 0."""
+TABLE_NAME = re.compile(r"(?:\w+|`[^`.]+`)(?:\.(?:\w+|`[^`.]+`))+")
 LONGEST_MS = 366 * 86_400_000
 SHAPES = ("tasks", "baseline")
 FILE_FORMATS = ("parquet", "avro", "orc")
@@ -142,8 +146,8 @@ def _type_problems(settings: Settings) -> Iterator[str]:
         value, kind = getattr(settings, each.name), type(each.default).__name__
         if type(value).__name__ != kind:
             yield f"{each.name} is {value!r}, must be {words[kind]}"
-        elif isinstance(value, int) and value < 0:
-            yield f"{each.name} is {value}, must be 0 or more"
+        elif isinstance(value, int) and value < (low := int(each.name in POSITIVE)):
+            yield f"{each.name} is {value}, must be {low} or more"
 
 
 def _problems(settings: Settings) -> list[str]:
@@ -248,6 +252,15 @@ def _check_resolutions(resolutions_ms: Sequence[int]) -> None:
         raise BadConfigurationError(f"resolutions_ms is {list(resolutions_ms)}: {error}") from None
     if resolutions_ms[-1] > LONGEST_MS:
         raise BadConfigurationError(f"resolutions_ms is {list(resolutions_ms)}: a window has a year at most")
+
+
+def check_name(table: str) -> None:
+    """Raises BadConfigurationError for a target that can't be made by its name."""
+    if not TABLE_NAME.fullmatch(table):
+        raise BadConfigurationError(
+            f"target is {table!r}, must be names with points between, such as lake.db.rollups; other signs than "
+            "letters, digits and _ go in backticks"
+        )
 
 
 def moment_us(name: str, text: str) -> int | None:

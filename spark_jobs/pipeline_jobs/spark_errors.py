@@ -7,7 +7,6 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
-MARKED = "has a first value that begins with a byte-order mark: write the file without it"
 MAX_CHARACTERS = 400
 """Characters of a message."""
 
