@@ -20,7 +20,7 @@ from pipeline_tuner.advise.terminal import job_words
 from pipeline_tuner.standard_output import say
 from pipeline_tuner.study import load_study
 from pipeline_tuner.unfilled import unfilled
-from pipeline_tuner.wording import byte_words, listed
+from pipeline_tuner.wording import byte_words, counted, listed, second_words
 
 PROGRESS_AFTER_S = 2.0
 PROGRESS_EVERY_S = 1.0
@@ -67,6 +67,8 @@ def _written_words(name: str, written: Written) -> str:
     if written.outputs:
         places = places_words(written.outputs)
         left = f"Each trial writes {places}, as production does: the study's first lines say what to do. {left}"
+    takes = f"{second_words(written.seconds)} if each takes as long as the run"
+    left += f"{counted(written.trials, 'trial')} at most, {takes}. "
     sweep = f"airflow dags test tune_{name}"
     if written.dag is None:
         return f"The study: {written.study}. {left}Its DAG has two lines (docs/advise.md); then: {sweep}"

@@ -6,12 +6,13 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pipeline_tuner.advise.advice import JobAdvice, RunAdvice
+from pipeline_tuner.advise.application import Application
 from pipeline_tuner.advise.costs import Prices, cost_of
 from pipeline_tuner.advise.output_places import own_place_words
 from pipeline_tuner.advise.platforms import Platform
@@ -60,6 +61,7 @@ OWN_OPTION = re.compile(
     r"|--enable-native-access=\S+|-Djdk\.reflect\.useDirectMethodHandle=\S+|-Dio\.netty\.\S+"
 )
 """The options of Java that Spark gives each JVM, again in a trial."""
+MIN_TRIALS, MAX_TRIALS = 12, 40
 MAX_HOURS = 8.0
 """A sweep of the study takes about so long at most."""
 SMALLER = 0.5
@@ -79,6 +81,10 @@ class Written:
     """The DAG of its sweeps, where there are folders for both (a clone)."""
     outputs: tuple[str, ...] = ()
     """Folders and tables that each trial of it writes, as production does."""
+    trials: int = 0
+    """The most that its sweep makes, ..."""
+    seconds: float = 0.0
+    """... and what these take together, each as long as the run of the log."""
 
 
 def check_name(name: str) -> None:
@@ -98,12 +104,14 @@ def write_study(name: str, jobs: tuple[JobAdvice, ...], prices: Prices, *, folde
     written = Written(
         (studies if studies.is_dir() else folder) / f"{name}.yaml",
         dags / f"tune_{name}.py" if is_clone else None,
-        jobs[0].main.read.application.outputs,
     )
     for path in filter(None, (written.study, written.dag)):
         if path.exists():
             raise StudyNotWrittenError(f"{path} exists: give another name, or remove it")
     text = study_text(name, jobs[0], prices)
+    app = jobs[0].main.read.application
+    trials = trials_for(app)
+    written = replace(written, outputs=app.outputs, trials=trials, seconds=trials * run_seconds(app))
     written.study.write_text(text, encoding="utf-8")
     if written.dag is not None:
         written.dag.write_text(DAG.format(name=name), encoding="utf-8")
@@ -351,8 +359,7 @@ class StudyText:
         yield ""
 
     def _budget(self) -> Iterator[str]:
-        seconds = max(1.0, self._app.wall_ms / 1000)
-        trials = int(max(12, min(40, MAX_HOURS * 3600 / seconds)))
+        seconds, trials = run_seconds(self._app), trials_for(self._app)
         cost = cost_of(self._run, self._prices)
         money = f", about {trials * cost.price:.3g} USD" if cost else ""
         yield f"# {trials} trials of about {second_words(seconds)}: {second_words(trials * seconds)}{money}."
@@ -363,6 +370,16 @@ class StudyText:
         yield "  indifference: 0.05"
         yield "  warmups: 0   # a program that can't be changed runs once in a trial"
         yield f"  trial_timeout_s: {max(300, int(4 * seconds))}"
+
+
+def run_seconds(app: Application) -> float:
+    """How long a run takes, for what a sweep takes."""
+    return max(1.0, app.wall_ms / 1000)
+
+
+def trials_for(app: Application) -> int:
+    """The budget of a study of the application: what fits into MAX_HOURS, within bounds."""
+    return int(max(MIN_TRIALS, min(MAX_TRIALS, MAX_HOURS * 3600 / run_seconds(app))))
 
 
 def own_settings(settings: Mapping[str, str]) -> dict[str, str]:
