@@ -149,7 +149,7 @@ def _check_given(study: Study, sets: Mapping[str, str], forms: Sequence[Place]) 
 def _lost_unit(place: Place, is_written_out: bool, study: Study, forms: Sequence[Place]) -> str | None:
     """Why a value would mean something else at a place than in the study's trials; None where it means the same."""
     (name,) = place.names
-    for form in (*forms, *_argument_forms(study)):
+    for form in (*forms, *_argument_forms(study), *_own_forms(study)):
         is_same_place = form.path == place.path
         if name not in form.names or form.is_bare or place.form == form.form or (is_written_out and not is_same_place):
             continue
@@ -160,6 +160,11 @@ def _lost_unit(place: Place, is_written_out: bool, study: Study, forms: Sequence
             f"'sets' would put the number of {name} alone at {place.path}, where the study has {form.form!r}: {remedy}"
         )
     return None
+
+
+def _own_forms(study: Study) -> Iterator[Place]:
+    """What the study's parameters say in their own `sets`."""
+    return (place_of(name, one.sets) for name, one in study.space.parameters.items() if one.sets)
 
 
 def _argument_forms(study: Study) -> Iterator[Place]:
