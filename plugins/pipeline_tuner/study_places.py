@@ -16,6 +16,7 @@ from pipeline_tuner.argument_forms import Place, form_problem, place_of, written
 from pipeline_tuner.argument_paths import has_argument, path_problem
 from pipeline_tuner.command import Command
 from pipeline_tuner.exceptions import ConfigurationError
+from pipeline_tuner.space import text_of
 from pipeline_tuner.spark_application import ApplicationOptions, is_application, parsed_options
 from pipeline_tuner.spark_arguments import MASTER, is_master
 from pipeline_tuner.study import Study
@@ -41,6 +42,17 @@ def study_places(study: Study, sets: Mapping[str, str], operator: object) -> dic
     if homeless:
         raise ConfigurationError(_proposal(study, homeless, operator))
     return {**derived, **given}
+
+
+def other_settings(study: Study, operator: object) -> dict[str, tuple[str, str]]:
+    """Spark settings that the study's trials fix and the task has otherwise: the task's value, the trials'."""
+    options, present = _application(study), getattr(operator, "conf", None)
+    if options is None or not isinstance(present, Mapping):
+        return {}
+    texts = {key: Command((text_of(value),)) for key, value in options.conf.items()}
+    fixed = {key: text.filled({})[0] for key, text in texts.items() if not text.placeholders}
+    own = {key: text_of(value) for key, value in present.items()}
+    return {key: (own[key], value) for key, value in fixed.items() if own.get(key, value) != value}
 
 
 def _given(study: Study, sets: Mapping[str, str]) -> dict[str, str]:
@@ -126,8 +138,10 @@ def _is_alike(study: Study, text: str, present: str) -> bool:
 def _is_kind_of(study: Study, name: str, text: str) -> bool:
     """Whether a text can be a value of the parameter, in its range or not."""
     parameter = study.space.parameters.get(name)
-    if parameter is None or parameter.type == "categorical":
+    if parameter is None:
         return True
+    if parameter.type == "categorical":
+        return text in map(text_of, parameter.values)
     try:
         float(text)
     except ValueError:

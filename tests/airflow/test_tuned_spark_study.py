@@ -129,6 +129,13 @@ def test_every_value_has_the_studys_unit_and_place(study, caplog):
     assert warnings_of(caplog) == []
 
 
+def test_a_setting_that_the_trials_had_otherwise_is_said(study, caplog):
+    begun(tuned(study()), conf={**WRITTEN["conf"], "spark.io.compression.codec": "zstd"})
+    assert warnings_of(caplog) == [
+        "This task has spark.io.compression.codec=zstd; what it follows was measured with lz4"
+    ]
+
+
 def test_what_is_written_is_read_in_the_studys_unit(study, results):
     name = study()
     with Store(results) as store, store.transaction() as connection:

@@ -24,7 +24,7 @@ from pipeline_tuner.runners.tuned_task_metrics import Seen, Watch
 from pipeline_tuner.space import Parameter, Scalar, configuration_id
 from pipeline_tuner.store import Store, migrate
 from pipeline_tuner.study import Study
-from pipeline_tuner.study_places import study_places
+from pipeline_tuner.study_places import other_settings, study_places
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -269,6 +269,9 @@ def _put_in(
     lay_over(operator, places, choice.configuration if _is_put_in(choice) else {})
     if not _is_put_in(choice):
         log.info("Running with the arguments as written: %s", choice.reason)
+    elif study is not None:
+        for name, (own, measured) in other_settings(study, operator).items():
+            log.warning("This task has %s=%s; what it follows was measured with %s", name, own, measured)
     _end_after(operator, limit)
     return choice
 
