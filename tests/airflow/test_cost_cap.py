@@ -21,7 +21,7 @@ from pipeline_tuner.trial import TrialResult
 RUN = SimpleNamespace(
     dag_id="tune_compress", run_id="r1", run_type="manual", run_after=datetime(2026, 3, 1, tzinfo=UTC)
 )
-CONTEXT = {"dag_run": RUN, "params": {}}
+CONTEXT = {"dag_run": RUN, "params": {}, "ti": RUN}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import night_watch
 import pytest
 
 from pipeline_tuner.exceptions import InfrastructureError
-from pipeline_tuner.operators.failures import TaskRole, failure_words, report_failure, role_of
+from pipeline_tuner.operators.failures import NothingMeasuredError, TaskRole, failure_words, report_failure, role_of
 from pipeline_tuner.operators.links import EngineLink, PageLink
 
 KEY = SimpleNamespace(dag_id="tune_compress", task_id="trial", map_index=3, run_id="manual__2026-01-01T00:00:00+00:00")
@@ -57,6 +57,13 @@ def test_a_failure_names_task_reason_and_remedy():
     words = failure_words("plan_2", TaskRole.PLAN, InfrastructureError("the results database went away: closed"))
     assert words.startswith("Task plan_2 failed: the results database went away: closed What to do: Bring")
     assert "start a new sweep" in failure_words("plan", TaskRole.PLAN, ValueError("the plan is empty"))
+
+
+def test_a_sweep_that_measured_nothing_is_not_explained_by_its_failed_trials():
+    words = failure_words("recommend", TaskRole.RECOMMEND, NothingMeasuredError("Nothing was measured: no table t"))
+    assert "no table t" in words
+    assert "failed trials" not in words
+    assert "clear the first task that failed" in words
 
 
 def test_a_failed_sweep_is_told_and_a_failed_trial_is_not(operator, compress):

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError, StudyError
@@ -32,6 +33,10 @@ class TaskRole(StrEnum):
     OTHER = "other"
 
 
+class NothingMeasuredError(AirflowFailException):
+    """A sweep ended before its first trial: what an earlier task said is the cause."""
+
+
 ADVICE = {
     TaskRole.CHECK: "Fix what the message names, then clear this task: the sweep goes on from here.",
     TaskRole.PREPARE: "The job fails with its control. Run it by hand with the configuration in this task's log, "
@@ -44,6 +49,7 @@ ADVICE = {
     TaskRole.PRODUCTION: "Nothing changes for the next run. To return to an earlier configuration, roll back on the "
     "study's page.",
 }
+NOTHING_MEASURED = "Fix what the message names, then clear the first task that failed, with all that follow it."
 UNAVAILABLE = "Bring the results database or the job's servers back, then clear this task: nothing is counted twice."
 
 
@@ -75,4 +81,6 @@ def failure_words(task_id: str, role: TaskRole, error: object) -> str:
     reason = " ".join(str(error or "see its log").split())
     is_unavailable = isinstance(error, InfrastructureError) and role is not TaskRole.CHECK
     advice = UNAVAILABLE if is_unavailable else ADVICE.get(role, "See its log.")
+    if isinstance(error, NothingMeasuredError):
+        advice = NOTHING_MEASURED
     return f"Task {task_id} failed: {reason} What to do: {advice}"

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pipeline_tuner import settings
-from pipeline_tuner.exceptions import InfrastructureError, MeasurementError
+from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, MeasurementError, StudyError
 from pipeline_tuner.measurement import Measurement, Outcome
 from pipeline_tuner.runners import TrialFailedError
 from pipeline_tuner.space import Configuration
@@ -50,5 +50,9 @@ def outcome_of(measure: Callable[[], Measurement]) -> Outcome:
         return Outcome("failed", error.kind, str(error))
     except MeasurementError as error:
         return Outcome("failed", "invalid_measurement", str(error))
+    except ConfigurationError as error:
+        return Outcome("failed", "bad_configuration", str(error))
+    except StudyError as error:
+        return Outcome("failed", "error", str(error))
     except InfrastructureError as error:
         return Outcome("failed", "infrastructure", str(error))

@@ -83,14 +83,15 @@ def _operator(study: Study) -> Iterator[str]:
 
 
 def _spark(study: Study, path: str) -> Iterator[str]:
-    from pipeline_tuner.runners.spark_application import refuse_cluster_mode
+    from pipeline_tuner.runners.spark_application import application_of, refuse_cluster_mode
     from pipeline_tuner.runners.spark_submit import JARS_VARIABLE, spark_target
 
     try:
         spark_target(study.runner.conn_id)
         if is_application(study.runner.options):
             refuse_cluster_mode(study.runner.conn_id)
-    except InfrastructureError as error:
+            application_of(study.runner.options["application"], settings.project_folder())
+    except (InfrastructureError, StudyError) as error:
         yield str(error)
     if not shutil.which("spark-submit", path=path):
         yield "there is no spark-submit in PATH: install pyspark beside Airflow, or a Spark distribution"

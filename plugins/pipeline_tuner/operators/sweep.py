@@ -16,7 +16,7 @@ from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import InfrastructureError, NoRecommendationError, StudyError
 from pipeline_tuner.monitoring.night_start import begin_night, champions, is_night, was_missed
 from pipeline_tuner.operators.base import JobOperator
-from pipeline_tuner.operators.failures import TaskRole
+from pipeline_tuner.operators.failures import NothingMeasuredError, TaskRole
 from pipeline_tuner.operators.interruption import ending_the_run_at_a_signal, skip_after_a_signal
 from pipeline_tuner.operators.preflight import check_environment
 from pipeline_tuner.operators.trials import known_sweep, right_to_measure, trial_arguments
@@ -26,6 +26,7 @@ from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.study import Study
 from pipeline_tuner.sweep import SweepOptions, sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult
+from pipeline_tuner.unfilled import refuse_unfilled
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -113,7 +114,11 @@ class CheckOperator(SweepOperator):
             self._warn_of_few_trials(study, options)
             store.start_sweep(study, options, dag_id=run.dag_id, run_id=run.run_id, triggered_by=user)
             try:
+                refuse_unfilled(study)
                 check_environment(study)
+            except StudyError as error:
+                store.end_sweep(options.sweep_id, "failed", str(error))
+                raise AirflowFailException(str(error)) from None
             except InfrastructureError as error:
                 store.end_sweep(options.sweep_id, "failed", str(error))
                 raise
@@ -211,7 +216,12 @@ class PlanOperator(SweepOperator):
             sweep = store.sweep(sweep_id)
             if sweep is None or (self.round_number != 1 and not store.results(sweep_id)):
                 raise AirflowSkipException("the sweep was not planned: see the earlier tasks")
-            plans = self._plan(store, sweep)
+            try:
+                plans = self._plan(store, sweep)
+            except AirflowFailException as error:
+                if self.round_number == 1:
+                    store.end_sweep(sweep_id, "failed", str(error))
+                raise
             phase, number = self._place(sweep)
             store.plan_trials(sweep_id, sweep.study, plans, phase=phase, round=number)
         self._log_plans(plans)
@@ -294,12 +304,12 @@ class RecommendOperator(SweepOperator):
         with self.open_store() as store:
             sweep = store.sweep(sweep_id)
             if sweep is None:
-                raise AirflowFailException("Nothing was measured: the sweep did not start, see task 'check'")
+                raise NothingMeasuredError("Nothing was measured: the sweep did not start, see task 'check'")
             self._end_kept_processes(sweep)
             store.fail_lost_trials(sweep_id)
             results = store.results(sweep_id)
             if not results:
-                raise AirflowFailException(f"Nothing was measured: {sweep.reason or 'nothing was planned'}")
+                raise NothingMeasuredError(f"Nothing was measured: {_end_unplanned(store, sweep)}")
             try:
                 if sweep.options.is_night:
                     return conclude_night(store, sweep, results, context)
@@ -333,6 +343,13 @@ class AnsweredOperator(EmptyOperator):
     """The end of a run with companions: it has failed where one of their answers is missing."""
 
     role: ClassVar[TaskRole] = TaskRole.ANSWERED
+
+
+def _end_unplanned(store: Store, sweep: SweepRecord) -> str:
+    """End a sweep without a single trial; returns why there is none: what the task that failed said of itself."""
+    reason = sweep.reason or "task prepare or plan ended before there was a trial: its log says why"
+    store.end_sweep(sweep.sweep_id, "failed", reason)
+    return reason
 
 
 def _first_run(sweep: SweepRecord) -> TrialPlan:
