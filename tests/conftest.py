@@ -26,11 +26,11 @@ import hypothesis
 import pytest
 from tests.order_of_files import woven
 from tests.process_state import ProcessState, Running, has_running_loop, started_for_the_session
-from tests.quick_java import QUICKLY_COMPILED, quick_options
+from tests.quick_java import quick_options
 from tests.temporary_postgres import temporary_postgres
 
 from pipeline_tuner.local import demo_data, jars
-from pipeline_tuner.local.java import java_home, spark_home
+from pipeline_tuner.local.java import QUICKLY_COMPILED, java_home, spark_home
 from pipeline_tuner.local.mongodb import MongodbServer
 from pipeline_tuner.local.network import loopback_without_proxy
 from pipeline_tuner.local.paths import Layout, one_at_a_time

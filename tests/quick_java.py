@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pipeline_tuner.local.java import spark_home
+from pipeline_tuner.local.java import QUICKLY_COMPILED, spark_home
 from pipeline_tuner.local.paths import Layout, one_at_a_time
 
-QUICKLY_COMPILED = "-XX:TieredStopAtLevel=1"
 PATIENCE_S = 300.0
 APPLICATION = """
 import sys

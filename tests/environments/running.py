@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests.environments.machine import Machine
 
+from pipeline_tuner.local.java import QUICKLY_COMPILED
+
 SERVE = """
 import sys
 from pathlib import Path
@@ -70,6 +72,7 @@ class Running:
     folder: str = "data"
 
 
+QUICK = {"SPARK_LAUNCHER_OPTS": QUICKLY_COMPILED, "SPARK_SUBMIT_OPTS": QUICKLY_COMPILED}
 SERVED = ("postgres 42", "mongodb 1", "PostgresServer True False", "MongodbServer True False")
 
 RUNNING = (
@@ -106,14 +109,14 @@ RUNNING = (
         "Spark: /tmp mounted noexec",
         SPARK,
         ("spark 1000",),
-        lambda _: Machine(noexec=("/tmp",)),
+        lambda _: Machine(QUICK, noexec=("/tmp",)),
         folder="Prüfung № 1, größer",
     ),
     Running(
         "Spark: LC_ALL=C, a path with spaces and letters beyond ASCII",
         SPARK,
         ("spark 1000",),
-        lambda _: Machine({"LC_ALL": "C"}, umask="077"),
+        lambda _: Machine({"LC_ALL": "C", **QUICK}, umask="077"),
         in_short=False,
         folder="Prüfung № 1, größer",
     ),

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local import jars
-from pipeline_tuner.local.java import java_home, major_version
+from pipeline_tuner.local.java import QUICKLY_COMPILED, java_home, major_version
 from pipeline_tuner.local.paths import Layout, keep_secret
 
 SPARK = """
@@ -45,6 +45,7 @@ def test_spark_runs_on_the_java_that_came_with_pip(tmp_path):
         "JAVA_HOME": str(home),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "PYSPARK_PYTHON": sys.executable,
+        "SPARK_SUBMIT_OPTS": QUICKLY_COMPILED,
     }
     done = subprocess.run([sys.executable, "-c", SPARK], env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert "sum 45 4.1" in done.stdout, done.stderr[-2000:]

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.certificates import JAVAS_OWN
 from pipeline_tuner.local.download_fault import AddressKind, Fault, find_fault
-from pipeline_tuner.local.java import download_options, java_home, own_certificates
+from pipeline_tuner.local.java import QUICKLY_COMPILED, download_options, java_home, own_certificates
 from pipeline_tuner.local.network import Network
 from pipeline_tuner.local.paths import Layout, one_at_a_time
 from pipeline_tuner.local.usable_folders import java_variables
@@ -117,7 +117,7 @@ def _network(home: Path) -> Network:
 def _variables(layout: Layout, home: Path, options: str) -> dict[str, str]:
     own = {**java_variables(layout.local), "JAVA_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
     # A variable and no argument: everybody on the machine sees arguments, and a proxy's address may hold a password.
-    own["JAVA_TOOL_OPTIONS"] = " ".join(filter(None, [options, own.get("JAVA_TOOL_OPTIONS")]))
+    own["JAVA_TOOL_OPTIONS"] = " ".join(filter(None, [options, QUICKLY_COMPILED, own.get("JAVA_TOOL_OPTIONS")]))
     return {**os.environ, **own}
 
 

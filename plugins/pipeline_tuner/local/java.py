@@ -22,6 +22,8 @@ from pipeline_tuner.local.paths import Layout, one_at_a_time
 
 VERSIONS = (17, 21)
 """The major versions of Java that Spark 4.1 supports."""
+QUICKLY_COMPILED = "-XX:TieredStopAtLevel=1"
+"""For a JVM that lives for seconds: its code is compiled quickly and not well."""
 PASSWORD = "changeit"
 """What Java asks for to see that a store of certificates is whole: they are public, and this is its own default."""
 
