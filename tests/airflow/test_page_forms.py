@@ -96,7 +96,7 @@ def test_a_decision_says_which_settings_it_changes(page, job, runs_now):
     assert all("=" in words for words in changed)
     assert len(changed) == len({words.split()[1] for words in map(words_of, decisions) if words.startswith("use")})
     said = text[: text.index("data-spec")]
-    assert (f"What you run now, {runs_now}, has: method=jdbc" in words_of(said)) is bool(runs_now)
+    assert (f"{runs_now}, which ran when this was measured, has: method=jdbc" in words_of(said)) is bool(runs_now)
     assert ("changes: method=copy" in words_of(said)) is bool(runs_now)
     assert "Settings of" in text
 

@@ -49,7 +49,7 @@ def test_the_first_screen_of_a_sweep_says_what_to_run(open_page, address, size):
     assert "method=copy" in row.inner_text()
     if size is DESK:
         assert is_seen(page.get_by_role("button", name="Promote"), size)
-        assert is_seen(page.get_by_text("What you run now, balanced, has:"), size)
+        assert is_seen(page.get_by_text("balanced, which ran when this was measured, has:"), size)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
