@@ -174,6 +174,24 @@ def test_what_an_operator_fails_of_is_a_result(measure, how, kind, words):
     assert caught.value.kind == kind
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("python -c 'raise RuntimeError(\"no rows\")'", "RuntimeError: no rows"),
+        ("echo begun; echo 'psql: error: no such table' >&2; exit 3", "psql: error: no such table"),
+        ("echo begun; exit 3", "AirflowException: Bash command failed"),
+    ],
+)
+def test_the_reason_of_a_failed_command_begins_with_its_cause(measure, script, words):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    arguments = {"bash_command": script, "env": {"PATH": path}, "append_env": True}
+    study = operator_study(BASH, arguments, {"level": integer(1, 9, 3, "env.LEVEL")})
+    with pytest.raises(TrialFailedError) as caught:
+        measure(study)
+    assert str(caught.value).startswith(words)
+    assert "Bash command failed" in str(caught.value)
+
+
 def test_a_missing_connection_is_no_evidence(measure):
     study = operator_study(PYTHON, {"python_callable": fails}, {"how": choice(["conn", "error"], "op_kwargs.how")})
     with pytest.raises(InfrastructureError, match="nowhere"):

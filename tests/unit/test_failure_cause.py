@@ -59,6 +59,98 @@ def test_of_what_names_an_error_or_nothing(text, cause):
     assert cause_of(text) == cause
 
 
+TASK_FAILED = """\
+26/11/28 23:00:01 ERROR Executor: Exception in task 0.0 in stage 0.0 (TID 0)
+org.apache.spark.api.python.PythonException: Traceback (most recent call last):
+  File "worker.py", line 1247, in main
+    process()
+ValueError: row 3 has no key
+
+\tat org.apache.spark.api.python.BasePythonRunner$ReaderIterator.handlePythonException(PythonRunner.scala:572)
+26/11/28 23:00:01 ERROR TaskSetManager: Task 0 in stage 0.0 failed 1 times; aborting job
+Traceback (most recent call last):
+  File "job.py", line 8, in <module>
+    print(rows.sum())
+py4j.protocol.Py4JJavaError: An error occurred while calling z:org.apache.spark.api.python.PythonRDD.collectAndServe.
+: org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 0.0 failed 1 times: {nested}
+\tat org.apache.spark.scheduler.DAGScheduler.failJobAndIndependentStages(DAGScheduler.scala:2856)
+Caused by: {nested}
+\t... 1 more
+
+26/11/28 23:00:02 INFO ShutdownHookManager: Deleting directory spark-1
+"""
+NESTED = """org.apache.spark.api.python.PythonException: Traceback (most recent call last):
+  File "worker.py", line 1247, in main
+    process()
+ValueError: row 3 has no key
+
+\tat org.apache.spark.api.python.BasePythonRunner$ReaderIterator.handlePythonException(PythonRunner.scala:572)"""
+SMALL_DRIVER = """\
+26/11/28 23:00:01 ERROR SparkContext: Error initializing SparkContext.
+org.apache.spark.SparkIllegalArgumentException: [INVALID_DRIVER_MEMORY] System memory 209715200 must be at least 471859200.
+\tat org.apache.spark.memory.UnifiedMemoryManager$.getMaxMemory(UnifiedMemoryManager.scala:224)
+Traceback (most recent call last):
+  File "job.py", line 2, in <module>
+    spark = SparkSession.builder.getOrCreate()
+py4j.protocol.Py4JJavaError: An error occurred while calling None.org.apache.spark.api.java.JavaSparkContext.
+: org.apache.spark.SparkIllegalArgumentException: [INVALID_DRIVER_MEMORY] System memory 209715200 must be at least 471859200.
+\tat org.apache.spark.memory.UnifiedMemoryManager$.getMaxMemory(UnifiedMemoryManager.scala:224)
+
+26/11/28 23:00:01 WARN Utils: Service stopped
+"""  # noqa: E501
+JAVA = """\
+26/11/28 23:00:01 INFO Main: begun
+Exception in thread "main" java.lang.IllegalStateException: the load failed
+\tat com.example.Main.main(Main.java:5)
+Caused by: java.sql.SQLException: no room
+\tat com.example.Main.load(Main.java:9)
+\t... 3 more
+Caused by: java.io.IOException: No space left on device
+\t... 4 more
+26/11/28 23:00:02 ERROR ShutdownHookManager: Exception while deleting Spark temp dir
+java.io.IOException: Failed to delete: spark-1
+\tat org.apache.spark.network.util.JavaUtils.deleteRecursively(JavaUtils.java:103)
+"""
+NO_TABLE = """\
+Traceback (most recent call last):
+  File "job.py", line 3, in <module>
+    spark.sql("select * from orders_dayly").show()
+pyspark.errors.exceptions.captured.AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] `orders_dayly` cannot be found.; line 1
+'Project [*]
++- 'UnresolvedRelation [orders_dayly], [], false
+
+JVM stacktrace:
+org.apache.spark.sql.catalyst.ExtendedAnalysisException: [TABLE_OR_VIEW_NOT_FOUND] x
+\tat org.apache.spark.sql.catalyst.analysis.package$AnalysisErrorAt.tableNotFound(package.scala:90)
+"""
+USER_APP = """\
+Traceback (most recent call last):
+  File "job.py", line 1, in <module>
+RuntimeError: no rows
+Exception in thread "main" org.apache.spark.SparkUserAppException: User application exited with 1
+\tat org.apache.spark.deploy.PythonRunner$.main(PythonRunner.scala:103)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (TASK_FAILED.replace("{nested}", NESTED), "ValueError: row 3 has no key"),
+        (SMALL_DRIVER, "org.apache.spark.SparkIllegalArgumentException: [INVALID_DRIVER_MEMORY] System memory "
+         "209715200 must be at least 471859200."),
+        (JAVA, "java.io.IOException: No space left on device"),
+        (NO_TABLE, "pyspark.errors.exceptions.captured.AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] `orders_dayly` "
+         "cannot be found.; line 1"),
+        (USER_APP, "RuntimeError: no rows"),
+        ("Error: Could not find or load main class Main\nCaused by: java.lang.ClassNotFoundException: Main\n",
+         "Error: Could not find or load main class Main"),
+    ],
+    ids=["task", "driver memory", "java", "analysis", "user application", "main class"],
+)  # fmt: skip
+def test_of_java_and_spark(text, cause):
+    assert cause_of(text) == cause
+
+
 def test_a_last_line_alone_names_no_cause():
     assert named_cause_of("step 1\nstep 2\n") is None
 
