@@ -6,6 +6,7 @@ import pytest
 import yaml
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG
 
 from pipeline_tuner import tuned
 from pipeline_tuner.operators.tuned_run import XCOM_KEY
@@ -221,3 +222,31 @@ def test_a_run_that_stays_as_written_says_so(study, results, caplog):
     assert [one.getMessage() for one in caplog.records if "as written" in one.getMessage()] == [
         "Running with the arguments as written: no sweep of study orders_daily has recommended anything for time yet"
     ]
+
+
+PROGRAM = f"""
+import sys
+from pathlib import Path
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+settings = [spark.conf.get(name) for name in ("{ADVISORY}", "spark.driver.memory")]
+found = [spark.sparkContext.master, *settings, *sys.argv[1:]]
+Path(__file__).with_name("seen").write_text(" ".join(found))
+spark.stop()
+"""
+
+
+@pytest.mark.soak
+def test_spark_itself_has_what_the_study_recommends(study, run_dag, spark_env, results, production_runs, tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
+    keyword = tuned(study())
+    with Store(results) as store:
+        store.promote("orders_daily", "time", "small", {**BEST, "driver_memory_mb": 600}, actor="ada")
+    with DAG("nightly", schedule=None) as dag:
+        arguments = {**WRITTEN, "application_args": ["--day", "x", "--batch=1"]}
+        SparkSubmitOperator(task_id="load", application=str(tmp_path / "program.py"), **arguments, **keyword)
+    assert run_dag(dag).state == "success"
+    (row,) = production_runs("try_number")
+    assert (row.status, row.label) == ("measured", "small")
+    assert (tmp_path / "seen").read_text(encoding="utf-8") == "local[3] 128m 600m --day x --batch=500"
