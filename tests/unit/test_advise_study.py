@@ -273,9 +273,9 @@ def test_in_a_clone_the_study_has_its_dag_and_the_next_command_is_said(tmp_path,
     assert main(["advise", "log", "--study", "nightly"]) == 0
     assert (tmp_path / "include" / "configs" / "nightly.yaml").exists()
     assert 'dag = tuning_dag("nightly")' in (tmp_path / "dags" / "tune_nightly.py").read_text()
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.endswith("Its sweep: airflow dags test tune_nightly")
-    assert "40 trials at most, 40.7 min if each takes as long as the run." in said
+    takes, sweep = capsys.readouterr().err.strip().splitlines()[-2:]
+    assert takes == "It takes 40 trials at most, 40.7 min if each takes as long as the run"
+    assert sweep == "Its sweep: airflow dags test tune_nightly"
     (tmp_path / "include" / "configs" / "nightly.yaml").unlink()
     assert main(["advise", "log", "--study", "nightly"]) == 1
     assert "dags/tune_nightly.py exists" in capsys.readouterr().err

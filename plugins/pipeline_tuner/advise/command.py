@@ -61,18 +61,18 @@ def run(chosen: argparse.Namespace) -> None:
 
 
 def _written_words(name: str, written: Written) -> str:
-    """What was written, and the command that comes next."""
+    """What was written, what is to be done before it runs, and the command that comes next: a line each."""
     gaps = [gap.key for gap in unfilled(load_study(written.study))]
-    left = f"To fill in before it runs: {listed(gaps)}. " if gaps else ""
-    if written.outputs:
-        places = places_words(written.outputs)
-        left = f"Each trial writes {places}, as production does: the study's first lines say what to do. {left}"
-    takes = f"{second_words(written.seconds)} if each takes as long as the run"
-    left += f"{counted(written.trials, 'trial')} at most, {takes}. "
     sweep = f"airflow dags test tune_{name}"
-    if written.dag is None:
-        return f"The study: {written.study}. {left}Its DAG has two lines (docs/advise.md); then: {sweep}"
-    return f"The study: {written.study}; its DAG: {written.dag}. {left}Its sweep: {sweep}"
+    lines = [f"The study: {written.study}" + (f"; its DAG: {written.dag}" if written.dag else "")]
+    if gaps:
+        lines.append(f"To fill in before it runs: {listed(gaps)}")
+    if written.outputs:
+        lines.append(f"Each trial writes {places_words(written.outputs)}, as production does: its first lines say more")
+    takes = f"{second_words(written.seconds)} if each takes as long as the run"
+    lines.append(f"It takes {counted(written.trials, 'trial')} at most, {takes}")
+    lines.append(f"Its sweep: {sweep}" if written.dag else f"Its DAG has two lines (docs/advise.md); then: {sweep}")
+    return "\n".join(lines)
 
 
 def _jobs(paths: Sequence[Path]) -> tuple[JobAdvice, ...]:

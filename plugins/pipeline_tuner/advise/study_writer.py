@@ -52,6 +52,7 @@ DROPPED = (
 )
 SPARKS_OWN = {
     "spark.rdd.compress": "True",
+    "spark.serializer.objectStreamReset": "100",
     "spark.hadoop.fs.s3a.vectored.read.min.seek.size": "128K",
     "spark.hadoop.fs.s3a.vectored.read.max.merged.size": "2M",
 }
