@@ -34,6 +34,8 @@ ANOTHER_SOURCE = (f"{POSITION}test_another_source_than_the_one_rolled_up_so_far_
 VALUES = (f"{ETL}test_a_thousand_values_in_every_type_are_exact_or_refused",)
 TABLES = (
     Table("dedup.md", "| input | exact |", {
+        "files of any format": ("jobs/test_dedup_odd_inputs.py::test_a_file_that_spark_takes_for_hidden_is_not_left_out",
+                                "jobs/test_dedup_odd_inputs.py::test_a_table_of_another_format_is_more_than_its_files"),
         "text files": (f"{EXACT}test_folders_without_partition_names_are_not_left_out",
                        f"{EXACT}test_a_column_of_files_and_folders_is_refused_and_the_remedy_works",
                        "jobs/test_dedup_odd_inputs.py::test_text_that_is_not_utf8_is_refused_and_the_remedy_works"),
@@ -71,6 +73,9 @@ TABLES = (
         "has a number": (f"{TYPES}test_a_number_of_an_object_is_no_name_of_it",),
         "makes a column itself": (f"{TYPES}test_values_that_the_target_makes_itself_are_refused",
                                   f"{TYPES}test_values_that_both_make_in_other_ways_are_refused"),
+        "refers to its own rows": (
+            f"{TYPES}test_rows_that_refer_to_rows_of_other_ranges_are_refused_and_the_remedy_works",),
+        "has a name of more than 63 bytes": (f"{TYPES}test_a_name_that_postgresql_would_cut_is_refused",),
         "is a view, or": (f"{TYPES}test_a_table_is_not_moved_into_itself_or_a_view",),
         "lacks a column of the source": (f"{TYPES}test_a_column_without_a_place_is_refused",),
         "lacks an enum": (f"{TYPES}test_types_that_the_target_lacks_are_listed_as_statements",
