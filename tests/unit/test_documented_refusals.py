@@ -22,6 +22,7 @@ class Table:
 
 TEXTS = "jobs/test_dedup_exact_inputs.py::test_what_a_refusal_of_a_text_file_advises_works"
 SCAN = "unit/test_dedup_text_scan.py::"
+ODD = "jobs/test_dedup_odd_inputs.py::"
 EXACT = "jobs/test_dedup_exact_inputs.py::"
 JDBC = "jobs/test_dedup_jdbc_values.py::"
 MERGES = "jobs/test_dedup_generated_merges.py::"
@@ -34,8 +35,8 @@ ANOTHER_SOURCE = (f"{POSITION}test_another_source_than_the_one_rolled_up_so_far_
 VALUES = (f"{ETL}test_a_thousand_values_in_every_type_are_exact_or_refused",)
 TABLES = (
     Table("dedup.md", "| input | exact |", {
-        "files of any format": ("jobs/test_dedup_odd_inputs.py::test_a_file_that_spark_takes_for_hidden_is_not_left_out",
-                                "jobs/test_dedup_odd_inputs.py::test_a_table_of_another_format_is_more_than_its_files"),
+        "files of any format": (f"{ODD}test_a_file_that_spark_takes_for_hidden_is_not_left_out",
+                                f"{ODD}test_a_table_of_another_format_is_more_than_its_files"),
         "text files": (f"{EXACT}test_folders_without_partition_names_are_not_left_out",
                        f"{EXACT}test_a_column_of_files_and_folders_is_refused_and_the_remedy_works",
                        "jobs/test_dedup_odd_inputs.py::test_text_that_is_not_utf8_is_refused_and_the_remedy_works"),
