@@ -48,8 +48,12 @@ def acting_paths(operator: object, path: str) -> tuple[str, ...]:
 
 
 def master_of(operator: Any) -> str:
-    """The master that the operator's connection names."""
-    return str(operator._get_hook()._connection["master"])
+    """The master that the operator's connection names. Raises ConfigurationError where its hook can't be made."""
+    try:
+        return str(operator._get_hook()._connection["master"])
+    except Exception as error:
+        # Whatever the provider finds wrong with the connection: the task itself says so when it runs.
+        raise ConfigurationError(f"the task's Spark connection can't be used: {error}") from None
 
 
 def written_master(operator: Any) -> str:

@@ -182,10 +182,13 @@ def test_what_a_refusal_says_to_write_works(study, caplog):
         ({"application_args": ["--month", "2026-11", "--batch=100"]}, "application_args.N"),
         ({"application_args": ["--day", "2026-11-28", "--batch=all"]}, "application_args.N"),
         ({"conn_id": "cluster"}, "this task's connection has spark://host:7077"),
+        ({"conn_id": "odd"}, "the task's Spark connection can't be used"),
     ],
 )
 def test_a_task_that_differs_from_the_studys_program_runs_as_written(study, monkeypatch, caplog, arguments, words):
     monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", '{"conn_type": "spark", "host": "spark://host:7077"}')
+    odd = '{"conn_type": "spark", "host": "local", "extra": {"spark-binary": "unknown"}}'
+    monkeypatch.setenv("AIRFLOW_CONN_ODD", odd)
     operator, _ = begun(tuned(study()), **arguments)
     assert operator.conf == WRITTEN["conf"]
     (said,) = warnings_of(caplog)
