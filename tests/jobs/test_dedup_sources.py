@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dedup_runs import config, latest_of, query, run, write_events
 from pyspark.sql import SparkSession
@@ -163,3 +165,40 @@ def test_policies_that_fail_say_so(spark: SparkSession, database: str, tmp_path:
         assert isinstance(error, JobError)
         assert message in str(error)
     assert query(database, "SELECT count(*) FROM latest") == [(0,)]
+
+
+def test_times_that_iceberg_would_misread_are_refused(spark: SparkSession, database: str, tmp_path: Path) -> None:
+    """Milliseconds in a file that was added became days of January 1970."""
+    for unit, is_right in (("us", True), ("ms", False)):
+        table, folder = f"lake.db.added_{unit}", tmp_path / unit
+        folder.mkdir()
+        moment = pa.array([1_767_229_323_000], pa.timestamp("ms", "UTC")).cast(pa.timestamp(unit, "UTC"))
+        pq.write_table(pa.table({"id": ["a"], "at": moment}), folder / "x.parquet")
+        spark.sql(f"CREATE OR REPLACE TABLE {table} (id string, at timestamp) USING iceberg")
+        spark.sql(f"CALL lake.system.add_files(table => '{table}', source_table => '`parquet`.`{folder}`')")
+        rule = {"tie_breakers": [], "deleted_when": ""}
+        target = {"kind": "postgresql", "table": "latest"}
+        given = config({"format": "iceberg", "path": table}, target, database, workload=rule)
+        if is_right:
+            run(spark, given)
+            assert query(database, "SELECT extract(epoch FROM at)::bigint FROM latest") == [(1_767_229_323,)]
+        else:
+            assert "was added to" in str(error_of(spark, given))
+
+
+@pytest.mark.parametrize("option", ["snapshot-id", "tag", "branch", "as-of-timestamp"])
+def test_a_past_state_of_an_iceberg_table_is_read(spark: SparkSession, database: str, option: str) -> None:
+    """Spark refused three of these four: Iceberg's own names for them are gone."""
+    table = f"lake.db.past_{option.replace('-', '_')}"
+    spark.sql(f"CREATE OR REPLACE TABLE {table} (id string, at bigint) USING iceberg")
+    spark.sql(f"INSERT INTO {table} VALUES ('a', 1)")
+    first = spark.sql(f"SELECT snapshot_id, unix_millis(committed_at) FROM {table}.snapshots").head()
+    assert first is not None
+    spark.sql(f"ALTER TABLE {table} CREATE TAG t")
+    spark.sql(f"ALTER TABLE {table} CREATE BRANCH b")
+    spark.sql(f"INSERT INTO {table} VALUES ('b', 2)")
+    value = {"snapshot-id": first[0], "tag": "t", "branch": "b", "as-of-timestamp": first[1]}[option]
+    source = {"format": "iceberg", "path": table, "options": {option: value}}
+    rule = {"tie_breakers": [], "deleted_when": ""}
+    run(spark, config(source, {"kind": "postgresql", "table": "latest"}, database, workload=rule))
+    assert query(database, "SELECT id FROM latest") == [("a",)]

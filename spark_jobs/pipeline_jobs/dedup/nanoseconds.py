@@ -65,7 +65,8 @@ def _columns(spark: SparkSession, files: Sequence[str]) -> dict[str, bool]:
     return found
 
 
-def _in_file(spark: SparkSession, file: str) -> dict[str, bool]:
+def parquet_schema(spark: SparkSession, file: str) -> Any:
+    """The schema in a Parquet file's footer, as the JVM has it."""
     jvm: Any = spark._jvm
     configuration = spark._jsc.hadoopConfiguration()
     path = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))
@@ -73,9 +74,13 @@ def _in_file(spark: SparkSession, file: str) -> dict[str, bool]:
         jvm.org.apache.parquet.hadoop.util.HadoopInputFile.fromPath(path, configuration)
     )
     try:
-        fields = list(reader.getFooter().getFileMetaData().getSchema().getFields())
+        return reader.getFooter().getFileMetaData().getSchema()
     finally:
         reader.close()
+
+
+def _in_file(spark: SparkSession, file: str) -> dict[str, bool]:
+    fields = list(parquet_schema(spark, file).getFields())
     columns = {}
     for field in fields:
         if not field.isPrimitive():

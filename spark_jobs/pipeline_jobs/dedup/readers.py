@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -70,7 +71,7 @@ def read_source(spark: SparkSession, source: Source, config: TrialConfig) -> Dat
         _use_utc(spark)
     if source.format in TEXT:
         check_encoding(spark, encoding_of(spark_options(source)))
-    reader = spark.read.options(**spark_options(source))
+    reader = spark.read.options(**({} if source.format == "iceberg" else spark_options(source)))
     try:
         if source.schema:
             reader = reader.schema(source.schema)
@@ -152,11 +153,26 @@ def _read(reader: DataFrameReader, source: Source, config: TrialConfig) -> DataF
         place = jdbc_connection(config.uri("source"), {"options": "-c row_security=off"})
         return reader.format("jdbc").options(dbtable=source.path, **place).load()
     if source.format == "iceberg":
-        return reader.table(source.path)
+        return reader.options(**_past(source)).table(source.path)
     if source.format in TEXT:
         reader = reader.option("mode", "FAILFAST")
     records = reader.format(source.format).load(source.path)
     return _without_mark(records) if source.format == "csv" else records
+
+
+def _past(source: Source) -> dict[str, str]:
+    """The options of an Iceberg table by the names that Spark has for them since Iceberg has none of its own."""
+    given = spark_options(source)
+    moment = given.pop("as-of-timestamp", None)
+    versions = [given.pop(name) for name in ("snapshot-id", "tag") if name in given]
+    if len(versions) + (moment is not None) + ("branch" in given) > 1:
+        raise BadConfigurationError(
+            "source.options: snapshot-id, as-of-timestamp, branch and tag exclude each other: give one"
+        )
+    if moment is not None:
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=int(moment))
+        return {**given, "timestampAsOf": at.isoformat(sep=" ")}
+    return given | ({"versionAsOf": versions[0]} if versions else {})
 
 
 def _without_mark(records: DataFrame) -> DataFrame:

@@ -22,6 +22,7 @@ from pyspark.sql.types import StructType
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig, write_json
 from pipeline_jobs.dedup.encodings import encoding_of
 from pipeline_jobs.dedup.hidden_files import check_hidden
+from pipeline_jobs.dedup.iceberg_files import check_times
 from pipeline_jobs.dedup.jdbc_values import check_values
 from pipeline_jobs.dedup.options import Source
 from pipeline_jobs.dedup.readers import TEXT, listed_files, read_source, spark_options
@@ -55,6 +56,8 @@ def inspect_source(spark: SparkSession, source: Source, config: TrialConfig, not
     started = time.monotonic()
     if source.format == "jdbc":
         check_values(config.uri("source"), source.path)
+    if source.format == "iceberg":
+        check_times(spark, source.path)
     records, known = None, None
     if source.format in OF_FILES:
         records = read_source(spark, source, config)

@@ -243,7 +243,7 @@ def write_rows(
             chosen = (resolutions == resolution) & (days == day)
             part = rows if chosen.all() else rows.filter(pa.array(chosen))
             date = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(day))
-            partition = f"resolution_ms={resolution}/complete={str(complete).lower()}/window_end_day={date:%Y-%m-%d}"
+            partition = f"resolution_ms={resolution}/complete={str(complete).lower()}/window_end_day={date.date()}"
             written += _write_partition(part, output, partition, label)
     return tuple(written)
 
