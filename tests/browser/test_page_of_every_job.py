@@ -186,7 +186,8 @@ def test_parameters_have_the_models_band_and_every_trial_at_a_glance(open_page, 
     page = drawn(open_page(f"{address}/sweeps/sweep-1?tab=parameters&parameter=partitions"))
     assert page.get_by_role("figure", name="by partitions").locator(".mark-area path").count() == 1
     glance = page.get_by_role("figure", name="Every trial")
-    glance.locator(".mark-symbol path").first.click()
+    # The best trial is drawn last: no other one lies over it.
+    glance.locator(".mark-symbol path").last.click()
     page.get_by_role("heading", name="Metrics").wait_for()
 
 

@@ -109,7 +109,7 @@ def parallel_coordinates(trials: Sequence[Course], parameters: Sequence[str], *,
     color = alt.Color("other:Q", legend=None).scale(domain=[0, 1])
     return stack(
         layer(points + ends, mark("line", "course", detail="label:N"), color=color),
-        layer(ends, mark("point"), tip={"words": "trial"}, color=color),
+        layer(ends, mark("point", "small"), tip={"words": "trial"}, color=color),
         layer(named, mark("text", "after", text="words:N"), tinted=False),
         height=300,
     ).encode(x=x, y=alt.Y("value:Q", axis=None).scale(domain=[-0.04, 1.04]))  # fmt: skip

@@ -134,7 +134,7 @@ def _theme(background: str, text: str, faint: str, grid: str, *kinds: str) -> Ma
             "edge": {"thickness": 2, "size": 14}, "bar": {"size": 10, "minBandSize": 1}, "row": {"size": 16},
             "column": {"size": 46, "opacity": 0.8}, "course": {"strokeWidth": 1.5, "opacity": 0.55},
             "faint": {"color": faint, "strokeWidth": 1}, "weak": {"opacity": 0.5}, "wide": {"strokeWidth": 2},
-            "steps": {"interpolate": "step-after"}, "dashed": {"strokeDash": [5, 4]}, "dotted": {"strokeDash": [2, 3]},
+            "steps": {"interpolate": "step-after"}, "dashed": {"strokeDash": [5, 4]}, "dotted": {"strokeDash": [3, 3]},
             "zone": {"color": grid, "opacity": 0.7}, "said": {"color": text}, "before": {"align": "right", "dx": -9},
             "note": {"color": kinds[4], "align": "left", "dx": 4}, "after": {"align": "left", "dx": 6},
         },
