@@ -61,6 +61,8 @@ class History:
     is_slow: bool = False
     """Whether something is in the table that only Spark's reader reads."""
     has_rolled_up: bool = False
+    has_named_files: bool = False
+    """Whether files without ids were added. Iceberg gives a name in them to the column that took it last."""
     next_key: int = 0
     files: int = 0
 
@@ -167,7 +169,7 @@ def drop_and_add_again(history: History) -> None:
 def rename_away(history: History) -> None:
     """Another column takes the name of one of ours, whose values go under another."""
     ours, other = history.column("value"), history.column("other")
-    if ours.type != other.type or history.has_rolled_up:
+    if ours.type != other.type or history.has_rolled_up or history.has_named_files:
         return
     update = history.table.updateSchema()
     update.renameColumn(ours.name, "spare").commit()
@@ -247,6 +249,7 @@ def add_files(history: History) -> None:
     history.spark.sql(f"CALL lake.system.add_files(table => '{history.name}', source_table => '`parquet`.`{folder}`')")
     history.is_slow = history.is_slow or style in ("int96", "local")
     history.rows += rows
+    history.has_named_files = True
     history.say(f"add_files {style} {len(rows)}")
 
 

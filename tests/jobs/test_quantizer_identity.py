@@ -104,6 +104,12 @@ def renamed_to_ours(spark: SparkSession, name: str, folder: Path) -> None:
     insert(spark, name, 10)
 
 
+def the_time_renamed_after_the_last_row(spark: SparkSession, name: str, folder: Path) -> None:
+    create(spark, name, COLUMNS.replace("wall_timestamp", "at"), partition="hours(at)")
+    insert(spark, name, names="org_id, metric_name, at, value")
+    alter(spark, name, "RENAME COLUMN at TO wall_timestamp")
+
+
 def the_time_dropped_and_added_again(spark: SparkSession, name: str, folder: Path) -> None:
     create(spark, name)
     insert(spark, name)
@@ -254,6 +260,7 @@ FAST = [
     renamed_away,
     two_swapped,
     renamed_to_ours,
+    the_time_renamed_after_the_last_row,
     the_time_dropped_and_added_again,
     upper_case_and_nested,
     promoted,

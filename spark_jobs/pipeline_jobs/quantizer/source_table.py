@@ -56,9 +56,15 @@ class SourceTable:
         return [time, *(each for each in self.columns.ids if each != time)]
 
     def _time_name(self, spark: SparkSession) -> str | None:
-        """The time column's name at the snapshot, for Iceberg's plans; None where it was not there yet."""
+        """The time column's name, for Iceberg's plans; None where there is no single one.
+
+        Iceberg looks for it among the snapshot's columns, and for partitions among those of now: a column that was
+        renamed since, or added, can't be planned by.
+        """
         time = self.columns.wall_timestamp.field_id
-        return next((each.name for each in self.fields_at_snapshot(spark) if each.field_id == time), None)
+        then, now = self.fields_at_snapshot(spark), _fields(spark, self.table.schema())
+        names = [next((each.name for each in fields if each.field_id == time), None) for fields in (then, now)]
+        return names[0] if names[0] == names[1] else None
 
 
 def open_source(spark: SparkSession, name: str, snapshot: int | None = None) -> SourceTable:
