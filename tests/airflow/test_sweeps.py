@@ -263,7 +263,10 @@ def test_a_companion_has_a_sweep_of_its_own_in_the_same_run(run_dag, compress, r
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_sweep_with_what_was_measured(tune, results, monkeypatch, ending):
-    waited, before = [], signal.getsignal(signal.SIGTERM)
+    # Who starts the tests in the background has SIGINT ignored in them.
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    waited = []
     wait = ProcessRunner.wait
 
     def wait_and_be_met(self, timeout_s):
@@ -276,7 +279,8 @@ def test_a_signal_ends_the_sweep_with_what_was_measured(tune, results, monkeypat
     try:
         dag_run, trials = tune(presets={"fast": {"level": 1}, "small": {"level": 9}})
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
     assert len(waited) == 4, "no trial starts after the signal"
     assert {trial.status for trial in trials} == {"measured", "failed"}
     assert sum(trial.status == "measured" for trial in trials) == 2

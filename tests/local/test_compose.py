@@ -26,6 +26,7 @@ from pipeline_jobs.streaming_etl.workload import Options
 from pipeline_tuner import settings
 from pipeline_tuner.local import spark_health
 from pipeline_tuner.local.demo_data import TABLES
+from pipeline_tuner.local.network import Network
 from pipeline_tuner.local.postgres import PROGRAMS
 from pipeline_tuner.local.services import DATABASES
 from pipeline_tuner.runners import runner_for
@@ -260,7 +261,11 @@ def test_the_image_runs_as_nobody_special_with_the_locks_versions():
 def test_the_images_packages_resolve_within_the_lock(tmp_path: Path):
     (command,) = re.findall(r"uv pip install --system --no-cache (.*)", "\n".join(BUILT.runs))
     dry = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--target", str(tmp_path), *command.split()]
-    done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True)
+    # As `make setup` downloads: with the machine's own certificates, proxy and index.
+    network, bundle = Network.of_machine(sys.executable), tmp_path / "trusted.pem"
+    network.certificates.write(bundle)
+    variables = network.uv_variables(bundle, None)
+    done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, env=variables)
     assert done.returncode == 0, done.stderr
     locked = set(re.findall(r"^([\w.-]+==[^ ;]+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
     wanted = set(re.findall(r"^ \+ (\S+)", done.stderr, re.MULTILINE))

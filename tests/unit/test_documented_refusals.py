@@ -51,6 +51,7 @@ TABLES = (
                     f"{EXACT}test_dates_of_an_unknown_calendar_are_refused_and_the_remedy_works"),
         "JDBC (PostgreSQL)": (f"{JDBC}test_what_spark_would_change_is_refused_and_the_remedy_works",
                               f"{EXACT}test_a_type_that_jdbc_would_change_goes_as_text"),
+        "Iceberg": ("jobs/test_dedup_sources.py::test_times_that_iceberg_would_misread_are_refused",),
         "nested values": (f"{TARGETS}test_a_type_without_a_counterpart_is_refused",
                           f"{SCAN}test_a_value_of_json_is_exactly_one_of_its_type"),
         "column names": (f"{TARGETS}test_a_name_that_a_target_cannot_have_is_refused",
