@@ -89,3 +89,8 @@ def test_what_functions_of_ours_remember_ends():
     assert stamp_of.cache_info().currsize > 0
     before.restore()
     assert stamp_of.cache_info().currsize == 0
+
+
+@pytest.mark.parametrize("content", [b"\x00now"])
+def test_bytes_do_not_name_a_test(request: pytest.FixtureRequest, content: bytes) -> None:
+    assert request.node.name.endswith(f"[content-{len(content)}-bytes]")
