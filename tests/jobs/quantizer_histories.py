@@ -154,7 +154,7 @@ def drop_and_add_again(history: History) -> None:
     old = history.column(name)
     if (history.has_rolled_up and name != "other") or _was_partitioned_by(history, old.name):
         return
-    if history.has_equality_deletes and name == "org_id":
+    if history.has_named_files or (history.has_equality_deletes and name == "org_id"):
         return
     history.table.updateSchema().deleteColumn(old.name).commit()
     default = None
@@ -262,7 +262,8 @@ def delete(history: History) -> None:
     if not shown:
         return
     gone = history.rng.choice(sorted(shown))
-    history.spark.sql(f"DELETE FROM {history.name} WHERE CAST({metric.name} AS string) = '{gone}'")
+    statement = f"DELETE FROM {history.name} WHERE CAST({metric.name} AS string) = :gone"
+    history.spark.sql(statement, args={"gone": gone})
     history.rows = [row for row in history.rows if str(row.get(metric.key, metric.default)) != gone]
     history.is_slow = True
     history.say(f"delete metric {gone}")
