@@ -290,10 +290,13 @@ def test_killed_and_retried_trials_leave_the_same_recommendation(study, strategy
     assert recommend(study, options, in_order) == recommend(study, options, calm)
 
 
-@pytest.mark.parametrize("trials", [8, 10, 12, 16, 20, 31])
-def test_a_small_budget_ends_in_something_to_do(study, trials):
-    options = options_of(study, "adaptive", trials=trials, goals=["throughput"])
-    assert least_trials(study, options) == 8
+@pytest.mark.parametrize(
+    ("strategy", "trials"),
+    [*(("adaptive", trials) for trials in (8, 10, 12, 16, 20, 31)), *(("presets", n) for n in (10, 11, 13, 16))],
+)
+def test_a_small_budget_ends_in_something_to_do(study, strategy, trials):
+    options = options_of(study, strategy, trials=trials, goals=["throughput"])
+    assert least_trials(study, options) == {"adaptive": 8, "presets": 10}[strategy]
     for seed in range(6):
         results = sweep(study, options, Machine(noise=0.08, seed=seed))
         assert len(results) <= trials

@@ -16,15 +16,17 @@ from pipeline_tuner.trial import TrialResult
 MAX_BLOCKS = 30
 
 
-def search_trials(options: SweepOptions, trials: int | None = None, reserved: int = 0) -> int:
+def search_trials(options: SweepOptions, trials: int | None = None, reserved: int = 0, spent: int = 0) -> int:
     """The part of so many trials (the budget's) that searching may use.
 
     Kept back is the confirmation of one pick against the control, or `reserved` trials for more; half of all at most,
-    but what an adaptive sweep's decision takes at least: looks that nothing confirms are wasted.
+    but what a decision takes at least: looks that nothing confirms are wasted. Before the first is `spent`, a list has
+    its look at each configuration.
     """
     trials = options.budget.trials if trials is None else trials
     confirm = options.budget.confirm_blocks
-    least = min(2 * min(MIN_BLOCKS, confirm), trials - 2) if options.strategy == "adaptive" else 0
+    looks = spent or (2 if options.strategy == "adaptive" else trials)
+    least = min(2 * min(MIN_BLOCKS, confirm), trials - looks)
     return trials - min(max(2 * confirm, reserved), max(trials // 2, least))
 
 

@@ -159,8 +159,9 @@ class SweepSoFar:
             trials_for_cost(self.study, self.options, self.earlier, self.history),
         )
         # Of the whole budget: what is kept back must not shrink with every round.
-        whole = min(self.options.budget.trials, len(self.earlier) + in_time)
-        return max(0, search_trials(self.options, whole, self.reserved) - len(self.earlier))
+        spent = len(self.earlier)
+        whole = min(self.options.budget.trials, spent + in_time)
+        return max(0, search_trials(self.options, whole, self.reserved, spent) - spent)
 
     def generator(self, *salt: int) -> np.random.Generator:
         """Random numbers that depend on the sweep and the round only, so that a retry plans the same."""
