@@ -34,7 +34,7 @@ from tests.temporary_postgres import temporary_postgres
 
 from pipeline_jobs.contract import MeasurementWriter, TrialConfig
 from pipeline_jobs.migration.job import run
-from pipeline_jobs.migration.postgres import jdbc_connection
+from pipeline_jobs.postgres import jdbc_connection
 from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.local import demo_data
 

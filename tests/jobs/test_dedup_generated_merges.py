@@ -24,7 +24,7 @@ from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.dedup.csv_copy import ATTEMPT, _CsvRows
 from pipeline_jobs.dedup.options import Rule, Target
 from pipeline_jobs.dedup.postgres_target import PostgresTarget
-from pipeline_jobs.migration.postgres import connect, identifiers
+from pipeline_jobs.postgres import connect, identifiers
 from pipeline_tuner.local.postgres import PostgresServer
 
 SHORT, LONG = 100, 1000

@@ -25,7 +25,7 @@ from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.dedup.options import dedup_options
 from pipeline_jobs.dedup.postgres_types import holds
 from pipeline_jobs.dedup.run_once import Outcome
-from pipeline_jobs.migration.postgres import identifier
+from pipeline_jobs.postgres import identifier
 from pipeline_jobs.session import close_session, open_session
 
 CASES = Path(__file__).parent / "data" / "dedup"

@@ -183,6 +183,17 @@ def test_jobs_know_nothing_of_the_plugin():
         assert not _top_level(module) & (AIRFLOW | {"pipeline_tuner"}), module
 
 
+def test_jobs_are_peers():
+    """What several jobs need lies beside contract.py, and knows none of them."""
+    root = JOBS / "pipeline_jobs"
+    jobs = {folder.name for folder in root.iterdir() if (folder / "__init__.py").exists()}
+    assert set(DESCRIBED) <= jobs
+    for module in (path for path in MODULES if root in path.parents):
+        own = module.relative_to(root).parts[0]
+        used = {name.split(".")[1] for name in _imports(module) if name.startswith("pipeline_jobs.")} & jobs
+        assert used <= {own}, f"{module.relative_to(ROOT)} imports {', '.join(sorted(used - {own}))}"
+
+
 def test_the_plugin_knows_no_job():
     for module in (path for path in MODULES if PLUGINS in path.parents):
         assert "pipeline_jobs" not in _top_level(module), module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.migration.postgres import address, jdbc_connection
+from pipeline_jobs.postgres import address, jdbc_connection
 
 SESSION = {"options": "-c row_security=off"}
 

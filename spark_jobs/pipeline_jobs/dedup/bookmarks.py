@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline_jobs.dedup.options import Rule, Source, TimestampUnit
-from pipeline_jobs.migration.postgres import beside_parameters, column_types, identifier, identifiers, literal
+from pipeline_jobs.postgres import beside_parameters, column_types, identifier, identifiers, literal
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor

@@ -19,7 +19,7 @@ from pipeline_jobs.dedup.parquet_target import CURRENT
 from pipeline_jobs.dedup.postgres_target import qualified
 from pipeline_jobs.dedup.run_once import Outcome
 from pipeline_jobs.dedup.trial_data import Data
-from pipeline_jobs.migration.postgres import connect, identifier
+from pipeline_jobs.postgres import connect, identifier
 
 DUCKDB_MEMORY = "2GB"
 Expression = Callable[[str], str]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
-from pipeline_jobs.migration.postgres import connect, identifiers
+from pipeline_jobs.postgres import connect, identifiers
 
 if TYPE_CHECKING:
     import pyarrow as pa

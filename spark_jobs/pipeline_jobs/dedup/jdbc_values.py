@@ -10,7 +10,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.dedup.csv_copy import APPLICATION
-from pipeline_jobs.migration.postgres import connect, identifier, is_postgres
+from pipeline_jobs.postgres import connect, identifier, is_postgres
 
 NO_NUMBER = "{0}::text IN ('NaN', 'Infinity', '-Infinity')"
 """What a column of numeric must not be, as SQL."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 from pipeline_jobs.dedup.reader_options import reader_options
-from pipeline_jobs.migration.postgres import check_name
 from pipeline_jobs.options import option, options_of, read_both, read_options
+from pipeline_jobs.postgres import check_name
 from pipeline_jobs.session import spark_names
 
 FORMATS = ("parquet", "json", "csv", "jdbc", "iceberg")

@@ -26,7 +26,7 @@ from pipeline_jobs.dedup.csv_copy import APPLICATION, ATTEMPT, copier
 from pipeline_jobs.dedup.options import Rule, Source, Target
 from pipeline_jobs.dedup.postgres_types import as_copied, holds, length_limit, postgres_type
 from pipeline_jobs.dedup.strategies import DELETED
-from pipeline_jobs.migration.postgres import beside_parameters, connect, first_line, identifier, identifiers
+from pipeline_jobs.postgres import beside_parameters, connect, first_line, identifier, identifiers
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor

@@ -19,7 +19,7 @@ from pipeline_jobs.dedup.failures import MARKED, explained
 from pipeline_jobs.dedup.nanoseconds import NANOSECONDS, read_nanoseconds
 from pipeline_jobs.dedup.options import Source
 from pipeline_jobs.dedup.reader_options import reader_options
-from pipeline_jobs.migration.postgres import jdbc_connection
+from pipeline_jobs.postgres import jdbc_connection
 from pipeline_jobs.spark_errors import in_one_line
 
 LONGEST = str(2**31 - 1)

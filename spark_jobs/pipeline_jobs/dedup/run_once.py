@@ -22,7 +22,7 @@ from pipeline_jobs.dedup.readers import read_source, since
 from pipeline_jobs.dedup.source_identity import postgres_identity, source_identity
 from pipeline_jobs.dedup.source_inspection import Inspection, inspect_source
 from pipeline_jobs.dedup.strategies import TIED, check_columns, eligible, latest
-from pipeline_jobs.migration.postgres import is_postgres
+from pipeline_jobs.postgres import is_postgres
 
 
 @dataclass(frozen=True)

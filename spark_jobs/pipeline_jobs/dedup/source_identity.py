@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from pipeline_jobs.contract import TrialConfig
 from pipeline_jobs.dedup.csv_copy import APPLICATION
 from pipeline_jobs.dedup.options import Source
-from pipeline_jobs.migration.postgres import address, connect, identifier, is_postgres
+from pipeline_jobs.postgres import address, connect, identifier, is_postgres
 
 OF_RELATION = """
 SELECT coalesce(pg_partition_root(c.oid), c.oid)::bigint,

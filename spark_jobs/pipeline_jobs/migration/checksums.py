@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from pipeline_jobs.migration.postgres import identifier
 from pipeline_jobs.migration.ranges import Bound, Key, KeyRange
 from pipeline_jobs.migration.tables import Column, Table, has_portable_binary, value_sql
+from pipeline_jobs.postgres import identifier
 
 HASHES = (
     "hash_record_extended(ROW({columns}), 0)",

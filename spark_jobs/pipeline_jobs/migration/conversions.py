@@ -10,8 +10,8 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.migration.postgres import first_line, identifier
 from pipeline_jobs.migration.tables import NAMES_OF_OBJECTS, Column, Table
+from pipeline_jobs.postgres import first_line, identifier
 
 NUMBERS = ("numeric", "money")
 """Types whose values are compared as they are, and not their text: 1.50 is 1.5."""

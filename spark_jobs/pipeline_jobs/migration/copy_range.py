@@ -17,9 +17,9 @@ from pipeline_jobs.contract import InfrastructureError, JobError
 from pipeline_jobs.migration.copy_plan import CopyPlan, RangeResult, RangeTask, range_query, skip_long_rows
 from pipeline_jobs.migration.copy_stream import BLOCK_BYTES, Pump
 from pipeline_jobs.migration.ledger import Counts
-from pipeline_jobs.migration.postgres import connect, first_line, is_row_error, literal
 from pipeline_jobs.migration.rate_limit import Meter
 from pipeline_jobs.migration.rejects import copy_singly
+from pipeline_jobs.postgres import connect, first_line, is_row_error, literal
 
 Move = Callable[[CopyPlan, RangeTask, Connection, Connection, Meter], Counts]
 

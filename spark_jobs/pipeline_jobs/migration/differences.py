@@ -18,9 +18,9 @@ from pipeline_jobs.migration.checksums import choose_hash
 from pipeline_jobs.migration.copy_stream import Pump
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.ledger import Ledger, PlannedRange
-from pipeline_jobs.migration.postgres import connect, identifier, identifiers
 from pipeline_jobs.migration.ranges import Key, KeyRange
 from pipeline_jobs.migration.tables import Table, select_list
+from pipeline_jobs.postgres import connect, identifier, identifiers
 
 BATCH_ROWS = 1000
 

@@ -17,9 +17,9 @@ from pipeline_jobs.migration.conversions import refuse_changes
 from pipeline_jobs.migration.jdbc_method import refuse_what_spark_cannot_fill, refuse_what_spark_cannot_name
 from pipeline_jobs.migration.options import Settings, Workload
 from pipeline_jobs.migration.own_types import have_same_order, own_types, provide, refuse_other_shapes
-from pipeline_jobs.migration.postgres import connect, one_row
 from pipeline_jobs.migration.ranges import Key, choose_key
 from pipeline_jobs.migration.tables import Column, Table, copied_columns, create_like, existing_table, find_table
+from pipeline_jobs.postgres import connect, one_row
 
 COPIED_INTO = ("r", "p", "f")
 """pg_class.relkind of what takes rows by COPY."""

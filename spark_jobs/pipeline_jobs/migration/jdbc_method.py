@@ -23,10 +23,10 @@ from pyspark.sql import functions as F
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.migration.copy_plan import RangeResult, RangeTask
 from pipeline_jobs.migration.ledger import Counts, Ledger
-from pipeline_jobs.migration.postgres import JDBC_SESSION, SESSION, WHOLE_TABLES, identifier, jdbc_connection, literal
 from pipeline_jobs.migration.rate_limit import NO_LIMITS, Limits, Meter
 from pipeline_jobs.migration.tables import Column, Table, value_sql
 from pipeline_jobs.migration.task_times import job_group, task_times
+from pipeline_jobs.postgres import JDBC_SESSION, SESSION, WHOLE_TABLES, identifier, jdbc_connection, literal
 
 NATIVE_TYPES = ("smallint", "integer", "bigint", "real", "double precision", "boolean", "text", "bytea")
 """Types that Spark carries exactly. The others travel as text: Spark would round, shift or refuse some values."""

@@ -24,10 +24,10 @@ from pipeline_jobs.migration.copy_plan import RangeResult, RangeTask
 from pipeline_jobs.migration.ledger import PENDING, Ledger
 from pipeline_jobs.migration.metrics import record_ranges, record_sample
 from pipeline_jobs.migration.options import Settings, Workload
-from pipeline_jobs.migration.postgres import connect, identifier, one_row
 from pipeline_jobs.migration.ranges import KeyRange
 from pipeline_jobs.migration.rate_limit import Limits
 from pipeline_jobs.migration.tables import Table, create_trial_table, existing_table, shortened
+from pipeline_jobs.postgres import connect, identifier, one_row
 from pipeline_jobs.resources import ResourceMonitor
 
 CREDENTIALS = re.compile(r"(?i)(?<=[?;&])(user(name)?|password|pwd)=[^;&]*|(?<=//)[^/@]*@")

@@ -18,9 +18,9 @@ from pipeline_jobs.migration.jdbc_source import run_generic
 from pipeline_jobs.migration.metrics import record_stages
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload, read_settings, read_workload
-from pipeline_jobs.migration.postgres import is_postgres, server_errors
 from pipeline_jobs.migration.production import Production
 from pipeline_jobs.migration.trial import Trial
+from pipeline_jobs.postgres import is_postgres, server_errors
 from pipeline_jobs.session import close_session, effective_master, is_local, open_session
 from pipeline_jobs.started_together import started_together
 

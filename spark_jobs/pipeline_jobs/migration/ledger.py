@@ -14,8 +14,8 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import execute_values
 
 from pipeline_jobs.contract import InfrastructureError, JobError
-from pipeline_jobs.migration.postgres import identifier, one_row
 from pipeline_jobs.migration.ranges import KeyRange
+from pipeline_jobs.postgres import identifier, one_row
 
 ORPHAN_TIMEOUT_S = 60
 

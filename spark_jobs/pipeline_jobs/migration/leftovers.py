@@ -7,7 +7,7 @@ from contextlib import suppress
 from psycopg2.errors import LockNotAvailable
 from psycopg2.extensions import connection as Connection
 
-from pipeline_jobs.migration.postgres import identifier
+from pipeline_jobs.postgres import identifier
 
 _LOCK = "hashtextextended('pipeline_migration trial ' || %s, 0)"
 

@@ -11,8 +11,8 @@ from pipeline_jobs.migration.comparison import Verdict
 from pipeline_jobs.migration.copy_plan import RangeResult
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.options import Settings
-from pipeline_jobs.migration.postgres import one_row
 from pipeline_jobs.migration.throughput import has_progress, range_details, range_metrics, slow_ranges, throughput_curve
+from pipeline_jobs.postgres import one_row
 
 BINDING = 0.9
 """A rate limit binds when the average comes to this part of it."""

@@ -16,10 +16,10 @@ from pipeline_jobs.migration.copy_range import copy_range, copy_ranges
 from pipeline_jobs.migration.endpoints import Endpoints
 from pipeline_jobs.migration.ledger import PENDING, Ledger, PlannedRange
 from pipeline_jobs.migration.options import Settings, Workload
-from pipeline_jobs.migration.postgres import as_job_error, first_line, identifier, identifiers, one_row
 from pipeline_jobs.migration.ranges import split_range
 from pipeline_jobs.migration.rate_limit import Limits
 from pipeline_jobs.migration.tables import has_portable_binary, select_list
+from pipeline_jobs.postgres import as_job_error, first_line, identifier, identifiers, one_row
 
 RETRIES = 2
 PIECES = 4

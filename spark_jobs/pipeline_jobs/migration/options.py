@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
-from pipeline_jobs.migration.postgres import check_name
 from pipeline_jobs.options import option, read_options
+from pipeline_jobs.postgres import check_name
 from pipeline_jobs.session import spark_names
 
 METHODS = ("copy", "jdbc")

@@ -12,8 +12,8 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.migration.postgres import first_line, identifier, literal
 from pipeline_jobs.migration.tables import FIRST_USER_OID, Table
+from pipeline_jobs.postgres import first_line, identifier, literal
 
 
 class Kind(Enum):

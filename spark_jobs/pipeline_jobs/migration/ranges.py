@@ -14,8 +14,8 @@ from itertools import pairwise
 from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.migration.postgres import identifier, literal, one_row
 from pipeline_jobs.migration.tables import Table
+from pipeline_jobs.postgres import identifier, literal, one_row
 
 EXACT_ROWS = 2_000_000
 SAMPLE_ROWS = 100_000

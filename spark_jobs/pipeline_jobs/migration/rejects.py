@@ -14,8 +14,8 @@ from pipeline_jobs.contract import JobError
 from pipeline_jobs.migration.copy_plan import CopyPlan, RangeTask, range_query, skip_long_rows
 from pipeline_jobs.migration.copy_stream import Pump
 from pipeline_jobs.migration.ledger import Counts
-from pipeline_jobs.migration.postgres import first_line, is_row_error
 from pipeline_jobs.migration.rate_limit import Meter
+from pipeline_jobs.postgres import first_line, is_row_error
 
 Rejected = tuple[str, str, str]
 """The row as a line of text COPY, the SQLSTATE, the reason."""

@@ -8,7 +8,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import BadConfigurationError
-from pipeline_jobs.migration.postgres import identifier, identifiers
+from pipeline_jobs.postgres import identifier, identifiers
 
 FIRST_USER_OID = 16384
 """Types from here on are the database's own: their numbers, and so their binary forms, differ between databases."""

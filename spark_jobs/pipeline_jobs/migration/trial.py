@@ -17,9 +17,9 @@ from pipeline_jobs.migration.leftovers import claim_table, remove_orphans
 from pipeline_jobs.migration.metrics import record_sample, record_totals
 from pipeline_jobs.migration.mover import Mover
 from pipeline_jobs.migration.options import Settings, Workload
-from pipeline_jobs.migration.postgres import identifier
 from pipeline_jobs.migration.ranges import KeyRange, plan_ranges
 from pipeline_jobs.migration.tables import create_trial_table, existing_table, shortened
+from pipeline_jobs.postgres import identifier
 from pipeline_jobs.resources import ResourceMonitor
 
 WARMUP_ROWS = 20_000

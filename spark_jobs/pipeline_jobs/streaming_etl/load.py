@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from pipeline_jobs.contract import BadConfigurationError, InfrastructureError
-from pipeline_jobs.migration.postgres import as_job_error, check_name, first_line
+from pipeline_jobs.postgres import as_job_error, check_name, first_line
 from pipeline_jobs.streaming_etl.changes import ChangeWorker
 from pipeline_jobs.streaming_etl.connection_pool import Pool, connect
 from pipeline_jobs.streaming_etl.engine import Manager, Pipeline, Report, Source
