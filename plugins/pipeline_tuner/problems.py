@@ -78,12 +78,18 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The question after an unknown name, with the nearest one that there is; None where none is near."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else None
+
+
 def no_such(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest one, or those that there are."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    meant = did_you_mean(name, names)
+    if meant:
+        return meant
     if not names:
         return "there are none"
     return f"there are {', '.join(names[:LISTED])}{', ...' if len(names) > LISTED else ''}"

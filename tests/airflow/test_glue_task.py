@@ -11,8 +11,9 @@ from airflow.providers.amazon.aws.operators.glue import GlueJobOperator
 from botocore.exceptions import ClientError
 from glue_stubs import BUCKET, aws  # noqa: F401
 from operator_study import choice, integer, operator_study
+from task_instance import TaskInstance
 from test_operator_runner import measure  # noqa: F401
-from test_tuned_hooks import TaskInstance, noted  # noqa: F401
+from test_tuned_hooks import noted  # noqa: F401
 
 from pipeline_tuner import tuned
 from pipeline_tuner.exceptions import InfrastructureError

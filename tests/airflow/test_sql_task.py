@@ -8,8 +8,9 @@ import pytest
 import yaml
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
 from operator_study import SQL, choice, integer, operator_study
+from task_instance import TaskInstance
 from test_operator_runner import measure  # noqa: F401
-from test_tuned_hooks import TaskInstance, noted  # noqa: F401
+from test_tuned_hooks import noted  # noqa: F401
 
 from pipeline_tuner import tuned
 from pipeline_tuner.store import Store

@@ -12,6 +12,7 @@ from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import DAG
 from airflow.sdk.definitions.callback import SyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+from task_instance import TaskInstance
 
 from pipeline_tuner import tuned
 from pipeline_tuner.store import Store
@@ -24,25 +25,12 @@ PARAMETERS = {
 USUAL = (2, "good")
 
 
-class TaskInstance:
-    """What the hooks need of Airflow's."""
-
-    dag_id, task_id = "nightly", "load"
+class NightInstance(TaskInstance):
+    """The task's instance of one night."""
 
     def __init__(self, night, try_number=1, map_index=-1, max_tries=1):
-        self.run_id, self.try_number, self.map_index, self.max_tries = (
-            f"night {night}",
-            try_number,
-            map_index,
-            max_tries,
-        )
-        self.kept = {}
-
-    def xcom_push(self, key, value):
-        self.kept[key] = value
-
-    def xcom_pull(self, task_ids, key, map_indexes):
-        return self.kept.get(key)
+        super().__init__(try_number)
+        self.run_id, self.map_index, self.max_tries = f"night {night}", map_index, max_tries
 
 
 @pytest.fixture
@@ -70,7 +58,7 @@ def begun(keyword, ti, run_type="scheduled", deadline=None):
 
 def night(keyword, number, costs, rng, **changes):
     """One run with a workload of its own size; returns what it ran with and the limit of its time."""
-    ti = TaskInstance(number, **{k: v for k, v in changes.items() if k not in ("run_type", "deadline")})
+    ti = NightInstance(number, **{k: v for k, v in changes.items() if k not in ("run_type", "deadline")})
     operator = begun(keyword, ti, changes.get("run_type", "scheduled"), changes.get("deadline"))
     used = operator.op_kwargs["level"], operator.op_kwargs["mode"]
     rows = rng.randrange(1000, 9000)
@@ -121,7 +109,7 @@ def test_a_challenge_is_limited_in_time_and_its_retry_has_the_reference(study, n
         number += 1
     assert used != USUAL
     assert limit >= dt.timedelta(seconds=60)
-    ti = TaskInstance(number - 1, try_number=2)
+    ti = NightInstance(number - 1, try_number=2)
     assert begun(keyword, ti).op_kwargs["level"] == USUAL[0]
 
 

@@ -9,25 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.providers.standard.operators.python import PythonOperator
+from task_instance import TaskInstance
 from tuned_study import promoted, study  # noqa: F401
 
 from pipeline_tuner import tuned
 from pipeline_tuner.store import Store
-
-
-class TaskInstance:
-    """What the hooks need of Airflow's: an identity and XComs."""
-
-    dag_id, run_id, task_id, map_index = "nightly", "r", "load", -1
-
-    def __init__(self, try_number=1, kept=None):
-        self.try_number, self.kept = try_number, kept if kept is not None else {}
-
-    def xcom_push(self, key, value):
-        self.kept[key] = value
-
-    def xcom_pull(self, task_ids, key, map_indexes):
-        return self.kept.get(key)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ import threading
 import pytest
 from airflow.providers.standard.operators.python import PythonOperator
 from operator_study import PYTHON, integer
-from test_tuned_hooks import TaskInstance, noted  # noqa: F401
+from task_instance import TaskInstance
+from test_tuned_hooks import noted  # noqa: F401
 from tuned_study import promoted, study  # noqa: F401
 
 from pipeline_tuner import tuned

@@ -7,6 +7,7 @@ import yaml
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG
+from task_instance import TaskInstance
 
 from pipeline_tuner import tuned
 from pipeline_tuner.operators.tuned_run import XCOM_KEY
@@ -62,21 +63,6 @@ WRITTEN = {
     "driver_memory": "1g",
     "application_args": ["--day", "2026-11-28", "--batch=100"],
 }
-
-
-class TaskInstance:
-    """What the hooks need of Airflow's: an identity and XComs."""
-
-    dag_id, run_id, task_id, map_index, try_number = "nightly", "r", "load", -1, 1
-
-    def __init__(self):
-        self.kept = {}
-
-    def xcom_push(self, key, value):
-        self.kept[key] = value
-
-    def xcom_pull(self, task_ids, key, map_indexes):
-        return self.kept.get(key)
 
 
 @pytest.fixture

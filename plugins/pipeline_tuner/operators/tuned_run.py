@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -19,6 +18,7 @@ from pipeline_tuner.connections import open_store
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, OutdatedSchemaError, StudyError
 from pipeline_tuner.measurement import FailureKind, returned_metrics
 from pipeline_tuner.operator_job import Observations, observations_of
+from pipeline_tuner.problems import did_you_mean
 from pipeline_tuner.production import AS_WRITTEN, Choice, Source, fallback_choice, production_choice
 from pipeline_tuner.runners.tuned_task_metrics import Seen, Watch
 from pipeline_tuner.space import Parameter, Scalar, configuration_id
@@ -292,12 +292,12 @@ def _study(tuned: TunedTask) -> Study | None:
     file = settings.study_file(tuned.study)
     if file.exists():
         return settings.load_named_study(tuned.study)
-    nearest = difflib.get_close_matches(file.stem, [one.stem for one in file.parent.glob("*.y*ml")], n=1)
-    meant = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    meant = did_you_mean(file.stem, (one.stem for one in file.parent.glob("*.y*ml")))
     if tuned.sets is None:
-        raise StudyError(f"there is no study {tuned.study!r}, its file {file} can't be read{meant}")
+        end = f"; {meant}" if meant else ""
+        raise StudyError(f"there is no study {tuned.study!r}, its file {file} can't be read{end}")
     if meant:
-        log.warning("There is no study %r yet, so runs are recorded alone%s", tuned.study, meant)
+        log.warning("There is no study %r yet, so runs are recorded alone; %s", tuned.study, meant)
     return None
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipeline_jobs import postgres
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.dedup.options import Rule
 
@@ -21,7 +22,7 @@ PLAIN = re.compile(r"[^\W_]\w*")
 WHEN = "_when"
 """The column of `deleted_when`, where its own names are not those inside the job."""
 
-MAX_NAME_BYTES = {"postgresql": 63, "redshift": 127}
+MAX_NAME_BYTES = {"postgresql": postgres.MAX_NAME_BYTES, "redshift": 127}
 OF_POSTGRES = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 """Columns that each table of PostgreSQL has."""
 REDSHIFT_MARKER = "_deleted"

@@ -141,13 +141,7 @@ class Ledger:
 
     def hold(self, target: Connection, number: int, attempt: int) -> bool:
         """Inside the range's transaction: keep others off it. Returns whether the attempt is still the current one."""
-        with target.cursor() as cursor:
-            cursor.execute(
-                f"SELECT 1 FROM {self.table('partition')} WHERE run_id = %s AND number = %s AND attempt = %s "
-                "AND state = 'STARTED' FOR UPDATE",
-                (self.run_id, number, attempt),
-            )
-            return cursor.fetchone() is not None
+        return self._is_attempt(target, number, attempt, "state = 'STARTED' FOR UPDATE")
 
     def passed(self, target: Connection, number: int, counts: Counts) -> None:
         """Inside the range's transaction: its rows have landed."""
@@ -161,10 +155,13 @@ class Ledger:
 
     def has_passed(self, target: Connection, number: int, attempt: int) -> bool:
         """Whether this attempt's rows have landed."""
+        return self._is_attempt(target, number, attempt, "state = 'PASS'")
+
+    def _is_attempt(self, target: Connection, number: int, attempt: int, condition: str) -> bool:
         with target.cursor() as cursor:
             cursor.execute(
                 f"SELECT FROM {self.table('partition')} "
-                "WHERE run_id = %s AND number = %s AND attempt = %s AND state = 'PASS'",
+                f"WHERE run_id = %s AND number = %s AND attempt = %s AND {condition}",
                 (self.run_id, number, attempt),
             )
             return cursor.fetchone() is not None

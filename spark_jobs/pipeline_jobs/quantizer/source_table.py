@@ -62,9 +62,8 @@ class SourceTable:
         renamed since, or added, can't be planned by.
         """
         time = self.columns.wall_timestamp.field_id
-        then, now = self.fields_at_snapshot(spark), _fields(spark, self.table.schema())
-        names = [next((each.name for each in fields if each.field_id == time), None) for fields in (then, now)]
-        return names[0] if names[0] == names[1] else None
+        then = iceberg.iceberg(spark).util.SnapshotUtil.schemaFor(self.table, self.snapshot).findColumnName(time)
+        return then if then == self.table.schema().findColumnName(time) else None
 
 
 def open_source(spark: SparkSession, name: str, snapshot: int | None = None) -> SourceTable:
