@@ -2,8 +2,10 @@
 
     make bench JOB=demos ARGS="--runs 10 --jobs migration dedup streaming_etl quantizer"
 
-Each run begins with an empty results database. After a job's run, every pick that is to replace something is measured
-against what it replaces in eight fresh blocks, by a study made for that. Figures go to build/bench/demos.jsonl:
+Each run begins with an empty results database and is written to build/bench/demos_runs.jsonl when it has ended: a
+series that was interrupted goes on where it ended. After a job's last run, every pick that was to replace something is
+measured against what it was to replace in eight fresh blocks, by a study made for that. Figures go to
+build/bench/demos.jsonl:
 
 - demos.actionable_rate: goals that end in `best`, `tied`, `better` or `keep`
 - demos.worse_rate: picks that the head-to-head shows to be worse than what they replace
@@ -18,12 +20,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from benchmarks.record import Figures
+from benchmarks.record import FOLDER, Figures
+from pydantic import TypeAdapter
 
 from pipeline_tuner.analysis.evidence import Evidence, settled
 from pipeline_tuner.analysis.selection import confirmed_gain
@@ -31,8 +34,8 @@ from pipeline_tuner.local.airflow import Airflow
 from pipeline_tuner.local.demo import Demo
 from pipeline_tuner.local.paths import Layout
 from pipeline_tuner.local.services import Services, needs_of
-from pipeline_tuner.recommendation import Interval, Recommendation
-from pipeline_tuner.space import configuration_id
+from pipeline_tuner.recommendation import DecisionStatus, Interval, Recommendation
+from pipeline_tuner.space import Configuration, configuration_id
 from pipeline_tuner.store import Store
 
 JOBS = ("migration", "dedup", "streaming_etl", "quantizer")
@@ -49,13 +52,49 @@ dag = tuning_dag(str(Path(__file__).parent / "head_to_head.yaml"))
 
 
 @dataclass(frozen=True)
-class Change:
-    """A pick that is to replace the reference, for one goal of a study."""
+class Answer:
+    """What one run of a demo said for one goal of a study."""
 
     study: str
     goal: str
-    pick: dict[str, object]
-    reference: dict[str, object]
+    status: DecisionStatus
+    label: str | None
+    pick: Configuration | None
+    reference: Configuration | None
+    """None where the reference can't serve the goal: there is no ratio."""
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it replaces the reference by something that can be measured against it."""
+        return self.status.is_change and self.pick is not None and self.reference is not None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a job's demo."""
+
+    job: str
+    minutes: float
+    answers: tuple[Answer, ...]
+
+
+class Runs:
+    """All runs so far, in a file: an hour's work outlives an interruption."""
+
+    def __init__(self) -> None:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        self._path = FOLDER / "demos_runs.jsonl"
+        self._record = TypeAdapter(Run)
+
+    def of(self, job: str) -> list[Run]:
+        """A job's runs, oldest first."""
+        lines = self._path.read_bytes().splitlines() if self._path.exists() else []
+        return [run for run in map(self._record.validate_json, lines) if run.job == job]
+
+    def add(self, run: Run) -> None:
+        """Keep a run that has ended."""
+        with self._path.open("ab") as file:
+            file.write(self._record.dump_json(run) + b"\n")
 
 
 def emptied(airflow: Airflow) -> None:
@@ -68,31 +107,32 @@ def emptied(airflow: Airflow) -> None:
             cursor.execute(f"TRUNCATE {tables} CASCADE")
 
 
-def demo(airflow: Airflow, job: str) -> tuple[list[tuple[str, Recommendation]], float]:
-    """One run of a job's demo: all its answers with their studies, and its minutes."""
+def demo(airflow: Airflow, job: str) -> Run:
+    """One run of a job's demo, from an empty results database."""
+    airflow.services.start(needs_of(job))
+    airflow.migrate()
+    emptied(airflow)
     begin = time.monotonic()
     Demo(airflow, job).run()
     minutes = (time.monotonic() - begin) / 60
     with Store(airflow.services.postgres.uri("tuner")) as store, airflow.services.postgres.cursor("tuner") as cursor:
         cursor.execute("SELECT study, sweep_id FROM pipeline_tuner.sweep ORDER BY started_at")
-        answers = [(study, item) for study, sweep_id in cursor.fetchall() for item in store.recommendations(sweep_id)]
-    return answers, minutes
+        found = [(study, item) for study, sweep_id in cursor.fetchall() for item in store.recommendations(sweep_id)]
+    return Run(job, minutes, tuple(answer_of(study, item) for study, item in found))
 
 
-def changes_of(answers: Sequence[tuple[str, Recommendation]]) -> list[Change]:
-    """The answers that change production, but for those whose reference can't serve the goal: there is no ratio."""
-    return [
-        Change(study, item.goal, dict(item.configuration or {}), dict(item.evidence[item.reference].configuration))
-        for study, item in answers
-        if item.status.is_change and item.reference_gain is not None and item.reference in item.evidence
-    ]
+def answer_of(study: str, item: Recommendation) -> Answer:
+    """What is kept of a recommendation."""
+    has_ratio = item.reference_gain is not None and item.reference in item.evidence
+    reference = item.evidence[item.reference].configuration if has_ratio else None
+    return Answer(study, item.goal, item.status, item.label, item.configuration, reference)
 
 
-def head_to_head(airflow: Airflow, name: str, changes: Sequence[Change]) -> dict[str, Interval | None]:
-    """By goal of a study, reference's value / pick's (above 1: the pick is better) in eight blocks that hold all."""
+def head_to_head(airflow: Airflow, name: str, changes: Sequence[Answer]) -> list[Interval | None]:
+    """By change of a study, reference's value / pick's (above 1: the pick is better) in eight blocks that hold all."""
     layout = airflow.services.layout
     study = yaml.safe_load((layout.root / "include" / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
-    distinct = {configuration_id(c): c for change in changes for c in (change.reference, change.pick)}
+    distinct = {configuration_id(c): dict(c) for change in changes for c in (change.reference, change.pick)}
     names = {identity: f"c{number}" for number, identity in enumerate(distinct)}
     presets = {names[identity]: configuration for identity, configuration in distinct.items()}
     kept = {key: value for key, value in study.items() if key not in OF_THE_SEARCH}
@@ -110,54 +150,60 @@ def head_to_head(airflow: Airflow, name: str, changes: Sequence[Change]) -> dict
     return _gains(airflow, changes, names)
 
 
-def _gains(airflow: Airflow, changes: Sequence[Change], names: dict[str, str]) -> dict[str, Interval | None]:
+def _gains(airflow: Airflow, changes: Sequence[Answer], names: Mapping[str, str]) -> list[Interval | None]:
     with Store(airflow.services.postgres.uri("tuner")) as store, airflow.services.postgres.cursor("tuner") as cursor:
         cursor.execute("SELECT max(sweep_id) FROM pipeline_tuner.sweep WHERE study = 'head_to_head'")
         sweep = store.sweep(cursor.fetchone()[0])
         results = settled(store.results(sweep.sweep_id))
-    found = {}
+    found = []
     for change in changes:
-        evidence = Evidence(sweep.study_definition, sweep.options, change.goal, results)
+        observations = Evidence(sweep.study_definition, sweep.options, change.goal, results).observations()
         pick, reference = names[configuration_id(change.pick)], names[configuration_id(change.reference)]
-        found[change.goal] = confirmed_gain(evidence.observations(), pick, reference)
+        found.append(confirmed_gain(observations, pick, reference))
     return found
+
+
+def distinct_changes(runs: Sequence[Run]) -> list[Answer]:
+    """The changes of several runs: the same one twice is measured once."""
+    changes = [answer for run in runs for answer in run.answers if answer.is_change]
+    by_what = {(c.study, c.goal, configuration_id(c.pick), configuration_id(c.reference)): c for c in changes}
+    return list(by_what.values())
 
 
 def main() -> None:
     """Run the demos and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=10, help="of each job, those of an interrupted series included")
     parser.add_argument("--jobs", nargs="+", default=list(JOBS))
     arguments = parser.parse_args()
-    figures = Figures("demos", keep=True)
+    figures, known = Figures("demos", keep=True), Runs()
     for job in arguments.jobs:
         # Its environment is made once, from the services that run by then.
-        measure(Airflow(Services(Layout.default())), figures, job, arguments.runs)
+        measure(Airflow(Services(Layout.default())), figures, known, job, arguments.runs)
 
 
-def measure(airflow: Airflow, figures: Figures, job: str, runs: int) -> None:
+def measure(airflow: Airflow, figures: Figures, known: Runs, job: str, wanted: int) -> None:
     """Take one job's figures."""
-    actionable: list[bool] = []
-    worse: list[bool] = []
-    minutes: list[float] = []
-    for number in range(1, runs + 1):
-        airflow.services.start(needs_of(job))
-        airflow.migrate()
-        emptied(airflow)
-        answers, took = demo(airflow, job)
-        minutes.append(took)
-        actionable += [item.status.is_answer for _, item in answers]
-        changes = changes_of(answers)
-        gains = {}
-        for name in dict.fromkeys(change.study for change in changes):
-            gains |= head_to_head(airflow, name, [change for change in changes if change.study == name])
-        worse += [gain is not None and gain.high < 1.0 for gain in gains.values()]
-        said = ", ".join(f"{item.goal} {item.status} {item.label}" for _, item in answers)
-        held = ", ".join(f"{goal} {gain.value:.2f}x ({gain.low:.2f})" for goal, gain in gains.items() if gain)
-        print(f"{job} {number}: {took:.1f} min; {said}; head to head: {held or 'no change'}", flush=True)
-    figures.rate("actionable_rate", actionable, job=job)
+    for number in range(len(known.of(job)) + 1, wanted + 1):
+        run = demo(airflow, job)
+        known.add(run)
+        said = ", ".join(f"{answer.goal} {answer.status} {answer.label}" for answer in run.answers)
+        print(f"{job} {number}: {run.minutes:.1f} min; {said}", flush=True)
+    runs = known.of(job)
+    figures.rate("actionable_rate", [a.status.is_answer for run in runs for a in run.answers], job=job)
+    figures.add("minutes", [run.minutes for run in runs], "min", job=job)
+    worse = []
+    for name in dict.fromkeys(answer.study for run in runs for answer in run.answers):
+        if changes := [change for change in distinct_changes(runs) if change.study == name]:
+            gains = head_to_head(airflow, name, changes)
+            worse += [gain is not None and gain.high < 1.0 for gain in gains]
+            print("\n".join(map(_held, changes, gains)), flush=True)
     figures.rate("worse_rate", worse, job=job)
-    figures.add("minutes", minutes, "min")
+
+
+def _held(change: Answer, gain: Interval | None) -> str:
+    against = f"{gain.value:.2f}x ({gain.low:.2f} to {gain.high:.2f})" if gain else "no ratio"
+    return f"{change.study} {change.goal}: {change.label} {against} of what it replaces"
 
 
 if __name__ == "__main__":
