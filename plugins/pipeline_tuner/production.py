@@ -75,15 +75,16 @@ def _followed(study: Study, goal: str, found: ProductionConfiguration | None, se
             f"the recommendation of {found.since:%F} for {goal} expired on {found.valid_until:%F}: run a new sweep"
         )
     configuration = _fitting(study, found.source, found.label, found.configuration)
-    reason = f"{found.source} on {found.since:%F %T} UTC"
+    origin = f"on {found.since:%F %T} UTC" + (f" from sweep {found.sweep_id}" if found.sweep_id else "")
     problems = "; ".join(Envelope.from_dict(found.validity).problems(seen.workload, seen.environment))
     if problems and Source(found.source) is Source.RECOMMENDED:
         raise ConfigurationError(
             f"the recommendation of {found.since:%F} for {goal} does not hold any more: {problems}"
         )
     # A promotion is somebody's decision: it is followed, and the reason names what speaks against it.
-    why = f"{reason}, although {problems}" if problems else reason
-    return Choice(found.label, configuration, Source(found.source), why, goal, problems)
+    doubt = f", although {problems}" if problems else ""
+    reason = f"{origin}{doubt}. {found.why}".removesuffix(". ")
+    return Choice(found.label, configuration, Source(found.source), reason, goal, problems)
 
 
 def _fitting(study: Study, source: str, label: str, configuration: Mapping[str, object]) -> Configuration:

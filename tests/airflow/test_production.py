@@ -5,11 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from tests.airflow.xcom import xcom
 
 from pipeline_tuner.exceptions import ConfigurationError
 from pipeline_tuner.recommendation import DecisionStatus, Recommendation
 from pipeline_tuner.store import Store
 from pipeline_tuner.sweep import sweep_options
+from pipeline_tuner.web import rendering
+from pipeline_tuner.web.in_production import in_production
 
 
 @pytest.fixture
@@ -38,8 +41,9 @@ def recommended(results, compress):
         with Store(results) as store:
             store.start_sweep(study, sweep_options(study, "s1"), dag_id="tune_compress", run_id="r")
             item = Recommendation(
-                "size", DecisionStatus(status), "small", configuration, confidence=0.95, validity=validity or {}
-            )
+                "size", DecisionStatus(status), "small", configuration, confidence=0.95, validity=validity or {},
+                reason="It is the smallest.",
+            )  # fmt: skip
             store.record_recommendations("s1", "compress", [item], valid_days=valid_days)
 
     return store_one
@@ -61,13 +65,28 @@ def test_a_recommendation_is_followed(produce, recommended):
     recommended({"level": 7, "mode": "good"})
     _, seen = produce()
     assert (seen.source, seen.configuration) == ("recommended", {"level": 7, "mode": "good"})
+    assert seen.source_reason.endswith(" UTC from sweep s1. It is the smallest.")
+
+
+def test_log_xcom_and_page_say_the_same_why(produce, recommended, capfd):
+    """Somebody who asks why production runs with something reads the decision, not only its date."""
+    recommended({"level": 7, "mode": "good"})
+    dag_run, seen = produce()
+    why = seen.source_reason
+    assert f"recommended: {why}" in "".join(capfd.readouterr())
+    assert xcom(dag_run, "run")["reason"] == why
+    for kept in (rendering.results_store, rendering.page_reads):
+        kept.cache_clear()
+    assert in_production("compress", ["size"])["compress", "size"].reason == why
 
 
 def test_a_promotion_is_followed_without_an_edit_and_so_is_a_roll_back(produce, recommended, results):
     recommended({"level": 7, "mode": "good"})
     with Store(results) as store:
-        store.promote("compress", "size", "mine", {"level": 3}, actor="ada")
-    assert produce()[1].configuration == {"level": 3, "mode": "good"}
+        store.promote("compress", "size", "mine", {"level": 3}, actor="ada", note="as on the old cluster")
+    promoted = produce()[1]
+    assert promoted.configuration == {"level": 3, "mode": "good"}
+    assert promoted.source_reason.endswith(" UTC. Promoted by ada: as on the old cluster")
     with Store(results) as store:
         store.promote("compress", "size", "before", {"level": 2}, actor="ada", action="roll_back")
     assert produce()[1].configuration == {"level": 2, "mode": "good"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from compress_study import COMPRESS
+from tests.airflow.xcom import xcom
 
 from pipeline_tuner.runners.process import ProcessRunner
 from pipeline_tuner.store import Store
@@ -44,23 +45,6 @@ def states(dag_run):
 def recommendations(url, dag_run):
     with Store(url) as store:
         return {item.goal: item for item in store.recommendations(sweep_of(dag_run))}
-
-
-def xcom(dag_run, task_id, map_index=-1):
-    from airflow.models.xcom import XComModel
-    from airflow.utils.session import create_session
-
-    with create_session() as session:
-        row = session.scalars(
-            XComModel.get_many(
-                run_id=dag_run.run_id,
-                dag_ids=dag_run.dag_id,
-                task_ids=task_id,
-                map_indexes=map_index,
-                key="return_value",
-            )
-        ).first()
-        return XComModel.deserialize_value(row) if row else None
 
 
 def test_many_trials_lead_to_a_recommendation_in_tables_xcom_and_analysis(tune, results, tmp_path):

@@ -9,7 +9,7 @@ from sqlalchemy import Select, Text, and_, cast, column, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 
 from pipeline_tuner.recommendation import DecisionStatus
-from pipeline_tuner.store.records import LastSeen, ProductionConfiguration
+from pipeline_tuner.store.records import LastSeen, ProductionConfiguration, promoted_by
 from pipeline_tuner.store.rows import FOLLOWED, first_of_each
 from pipeline_tuner.store.schema import night, night_value, production_run, promotion, recommendation, sweep
 from pipeline_tuner.store.store import Store
@@ -50,6 +50,7 @@ class PageLists:
             (row["study"], row["goal"]): ProductionConfiguration(
                 "recommended", row["label"], row["configuration"], row["created_at"], row["valid_until"],
                 row["sweep_id"], row["workload_fingerprint"], row["environment_fingerprint"], row["validity"] or {},
+                row["reason"],
             )
             for row in (*followed, *older)
         }  # fmt: skip
@@ -67,7 +68,7 @@ class PageLists:
         return {
             (row["study"], row["goal"]): ProductionConfiguration(
                 "promoted", row["label"], row["configuration"], row["created_at"], None, row["sweep_id"],
-                validity=row["validity"] or {},
+                validity=row["validity"] or {}, why=promoted_by(row["actor"], row["note"]),
             )
             for row in rows
         }  # fmt: skip
@@ -124,6 +125,7 @@ _CONFIGURATION = (
     recommendation.c.sweep_id,
     recommendation.c.workload_fingerprint,
     recommendation.c.environment_fingerprint,
+    recommendation.c.reason,
 )
 
 

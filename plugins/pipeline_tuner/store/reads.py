@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
 from pipeline_tuner.measurement import Measurement
 from pipeline_tuner.recommendation import Recommendation
-from pipeline_tuner.store.records import LastSeen, ProductionConfiguration, SweepRecord, TunedRun
+from pipeline_tuner.store.records import LastSeen, ProductionConfiguration, SweepRecord, TunedRun, promoted_by
 from pipeline_tuner.store.rows import FOLLOWED
 from pipeline_tuner.store.schema import production_run, promotion, recommendation, sweep, trial
 from pipeline_tuner.study import stored_study
@@ -102,8 +102,9 @@ class Reads:
         if row:
             validity = self._validity(row.sweep_id, goal)
             return ProductionConfiguration(
-                "promoted", row.label, row.configuration, row.created_at, None, row.sweep_id, validity=validity
-            )
+                "promoted", row.label, row.configuration, row.created_at, None, row.sweep_id,
+                validity=validity, why=promoted_by(row.actor, row.note),
+            )  # fmt: skip
         row = self._latest_recommendation_row(study, goal, None)
         if row is None:
             return None
@@ -117,6 +118,7 @@ class Reads:
             row.workload_fingerprint,
             row.environment_fingerprint,
             row.document.get("validity", {}),
+            row.reason,
         )
 
     def _validity(self, sweep_id: str | None, goal: str) -> Mapping[str, Any]:

@@ -53,10 +53,17 @@ class ProductionConfiguration:
     environment_fingerprint: str | None = None
     validity: Mapping[str, Any] = field(default_factory=dict)
     """What it was measured on, for `monitoring.validity.Envelope.from_dict`; empty where that isn't known."""
+    why: str = ""
+    """The decision's reason, or who promoted it and what he said of it."""
 
     def has_expired(self, now: datetime) -> bool:
         """Whether the recommendation's time is over; a promotion has no end."""
         return self.valid_until is not None and self.valid_until <= now
+
+
+def promoted_by(actor: str, note: str) -> str:
+    """Why a promotion is in force, in one sentence."""
+    return f"Promoted by {actor}" + (f": {note}" if note else "")
 
 
 @dataclass(frozen=True)
