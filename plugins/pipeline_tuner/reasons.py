@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline_tuner.recommendation import MIN_BLOCKS, DecisionStatus
+from pipeline_tuner.recommendation import MIN_BLOCKS, DecisionStatus, are_worth_proposing
 from pipeline_tuner.wording import counted, few, gain_words, listed, ratio, second_words
-
-MAX_MORE = 3
-"""Nobody pays for more than so many budgets to tell near equals apart: that many trials aren't proposed."""
 
 if TYPE_CHECKING:
     from pipeline_tuner.analysis.evidence import Evidence
@@ -99,7 +96,7 @@ def _reference(answer: Answer) -> str:
 
 def _more(answer: Answer) -> str:
     more, usual_s = answer.selection.more_trials, answer.evidence.usual_trial_s
-    if not more or more > MAX_MORE * answer.evidence.options.budget.trials:
+    if more is None or not are_worth_proposing(more, answer.evidence.options.budget.trials):
         return ""
     time = f" ({second_words(more * usual_s)})" if usual_s else ""
     return f"; about {counted(more, 'more trial')}{time} would tell which is best"

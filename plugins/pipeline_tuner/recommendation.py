@@ -172,6 +172,15 @@ FORMER_STATUSES = {"winner": DecisionStatus.BEST, "abstained": DecisionStatus.UN
 """Statuses in documents that were stored before schema version 6."""
 
 
+MAX_MORE = 3
+"""Nobody pays for more than so many budgets to tell near equals apart: that many trials aren't proposed."""
+
+
+def are_worth_proposing(more_trials: int | None, budget_trials: int) -> bool:
+    """Whether anybody would pay for so many more trials to know which configuration is best."""
+    return more_trials is not None and 0 < more_trials <= MAX_MORE * budget_trials
+
+
 @dataclass(frozen=True)
 class Recommendation:
     """What to run for one goal, and how sure that is.

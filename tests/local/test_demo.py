@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import shlex
 import subprocess
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.airflow import Airflow, shell_lines
-from pipeline_tuner.local.demo import OPTIONS, Demo, Follower, time_left_s
+from pipeline_tuner.local.demo import OPTIONS, Demo, Follower, longer_sweep, time_left_s
 from pipeline_tuner.local.paths import Layout
 from pipeline_tuner.local.services import Needs, Services
 from pipeline_tuner.measurement import Measurement
+from pipeline_tuner.recommendation import DecisionStatus, Recommendation
 from pipeline_tuner.study import load_study
 from pipeline_tuner.sweep import sweep_options
 from pipeline_tuner.trial import TrialPlan, TrialResult
@@ -59,6 +63,22 @@ def test_a_study_that_does_not_exist_is_named(airflow: Airflow):
 def test_the_demos_options_are_options_of_the_study(name: str):
     study = load_study(Layout.default().root / "include" / "configs" / f"{name}.yaml")
     assert sweep_options(study, "s", OPTIONS[name]).budget.trials >= len(study.presets)
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"), [((None, 65, 24), 101), ((None, None), None), ((4000,), None), ((0,), None), ((4000, 24), 60)]
+)
+def test_the_trials_that_an_answer_asks_for_are_a_command_away(more: tuple[int | None, ...], wanted: int | None):
+    study = load_study(Layout.default().root / "include" / "configs" / "migration.yaml")
+    record = SimpleNamespace(study="migration", planned=36, options=sweep_options(study, "s", OPTIONS["migration"]))
+    answers = [Recommendation("latency", DecisionStatus.KEEP, "copy_8", {}, more_trials=number) for number in more]
+    command = longer_sweep(record, answers)
+    if wanted is None:
+        assert command == ""
+        return
+    *words, conf = shlex.split(command)
+    assert words == ["airflow", "dags", "test", "tune_migration", "-c"]
+    assert sweep_options(study, "s", json.loads(conf)).budget.trials == wanted
 
 
 def test_time_left_follows_the_pace_so_far():

@@ -25,8 +25,10 @@ from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.airflow import Airflow
 from pipeline_tuner.local.postgres import PostgresServer
 from pipeline_tuner.local.services import needs_of
+from pipeline_tuner.recommendation import Recommendation, are_worth_proposing
 from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.store import Store
+from pipeline_tuner.store.records import SweepRecord
 from pipeline_tuner.trial import TrialResult
 
 POLL_S = 1.0
@@ -109,6 +111,8 @@ class Demo:
             f'\nThe written analysis: {record.analysis_path}\nThe rows:   eval "$(make -s env)" && psql -c "{query}"',
             markup=False,
         )
+        if command := longer_sweep(record, recommendations):
+            self.console.print(f'To know which is best:   eval "$(make -s env)" && {command}', markup=False)
         return 0
 
     @property
@@ -148,6 +152,16 @@ class Demo:
                 (f"tune_{self.job}", begun),
             )
             return [row[0] for row in cursor.fetchall()]
+
+
+def longer_sweep(record: SweepRecord, answers: Sequence[Recommendation]) -> str:
+    """The command of a sweep with the trials that the answers ask for; empty where none asks, or for too many."""
+    asked = [answer.more_trials for answer in answers if answer.more_trials]
+    wanted = [more for more in asked if are_worth_proposing(more, record.options.budget.trials)]
+    if not wanted:
+        return ""
+    conf = json.dumps({**OPTIONS.get(record.study, {}), "trials": record.planned + max(wanted)})
+    return f"airflow dags test tune_{record.study} -c '{conf}'"
 
 
 @dataclass
