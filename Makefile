@@ -27,7 +27,7 @@ test: setup ## run all tests but the long ones (ARGS=... goes to pytest)
 soak: setup ## run the long fault tests
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
 
-bench: setup ## compare a job with its references (JOB=migration); figures go to build/bench/
+bench: setup ## compare a job with its references (JOB=migration); results go to build/bench/
 	@mkdir -p build/bench
 	@eval "$$($(LOCAL) env --job $(JOB))" && PYTHONPATH=.:plugins:spark_jobs $(BIN)/python -m benchmarks.$(JOB) $(ARGS)
 

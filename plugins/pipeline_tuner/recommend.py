@@ -97,7 +97,7 @@ class Answer:
         return self.decision.selection
 
     def recommendation(self) -> Recommendation:
-        """The goal's answer. It abstains where nothing is in the running."""
+        """The goal's answer: undecided where nothing is in the running."""
         evidence, goal = self.evidence, self.evidence.goal
         unit = goal_unit(evidence.study, goal)
         validity = measured_envelope(evidence.results).to_dict()

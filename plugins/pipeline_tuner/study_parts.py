@@ -56,7 +56,8 @@ class Budget(Frozen):
 
     trials: Whole = Field(default=40, ge=1, le=1000)
     blocks: Whole = Field(default=3, ge=1, le=30)
-    """Blocks that every surviving candidate is measured in before anything is said; below 3 the answer abstains."""
+    """Blocks that every surviving candidate is measured in at least. The search names a best one from 3 on; with fewer,
+    the confirmation alone decides."""
     rounds: Whole = Field(default=3, ge=1, le=20)
     batch: Whole = Field(default=8, ge=1, le=100)
     """New configurations a round."""

@@ -81,8 +81,8 @@ def _budget(study: Study) -> Sequence[FormField]:
     budget = study.budget
     return (
         _integer("trials", "Trials", "At most this many, the confirmation's included.", budget.trials, 1, 1000),
-        _integer("blocks", "Blocks", "Repeats of each candidate in the search; below 3 it abstains.",
-                 budget.blocks, 1, 30),
+        _integer("blocks", "Blocks", "Repeats of each candidate in the search. With fewer than 3, the confirmation "
+                 "alone decides.", budget.blocks, 1, 30),
         _integer("rounds", "Rounds", "Rounds of planning; the study sets the most.", budget.rounds, 1, budget.rounds),
         _integer("confirm_blocks", "Confirmation blocks", "Fresh blocks for the finalists.",
                  budget.confirm_blocks, 0, 30),

@@ -60,7 +60,7 @@ class Selection:
 
     status: Literal["best", "tied", "undecided"]
     best: str | None
-    """The leader: the smallest estimate. Only where the status isn't `abstained` is it more than a guess."""
+    """The leader: the smallest estimate. Only where the status isn't `undecided` is it more than a guess."""
     ties: tuple[str, ...]
     """The leader and all that can't be told apart from it, best estimate first."""
     standings: tuple[Standing, ...]
@@ -73,7 +73,7 @@ class Selection:
     noise: float
     """The typical standard deviation of one run on the log scale, block effects removed (nan where unknown)."""
     more_blocks: int | None
-    """An estimate of the further blocks that certify the leader (abstained) or separate the ties; None if unknown."""
+    """An estimate of the further blocks that certify the leader (undecided) or separate the ties; None if unknown."""
     more_trials: int | None
     """The trials in them."""
     next_labels: tuple[str, ...]

@@ -13,7 +13,7 @@ GB = 1_000_000_000
 NEEDED_BYTES = 3 * GB
 """PostgreSQL, Airflow, and a Spark driver whose heap may grow to 2 GB."""
 TESTS_NEED_BYTES = 4 * GB
-"""Two processes of tests, each with servers and a Spark driver of its own."""
+"""Less is too little for the processes of `make test`, each with servers and a Spark driver of its own."""
 CGROUPS = Path("/sys/fs/cgroup")
 
 

@@ -39,8 +39,8 @@ class Tune(Frozen):
     days: int | None = Field(default=None, ge=1)
     """Each night that comes so many days after it, to half a day: of a weekly schedule, every night with 7."""
     after: tuple[Literal["change", "expiry"], ...] = ()
-    """`change`: since the last whole sweep a night confirmed a change or a loss. `expiry`: what production follows
-    expires before the next night would, or has expired."""
+    """`change`: since the last whole sweep a night confirmed a change, a loss or another machine. `expiry`: what
+    production follows expires before the next night would, or has expired."""
 
     @model_validator(mode="after")
     def _names_a_night(self) -> Tune:
@@ -70,7 +70,7 @@ class PastNights:
     age: timedelta = timedelta()
     """How long before tonight that sweep was."""
     has_changed: bool = False
-    """Whether a night since then confirmed a change or a loss."""
+    """Whether a night since then confirmed a change, a loss or another machine."""
     expires: bool = False
     """Whether a recommendation that production follows will have expired by the next night."""
     has_failed: bool = False

@@ -8,5 +8,5 @@ from pipeline_tuner.operators.base import JobOperator
 class CommandOperator(JobOperator):
     """Run the job of any study: a command of `runner.command`, or a program through spark-submit.
 
-    Parameters as in JobOperator. docs/adding-a-job.md says what the program has to do.
+    Parameters as in JobOperator. docs/own-job.md says what the program has to do.
     """

@@ -44,7 +44,7 @@ def _gain_findings(data: ReportData) -> list[str]:
 
 
 def by_pick_and_gain(answers: Sequence[Recommendation]) -> dict[tuple[str, str | None], list[Recommendation]]:
-    """Answers with the same pick and gain together; those that abstain are left out."""
+    """Answers with the same pick and gain together; undecided ones are left out."""
     groups: dict[tuple[str, str | None], list[Recommendation]] = {}
     for answer in answers:
         if answer.status.is_change and answer.label:

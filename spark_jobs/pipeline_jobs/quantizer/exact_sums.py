@@ -62,7 +62,7 @@ def rounded(parts: np.ndarray, used: int) -> float:
 
 @compiled
 def store(parts: np.ndarray, used: int, sums: np.ndarray, row: int, column: int) -> None:
-    """Write the exact sum in `parts[:used]` as three doubles to `sums[row, column:]`; uses up `parts`."""
+    """Write the exact sum in `parts[:used]` as PARTS doubles to `sums[row, column:]`; uses up `parts`."""
     for index in range(PARTS):
         nearest = rounded(parts, used)
         sums[row, column + index] = nearest
