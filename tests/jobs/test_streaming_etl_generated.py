@@ -31,7 +31,7 @@ def check(uri: str, folder: Path, case: Generated) -> None:
     target = Target(uri, parse_mapping(case.mapping), schema)
     path = case.write(folder / "things")
     _, totals = load(BsonFile(path, "things"), target, case.settings)
-    rows, refused = rows_of(case)
+    _, refused = rows_of(case)
     assert (totals.loaded, totals.rejected, totals.replaced) == (len(case.documents) - len(refused), len(refused), 0)
     letters = {
         bytes(raw): reason for raw, reason in query(uri, f"SELECT document, reason FROM {schema}.etl_dead_letter")
@@ -39,10 +39,15 @@ def check(uri: str, folder: Path, case: Generated) -> None:
     for number, raw in enumerate(case.raws):
         assert (raw in letters) == (number in refused), case.documents[number]
         assert number not in refused or letters[raw] in refused[number], (letters[raw], refused[number])
+    check_tables(uri, schema, case)
+    query(uri, f"DROP SCHEMA {schema} CASCADE")
+
+
+def check_tables(uri: str, schema: str, case: Generated) -> None:
+    rows, _ = rows_of(case)
     numbers = order_of_keys(uri, case)
     for node in nodes(case.root):
         check_table(uri, schema, case, node, rows.get(node.name, []), numbers)
-    query(uri, f"DROP SCHEMA {schema} CASCADE")
 
 
 def nodes(node: Node) -> list[Node]:

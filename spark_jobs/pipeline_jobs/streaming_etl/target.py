@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import IO, Any, cast
+from typing import Any
 
 import psycopg2
 from psycopg2 import sql
@@ -14,6 +14,8 @@ from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import InfrastructureError
 from pipeline_jobs.streaming_etl.connection_pool import Pool
+from pipeline_jobs.streaming_etl.copying import copy_rows
+from pipeline_jobs.streaming_etl.in_place import InPlace
 from pipeline_jobs.streaming_etl.mapping import Mapping
 from pipeline_jobs.streaming_etl.parallel_transcoder import ParallelTranscoder
 from pipeline_jobs.streaming_etl.records import Batch, Documents
@@ -21,7 +23,6 @@ from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.tables import BATCHES, DEAD_LETTERS, TargetError
 from pipeline_jobs.streaming_etl.transcoder import Encoded, Key, Rejected, Transcoder
 
-BLOCK_BYTES = 256 * 1024
 DATA_ERRORS = ("22", "23", "54", "P0")
 """SQLSTATE classes that blame a row: data, integrity, limits, and what a user's trigger raises."""
 TRANSIENT_ERRORS = ("08", "40", "53", "55P03", "57P01", "57P02", "57P03", "58")
@@ -93,6 +94,7 @@ class TableWorker:
         self._mapping, self._pool, self._schema = mapping, pool, schema
         self._job, self._number = job, number
         self._backoff, self._stop = backoff, stop
+        self._in_place = InPlace(mapping, schema)
         parallel = transform_concurrency > 1
         self._transcoder = ParallelTranscoder(mapping, transform_concurrency) if parallel else Transcoder(mapping)
 
@@ -168,12 +170,13 @@ class TableWorker:
     ) -> None:
         if not numbers:
             return
+        write = self._write_rows_anew if encoded is None else self._write_rows
         if encoded is None:
             left_out = sorted(set(range(len(documents))) - set(numbers))
             encoded = self._transcoder.encode(documents, left_out)
         cursor.execute("SAVEPOINT part")
         try:
-            self._write_rows(cursor, encoded)
+            write(cursor, encoded)
             cursor.execute("RELEASE SAVEPOINT part")
         except psycopg2.Error as error:
             if not sqlstate(error).startswith(DATA_ERRORS):
@@ -192,6 +195,16 @@ class TableWorker:
     def _write_rows(self, cursor: Cursor, encoded: Encoded) -> None:
         """Replace these documents' rows: items that are gone from an array are gone from its table."""
         existing = self._existing(cursor, encoded.keys)
+        if self._in_place.fits(cursor, len(existing), len(encoded.keys)):
+            self._in_place.replace(cursor, encoded)
+        else:
+            self._write_anew(cursor, encoded, existing)
+
+    def _write_rows_anew(self, cursor: Cursor, encoded: Encoded) -> None:
+        """The same for a part of a batch: none of its rows stays as it was."""
+        self._write_anew(cursor, encoded, self._existing(cursor, encoded.keys))
+
+    def _write_anew(self, cursor: Cursor, encoded: Encoded, existing: Sequence[Key]) -> None:
         tables = self._mapping.tables
         if existing:
             for table in reversed(tables[1:]):
@@ -200,7 +213,7 @@ class TableWorker:
         for number, table in enumerate(tables):
             if encoded.rows[number] and not (existing and number == 0):
                 names = self._mapping.column_names(table)
-                self._copy(cursor, sql.Identifier(self._schema, table.name), names, encoded.payloads[number])
+                copy_rows(cursor, sql.Identifier(self._schema, table.name), names, encoded.payloads[number])
 
     def _existing(self, cursor: Cursor, keys: Sequence[Key]) -> list[Key]:
         listed = sql.SQL(", ").join(sql.Identifier("target", key.name) for key in self._mapping.keys)
@@ -237,7 +250,7 @@ class TableWorker:
                 "CREATE TEMP TABLE IF NOT EXISTS etl_root ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA"
             ).format(listed, sql.Identifier(self._schema, root.name))
         )
-        self._copy(cursor, sql.Identifier("pg_temp", "etl_root"), names, encoded.payloads[0])
+        copy_rows(cursor, sql.Identifier("pg_temp", "etl_root"), names, encoded.payloads[0])
         changed = [sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in names if name not in keys]
         action = sql.SQL("UPDATE SET {}").format(sql.SQL(", ").join(changed)) if changed else sql.SQL("NOTHING")
         cursor.execute(
@@ -250,13 +263,6 @@ class TableWorker:
             )
         )
         cursor.execute("DELETE FROM pg_temp.etl_root")
-
-    def _copy(self, cursor: Cursor, table: sql.Identifier, names: Sequence[str], payload: memoryview) -> None:
-        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
-            table, sql.SQL(", ").join(map(sql.Identifier, names))
-        )
-        stream = cast("IO[bytes]", _Stream(payload))  # of a file, COPY asks for `read` alone
-        cursor.copy_expert(statement, stream, BLOCK_BYTES)
 
     def _write_dead_letters(
         self, cursor: Cursor, batch: Batch, transformed: Transformed, rejected: Sequence[Rejected]
@@ -289,19 +295,6 @@ class TableWorker:
                 landed.loaded, len(landed.rejected), replaced, landed.rows, list(landed.table_rows),
             ),
         )  # fmt: skip
-
-
-class _Stream:
-    """A payload as the file that psycopg2's COPY reads."""
-
-    def __init__(self, payload: memoryview) -> None:
-        self._payload, self._at = payload, 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        size = size if size >= 0 else len(self._payload)
-        block = bytes(self._payload[self._at : self._at + size])
-        self._at += len(block)
-        return block
 
 
 def _plain(value: Any) -> Any:

@@ -176,14 +176,14 @@ def _write_users(path: Path, options: Options, mapping: Mapping) -> dict[str, di
     with tempfile.NamedTemporaryFile("wb", dir=path.parent, delete=False) as file:
         for document in generated_users.documents(options.documents, seed=options.seed):
             file.write(bson.encode(document))
-            _add(mapping, mapping.root, document, document["_id"], sums)
+            add_expected(mapping, mapping.root, document, document["_id"], sums)
     os.chmod(file.name, 0o644)
     os.replace(file.name, path)
     return {name: asdict(Expected(*values)) for name, values in sums.items()}
 
 
-def _add(mapping: Mapping, table: Table, document: Any, keys: int, sums: dict[str, list[int]]) -> None:
-    """Add a document's rows of this table and those below. `keys`: the sum of the numbers in the row's key."""
+def add_expected(mapping: Mapping, table: Table, document: Any, keys: int, sums: dict[str, list[int]]) -> None:
+    """Add what a document leaves in this table and those below. `keys`: the sum of the numbers in the row's key."""
     found = sums[table.name]
     found[0] += 1
     found[2] += keys
@@ -197,7 +197,7 @@ def _add(mapping: Mapping, table: Table, document: Any, keys: int, sums: dict[st
         below = _at(document, child.path)
         items = [below] if child.ordinal is None and below is not None else below or []
         for number, item in enumerate(items, 1):
-            _add(mapping, child, item, keys + (number if child.ordinal else 0), sums)
+            add_expected(mapping, child, item, keys + (number if child.ordinal else 0), sums)
 
 
 def _at(document: Any, path: tuple[str, ...]) -> Any:
