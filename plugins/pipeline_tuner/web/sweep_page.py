@@ -1,5 +1,5 @@
 """A sweep's page: its tabs (decision, configurations, parameters, trials, claims, environment), and the comparison of
-two configurations.
+two to six configurations.
 
 A tab reads what it shows and nothing more.
 """
