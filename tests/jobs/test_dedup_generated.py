@@ -22,7 +22,8 @@ from pipeline_jobs.dedup.failures import explained
 from pipeline_jobs.session import close_session, open_session
 from pipeline_tuner.local.postgres import PostgresServer
 
-STRATEGIES = ("window", "max_by", "salted", "semi_join", "baseline")
+STRATEGIES = ("window", "max_by", "salted", "semi_join", "baseline", "auto")
+"""`auto` takes the columnar engine, for which `columnar` itself would refuse the cases that it can't take."""
 SHORT, LONG, PART = 36, 1000, 100
 
 

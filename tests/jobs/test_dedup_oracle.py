@@ -12,14 +12,18 @@ import pytest
 from dedup_oracle import COLUMNS, SCHEMA, Answer, answer, cases
 from pyspark.sql import DataFrame, SparkSession
 
+from pipeline_jobs.dedup.columnar import latest_by_columns
+from pipeline_jobs.dedup.columnar_source import columnar_plan
+from pipeline_jobs.dedup.columns import Names
 from pipeline_jobs.dedup.counts import Counter
-from pipeline_jobs.dedup.options import Rule, Tuning
+from pipeline_jobs.dedup.options import Rule, Source, Tuning
 from pipeline_jobs.dedup.strategies import eligible, latest
 from pipeline_jobs.session import close_session, open_session
 
 CASES = cases(200)
 RULE = Rule(("case", "a", "b"), "moment", ("version",), "status = 'deleted'")
 STRATEGIES = ("window", "max_by", "salted", "semi_join", "baseline")
+ONE_TASK, SEVERAL_TASKS = "columnar", "columnar in several tasks"
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +46,7 @@ def records(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Da
 
 def found(records: DataFrame, rule: Rule, tuning: Tuning) -> tuple[dict[int, Answer], Any]:
     counter = Counter(rule)
-    rows = counter.on_latest(
-        latest(eligible(counter.on_records(records), rule), rule, tuning, unobserved=eligible(records, rule))
-    )
+    rows = counter.on_latest(latest_by(records, rule, tuning, counter))
     columns = ["case", *COLUMNS, "_tied", "_deleted"]
     answers: dict[int, tuple[dict, set, set]] = {case.number: ({}, set(), set()) for case in CASES}
     for number, *row, tied, deleted in rows.select(columns).collect():
@@ -58,8 +60,18 @@ def found(records: DataFrame, rule: Rule, tuning: Tuning) -> tuple[dict[int, Ans
     return {n: Answer(w, frozenset(d), frozenset(t), 0) for n, (w, d, t) in answers.items()}, counter.counts()
 
 
+def latest_by(records: DataFrame, rule: Rule, tuning: Tuning, counter: Counter) -> DataFrame:
+    if tuning.strategy not in (ONE_TASK, SEVERAL_TASKS):
+        return latest(eligible(counter.on_records(records), rule), rule, tuning, unobserved=eligible(records, rule))
+    most = {} if tuning.strategy == ONE_TASK else {"one_task_bytes": 0, "task_bytes": 1}
+    plan = columnar_plan(records, Source("parquet", "x"), rule, **most)
+    assert len(plan.reduction.tasks) == (1 if tuning.strategy == ONE_TASK else 3)
+    seen = counter.in_tasks(records.sparkSession.sparkContext)
+    return latest_by_columns(records.sparkSession, plan, records.schema, Names.of(records.columns), rule, seen)
+
+
 @pytest.mark.parametrize("policy", [("drop", "oldest"), ("group", "oldest"), ("group", "drop")], ids="-".join)
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", [*STRATEGIES, ONE_TASK, SEVERAL_TASKS])
 def test_equals_plain_python(records: DataFrame, strategy: str, policy: tuple[str, str]) -> None:
     null_keys, null_timestamps = policy
     rule = Rule(RULE.key, RULE.timestamp, RULE.tie_breakers, RULE.deleted_when, null_keys, null_timestamps)

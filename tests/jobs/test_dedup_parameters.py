@@ -114,6 +114,8 @@ PARAMETERS: dict[str, Check] = {
         and bool(runs(strategy="semi_join").found("LeftSemi"))
         and bool(runs(strategy="salted").found("_salt|pmod"))
         and bool(runs(strategy="baseline", window_partitions=3).found("REPARTITION_BY_NUM"))
+        and bool(runs(strategy="columnar").found("MapInArrow|MapInBatch"))
+        and not runs(strategy="columnar").found("Exchange|Scan parquet")
         and runs(strategy="auto").outcome.choice is not None
         and runs(**WINDOW).outcome.choice is None
     ),

@@ -51,6 +51,7 @@ class Variant(NamedTuple):
 
 WINDOW, MAX_BY, SEMI_JOIN = Variant("window"), Variant("max_by"), Variant("semi_join")
 LIMITED_WINDOW = Variant("window", group_limit=True)
+COLUMNAR = Variant("columnar")
 
 
 @dataclass(frozen=True)
@@ -111,24 +112,27 @@ def probe_of(
     )
 
 
-def choose(probe: Probe) -> Choice:
+def choose(probe: Probe, *, with_columnar: bool = False) -> Choice:
     """The strategy with the fewest foreseen bytes; among nearly equal ones, the one with the least work."""
-    foreseen = shuffle_bytes(probe)
+    foreseen = shuffle_bytes(probe, with_columnar=with_columnar)
     limit = min(foreseen.values()) * NEARLY_EQUAL
     chosen = next(variant for variant in foreseen if foreseen[variant] <= limit)
     return Choice(*chosen, _reasons(probe, foreseen, chosen), probe)
 
 
-def shuffle_bytes(probe: Probe) -> dict[Variant, float]:
+def shuffle_bytes(probe: Probe, *, with_columnar: bool = False) -> dict[Variant, float]:
     """Foreseen shuffle bytes of each variant, the least work first; without those that take too much memory."""
     cold = 1 - probe.hottest_fraction
     pairs, twos = min(probe.pairs, probe.rows * cold), min(probe.twos, probe.rows * cold)
     foreseen = {
         WINDOW: probe.rows * probe.row_bytes,
+        COLUMNAR: pairs * probe.row_bytes,
         MAX_BY: pairs * (probe.row_bytes + TIE_BYTES),
         SEMI_JOIN: pairs * (probe.key_bytes + 6) + probe.keys * probe.row_bytes,
         LIMITED_WINDOW: twos * probe.row_bytes,
     }
+    if not with_columnar:
+        del foreseen[COLUMNAR]
     if broadcast_bytes(probe) > BROADCAST_SHARE * probe.driver_memory_bytes:
         del foreseen[SEMI_JOIN]
     return foreseen
@@ -160,6 +164,7 @@ def _reasons(probe: Probe, foreseen: dict[Variant, float], chosen: Variant) -> t
 
 
 WHY = {
+    COLUMNAR: "Tasks reduce their own files before Spark has a row; one row per task and key is shuffled.",
     WINDOW: "Hardly anything can be dropped before the shuffle, so nothing is spent on trying.",
     MAX_BY: "Tasks reduce their own rows before the shuffle; one full row per key still goes through it.",
     SEMI_JOIN: "Keys are few: finding the newest timestamps first lets only the winners' rows be shuffled.",

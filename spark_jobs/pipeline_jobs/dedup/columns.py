@@ -56,13 +56,13 @@ class Names:
             deleted_when=WHEN if rule.deleted_when and self.own != self.inner else rule.deleted_when,
         )
 
-    def records(self, records: DataFrame, rule: Rule) -> DataFrame:
-        """The source's records under the names inside the job."""
-        if self.own == self.inner:
+    def records(self, records: DataFrame, rule: Rule, beside: tuple[str, ...] = ()) -> DataFrame:
+        """The source's records under the names inside the job; `beside` names the columns after them."""
+        if self.own == self.inner and not beside:
             return records
-        if not rule.deleted_when:
-            return records.toDF(*self.inner)
-        return records.select("*", F.expr(rule.deleted_when).alias(WHEN)).toDF(*self.inner, WHEN)
+        if self.own == self.inner or not rule.deleted_when:
+            return records.toDF(*self.inner, *beside)
+        return records.select("*", F.expr(rule.deleted_when).alias(WHEN)).toDF(*self.inner, *beside, WHEN)
 
     def written(self, rows: DataFrame, *beside: str) -> DataFrame:
         """The rows under the target's names, and the columns `beside` them."""

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
+from pyspark import SparkContext
 from pyspark.sql import DataFrame, Observation
 from pyspark.sql import functions as F
 
@@ -38,6 +39,27 @@ class Counts:
         return {name: float(value) for name, value in counts.items()}
 
 
+class CountsInTasks:
+    """Counts of the source's records that Spark's tasks send to the driver, once for each task that ends."""
+
+    def __init__(self, context: SparkContext) -> None:
+        self._rows, self._dropped, self._null_timestamps = (context.accumulator(0) for _ in range(3))
+
+    def add(self, rows: int, dropped: int, null_timestamps: int) -> None:
+        """Within a task."""
+        self._rows.add(rows)
+        self._dropped.add(dropped)
+        self._null_timestamps.add(null_timestamps)
+
+    def seen(self) -> dict[str, Any]:
+        """What was counted so far, as an observation has it. In the driver."""
+        return {
+            "rows": self._rows.value,
+            "dropped": self._dropped.value,
+            "null_timestamps": self._null_timestamps.value,
+        }
+
+
 class Counter:
     """Watches the records on their way in and the latest on their way out.
 
@@ -47,6 +69,7 @@ class Counter:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._records = Observation()
+        self._in_tasks: CountsInTasks | None = None
         self._latest = Observation()
 
     def on_records(self, records: DataFrame) -> DataFrame:
@@ -70,9 +93,15 @@ class Counter:
             F.count_if(DELETED).alias("deletes"),
         )
 
+    def in_tasks(self, context: SparkContext) -> CountsInTasks:
+        """Count all records of the source where tasks read them past Spark."""
+        self._in_tasks = CountsInTasks(context)
+        return self._in_tasks
+
     def counts(self) -> Counts:
         """What was counted, after the one action of a run."""
-        seen = _seen(self._records) | _seen(self._latest)
+        seen = self._in_tasks.seen() if self._in_tasks else _seen(self._records)
+        seen |= _seen(self._latest)
         return Counts(**{name: int(seen.get(name) or 0) for name in Counts.__dataclass_fields__})
 
 

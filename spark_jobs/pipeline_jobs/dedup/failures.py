@@ -27,6 +27,7 @@ MEMORY_SIGNS = (
 """52 is Spark's exit code of an executor out of memory, 137 the kernel's or a container's kill."""
 
 MESSAGES = (
+    (r"columnar_task\.RefusedError: (.*)", "{0}"),
     (r"CSV header does not conform to the schema\.\s+Header: \ufeff[\s\S]*?CSV file: (\S+)", "the file {0} " + MARKED),
     (
         r"(\[(?:CAST_INVALID_INPUT|DIVIDE_BY_ZERO|ARITHMETIC_OVERFLOW|CAST_OVERFLOW|INVALID_ARRAY_INDEX)\][^\n]*)",

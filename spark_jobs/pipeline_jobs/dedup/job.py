@@ -75,8 +75,10 @@ def _run(config: TrialConfig, writer: MeasurementWriter) -> None:
             _remove_scratch(options, config)
             close_session(spark)
             writer.teardown_s = time.monotonic() - ended
-        for sample, _, (since, until) in measured:
+        for sample, outcome, (since, until) in measured:
             writer.details["stages"] = _add_event_log(sample, log_folder, since, until)
+            if outcome.read_bytes is not None:
+                sample.metrics["bytes"] = float(outcome.read_bytes)
             # Spark doesn't count what its vectored reader takes from local files: the files' own size is right.
             if "bytes" in data.fingerprint:
                 sample.metrics["bytes"] = float(data.fingerprint["bytes"])

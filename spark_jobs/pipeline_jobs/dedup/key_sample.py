@@ -17,12 +17,15 @@ ROW_BYTES_GUESS = 100
 SEED = 1
 
 
-def choose_strategy(records: DataFrame, rule: Rule, source: Source) -> Choice:
-    """The strategy for these records, from a sample where the format lets one read only the keys."""
+def choose_strategy(records: DataFrame, rule: Rule, source: Source, *, with_columnar: bool = False) -> Choice:
+    """The strategy for these records, from a sample where the format lets one read only the keys.
+
+    `with_columnar`: the columnar engine can reduce the files, in several tasks.
+    """
     if source.format not in COLUMNAR:
         return UNSAMPLED
     started = time.monotonic()
-    choice = choose(probe(records, rule))
+    choice = choose(probe(records, rule), with_columnar=with_columnar)
     return replace(choice, took_s=time.monotonic() - started)
 
 

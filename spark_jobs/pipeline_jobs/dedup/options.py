@@ -15,7 +15,7 @@ from pipeline_jobs.postgres import check_name
 from pipeline_jobs.session import spark_names
 
 FORMATS = ("parquet", "json", "csv", "jdbc", "iceberg")
-STRATEGIES = ("auto", "window", "max_by", "salted", "semi_join", "baseline")
+STRATEGIES = ("auto", "columnar", "window", "max_by", "salted", "semi_join", "baseline")
 TARGETS = ("postgresql", "parquet", "redshift", "none")
 FOLDER = "workloads"
 """Where workloads are kept, below the data folder, where the option `folder` doesn't say."""
@@ -201,13 +201,19 @@ def dedup_options(config: TrialConfig) -> DedupOptions:
         raise BadConfigurationError(
             "null_keys 'group' and a redshift target don't go together: its merge finds no key with a NULL again"
         )
+    tuning = read_options(Tuning, parameters, "parameter", beside=(*OF_GLUE, *spark_names(parameters)))
+    if tuning.strategy == "columnar" and goes_to.bookmark:
+        raise BadConfigurationError(
+            "strategy columnar and target.bookmark don't go together: it reads whole files, a bookmark's run a part; "
+            "use auto"
+        )
     comes_from = read_options(Source, _mapping("source", source), "workload option source:") if source else None
     if comes_from is not None:
         _refuse_own_source(comes_from, goes_to)
     return DedupOptions(
         rule=rule,
         target=goes_to,
-        tuning=read_options(Tuning, parameters, "parameter", beside=(*OF_GLUE, *spark_names(parameters))),
+        tuning=tuning,
         source=comes_from,
     )
 

@@ -11,9 +11,10 @@ from pyspark.sql.types import StringType
 
 from pipeline_jobs.contract import BadConfigurationError, JobError, TrialConfig
 from pipeline_jobs.dedup.auto_strategy import Choice
+from pipeline_jobs.dedup.columnar import latest_by_columns
+from pipeline_jobs.dedup.columnar_source import ColumnarPlan
 from pipeline_jobs.dedup.columns import Names, check_names
 from pipeline_jobs.dedup.counts import Counter, Counts
-from pipeline_jobs.dedup.key_sample import choose_strategy
 from pipeline_jobs.dedup.options import DedupOptions, Source
 from pipeline_jobs.dedup.parquet_target import ParquetTarget
 from pipeline_jobs.dedup.postgres_target import Merged, PostgresTarget, qualified
@@ -22,6 +23,7 @@ from pipeline_jobs.dedup.readers import read_source, since
 from pipeline_jobs.dedup.source_identity import postgres_identity, source_identity
 from pipeline_jobs.dedup.source_inspection import Inspection, inspect_source
 from pipeline_jobs.dedup.strategies import TIED, check_columns, eligible, latest
+from pipeline_jobs.dedup.strategy_choice import COLUMNAR, choose, plan_for
 from pipeline_jobs.postgres import is_postgres
 
 
@@ -36,6 +38,8 @@ class Outcome:
     """Where Parquet was written."""
     started_from: str | None
     """The bookmark that the run read from; None for everything."""
+    read_bytes: int | None = None
+    """The size of the files, where it wasn't Spark that read them; None where Spark knows."""
 
     @property
     def newest(self) -> str | None:
@@ -59,14 +63,15 @@ def deduplicate(
     check_columns(records, options.rule)
     check_names(records.columns, options.target.kind)
     names = Names.of(records.columns)
+    plan = plan_for(records, source, options)
     if options.target.kind != "postgresql":
-        return _run(spark, records, names, source, options, None, expected)
+        return _run(spark, records, names, source, options, None, expected, plan)
     check_types(records.schema)
     _refuse_own_source(source, options, config)
     place = (config.uri("target"), options.target, options.rule, records.schema)
     identity = source_identity(spark, source, config) if options.target.bookmark else ""
     with PostgresTarget(*place, source=source, names=names, identity=identity) as target:
-        return _run(spark, records, names, source, options, target, expected)
+        return _run(spark, records, names, source, options, target, expected, plan)
 
 
 def _refuse_own_source(source: Source, options: DedupOptions, config: TrialConfig) -> None:
@@ -86,19 +91,24 @@ def _run(
     options: DedupOptions,
     target: PostgresTarget | None,
     expected: int | None,
+    plan: ColumnarPlan | str,
 ) -> Outcome:
+    schema = records.schema
     records, rule, tuning = names.records(records, options.rule), names.rule(options.rule), options.tuning
     started_from = target.bookmark() if target else None
     if started_from is not None:
         records = records.where(since(started_from, options.target.look_back_s, records, rule.timestamp))
-    choice = None
-    if tuning.strategy == "auto":
-        choice = choose_strategy(eligible(records, rule, options.rule), rule, source)
-        tuning = choice.applied(tuning)
+    choice = choose(eligible(records, rule, options.rule), rule, source, tuning, plan)
+    tuning = choice.applied(tuning) if choice else tuning
     counter = Counter(rule) if tuning.counts == "observe" or options.target.bookmark else None
-    seen = counter.on_records(records) if counter else records
-    taking_part = eligible(seen, rule, options.rule)
-    found = latest(taking_part, rule, tuning, unobserved=eligible(records, rule, options.rule))
+    by_columns = plan if isinstance(plan, ColumnarPlan) and tuning.strategy == COLUMNAR else None
+    if by_columns:
+        seen = counter.in_tasks(spark.sparkContext) if counter else None
+        found = latest_by_columns(spark, by_columns, schema, names, options.rule, seen)
+    else:
+        counted = counter.on_records(records) if counter else records
+        taking_part = eligible(counted, rule, options.rule)
+        found = latest(taking_part, rule, tuning, unobserved=eligible(records, rule, options.rule))
     if tuning.counts == "count":
         _count_by_own_jobs(records, found)
     written = counter.on_latest(found) if counter else found
@@ -116,6 +126,7 @@ def _run(
         merged=result if isinstance(result, Merged) else None,
         folder=result if isinstance(result, str) else None,
         started_from=started_from,
+        read_bytes=by_columns.size_bytes if by_columns else None,
     )
 
 

@@ -106,7 +106,7 @@ def _check_parquet(spark: SparkSession, source: Source, records: DataFrame) -> N
     """Refuse a column that files and folders have, of which Spark takes the folders' value, and one that none has."""
     found = spark.read.options(**spark_options(source)).parquet(source.path) if source.schema else records
     in_files = {str(name).lower() for name in _relation(found).dataSchema().fieldNames()}
-    twice = [name for name in _partition_columns(found) if name.lower() in in_files]
+    twice = [name for name in partition_columns(found) if name.lower() in in_files]
     if twice:
         raise BadConfigurationError(IN_BOTH.format(twice[0]))
     if not source.schema:
@@ -123,7 +123,7 @@ def _check_parquet(spark: SparkSession, source: Source, records: DataFrame) -> N
 def text_format(source: Source, records: DataFrame) -> TextFormat:
     """How a text source's files are to be read."""
     given = {name.lower(): value for name, value in spark_options(source).items()}
-    folders = _partition_columns(records)
+    folders = partition_columns(records)
     formats = {"dateformat": "date", "timestampformat": "timestamp", "timestampntzformat": "timestamp_ntz"}
     return TextFormat(
         columns=StructType([part for part in records.schema if part.name not in folders]),
@@ -146,7 +146,8 @@ def _is_on(given: dict[str, str], name: str) -> bool:
     return given.get(name, "false").lower() == "true"
 
 
-def _partition_columns(records: DataFrame) -> list[str]:
+def partition_columns(records: DataFrame) -> list[str]:
+    """The columns of records that the folders' names hold."""
     return list(_relation(records).partitionSchema().fieldNames())
 
 

@@ -6,12 +6,13 @@ What each moves between tasks, for N rows of w bytes, K keys, and P pairs of (ma
     max_by     P rows, reduced by a sorted aggregation instead of a window
     salted     at most P rows twice: a key's rows are split over several tasks before they meet
     semi_join  P pairs (key, timestamp), then K rows: reads key and timestamp first, and the rest for winners only
+    columnar   nothing with one task, else P rows: the tasks reduce their files before Spark has a row (columnar.py)
     baseline   N rows in no order, then nearly N again: `repartition(n)` ahead of the window (deduplication guide)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import and_
 from typing import Any
@@ -42,8 +43,13 @@ def latest(records: DataFrame, rule: Rule, tuning: Tuning, *, unobserved: DataFr
         winners = semi_join(records, rule, records if unobserved is None else unobserved)
     else:
         winners = STRATEGIES[tuning.strategy](records, rule, tuning)
+    return with_deleted(winners, records.columns, rule)
+
+
+def with_deleted(winners: DataFrame, columns: Sequence[str], rule: Rule) -> DataFrame:
+    """The columns, `_tied`, and `_deleted`: whether the record says that its key is deleted."""
     deleted = F.coalesce(F.expr(rule.deleted_when), F.lit(False)) if rule.deleted_when else F.lit(False)
-    return winners.select(*records.columns, TIED, deleted.alias(DELETED))
+    return winners.select(*columns, TIED, deleted.alias(DELETED))
 
 
 def eligible(records: DataFrame, rule: Rule, named: Rule | None = None) -> DataFrame:
@@ -52,16 +58,27 @@ def eligible(records: DataFrame, rule: Rule, named: Rule | None = None) -> DataF
     `named`: the rule in the names that messages use, where the columns have others.
     """
     named = named or rule
-    for problem, policy, what in (
-        (any_null(rule.key), rule.null_keys, f"a NULL in the key ({', '.join(named.key)}); set null_keys"),
-        (F.col(rule.timestamp).isNull(), rule.null_timestamps, f"no {named.timestamp}; set null_timestamps"),
+    no_key, no_timestamp = null_refusals(named)
+    for problem, policy, said in (
+        (any_null(rule.key), rule.null_keys, no_key),
+        (F.col(rule.timestamp).isNull(), rule.null_timestamps, no_timestamp),
     ):
         if policy == "drop":
             records = records.where(~problem)
         elif policy == "fail":
-            refused = F.raise_error(F.lit(f"the source holds a record with {what} to allow it")).cast("boolean")
+            refused = F.raise_error(F.lit(said)).cast("boolean")
             records = records.where(F.when(problem, refused).otherwise(True))
     return records
+
+
+def null_refusals(rule: Rule) -> tuple[str, str]:
+    """What is said of a record without key, and of one without timestamp, where the rule refuses them."""
+    no_key = f"a NULL in the key ({', '.join(rule.key)}); set null_keys"
+    no_timestamp = f"no {rule.timestamp}; set null_timestamps"
+    return (
+        f"the source holds a record with {no_key} to allow it",
+        f"the source holds a record with {no_timestamp} to allow it",
+    )
 
 
 def any_null(columns: tuple[str, ...]) -> Column:

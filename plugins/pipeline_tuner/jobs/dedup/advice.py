@@ -74,7 +74,7 @@ def _no_repartition(best: Measured, measured: Sequence[Measured]) -> str:
 
 def _partitions(best: Measured, measured: Sequence[Measured]) -> str:
     for few, many in _differing_in(PARTITIONS, measured):
-        if abs(few.bytes / many.bytes - 1) <= SAME_BYTES:
+        if many.bytes and abs(few.bytes / many.bytes - 1) <= SAME_BYTES:
             return (
                 f"**Don't cut shuffle partitions to shuffle less.** {few.configuration[PARTITIONS]} partitions moved "
                 f"{few.shuffled}, {many.configuration[PARTITIONS]} moved {many.shuffled}: fewer only give each task "
