@@ -70,6 +70,8 @@ def _over_reference(answer: Answer) -> str:
 
 
 def _keep(answer: Answer) -> str:
+    if answer.decision.regret_bound == 0:
+        return f"Nothing that was measured is better than {_reference(answer)}: keep it."
     return f"Nothing is shown to be better than {_reference(answer)}: keep it{_more(answer)}."
 
 

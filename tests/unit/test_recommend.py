@@ -70,6 +70,7 @@ def test_only_two_names_of_one_configuration_tie():
     configurations = {"balanced": CONFIGURATIONS["balanced"], "again": CONFIGURATIONS["balanced"]}
     answer = throughput(sweep({"balanced": 10.0, "again": 10.0}, configurations, confirmed=("balanced", "again")))
     assert (answer.status, answer.label, answer.regret_bound) == ("keep", "balanced", 0.0)
+    assert answer.reason.startswith("Nothing that was measured is better than the control balanced: keep it.")
 
 
 def test_fast_but_wrong_cannot_win():
