@@ -1,6 +1,7 @@
 """Benchmark of the migration beside its references, on the same rows in the same run: `make bench JOB=migration`.
 
-References: as many `psql | psql` pipes of binary COPY as there are cores, and plain Spark JDBC at its defaults.
+References: as many `psql | psql` pipes of binary COPY as there are cores, pgcopydb with as many jobs where that is
+installed (a line says so where it is not), and plain Spark JDBC at its defaults.
 Rounds run all ways one after the other in random order; a ratio is taken within a round, so that a machine that
 slows down slows both sides. Start-up is left out on all sides; indexes, transactions and durability are alike.
 The job's own books (a transaction and two state changes a range) are part of its time.
@@ -20,6 +21,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -58,6 +60,9 @@ PRESETS = {
 """The documents' presets with this machine's cores and one driver memory, and three more for a fair rival."""
 
 PLAIN = "plain Spark JDBC"
+PGCOPYDB = "pgcopydb"
+NOTHING = "bench_nothing"
+"""An empty table on both sides: what a program takes to start."""
 RIVALS = 2
 """So many JDBC presets, the fastest of the first round, are run in further ones."""
 
@@ -108,6 +113,18 @@ class Bench:
         ]
         return _pipe_seconds(commands, self) - idle
 
+    def pgcopydb(self, _fraction: float) -> float:
+        """Seconds of `pgcopydb copy table-data`, without the time that it takes for an empty table; always all rows."""
+        with psycopg2.connect(self.target) as connection, connection.cursor() as cursor:
+            cursor.execute(f"TRUNCATE {TABLE}")
+        idle = min(_pgcopydb_seconds(NOTHING, self) for _ in range(3))
+        seconds = _pgcopydb_seconds(TABLE, self) - idle
+        with psycopg2.connect(self.target) as connection, connection.cursor() as cursor:
+            cursor.execute(f"SELECT count(*) FROM {TABLE}")
+            if cursor.fetchone() != (self.rows,):
+                raise RuntimeError("pgcopydb did not copy all rows")
+        return seconds
+
     def plain_spark(self, fraction: float) -> float:
         """Seconds of `read.jdbc` and `write.jdbc` with no options at all."""
         self._empty_target()
@@ -142,6 +159,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with _bench(arguments.copies) as bench:
         ways: dict[str, Way] = {"raw pipe": bench.pipes, PLAIN: bench.plain_spark}
+        if shutil.which("pgcopydb"):
+            ways[PGCOPYDB] = bench.pgcopydb
+        else:
+            print("pgcopydb is not installed: left out (Debian's package pgcopydb)", flush=True)
         ways |= {name: partial(bench.job, configuration) for name, configuration in (COPIES | PRESETS).items()}
         ways = {name: way for name, way in ways.items() if not arguments.only or name in arguments.only}
         seconds = _rounds(ways, arguments.rounds)
@@ -180,6 +201,10 @@ def _report(seconds: Seconds, rows: int) -> None:
     copy, presets = seconds.get("copy"), {name: seconds[name] for name in PRESETS if name in seconds}
     if copy and reference:
         figures.add("copy_vs_raw_pipe", _ratios(reference, copy), "ratio")
+    rival = seconds.get(PGCOPYDB)
+    if copy and rival:
+        value = figures.add("copy_vs_pgcopydb", _ratios(rival, copy), "ratio")
+        print(f"copy is {value:.2f} times as fast as pgcopydb")
     if copy and presets:
         best = min(presets, key=lambda name: (-len(presets[name]), _median(presets[name])))
         value = figures.add("copy_vs_best_jdbc", _ratios(presets[best], copy), "ratio")
@@ -211,6 +236,29 @@ def _pipe_seconds(commands: list[tuple[str, str]], bench: Bench) -> float:
     if any(process.wait() for process in processes):
         raise RuntimeError("a pipe failed")
     return time.monotonic() - start
+
+
+def _pgcopydb_seconds(table: str, bench: Bench) -> float:
+    """Seconds of a process that copies one table, in parts at once where its version can."""
+    with tempfile.TemporaryDirectory(prefix="bench-pgcopydb-") as folder:
+        filters = Path(folder) / "filters.ini"
+        filters.write_text(f"[include-only-table]\npublic.{table}\n", encoding="ascii")
+        command = ["pgcopydb", "copy", "table-data", "--dir", f"{folder}/work", "--filters", str(filters)]
+        command += ["--table-jobs", str(CORES), "--not-consistent", *_pgcopydb_split()]
+        environment = os.environ | {"PGCOPYDB_SOURCE_PGURI": bench.source, "PGCOPYDB_TARGET_PGURI": bench.target}
+        start = time.monotonic()
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        seconds = time.monotonic() - start
+    if done.returncode:
+        raise RuntimeError(f"pgcopydb failed: {done.stderr.strip()[-500:]}")
+    return seconds
+
+
+def _pgcopydb_split() -> list[str]:
+    """What makes it copy parts of a table at once; versions before 0.11 copy each table whole."""
+    shown = subprocess.run(["pgcopydb", "copy", "table-data", "--help"], capture_output=True, text=True, check=False)
+    option = "--split-tables-larger-than"
+    return [option, "10MB"] if option in shown.stdout + shown.stderr else []
 
 
 def _psql(uri: str, command: str, **streams: object) -> subprocess.Popen[bytes]:
@@ -248,9 +296,10 @@ def _fill(source: str, target: str, copies: int) -> int:
             f"FROM flights CROSS JOIN generate_series(1, {copies}) n"
         )
         rows = cursor.rowcount
+        cursor.execute(f"CREATE TABLE {NOTHING} (LIKE {TABLE} INCLUDING INDEXES)")
         definition = ", ".join(f"{name} {kind}" for name, kind in _columns(cursor, types=True))
     with psycopg2.connect(target) as connection, connection.cursor() as cursor:
-        for table in ("bench_target", TABLE):
+        for table in ("bench_target", TABLE, NOTHING):
             cursor.execute(f"CREATE TABLE {table} ({definition}, PRIMARY KEY (flight_id))")
     _vacuum(source)
     return rows
