@@ -255,7 +255,7 @@ def _pgcopydb_seconds(table: str, bench: Bench) -> float:
 
 
 def _pgcopydb_split() -> list[str]:
-    """What makes it copy parts of a table at once; versions before 0.11 copy each table whole."""
+    """What makes it copy parts of a table at once; version 0.10 copies each table whole."""
     shown = subprocess.run(["pgcopydb", "copy", "table-data", "--help"], capture_output=True, text=True, check=False)
     option = "--split-tables-larger-than"
     return [option, "10MB"] if option in shown.stdout + shown.stderr else []

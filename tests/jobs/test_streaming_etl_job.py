@@ -24,7 +24,11 @@ from tests.jobs.test_streaming_etl_load import query
 from tests.jobs.test_streaming_etl_mongodb import Shop, change_everything
 
 from pipeline_jobs.contract import MeasurementWriter, TrialConfig, measure
+from pipeline_jobs.streaming_etl.bson_file import BsonFile
+from pipeline_jobs.streaming_etl.in_place import MIN_DOCUMENTS
 from pipeline_jobs.streaming_etl.job import run
+from pipeline_jobs.streaming_etl.load import Target, load
+from pipeline_jobs.streaming_etl.settings import Settings
 from pipeline_jobs.streaming_etl.trial import SCHEMA
 from pipeline_tuner.local.mongodb import MongodbServer
 from pipeline_tuner.measurement import Measurement
@@ -253,6 +257,29 @@ def killed_again_and_again(folder: Path, uri: str, kills: int, count: int) -> No
 
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(database: str, tmp_path: Path) -> None:
     killed_again_and_again(tmp_path, database, kills=3, count=1200)
+
+
+def test_killed_while_documents_are_replaced_in_place(database: str, tmp_path: Path) -> None:
+    """Of documents that are there, in large batches: what a kill cuts off is as it was, or as it shall be."""
+    rng, count = random.Random(1), 1500
+    old, new = some_users(count), some_users(count, seed=9)
+    load(BsonFile(bson_of(tmp_path, old)), Target(database, MAPPING), Settings(batch_size=500), job="old")
+    etl = Run(tmp_path, database, bson_of(tmp_path, new), batch_size=MIN_DOCUMENTS, worker_num=2)
+    with gate(database, tmp_path) as held:
+        for kill in (1, 2):
+            held.close_at(count + kill * count // 3)
+            process = etl.start()
+            etl.started_moving(process)
+            time.sleep(rng.uniform(0, 0.2))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            held.open()
+            held.until_nobody_is_connected()
+    assert 0 < etl.committed() - count < count
+    assert etl.finish().failed_checks == ()
+    assert rows_in(database, MAPPING) == rows_of(MAPPING, new)
+    books = query(database, "SELECT sum(documents), sum(loaded) FROM etl_batch WHERE job <> 'old'")[0]
+    assert tuple(map(int, books)) == (count, count)
 
 
 @pytest.mark.soak
