@@ -198,7 +198,8 @@ def measure(airflow: Airflow, figures: Figures, known: Runs, job: str, wanted: i
             gains = head_to_head(airflow, name, changes)
             worse += [gain is not None and gain.high < 1.0 for gain in gains]
             print("\n".join(map(_held, changes, gains)), flush=True)
-    figures.rate("worse_rate", worse, job=job)
+    if worse:
+        figures.rate("worse_rate", worse, job=job)
 
 
 def _held(change: Answer, gain: Interval | None) -> str:
