@@ -19,11 +19,11 @@ from bson import Binary, Decimal128, Int64, ObjectId
 from tests.jobs.streaming_etl_reference import DAMAGES, rows_in, rows_of, some_users, users_mapping
 
 from pipeline_jobs.contract import BadConfigurationError
+from pipeline_jobs.streaming_etl.copying import PayloadStream
 from pipeline_jobs.streaming_etl.mapping import load_mapping, parse_mapping
 from pipeline_jobs.streaming_etl.mapping_arrays import make_plan
 from pipeline_jobs.streaming_etl.records import Documents
 from pipeline_jobs.streaming_etl.tables import create_tables
-from pipeline_jobs.streaming_etl.target import _Stream
 from pipeline_jobs.streaming_etl.transcoder import Transcoder
 from pipeline_tuner.local.paths import Layout
 
@@ -75,7 +75,7 @@ def copied(uri: str, mapping: Any, raws: list[bytes]) -> Transcoder:
     with connection, connection.cursor() as cursor:
         for table, payload in zip(mapping.tables, encoded.payloads, strict=True):
             names = ", ".join(mapping.column_names(table))
-            cursor.copy_expert(f"COPY {table.name} ({names}) FROM STDIN (FORMAT binary)", _Stream(payload), 1000)
+            cursor.copy_expert(f"COPY {table.name} ({names}) FROM STDIN (FORMAT binary)", PayloadStream(payload), 1000)
     connection.close()
     return transcoder
 

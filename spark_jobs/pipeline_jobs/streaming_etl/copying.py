@@ -16,17 +16,18 @@ def copy_rows(cursor: Cursor, table: sql.Identifier, names: Sequence[str], paylo
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
         table, sql.SQL(", ").join(map(sql.Identifier, names))
     )
-    stream = cast("IO[bytes]", _Stream(payload))  # of a file, COPY asks for `read` alone
+    stream = cast("IO[bytes]", PayloadStream(payload))  # of a file, COPY asks for `read` alone
     cursor.copy_expert(statement, stream, BLOCK_BYTES)
 
 
-class _Stream:
+class PayloadStream:
     """A payload as the file that psycopg2's COPY reads."""
 
     def __init__(self, payload: memoryview) -> None:
         self._payload, self._at = payload, 0
 
     def read(self, size: int = -1, /) -> bytes:
+        """The next bytes, at most `size`; all that are left where it is negative."""
         size = size if size >= 0 else len(self._payload)
         block = bytes(self._payload[self._at : self._at + size])
         self._at += len(block)
