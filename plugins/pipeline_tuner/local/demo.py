@@ -112,7 +112,7 @@ class Demo:
             markup=False,
         )
         if command := longer_sweep(record, recommendations):
-            self.console.print(f'To know which is best:   eval "$(make -s env)" && {command}', markup=False)
+            self.console.print(f'More trials, by that estimate:   eval "$(make -s env)" && {command}', markup=False)
         return 0
 
     @property
