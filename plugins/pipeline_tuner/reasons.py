@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline_tuner.recommendation import MIN_BLOCKS, DecisionStatus, are_worth_proposing
+from pipeline_tuner.recommendation import MIN_BLOCKS, DecisionStatus, proposed_trials
 from pipeline_tuner.wording import counted, few, gain_words, listed, ratio, second_words
 
 if TYPE_CHECKING:
@@ -97,9 +97,10 @@ def _reference(answer: Answer) -> str:
 
 
 def _more(answer: Answer) -> str:
-    more, usual_s = answer.selection.more_trials, answer.evidence.usual_trial_s
-    if more is None or not are_worth_proposing(more, answer.evidence.options.budget.trials):
+    more = proposed_trials(answer.selection.more_trials, answer.evidence.options.budget.trials)
+    if not more:
         return ""
+    usual_s = answer.evidence.usual_trial_s
     time = f" ({second_words(more * usual_s)})" if usual_s else ""
     return f"; about {counted(more, 'more trial')}{time} would tell which is best"
 

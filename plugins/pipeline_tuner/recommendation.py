@@ -176,9 +176,9 @@ MAX_MORE = 3
 """Nobody pays for more than so many budgets to tell near equals apart: that many trials aren't proposed."""
 
 
-def are_worth_proposing(more_trials: int | None, budget_trials: int) -> bool:
-    """Whether anybody would pay for so many more trials to know which configuration is best."""
-    return more_trials is not None and 0 < more_trials <= MAX_MORE * budget_trials
+def proposed_trials(more_trials: int | None, budget_trials: int) -> int:
+    """The further trials that are proposed: 0 where nobody knows how many, or would pay for so many."""
+    return more_trials if more_trials and more_trials <= MAX_MORE * budget_trials else 0
 
 
 @dataclass(frozen=True)

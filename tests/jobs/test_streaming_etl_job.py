@@ -18,7 +18,7 @@ import psutil
 import psycopg2
 import pytest
 from pymongo import MongoClient
-from tests.jobs.streaming_etl_gate import gate
+from tests.jobs.streaming_etl_gate import Gate, gate
 from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_users, users_mapping, write_bson
 from tests.jobs.test_streaming_etl_load import query
 from tests.jobs.test_streaming_etl_mongodb import Shop, change_everything
@@ -229,6 +229,18 @@ def bson_of(folder: Path, documents: list[dict[str, Any]]) -> Path:
     return write_bson(folder / "users.bson", [bson.encode(document) for document in documents])
 
 
+def kill_near(etl: Run, held: Gate, documents: int, rng: random.Random) -> None:
+    """Start the load, and kill it at some moment before it has committed more than so many documents."""
+    held.close_at(documents)
+    process = etl.start()
+    etl.started_moving(process)
+    time.sleep(rng.uniform(0, 0.2))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    held.open()
+    held.until_nobody_is_connected()
+
+
 def killed_again_and_again(folder: Path, uri: str, kills: int, count: int) -> None:
     rng = random.Random(kills)
     documents = some_users(count)
@@ -237,14 +249,7 @@ def killed_again_and_again(folder: Path, uri: str, kills: int, count: int) -> No
     etl = Run(folder, uri, file, batch_size=10, worker_num=3, manager_worker_num=2)
     with gate(uri, folder) as held:
         for kill in range(1, kills + 1):
-            held.close_at(kill * count // (kills + 1))
-            process = etl.start()
-            etl.started_moving(process)
-            time.sleep(rng.uniform(0, 0.2))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            held.open()
-            held.until_nobody_is_connected()
+            kill_near(etl, held, kill * count // (kills + 1), rng)
     assert 0 < etl.committed() < count
     measurement = etl.finish()
     assert (measurement.status, measurement.failed_checks) == ("measured", ())
@@ -267,14 +272,7 @@ def test_killed_while_documents_are_replaced_in_place(database: str, tmp_path: P
     etl = Run(tmp_path, database, bson_of(tmp_path, new), batch_size=MIN_DOCUMENTS, worker_num=2)
     with gate(database, tmp_path) as held:
         for kill in (1, 2):
-            held.close_at(count + kill * count // 3)
-            process = etl.start()
-            etl.started_moving(process)
-            time.sleep(rng.uniform(0, 0.2))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            held.open()
-            held.until_nobody_is_connected()
+            kill_near(etl, held, count + kill * count // 3, rng)
     assert 0 < etl.committed() - count < count
     assert etl.finish().failed_checks == ()
     assert rows_in(database, MAPPING) == rows_of(MAPPING, new)

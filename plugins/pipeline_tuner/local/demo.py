@@ -25,7 +25,7 @@ from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local.airflow import Airflow
 from pipeline_tuner.local.postgres import PostgresServer
 from pipeline_tuner.local.services import needs_of
-from pipeline_tuner.recommendation import Recommendation, are_worth_proposing
+from pipeline_tuner.recommendation import Recommendation, proposed_trials
 from pipeline_tuner.report.terminal import summary
 from pipeline_tuner.store import Store
 from pipeline_tuner.store.records import SweepRecord
@@ -156,11 +156,10 @@ class Demo:
 
 def longer_sweep(record: SweepRecord, answers: Sequence[Recommendation]) -> str:
     """The command of a sweep with the trials that the answers ask for; empty where none asks, or for too many."""
-    asked = [answer.more_trials for answer in answers if answer.more_trials]
-    wanted = [more for more in asked if are_worth_proposing(more, record.options.budget.trials)]
-    if not wanted:
+    more = max((proposed_trials(answer.more_trials, record.options.budget.trials) for answer in answers), default=0)
+    if not more:
         return ""
-    conf = json.dumps({**OPTIONS.get(record.study, {}), "trials": record.planned + max(wanted)})
+    conf = json.dumps({**OPTIONS.get(record.study, {}), "trials": record.planned + more})
     return f"airflow dags test tune_{record.study} -c '{conf}'"
 
 
