@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import random
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from tests.jobs.streaming_etl_generated import Generated, cases
 from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping, write_bson
 from tests.jobs.test_streaming_etl_generated import check_tables
-from tests.jobs.test_streaming_etl_load import query
+from tests.jobs.test_streaming_etl_load import at_once, query
 
 from pipeline_jobs.streaming_etl import in_place
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
@@ -228,22 +227,13 @@ def test_a_document_that_the_database_refuses_keeps_its_rows_from_before(target:
 def test_two_loads_of_the_same_documents_at_once_leave_one_whole(target: Target, tmp_path: Path) -> None:
     put(target, tmp_path, some_users(120), "first")
     versions = {name: some_users(120, seed=seed) for name, seed in (("left", 3), ("right", 4))}
-    errors: list[BaseException] = []
 
     def one(name: str) -> None:
         shuffled = copy.copy(versions[name])
         random.Random(name).shuffle(shuffled)
-        try:
-            put(target, tmp_path, shuffled, name, batch=20, workers=2)
-        except BaseException as error:
-            errors.append(error)
+        put(target, tmp_path, shuffled, name, batch=20, workers=2)
 
-    threads = [threading.Thread(target=one, args=(name,)) for name in versions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    at_once(one, versions)
     assert query(target.uri, "SELECT count(*) FROM etl_dead_letter") == [(0,)]
     found = rows_in(target.uri, MAPPING)
     wanted = [rows_of(MAPPING, documents) for documents in versions.values()]
