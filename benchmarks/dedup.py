@@ -8,7 +8,7 @@ PostgreSQL has the rows in a table already. DuckDB runs in every round: the job'
 is that of Spark's tasks in the JVM: a task's Python worker is not in it.
 A line says when not to use Spark at all.
 
-Options: --rows N (2,000,000), --rounds N (6), --shapes NAME..., --no-postgres.
+Options: --rows N (2,000,000), --rounds N (16), --shapes NAME..., --no-postgres.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "baseline": {"strategy": "baseline", "window_partitions": 75},
 }
 DUCKDB = "DuckDB"
+WARM_UP = ("window", "columnar")
+"""Run once before the clock: one starts the JVM's code, one the Python worker."""
 SPARK = {"master": "local[2]", "driver_memory": "3g", "shuffle_partitions": 8}
 COLUMNS = "id, changed, version, status, amount, payload"
 ORDER = "changed DESC NULLS LAST, version DESC NULLS LAST, status DESC, amount DESC, payload DESC"
@@ -112,8 +114,8 @@ class Table:
         return [auto / other for auto, other in zip(self.seconds["auto"], self.seconds[DUCKDB], strict=True)]
 
     def hopeful(self) -> list[str]:
-        """Auto, DuckDB, and the ways that the rounds so far don't rule out as the fastest of Spark's."""
-        limit = HOPELESS * min(self.median_s(way) for way in WAYS)
+        """Auto, DuckDB, and the strategies that the rounds so far don't rule out as the fastest of Spark's."""
+        limit = HOPELESS * min(self.median_s(way) for way in WAYS if way != "auto")
         return [*(way for way in WAYS if way == "auto" or self.median_s(way) <= limit), DUCKDB]
 
 
@@ -132,7 +134,7 @@ def main(argv: list[str] | None = None) -> None:
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
     parser.add_argument("--no-postgres", action="store_true")
     return parser.parse_args(argv)
@@ -151,7 +153,8 @@ def _measure(data: Data, rounds: int, *, with_postgres: bool) -> Table:
         spark = open_session("bench", SPARK, extra=EXTRA_SETTINGS, event_log_dir=log)
         ways: dict[str, Callable[[], Any]] = {way: lambda way=way: _spark(spark, data, way) for way in WAYS}
         ways |= {DUCKDB: lambda: _duckdb(data), "polars": lambda: _polars(data), **others}
-        _spark(spark, data, "window")
+        for way in WARM_UP:
+            _spark(spark, data, way)
         for number in range(rounds):
             running = list(ways) if number < ROUNDS_OF_ALL else table.hopeful()
             for way in order.sample(running, len(running)):
@@ -241,12 +244,13 @@ def _print(shape: str, table: Table, data: Data) -> None:
     )
     against = sorted(table.auto_against_duckdb_s())
     print(f"auto / DuckDB by time: {statistics.median(against):.3f} ({against[0]:.3f} to {against[-1]:.3f})")
-    print(f"{'way':<22}{'shuffle MB':>11}{'of baseline':>9}{'s':>8}{'runs':>6}{'CPU s':>8}")
+    print(f"{'way':<22}{'shuffle MB':>11}{'of baseline':>12}{'s':>8}{'lowest':>8}{'highest':>8}{'runs':>6}{'CPU s':>8}")
     for way in table.seconds:
         moved = table.shuffled.get(way)
-        parts = f"{moved / 1e6:>11.1f}{moved / table.shuffled['baseline']:>9.2f}" if moved is not None else " " * 20
+        parts = f"{moved / 1e6:>11.1f}{moved / table.shuffled['baseline']:>12.2f}" if moved is not None else " " * 23
         cpu = f"{statistics.median(table.cpu_s[way]):>8.1f}" if way in table.cpu_s else ""
-        print(f"{way:<22}{parts}{table.median_s(way):>8.2f}{len(table.seconds[way]):>6}{cpu}")
+        low, high = min(table.seconds[way]), max(table.seconds[way])
+        print(f"{way:<22}{parts}{table.median_s(way):>8.2f}{low:>8.2f}{high:>8.2f}{len(table.seconds[way]):>6}{cpu}")
     single = min((way for way in table.seconds if way not in WAYS), key=table.median_s, default=None)
     if single and table.median_s(single) < table.best_s():
         share = table.median_s(single) / table.best_s()

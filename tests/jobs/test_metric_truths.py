@@ -159,7 +159,7 @@ def from_machine(_: Path, patch: pytest.MonkeyPatch) -> Metrics:
     patch.setattr(resources.os, "cpu_count", lambda: 2)
     context = SimpleNamespace(master="local[2]", _jvm=SimpleNamespace(java=None))
     patch.setattr(heap, "_context", lambda: context)
-    patch.setattr(heap, "_own", lambda _: next(heaps))
+    patch.setattr(heap.HeapMonitor, "_own_now", lambda *_: next(heaps))
     with resources.ResourceMonitor(interval_s=10**6) as monitor:
         monitor.sample()
         clock.sleep(10)
