@@ -237,6 +237,7 @@ def compare_narrow(figures: Figures, arguments: argparse.Namespace) -> None:
     found = [
         compare(figures, narrow.table, narrow.noise, arguments.lost, arguments.tails, methods, seeds)
         for narrow in narrow_tables(chosen_on=arguments.narrow == "chosen_on")
+        if not arguments.tables or narrow.table.name.startswith(tuple(arguments.tables))
     ]
     for method in methods:
         never = [bool(math.isinf(trials)) for table in found for trials in table[method]]
@@ -269,7 +270,7 @@ def main() -> None:
     parser.add_argument("--noise", type=float, nargs="+", default=[0.03, 0.1])
     parser.add_argument("--lost", type=float, default=0.0)
     parser.add_argument("--tails", action="store_true")
-    parser.add_argument("--tables", nargs="+", default=None)
+    parser.add_argument("--tables", nargs="+", default=None, help="names; of narrow tables, what they begin with")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--narrow", choices=["chosen_on", "held_back"], help="narrow tables, each at its own noise")
     arguments = parser.parse_args()
