@@ -239,6 +239,7 @@ def test_a_parameter_in_memory_does_something(name: str, monkeypatch: pytest.Mon
 def test_what_arrives_is_what_the_formula_says(record: str, transform: str, pace: float) -> None:
     """Paced heavy records come in pieces smaller than a batch, whose texts are joined."""
     values = {"record": record, "transform": transform, "records": 120, "batch_size": 50, "pace_records_per_s": pace}
+    values |= {"timeout_s": 60}  # so that no delay of the machine closes a batch
     work = read_memory(MEMORY_STUDY.space.checked(values))[1]
     report, sums = in_memory(**values)
     assert (sums.records, sums.numbers) == (120, work.expected_numbers())

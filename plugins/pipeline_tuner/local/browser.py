@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from pipeline_tuner.exceptions import InfrastructureError
@@ -14,6 +15,14 @@ from pipeline_tuner.local.paths import Layout
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 STEPS = (["update"], ["install", "--yes", "--no-install-recommends", "chromium"])
+
+LOCK = "Could not get lock"
+"""What apt says in English, where another one is at work."""
+LOCK_WAIT_S, LOCK_POLL_S = 300.0, 1.0
+LOCKED = (
+    f"Another apt has been at work on this machine for {LOCK_WAIT_S:.0f} s: no Chromium can be installed. "
+    "Try again when it has ended, or install the package chromium by hand."
+)
 
 
 def find_browser() -> str | None:
@@ -34,18 +43,28 @@ def install_browser(layout: Layout) -> str:
     bundle = network.certificates.write(layout.local / "certificates" / "trusted.pem")
     for step in STEPS:
         command = ["apt-get", "-qq", "-o", f"Acquire::https::CaInfo={bundle}", "-o", "Acquire::Retries=1", *step]
-        done = subprocess.run(command, env=_variables(network, bundle), capture_output=True, text=True)
-        if done.returncode:
-            raise InfrastructureError(_failure(done.stderr, network))
+        error = _run_alone(command, _variables(network, bundle))
+        if error:
+            raise InfrastructureError(LOCKED if LOCK in error else _failure(error, network))
     if there := find_browser():
         return there
     raise InfrastructureError("Debian's package chromium brought no program of that name.")
 
 
+def _run_alone(command: list[str], variables: dict[str, str]) -> str:
+    """Run apt; wait for another one that is at work, such as the machine's own updates. Returns its error, or ''."""
+    until = time.monotonic() + LOCK_WAIT_S
+    while True:
+        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        if not done.returncode or LOCK not in done.stderr or time.monotonic() > until:
+            return done.stderr.strip() or f"apt-get ended with {done.returncode}" if done.returncode else ""
+        time.sleep(LOCK_POLL_S)
+
+
 def _variables(network: Network, bundle: Path) -> dict[str, str]:
     # Variables and no options: everybody sees options, and apt's own configuration goes before variables.
     proxy = dict.fromkeys(("http_proxy", "https_proxy"), network.proxy.url) if network.proxy else {}
-    return {**network.download_variables(bundle), **proxy, "DEBIAN_FRONTEND": "noninteractive"}
+    return {**network.download_variables(bundle), **proxy, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
 def _failure(output: str, network: Network) -> str:
@@ -53,7 +72,7 @@ def _failure(output: str, network: Network) -> str:
     used = f"{proxy.host}:{proxy.port}, from {proxy.origin}" if proxy else "none"
     return "\n".join(
         [
-            output.strip(),
+            output,
             "Debian's package archive (an address of apt's sources) failed: no Chromium can be installed.",
             f"  certificates used: {network.certificates.words()}",
             f"  proxy used: {used}",
