@@ -23,7 +23,8 @@ def opened(browser: Any, address: str, size: dict[str, int], theme: str, complai
 
 def drawn(page: Any) -> Any:
     """The page, once every chart on it is drawn."""
-    page.wait_for_function("document.querySelectorAll('[data-spec]:not([data-drawn])').length === 0")
+    # No `wait_for_function`: where it has to look twice it evaluates a text, which the page's own policy forbids.
+    page.locator("[data-spec]:not([data-drawn])").first.wait_for(state="detached")
     return page
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.browser.pages import DESK, PHONE, drawn, is_seen
+from tests.browser.pages import DESK, PHONE, drawn, height_of, is_seen
 from tests.browser.planted_page import (
     plant_evidence,
     plant_long_name,
@@ -80,15 +80,14 @@ def test_a_chart_shows_its_figures_leads_on_and_follows_the_theme(open_page, add
 def test_every_chart_is_drawn(open_page, address, path):
     page = open_page(f"{address}/{path}")
     page.locator("[data-drawn]").last.wait_for()
-    page.wait_for_function("document.querySelectorAll('[data-spec]:not([data-drawn])').length === 0")
+    drawn(page)
     assert page.locator(".chart svg").count() == page.locator("[data-spec]").count() > 0
 
 
 @pytest.mark.parametrize("tab", ["", "?tab=configurations", "?tab=trials", "?tab=parameters", "?tab=environment"])
 def test_a_sweep_ends_before_three_screens(open_page, address, tab):
     page = open_page(f"{address}/sweeps/sweep-1{tab}")
-    page.wait_for_load_state("networkidle")
-    assert page.evaluate("document.documentElement.scrollHeight") <= 3000
+    assert height_of(page) <= 3000
 
 
 def test_a_table_is_sorted_and_filtered_and_its_address_keeps_both(open_page, address):
