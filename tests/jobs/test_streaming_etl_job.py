@@ -207,15 +207,20 @@ class Run:
         )
 
     def committed(self) -> int:
+        """Documents in the target's books; 0 before there are any."""
         try:
             return int(query(self.uri, "SELECT coalesce(sum(documents), 0) FROM etl_batch")[0][0])
-        except psycopg2.Error:
+        except psycopg2.errors.UndefinedTable:
             return 0
 
     def started_moving(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait until the process has committed a batch or ended."""
-        before, end = self.committed(), time.monotonic() + 500
-        while self.committed() == before and process.poll() is None:
+        """Wait until the process has committed a batch or ended.
+
+        A load that goes on first forgets the batches that were committed after one that was not.
+        """
+        lowest, end = self.committed(), time.monotonic() + 500
+        while (now := self.committed()) <= lowest and process.poll() is None:
+            lowest = now
             assert time.monotonic() < end, "nothing moves"
             time.sleep(0.02)
 
