@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from dedup_runs import WORKLOAD, config, query, run, write_events
 from pyspark.sql import SparkSession
-from tests.jobs.job_variables import set_variable
 
 from pipeline_jobs import contract
 from pipeline_jobs.contract import BadConfigurationError
@@ -239,7 +238,6 @@ def measured(
     uri = postgres.create_database("dedup_metrics")
     query(uri, "CREATE TABLE latest (id text PRIMARY KEY, at bigint, version int, status text)")
     query(uri, "INSERT INTO latest VALUES ('b', 1, 1, 'old'), ('z', 1, 1, 'stays')")
-    set_variable("DEDUP_TEST_TARGET", uri)
     document = {
         "contract": 1,
         "job": "dedup",
@@ -253,7 +251,9 @@ def measured(
         "warmups": 0,
     }
     (folder / "c.json").write_text(json.dumps(document))
-    contract.measure("dedup", job.run, folder / "c.json", folder / "m.json")
+    with pytest.MonkeyPatch.context() as variables:
+        variables.setenv("DEDUP_TEST_TARGET", uri)
+        contract.measure("dedup", job.run, folder / "c.json", folder / "m.json")
     yield json.loads((folder / "m.json").read_text()) | {
         "files": sum(f.stat().st_size for f in folder.glob("events/*"))
     }
