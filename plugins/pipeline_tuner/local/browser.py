@@ -43,21 +43,21 @@ def install_browser(layout: Layout) -> str:
     bundle = network.certificates.write(layout.local / "certificates" / "trusted.pem")
     for step in STEPS:
         command = ["apt-get", "-qq", "-o", f"Acquire::https::CaInfo={bundle}", "-o", "Acquire::Retries=1", *step]
-        error = _run_alone(command, _variables(network, bundle))
-        if error:
-            raise InfrastructureError(LOCKED if LOCK in error else _failure(error, network))
+        done = _run_alone(command, _variables(network, bundle))
+        if done.returncode:
+            raise InfrastructureError(LOCKED if LOCK in done.stderr else _failure(done.stderr, network))
     if there := find_browser():
         return there
     raise InfrastructureError("Debian's package chromium brought no program of that name.")
 
 
-def _run_alone(command: list[str], variables: dict[str, str]) -> str:
-    """Run apt; wait for another one that is at work, such as the machine's own updates. Returns its error, or ''."""
+def _run_alone(command: list[str], variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run apt; wait for another one that is at work, such as the machine's own updates."""
     until = time.monotonic() + LOCK_WAIT_S
     while True:
         done = subprocess.run(command, env=variables, capture_output=True, text=True)
         if not done.returncode or LOCK not in done.stderr or time.monotonic() > until:
-            return done.stderr.strip() or f"apt-get ended with {done.returncode}" if done.returncode else ""
+            return done
         time.sleep(LOCK_POLL_S)
 
 
@@ -72,7 +72,7 @@ def _failure(output: str, network: Network) -> str:
     used = f"{proxy.host}:{proxy.port}, from {proxy.origin}" if proxy else "none"
     return "\n".join(
         [
-            output,
+            output.strip(),
             "Debian's package archive (an address of apt's sources) failed: no Chromium can be installed.",
             f"  certificates used: {network.certificates.words()}",
             f"  proxy used: {used}",
