@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from dedup_runs import WORKLOAD, config, query, run, write_events
 from pyspark.sql import SparkSession
+from tests.jobs.query_plans import count_queries, plans_since
 
 from pipeline_jobs import contract
 from pipeline_jobs.contract import BadConfigurationError
@@ -73,19 +74,14 @@ class Runner:
         before = {name: self._spark.conf.get(name, None) for name in settings}
         for name, value in settings.items():
             self._spark.conf.set(name, value)
-        first = len(self._executions())
+        first = count_queries(self._spark)
         try:
             given = config({"format": "parquet", "path": self._source}, {"kind": "none"}, "", **values)
             outcome = run(self._spark, given)
         finally:
             for name, old in before.items():
                 self._spark.conf.unset(name) if old is None else self._spark.conf.set(name, old)
-        self._spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()
-        return Run(outcome, tuple(self._executions()[first:]))
-
-    def _executions(self) -> list[str]:
-        listed = self._spark._jsparkSession.sharedState().statusStore().executionsList()
-        return [listed.apply(place).physicalPlanDescription() for place in range(listed.size())]
+        return Run(outcome, plans_since(self._spark, first))
 
 
 @pytest.fixture(scope="module")

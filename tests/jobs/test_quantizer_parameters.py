@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from tests.jobs.query_plans import count_queries, plans_since
 from tests.jobs.test_quantizer_batch import HOUR, START_US, add, some_points, spark  # noqa: F401
 from tests.jobs.test_quantizer_spark_settings import SPARK_SETTINGS
 
@@ -75,11 +76,10 @@ class Runner:
     def _run(self, configuration: dict[str, Any], target: str) -> Run:
         settings = read_settings(TrialConfig("quantizer", "t", configuration))
         batch = settings.batch(self.source, target, START_US, START_US + 3 * HOUR, (60_000, 300_000, 3_600_000))
-        group, first = f"parameters {target}", len(self._executions())
+        group, first = f"parameters {target}", count_queries(self.spark)
         self.spark.sparkContext.setJobGroup(group, "parameters")
         result = self._roll_up(settings, batch)
-        self.spark.sparkContext._jsc.sc().listenerBus().waitUntilEmpty()
-        return Run(self.spark, target, result, tuple(self._executions()[first:]), self._stages(group))
+        return Run(self.spark, target, result, plans_since(self.spark, first), self._stages(group))
 
     def _roll_up(self, settings: Settings, batch: Batch) -> BatchResult:
         if settings.shape == "baseline":
@@ -87,10 +87,6 @@ class Runner:
             return baseline.run_baseline(self.spark, batch, settings)
         iceberg.create_rollups(self.spark, batch.target, settings.table_properties)
         return run_batch(self.spark, batch)
-
-    def _executions(self) -> list[str]:
-        listed = self.spark._jsparkSession.sharedState().statusStore().executionsList()
-        return [listed.apply(place).physicalPlanDescription() for place in range(listed.size())]
 
     def _stages(self, group: str) -> tuple[int, ...]:
         tracker = self.spark.sparkContext.statusTracker()

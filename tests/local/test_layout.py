@@ -1,13 +1,15 @@
-"""Where a checkout may lie."""
+"""Where a checkout may lie, and what a command says that was interrupted."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.local import __main__ as local
+from pipeline_tuner.local.airflow import Airflow
 from pipeline_tuner.local.paths import CUT_OR_MATCHED, Layout, require_plain_path
 
 
@@ -30,3 +32,19 @@ def test_every_command_that_starts_something_refuses_such_a_folder(
     assert local.main([command]) == 1
     assert capsys.readouterr().err.startswith("Spark can't be given files below ")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_command_says_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], layout: Layout
+):
+    def waits(airflow: Airflow, job: str) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return 0
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setitem(local.COMMANDS, "demo", waits)
+    try:
+        assert local.main(["demo"]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "Stopped. Servers that were started go on: make stop ends them.\n"

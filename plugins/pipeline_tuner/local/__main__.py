@@ -97,6 +97,9 @@ def main(arguments: list[str] | None = None) -> int:
     except PipelineTunerError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped. Servers that were started go on: make stop ends them.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

@@ -22,8 +22,12 @@ from pipeline_tuner.local.paths import Layout, one_at_a_time
 
 VERSIONS = (17, 21)
 """The major versions of Java that Spark 4.1 supports."""
-QUICKLY_COMPILED = "-XX:TieredStopAtLevel=1"
-"""For a JVM that lives for seconds: its code is compiled quickly and not well."""
+QUICKLY_COMPILED = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+"""For a JVM that lives for minutes at most: its code is compiled quickly and not well.
+
+The room for the code is what a JVM has by default. So compiled it would be 48 MB, which a minute of Spark fills: Java
+then forgets half of its code and compiles it again, every 20 s.
+"""
 PASSWORD = "changeit"
 """What Java asks for to see that a store of certificates is whole: they are public, and this is its own default."""
 
