@@ -87,7 +87,7 @@ def test_an_absurd_or_foreign_measurement_is_refused(path, changes, message):
 
 def test_a_stale_measurement_is_refused(path):
     with pytest.raises(MeasurementError, match="is stale"):
-        read(path, not_before=NOW + timedelta(hours=1))
+        read(path, not_before=read(path).ended_at + timedelta(seconds=1))
 
 
 def test_a_missing_or_cut_file_is_refused(path, tmp_path):
