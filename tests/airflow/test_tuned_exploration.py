@@ -145,8 +145,8 @@ def alert(reference, hours):
         (alert(DeadlineReference.DAGRUN_QUEUED_AT, 5), True),
         # Sooner than a challenger would be ended for being slow.
         (alert(DeadlineReference.DAGRUN_QUEUED_AT, 0.001), False),
-        (alert(DeadlineReference.FIXED_DATETIME(NOW), 5), True),
-        ([alert(DeadlineReference.FIXED_DATETIME(NOW), 5), alert(DeadlineReference.FIXED_DATETIME(NOW), -1)], False),
+        (alert(DeadlineReference.FIXED_DATETIME(NOW), 500), True),
+        ([alert(DeadlineReference.FIXED_DATETIME(NOW), 500), alert(DeadlineReference.FIXED_DATETIME(NOW), -1)], False),
         (alert(DeadlineReference.AVERAGE_RUNTIME(3), -1), True),
     ],
 )
