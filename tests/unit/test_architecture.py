@@ -6,7 +6,7 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from graphlib import TopologicalSorter
@@ -135,7 +135,12 @@ def _imports_of(path: Path, own: set[str]) -> Imported:
 
 
 NAMES = {_module_name(path): path for path in MODULES}
-IMPORTS = {name: _imports_of(path, set(NAMES)) for name, path in NAMES.items()}
+
+
+@cache
+def imports() -> Mapping[str, Imported]:
+    """What each module imports. Read once, and not by the test processes that run other files."""
+    return {name: _imports_of(path, set(NAMES)) for name, path in NAMES.items()}
 
 
 OF_A_JOB = ("jobs", "jobs.report", "maintenance_dag", "local")
@@ -157,17 +162,18 @@ def test_parts_import_only_what_lies_below_them(module: Path):
 
 def test_no_import_cycle():
     """Imports inside functions and for types alone count: they would hide one."""
-    graph = {name: {*found.top, *found.inside, *found.types} & set(IMPORTS) - {name} for name, found in IMPORTS.items()}
+    used = {name: found.top | found.inside | found.types for name, found in imports().items()}
+    graph = {name: set(others & set(NAMES) - {name}) for name, others in used.items()}
     for name, other in KNOWN_BY_TYPE:
         graph[name].remove(other)
     TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize("name", sorted(IMPORTS))
+@pytest.mark.parametrize("name", sorted(NAMES))
 def test_only_what_is_heavy_is_imported_inside_a_function(name: str):
     """One's own module may be, too, where it brings something heavy that its importer does without."""
     known = _third_party(name)
-    light = [other for other in IMPORTS[name].inside if not _is_heavy(other, known)]
+    light = [other for other in imports()[name].inside if not _is_heavy(other, known)]
     assert not light, f"import at the top of {name}: {', '.join(light)}"
 
 
@@ -218,7 +224,7 @@ def test_everything_imported_is_declared():
     providers = packages_distributions()
     for name, path in NAMES.items():
         declared = main | local if name.startswith("pipeline_tuner.local") else main
-        for other in IMPORTS[name].top | IMPORTS[name].inside:
+        for other in imports()[name].top | imports()[name].inside:
             top = other.split(".")[0]
             if top in sys.stdlib_module_names or top in ("pipeline_tuner", "pipeline_jobs", "pip"):
                 continue
@@ -297,7 +303,7 @@ def test_private_parts_of_others_are_listed():
     own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_own(node) is not None}
     used = {node.attr for node in nodes if isinstance(node, ast.Attribute) and _is_own(node) is None} - own
-    used |= {part for names in IMPORTS.values() for name in names.top | names.inside for part in name.split(".")}
+    used |= {part for names in imports().values() for name in names.top | names.inside for part in name.split(".")}
     private = {name for name in used if re.match(r"_[a-z]", name)} - {"_replace", "_exit"}
     listed = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     assert not [name for name in sorted(private) if f"{name}`" not in listed]
@@ -416,8 +422,8 @@ def _third_party(name: str) -> set[str]:
         if one in seen:
             continue
         seen.add(one)
-        for other in IMPORTS[one].top:
-            if other in IMPORTS:
+        for other in imports()[one].top:
+            if other in imports():
                 waiting.append(other)
             else:
                 found.add(other)
@@ -425,7 +431,7 @@ def _third_party(name: str) -> set[str]:
 
 
 def _is_heavy(other: str, known: set[str]) -> bool:
-    brought = _third_party(other) - known if other in IMPORTS else {other}
+    brought = _third_party(other) - known if other in imports() else {other}
     return any(name.split(".")[0] in HEAVY for name in brought)
 
 
