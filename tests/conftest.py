@@ -5,8 +5,10 @@ A test without a fixture of this file needs no server, no Java and no Airflow.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
+import logging
 import os
 import random
 import shutil
@@ -92,6 +94,7 @@ def pytest_collection(session: pytest.Session) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """What was read is set aside: looking through it again and again took a tenth of a run of the unit tests."""
     gc.freeze()
+    atexit.register(gc.unfreeze)  # the interpreter's end collects it, or compiled modules say that it leaked
     gc.enable()
 
 
@@ -101,6 +104,8 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_unconfigure() -> None:
+    # Py4J says at the interpreter's end that it closes, by a handler of Airflow's whose stream pytest has closed.
+    logging.raiseExceptions = False
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
 
 
