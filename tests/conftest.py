@@ -86,16 +86,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: places[item.path])
 
 
-def pytest_collection(session: pytest.Session) -> None:
-    """No garbage is looked for while the tests are read: all that they make stays to the end."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """No garbage is looked for while the tests are read, and never in what was read: all of it stays to the end.
+
+    It took a third of the time in which they are read.
+    """
     gc.disable()
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """What was read is set aside: looking through it again and again took a tenth of a run of the unit tests."""
-    gc.freeze()
-    atexit.register(gc.unfreeze)  # the interpreter's end collects it, or compiled modules say that it leaked
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # the interpreter's end collects it, or compiled modules say that it leaked
+        gc.enable()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
