@@ -163,7 +163,7 @@ def test_parts_import_only_what_lies_below_them(module: Path):
 def test_no_import_cycle():
     """Imports inside functions and for types alone count: they would hide one."""
     used = {name: found.top | found.inside | found.types for name, found in imports().items()}
-    graph = {name: set(others & set(NAMES) - {name}) for name, others in used.items()}
+    graph = {name: {*others} & NAMES.keys() - {name} for name, others in used.items()}
     for name, other in KNOWN_BY_TYPE:
         graph[name].remove(other)
     TopologicalSorter(graph).prepare()
@@ -423,7 +423,7 @@ def _third_party(name: str) -> set[str]:
             continue
         seen.add(one)
         for other in imports()[one].top:
-            if other in imports():
+            if other in NAMES:
                 waiting.append(other)
             else:
                 found.add(other)
@@ -431,7 +431,7 @@ def _third_party(name: str) -> set[str]:
 
 
 def _is_heavy(other: str, known: set[str]) -> bool:
-    brought = _third_party(other) - known if other in imports() else {other}
+    brought = _third_party(other) - known if other in NAMES else {other}
     return any(name.split(".")[0] in HEAVY for name in brought)
 
 

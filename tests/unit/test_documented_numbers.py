@@ -81,7 +81,8 @@ class Said:
 
 
 BUDGET, NIGHTS = Budget(), Nights()
-DEMO = load_study(STUDIES["migration"]).budget
+MIGRATION = load_study(STUDIES["migration"])
+DEMO = MIGRATION.budget
 KEPT = given_by(maintenance.expire_snapshots)
 SAID = (
     Said("tutorial.md", f"at most {DEMO.indifference:.0%} worse than the best"),
@@ -200,7 +201,7 @@ def test_the_options_of_airflows_configuration_are_listed():
 
 
 def test_what_a_sweep_takes_on_the_command_line_is_a_field_of_its_form():
-    fields = {field.name: field for field in form_of(load_study(STUDIES["migration"]))}
+    fields = {field.name: field for field in form_of(MIGRATION)}
     for name, value, *_ in table_of("advise.md", "| key of `-c` | value |"):
         field = fields[name.strip("`")]
         numbers = [float(number) for number in re.findall(r"\d+", value)]
