@@ -249,11 +249,16 @@ class ChangeWorker(TableWorker):
         self._try(cursor, transformed.documents, encoded.numbers.tolist(), encoded, landed)
         gone = [change for change in transformed.deletions if change.key_text not in newer]
         if gone:
-            for table in reversed(self._mapping.tables):
-                self._delete(cursor, table.name, [self._column_key(change.key) for change in gone])
+            self._delete_documents(cursor, [self._column_key(change.key) for change in gone])
         landed.loaded += len(gone)
         self._write_versions(cursor, [*(transformed.upserts[n] for n in keep), *gone])
         return landed
+
+    def _delete_documents(self, cursor: Cursor, keys: Sequence[Any]) -> None:
+        """The root's rows are locked first: what another load writes below them is waited for, then deleted as well."""
+        self._existing(cursor, keys, locked=True)
+        for table in reversed(self._mapping.tables):
+            self._delete(cursor, table.name, keys)
 
     def _applied_later(self, cursor: Cursor, changes: Sequence[Change]) -> set[str]:
         """Keys of which a newer change was applied before."""

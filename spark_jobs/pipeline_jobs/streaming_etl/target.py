@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 import psycopg2
 from psycopg2 import sql
@@ -27,6 +26,11 @@ DATA_ERRORS = ("22", "23", "54", "P0")
 """SQLSTATE classes that blame a row: data, integrity, limits, and what a user's trigger raises."""
 TRANSIENT_ERRORS = ("08", "40", "53", "55P03", "57P01", "57P02", "57P03", "58")
 """Those that pass: connection, serialization and deadlock, resources, locks, shutdown and start, system."""
+
+UNIQUE_VIOLATION = "23505"
+
+Write = Callable[[Cursor, Encoded], None]
+"""One of the ways to write documents' rows."""
 
 
 def sqlstate(error: BaseException) -> str:
@@ -166,11 +170,12 @@ class TableWorker:
         return not self._transcoder.holds(encoded)
 
     def _try(
-        self, cursor: Cursor, documents: Documents, numbers: list[int], encoded: Encoded | None, landed: Landed
-    ) -> None:
+        self, cursor: Cursor, documents: Documents, numbers: list[int], encoded: Encoded | None, landed: Landed,
+        write: Write | None = None,
+    ) -> None:  # fmt: skip
         if not numbers:
             return
-        write = self._write_rows_anew if encoded is None else self._write_rows
+        write = write or (self._write_part if encoded is None else self._write_rows)
         if encoded is None:
             left_out = sorted(set(range(len(documents))) - set(numbers))
             encoded = self._transcoder.encode(documents, left_out)
@@ -182,45 +187,62 @@ class TableWorker:
             if not sqlstate(error).startswith(DATA_ERRORS):
                 raise
             cursor.execute("ROLLBACK TO SAVEPOINT part")
-            if len(numbers) == 1:
+            if write != self._replace and self._came_meanwhile(cursor, encoded, error):
+                self._try(cursor, documents, numbers, None, landed, self._replace)
+            elif len(numbers) == 1:
                 detail = str(error).split("\nCONTEXT", maxsplit=1)[0].strip()
                 landed.rejected += (Rejected(numbers[0], f"refused_{sqlstate(error)}", detail),)
-                return
-            middle = len(numbers) // 2
-            self._try(cursor, documents, numbers[:middle], None, landed)
-            self._try(cursor, documents, numbers[middle:], None, landed)
+            else:
+                middle = len(numbers) // 2
+                self._try(cursor, documents, numbers[:middle], None, landed)
+                self._try(cursor, documents, numbers[middle:], None, landed)
         else:
             landed.add(len(numbers), encoded.rows)
+
+    def _came_meanwhile(self, cursor: Cursor, encoded: Encoded, error: psycopg2.Error) -> bool:
+        """Whether another load may have brought some of the documents after this one had looked for them."""
+        return sqlstate(error) == UNIQUE_VIOLATION and self._existing(cursor, encoded.keys) > 0
 
     def _write_rows(self, cursor: Cursor, encoded: Encoded) -> None:
         """Replace these documents' rows: items that are gone from an array are gone from its table."""
         existing = self._existing(cursor, encoded.keys)
-        if self._in_place.fits(cursor, len(existing), len(encoded.keys)):
+        if self._in_place.fits(cursor, existing, len(encoded.keys)):
             self._in_place.replace(cursor, encoded)
         else:
             self._write_anew(cursor, encoded, existing)
 
-    def _write_rows_anew(self, cursor: Cursor, encoded: Encoded) -> None:
+    def _write_part(self, cursor: Cursor, encoded: Encoded) -> None:
         """The same for a part of a batch: none of its rows stays as it was."""
         self._write_anew(cursor, encoded, self._existing(cursor, encoded.keys))
 
-    def _write_anew(self, cursor: Cursor, encoded: Encoded, existing: Sequence[Key]) -> None:
-        tables = self._mapping.tables
+    def _write_anew(self, cursor: Cursor, encoded: Encoded, existing: int) -> None:
         if existing:
-            for table in reversed(tables[1:]):
-                self._delete(cursor, table.name, existing)
-            self._merge_root(cursor, encoded)
-        for number, table in enumerate(tables):
-            if encoded.rows[number] and not (existing and number == 0):
+            self._replace(cursor, encoded)
+        else:
+            self._copy(cursor, encoded, first_table=0)
+
+    def _replace(self, cursor: Cursor, encoded: Encoded) -> None:
+        """Write all rows anew, whether they are there or not.
+
+        The root first: another load of the same documents waits there, and what it has committed is seen below it.
+        """
+        self._merge_root(cursor, encoded)
+        for table in reversed(self._mapping.tables[1:]):
+            self._delete(cursor, table.name, encoded.keys)
+        self._copy(cursor, encoded, first_table=1)
+
+    def _copy(self, cursor: Cursor, encoded: Encoded, *, first_table: int) -> None:
+        for number, table in enumerate(self._mapping.tables):
+            if encoded.rows[number] and number >= first_table:
                 names = self._mapping.column_names(table)
                 copy_rows(cursor, sql.Identifier(self._schema, table.name), names, encoded.payloads[number])
 
-    def _existing(self, cursor: Cursor, keys: Sequence[Key]) -> list[Key]:
-        listed = sql.SQL(", ").join(sql.Identifier("target", key.name) for key in self._mapping.keys)
-        self._with_keys(cursor, sql.SQL("SELECT {} FROM {{table}} AS target WHERE {{match}}").format(listed),
-                        self._mapping.root.name, keys)  # fmt: skip
-        rows = [tuple(map(_plain, row)) for row in cursor.fetchall()]
-        return [row if len(row) > 1 else row[0] for row in rows]
+    def _existing(self, cursor: Cursor, keys: Sequence[Key], *, locked: bool = False) -> int:
+        """How many of these documents are there; `locked` until the transaction ends."""
+        lock = " FOR UPDATE" if locked else ""
+        statement = sql.SQL("SELECT FROM {table} AS target WHERE {match}" + lock)
+        self._with_keys(cursor, statement, self._mapping.root.name, keys)
+        return cursor.rowcount
 
     def _delete(self, cursor: Cursor, table: str, keys: Sequence[Key]) -> None:
         self._with_keys(cursor, sql.SQL("DELETE FROM {table} AS target WHERE {match}"), table, keys)
@@ -251,8 +273,10 @@ class TableWorker:
             ).format(listed, sql.Identifier(self._schema, root.name))
         )
         copy_rows(cursor, sql.Identifier("pg_temp", "etl_root"), names, encoded.payloads[0])
-        changed = [sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in names if name not in keys]
-        action = sql.SQL("UPDATE SET {}").format(sql.SQL(", ").join(changed)) if changed else sql.SQL("NOTHING")
+        values = [name for name in names if name not in keys]
+        changed = [sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(name)) for name in values or keys]
+        # A row with nothing but its key is not written again, but locked as the others are.
+        action = sql.SQL("UPDATE SET {}" + ("" if values else " WHERE false")).format(sql.SQL(", ").join(changed))
         cursor.execute(
             sql.SQL("INSERT INTO {} ({}) SELECT {} FROM pg_temp.etl_root ON CONFLICT ({}) DO {}").format(
                 sql.Identifier(self._schema, root.name),
@@ -295,8 +319,3 @@ class TableWorker:
                 landed.loaded, len(landed.rejected), replaced, landed.rows, list(landed.table_rows),
             ),
         )  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """A key's value as the statements take it back."""
-    return bytes(value) if isinstance(value, memoryview) else value
