@@ -9,7 +9,7 @@ import copy
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import bson
 import pytest
 from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping, write_bson
-from tests.jobs.test_streaming_etl_load import at_once, query
+from tests.jobs.test_streaming_etl_load import query
 
 from pipeline_jobs.streaming_etl import in_place
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
@@ -162,15 +162,34 @@ def delete(target: Target, mapping: Mapping, keys: list[int]) -> None:
     pool.close()
 
 
+def at_once(one: Callable[[str], None], names: Iterable[str]) -> None:
+    """Call it with each name, all at the same time; none may fail."""
+    errors: list[BaseException] = []
+
+    def noted(name: str) -> None:
+        try:
+            one(name)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=noted, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+@pytest.mark.parametrize("are_there", [True, False], ids=["replaced", "new"])
 @pytest.mark.parametrize("min_in_place", [250, 1])
 def test_of_two_loads_in_any_order_each_document_has_the_rows_of_one(
-    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_in_place: int
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_in_place: int, are_there: bool
 ) -> None:
     monkeypatch.setattr(in_place, "MIN_DOCUMENTS", min_in_place)
     left, right = two_versions(100)
     versions = {"left": left, "right": right}
     target = Target(database, MAPPING, backoff=PATIENT)
-    put(target, tmp_path, [], "before")
+    put(target, tmp_path, some_users(100, seed=2) if are_there else [], "before")
 
     def one(name: str) -> None:
         shuffled = copy.copy(versions[name])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import random
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 from tests.jobs.streaming_etl_generated import Generated, cases
 from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping, write_bson
 from tests.jobs.test_streaming_etl_generated import check_tables
-from tests.jobs.test_streaming_etl_load import at_once, query
+from tests.jobs.test_streaming_etl_load import query
 
 from pipeline_jobs.streaming_etl import in_place
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
@@ -222,22 +220,3 @@ def test_a_document_that_the_database_refuses_keeps_its_rows_from_before(target:
     assert (totals.loaded, totals.rejected) == (37, 3)
     assert query(target.uri, "SELECT DISTINCT reason FROM etl_dead_letter") == [("refused_23502",)]
     assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, [old[n] if n in (3, 17, 18) else new[n] for n in range(40)])
-
-
-def test_two_loads_of_the_same_documents_at_once_leave_one_whole(target: Target, tmp_path: Path) -> None:
-    put(target, tmp_path, some_users(120), "first")
-    versions = {name: some_users(120, seed=seed) for name, seed in (("left", 3), ("right", 4))}
-
-    def one(name: str) -> None:
-        shuffled = copy.copy(versions[name])
-        random.Random(name).shuffle(shuffled)
-        put(target, tmp_path, shuffled, name, batch=20, workers=2)
-
-    at_once(one, versions)
-    assert query(target.uri, "SELECT count(*) FROM etl_dead_letter") == [(0,)]
-    found = rows_in(target.uri, MAPPING)
-    wanted = [rows_of(MAPPING, documents) for documents in versions.values()]
-    for table in MAPPING.tables:
-        for user in range(1, 121):
-            mine = [row for row in found[table.name] if row[0] == user]
-            assert mine in [[row for row in rows[table.name] if row[0] == user] for rows in wanted], (table.name, user)

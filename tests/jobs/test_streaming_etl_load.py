@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -317,40 +316,6 @@ def test_cancel_drains_what_was_read_and_the_next_run_goes_on(
     report, totals = load(BsonFile(file), target, Settings(batch_size=100, worker_num=2))
     assert report.records == 1450
     assert totals.documents == 1500
-    assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, documents)
-
-
-def at_once(one: Callable[[str], None], names: Iterable[str]) -> None:
-    """Call it with each name, all at the same time; none may fail."""
-    errors: list[BaseException] = []
-
-    def noted(name: str) -> None:
-        try:
-            one(name)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=noted, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-
-
-def test_two_loads_of_the_same_keys_at_once_end_well(target: Target, tmp_path: Path) -> None:
-    documents = some_users(200)
-    load(BsonFile(write_bson(tmp_path / "none.bson", [])), target, Settings(), job="tables")
-
-    def one(name: str) -> None:
-        shuffled = copy.copy(documents)
-        random.Random(name).shuffle(shuffled)
-        file = write_bson(tmp_path / f"{name}.bson", raws_of(shuffled))
-        patient = Target(target.uri, MAPPING, backoff=Backoff(retries=30, first_s=0.02, longest_s=0.3))
-        load(BsonFile(file), patient, Settings(batch_size=20, worker_num=2), job=name)
-
-    at_once(one, ("left", "right"))
-    assert query(target.uri, "SELECT count(*) FROM etl_dead_letter") == [(0,)]
     assert rows_in(target.uri, MAPPING) == rows_of(MAPPING, documents)
 
 
