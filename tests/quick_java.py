@@ -15,10 +15,11 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from tests.patience import PATIENCE_S
+
 from pipeline_tuner.local.java import QUICKLY_COMPILED, spark_home
 from pipeline_tuner.local.paths import Layout, one_at_a_time
 
-PATIENCE_S = 300.0
 APPLICATION = """
 import sys
 from pyspark.sql import SparkSession, functions as F

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.patience import PATIENCE_S
 
 from pipeline_tuner.local.paths import one_at_a_time
 from pipeline_tuner.local.ports import any_port
@@ -30,7 +31,6 @@ PROGRAMS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "dag-processor": ["dag-processor"],
 }
-PATIENCE_S = 400
 
 
 @dataclass

@@ -42,5 +42,5 @@ COMPRESS: dict[str, Any] = {
     "control": "fast",
     "goals": {"size": {"minimize": "bytes", "unit": "bytes"}},
     "strategy": "presets",
-    "budget": {"trials": 40, "blocks": 3, "rounds": 2, "confirm_blocks": 2, "warmups": 0, "trial_timeout_s": 60},
+    "budget": {"trials": 40, "blocks": 3, "rounds": 2, "confirm_blocks": 2, "warmups": 0, "trial_timeout_s": 600},
 }

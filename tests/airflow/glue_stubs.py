@@ -11,6 +11,7 @@ import boto3
 import pytest
 from airflow.providers.amazon.aws.hooks.glue import GlueJobHook
 from moto.server import ThreadedMotoServer
+from tests.patience import PATIENCE_S
 
 from pipeline_jobs.dedup.glue import main_in_glue
 
@@ -32,7 +33,9 @@ def aws() -> Iterator[str]:
     for name, value in names.items():
         environment.setenv(name, value)
     # moto keeps its state in this process, beyond the life of a server.
-    urllib.request.urlopen(urllib.request.Request(f"{address}/moto-api/reset", method="POST"), timeout=120).close()
+    urllib.request.urlopen(
+        urllib.request.Request(f"{address}/moto-api/reset", method="POST"), timeout=PATIENCE_S
+    ).close()
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     yield address
     environment.undo()

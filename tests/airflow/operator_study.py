@@ -29,7 +29,7 @@ def operator_study(
         "control": "now",
         "goals": {"time": {"minimize": "duration_s", "unit": "s"}},
         "strategy": "presets",
-        "budget": {"trials": 12, "blocks": 3, "rounds": 1, "confirm_blocks": 2, "trial_timeout_s": 60},
+        "budget": {"trials": 12, "blocks": 3, "rounds": 1, "confirm_blocks": 2, "trial_timeout_s": 600},
         **changes,
     }
 

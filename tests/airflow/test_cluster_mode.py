@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import pyspark
 import pytest
 from operator_study import SPARK, integer, operator_study
 from test_operator_runner import measure  # noqa: F401
+from tests.patience import PATIENCE_S, eventually
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError
@@ -30,7 +30,6 @@ from pipeline_tuner.runners import TrialFailedError, TrialRun
 from pipeline_tuner.runners.spark_cluster import ClusterModeRunner
 
 PROGRAM = "ClusterCopy"
-PATIENCE_S = 300
 pytestmark = pytest.mark.soak
 needs_compiler = pytest.mark.skipif(not shutil.which("javac"), reason="there is no Java compiler here")
 LOOPBACK = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
@@ -48,14 +47,6 @@ JOBS = {
         {"name": "generated", "kind": "generated", "points": 20000, "hours": 1, "batches": 1},
     ),
 }
-
-
-def eventually(condition, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited too long for {what}"
-        time.sleep(0.2)
-    return found
 
 
 @pytest.fixture(scope="module")

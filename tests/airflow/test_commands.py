@@ -17,7 +17,7 @@ from pipeline_tuner.runners.job_output import BURST_BYTES, END_BYTES, JobOutput
 from pipeline_tuner.runners.unchanged_program import ObservedRunner
 
 
-def observe(place: Path, command, timeout_s=60, configuration=None, **options):
+def observe(place: Path, command, timeout_s=600, configuration=None, **options):
     run = TrialRun("own", "t1", configuration or {}, place)
     runner = ObservedRunner(command, patterns={}, modules=settings.jobs_folder(), folder=place, **options)
     return runner.run(run, timeout_s), run

@@ -22,6 +22,7 @@ from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.context import set_current_context
 from operator_study import BASH, PYTHON, SQL, choice, integer, operator_study
+from tests.patience import PATIENCE_S
 
 from pipeline_tuner.exceptions import ConfigurationError, InfrastructureError, MeasurementError, StudyError
 from pipeline_tuner.operators.command import CommandOperator
@@ -392,7 +393,9 @@ bash.log.info("said after")
 def test_what_is_said_in_a_worker_is_read_and_still_goes_to_its_log(airflow_env, tmp_path):
     log, said = tmp_path / "log", tmp_path / "said"
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parents[1] / "plugins")}
-    subprocess.run([sys.executable, "-c", IN_A_WORKER, str(log), str(said)], env=environment, check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, "-c", IN_A_WORKER, str(log), str(said)], env=environment, check=True, timeout=PATIENCE_S
+    )
     wanted = ["by the operator 1", "by a library 2", "printed 3", "by a program 4"]
     lines = said.read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line in wanted] == wanted

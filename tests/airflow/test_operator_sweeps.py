@@ -36,7 +36,7 @@ def test_a_sweep_measures_a_bash_task_and_the_task_in_production_follows_it(run_
         {"nap": integer(0, 9, 8, "env.NAP"), "batch": integer(1, 900, 100, "env.BATCH")},
         presets={"now": {}, "quick": {"nap": 0, "batch": 500}, "wrong": {"batch": 7}},
         options={"metrics": {"rows": r"^loaded (\d+)"}, "checks": {"enough": r"^loaded \d\d\d"}},
-        budget={"trials": 20, "blocks": 3, "rounds": 1, "confirm_blocks": 3, "trial_timeout_s": 60},
+        budget={"trials": 20, "blocks": 3, "rounds": 1, "confirm_blocks": 3, "trial_timeout_s": 600},
     )
     name = stored(studies, study)
     assert run_dag(tuning_dag(name)).state == "success"
@@ -85,7 +85,7 @@ def test_spark_submit_is_tuned_as_it_is(run_dag, studies, results, spark_env, tm
         },
         presets={"now": {}, "other": {"partitions": 3, "memory": "700m"}},
         options={"metrics": {"partitions": r"partitions (\d+) memory", "memory": r"memory (\d+) "}},
-        budget={"trials": 2, "blocks": 1, "rounds": 1, "confirm_blocks": 0, "trial_timeout_s": 120},
+        budget={"trials": 2, "blocks": 1, "rounds": 1, "confirm_blocks": 0, "trial_timeout_s": 600},
     )
     assert run_dag(tuning_dag(stored(studies, study))).state in ("success", "failed")  # two runs decide nothing
     found = {t.label: t for t in rows_of(results, "trial")}

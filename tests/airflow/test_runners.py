@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 from compress_study import JOB
+from tests.patience import eventually
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError, MeasurementError
 from pipeline_tuner.runners import TrialFailedError, TrialRun, process
 from pipeline_tuner.runners.process import GUARD, ProcessRunner
 
-PATIENCE_S = 120
 FILES = ["--config", "{config}", "--measurement", "{measurement}"]
 
 
@@ -43,10 +43,7 @@ def left_over(pids: Path) -> list[int]:
 
 
 def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not path.exists() or not path.read_text(encoding="ascii").strip():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: path.exists() and path.read_text(encoding="ascii").strip(), path.name)
 
 
 class ClockThatJumps:
@@ -200,12 +197,9 @@ def test_when_the_task_or_the_guard_is_killed_no_process_is_left(trial, tmp_path
     wait_for(tmp_path / "pids")
     job = int((tmp_path / "pids").read_text(encoding="ascii").split()[0])
     os.kill(task.pid if victim == "task" else guard, signal.SIGKILL)
-    deadline = time.monotonic() + PATIENCE_S
     gone = (lambda: left_over(tmp_path / "pids") == []) if victim == "task" else (lambda: not psutil.pid_exists(job))
-    while not gone() and time.monotonic() < deadline:
-        time.sleep(0.05)
     try:
-        assert gone()
+        eventually(gone, "the job's end")
     finally:
         task.kill()
         task.wait()

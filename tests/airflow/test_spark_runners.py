@@ -12,6 +12,7 @@ from dataclasses import replace
 import psutil
 import pytest
 from airflow.providers.apache.spark.hooks import spark_submit
+from tests.patience import PATIENCE_S, eventually
 
 from pipeline_tuner import settings
 from pipeline_tuner.exceptions import InfrastructureError
@@ -80,7 +81,7 @@ def jvms(runner):
 
 
 def test_spark_submit_runs_a_trial_and_leaves_no_process(submit, trial, tmp_path):
-    measurement = submit.run(trial(), 120)
+    measurement = submit.run(trial(), PATIENCE_S)
     assert measurement.status == "measured", measurement.failure
     assert measurement.metrics["rows"] == 1458
     assert spark_processes(str(tmp_path)) == []
@@ -196,16 +197,16 @@ def test_what_became_of_a_driver_is_told_by_what_it_left(submit, trial, tmp_path
 
 
 def test_a_setting_that_cannot_work_fails_and_keeps_the_process(warm, trial):
-    assert warm.run(trial(1), 120).status == "measured"
+    assert warm.run(trial(1), PATIENCE_S).status == "measured"
     kept = {process.pid for process in jvms(warm)}
-    bad = warm.run(trial(2, method="jdbc", batch_size=-1), 120)
+    bad = warm.run(trial(2, method="jdbc", batch_size=-1), PATIENCE_S)
     assert (bad.status, bad.failure.kind) == ("failed", "bad_configuration")
     assert {process.pid for process in jvms(warm)} == kept
 
 
 @pytest.mark.parametrize("victim", ["java", "serve.py"])
 def test_a_killed_kept_process_is_no_evidence_and_the_next_trial_gets_a_new_one(warm, trial, victim):
-    assert warm.run(trial(1), 120).status == "measured"
+    assert warm.run(trial(1), PATIENCE_S).status == "measured"
     before = {process.pid for process in jvms(warm)}
     run = trial(2)
     run.write_config()
@@ -216,17 +217,17 @@ def test_a_killed_kept_process_is_no_evidence_and_the_next_trial_gets_a_new_one(
             command
         ):
             process.send_signal(signal.SIGKILL)
-    code = warm.wait(300)
+    code = warm.wait(PATIENCE_S)
     with pytest.raises((InfrastructureError, TrialFailedError)):
         warm.collect(code)
     warm.cancel()
     assert jvms(warm) == []
-    assert warm.run(trial(3), 120).status == "measured"
+    assert warm.run(trial(3), PATIENCE_S).status == "measured"
     assert not before & {process.pid for process in jvms(warm)}
 
 
 def test_a_trial_that_takes_too_long_takes_the_kept_process_with_it(warm, trial):
-    assert warm.run(trial(1), 120).status == "measured"
+    assert warm.run(trial(1), PATIENCE_S).status == "measured"
     with pytest.raises(TrialFailedError, match="longer") as caught:
         warm.run(trial(2, origin_rate_limit=10), 3)
     assert caught.value.kind == "timeout"
@@ -234,26 +235,23 @@ def test_a_trial_that_takes_too_long_takes_the_kept_process_with_it(warm, trial)
 
 
 def test_a_cancelled_trial_leaves_no_process(warm, trial):
-    assert warm.run(trial(1), 120).status == "measured"
+    assert warm.run(trial(1), PATIENCE_S).status == "measured"
     run = trial(2, origin_rate_limit=10)
     threading.Timer(2, warm.cancel).start()
     with pytest.raises((InfrastructureError, TrialFailedError, OSError)):
         warm.run(run, 60)
-    deadline = time.monotonic() + 120
-    while jvms(warm) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert jvms(warm) == []
+    eventually(lambda: jvms(warm) == [], "the processes' end")
 
 
 def test_trials_share_a_kept_process_that_ends_with_the_sweep(warm, trial):
-    first = warm.run(trial(1), 120)
+    first = warm.run(trial(1), PATIENCE_S)
     kept = {process.pid for process in jvms(warm)}
-    second = warm.run(trial(2, cores=1), 120)
+    second = warm.run(trial(2, cores=1), PATIENCE_S)
     assert (first.status, second.status) == ("measured", "measured")
     assert second.trial_id == "t2"
     assert {process.pid for process in jvms(warm)} == kept
     # Another heap needs another JVM; the first stays.
-    assert warm.run(trial(3, driver_memory="1g"), 120).status == "measured"
+    assert warm.run(trial(3, driver_memory="1g"), PATIENCE_S).status == "measured"
     assert {process.pid for process in jvms(warm)} > kept
     warm.end_of_sweep()
     assert jvms(warm) == []

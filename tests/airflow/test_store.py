@@ -17,6 +17,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from compress_study import COMPRESS
+from tests.patience import PATIENCE_S
 
 from pipeline_tuner.exceptions import InfrastructureError
 from pipeline_tuner.measurement import Measurement
@@ -116,7 +117,7 @@ def test_studies_and_configurations_keep_their_order(store, sweep):
 def test_several_processes_migrate_at_once(database):
     program = "import sys; from pipeline_tuner.store import migrate; migrate(sys.argv[1])"
     processes = [subprocess.Popen([sys.executable, "-c", program, database], env=WITH_PLUGIN) for _ in range(4)]
-    assert [process.wait(300) for process in processes] == [0] * 4
+    assert [process.wait(PATIENCE_S) for process in processes] == [0] * 4
 
 
 def test_the_documentation_of_the_tables_is_up_to_date():
@@ -356,7 +357,7 @@ def test_the_lock_of_a_killed_process_is_free_again(store, database):
         pass
     holder.kill()
     holder.wait()
-    with store.measuring(timeout_s=120, poll_s=0.05):
+    with store.measuring(timeout_s=PATIENCE_S, poll_s=0.05):
         pass
 
 

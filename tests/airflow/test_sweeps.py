@@ -87,7 +87,7 @@ def test_the_default_search_explores_on_a_part_of_the_data_and_decides_on_all_of
         space={"parameters": parameters},
         presets=presets,
         workload={"name": "text", "sizes": {"half": 0.5, "full": 1.0}, "screening": "half"},
-        budget={"trials": 26, "rounds": 3, "batch": 5, "confirm_blocks": 2, "warmups": 0, "trial_timeout_s": 60},
+        budget={"trials": 26, "rounds": 3, "batch": 5, "confirm_blocks": 2, "warmups": 0, "trial_timeout_s": 600},
     )
     assert dag_run.state == "success"
     first = [trial for trial in trials if trial.plan.round == 1]

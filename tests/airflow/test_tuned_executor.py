@@ -68,7 +68,7 @@ def airflow(own_postgres, tmp_path_factory):
         {"nap": integer(0, 9, 6, "env.NAP"), "batch": integer(1, 900, 100, "env.BATCH")},
         presets={"now": {}, "quick": {"nap": 0, "batch": 500}, "wrong": {"batch": 7}},
         options={"metrics": {"rows": r"^loaded (\d+)$"}, "checks": {"enough": r"^loaded \d\d\d$"}},
-        budget={"trials": 20, "blocks": 3, "rounds": 1, "confirm_blocks": 3, "trial_timeout_s": 60},
+        budget={"trials": 20, "blocks": 3, "rounds": 1, "confirm_blocks": 3, "trial_timeout_s": 600},
     )
     (folder / "studies" / "any_task.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
     beside = operator_study(

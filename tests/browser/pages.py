@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.patience import PAGE_MS
+
 DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 SIZES = {"desk": DESK, "phone": PHONE}
-PATIENCE_MS = 120_000
 
 
 def opened(browser: Any, address: str, size: dict[str, int], theme: str, complaints: list[str]) -> Any:
@@ -14,7 +15,7 @@ def opened(browser: Any, address: str, size: dict[str, int], theme: str, complai
     context = browser.new_context(viewport=size)
     context.add_init_script(f"localStorage.setItem('theme', '{theme}')")
     page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
+    page.set_default_timeout(PAGE_MS)
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(address)

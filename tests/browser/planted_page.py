@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+from tests.patience import PATIENCE_S
 from tests.unit.planted import measured, planted_options, planted_study, planted_sweep
 from tests.unit.planted_jobs import JOBS, job_results, job_study
 
@@ -303,4 +304,4 @@ def served_page(store: Store, base: str = "") -> Iterator[str]:
         port = server.servers[0].sockets[0].getsockname()[1]
         yield f"http://127.0.0.1:{port}{base}{PREFIX}"
         server.should_exit = True
-        thread.join(timeout=120)
+        thread.join(timeout=PATIENCE_S)

@@ -7,11 +7,11 @@ import shutil
 
 import pytest
 import yaml
+from tests.patience import PAGE_MS
 from tests.real_airflow import ROOT, running_airflow
 
 PICTURES = ROOT / "build" / "screenshots"
 USERS = {"ada": "of-the-tests-ada", "vic": "of-the-tests-vic"}
-PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def _small_study():
 
 def log_in(chromium, airflow, user):
     page = chromium.new_context(base_url=airflow.url, viewport={"width": 1280, "height": 900}).new_page()
-    page.set_default_timeout(PATIENCE_MS)
+    page.set_default_timeout(PAGE_MS)
     page.goto("/")
     page.fill("input[name=username]", user)
     page.fill("input[name=password]", USERS[user])
@@ -75,7 +75,6 @@ def newest_run(airflow):
     return runs[0]["dag_run_id"] if runs else None
 
 
-@pytest.mark.timeout(900)
 def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
     page = log_in(chromium, airflow, "ada")
     page.goto("/dags/tune_migration")
@@ -88,7 +87,7 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
     sweep_tab = f"/dags/tune_migration/runs/{run_id}/plugin/pipeline_tuner_sweep"
     page.goto(sweep_tab)
     frame = page.frame_locator("iframe")
-    frame.get_by_role("progressbar").wait_for(timeout=3 * PATIENCE_MS)
+    frame.get_by_role("progressbar").wait_for()
     chart(page, "running")
     assert airflow.finished("migration", run_id) == "success", airflow.logs()
 
@@ -128,7 +127,6 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
     chart(page, "phone")
 
 
-@pytest.mark.timeout(300)
 def test_a_viewer_reads_and_is_refused(chromium, airflow):
     page = log_in(chromium, airflow, "vic")
     page.goto("/pipeline-tuner/")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE_S
 
 from pipeline_tuner.advise.application import Outcome, Stage
 from pipeline_tuner.advise.log_files import find_logs
@@ -24,7 +25,7 @@ def runs(spark_env, tmp_path_factory):
     """A folder with the log in each compression and the REST API's answers beside it."""
     folder = tmp_path_factory.mktemp("logs")
     program = [sys.executable, str(APPLICATION), str(folder), *COMPRESSIONS]
-    done = subprocess.run(program, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(program, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 

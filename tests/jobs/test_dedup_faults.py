@@ -19,6 +19,7 @@ import pyspark
 import pytest
 from dedup_runs import WORKLOAD, config, latest_of, query, run, staging_tables, write_events
 from tests.jobs.job_variables import set_variable
+from tests.patience import PATIENCE_S, eventually
 
 from pipeline_jobs.contract import BadConfigurationError, measure
 from pipeline_jobs.dedup.job import run as run_job
@@ -29,17 +30,9 @@ from pipeline_tuner.runners.base import TrialFailedError, TrialRun
 from pipeline_tuner.runners.process import ProcessRunner
 
 SCRIPT = Path(__file__).resolve().parents[2] / "spark_jobs" / "dedup.py"
-PATIENCE_S = 240.0
 FIRST = [(f"k{n % 50}", n, 1, "active") for n in range(400)]
 SECOND = [(f"k{n % 70}", 400 + n, 1, "deleted" if n % 9 == 0 else "active") for n in range(400)]
 TARGET = {"kind": "postgresql", "table": "latest", "bookmark": "nightly", "look_back_s": 5}
-
-
-def eventually(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 class Nightly:
@@ -87,7 +80,7 @@ class Nightly:
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        psutil.wait_procs(children, timeout=60)
+        psutil.wait_procs(children, timeout=PATIENCE_S)
         assert not [child for child in children if child.is_running() and child.status() != "zombie"]
 
     def state(self) -> str:

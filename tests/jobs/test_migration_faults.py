@@ -13,6 +13,7 @@ import psutil
 import psycopg2
 import pytest
 from tests.jobs.migration_case import Case, passed
+from tests.patience import PATIENCE_S
 
 from pipeline_jobs.migration.ledger import Ledger
 from pipeline_jobs.migration.leftovers import claim_table
@@ -244,7 +245,7 @@ def _kill_at(case: Case, method: str, victim: str, part: float) -> None:
     try:
         _wait_for(case, job, part)
         _kill(job, victim)
-        job.wait(240)
+        job.wait(PATIENCE_S)
     finally:
         _kill(job, "job")
         job.wait()
@@ -271,7 +272,7 @@ $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$"""
 
 
 def _wait_for(case: Case, job: object, part: float) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and job.poll() is None:  # type: ignore[attr-defined]
         states = _states(case, "r")
         begun = sum(state != "NOT_STARTED" for state in states)

@@ -25,6 +25,7 @@ from tests.jobs.test_quantizer_batch import (
     spark,  # noqa: F401
     table_of,
 )
+from tests.patience import PATIENCE_S
 
 from pipeline_jobs.quantizer import maintenance
 from pipeline_jobs.quantizer.batch import run_batch
@@ -48,7 +49,9 @@ def test_killed_and_repeated_batches_neither_double_nor_drop(
     environment = {**os.environ, "CATALOG": postgres.uri("quantizer_lake")}
     for _ in range(kills):
         _run_and_kill(command, environment, rng)
-    assert subprocess.run(command, env=environment, capture_output=True, timeout=580, check=False).returncode == 0
+    assert (
+        subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_S, check=False).returncode == 0
+    )
     rows = table_of(spark, batch.target)
     assert not rows.duplicated(KEYS).any()
     same_table(rows, table_of(spark, run_whole(spark, batch, make)))

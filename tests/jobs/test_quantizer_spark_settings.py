@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from pyspark.sql import SparkSession
+from tests.patience import PATIENCE_S
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 from pipeline_jobs.quantizer.settings import ONLY_CACHED, read_settings
@@ -107,7 +108,11 @@ def test_the_documented_settings_of_a_cluster_are_accepted_where_the_connection_
     submit = [str(Path(spark_env["SPARK_HOME"]) / "bin" / "spark-submit"), "--master", "yarn"]
     environment = {**spark_env, "PYSPARK_PYTHON": sys.executable, "YARN_CONF_DIR": str(tmp_path)}
     done = subprocess.run(
-        [*submit, str(script), json.dumps(recipe())], env=environment, capture_output=True, text=True, timeout=500
+        [*submit, str(script), json.dumps(recipe())],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
     )
     assert "accepted on yarn" in done.stdout, done.stderr[-2000:]
 

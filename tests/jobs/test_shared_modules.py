@@ -18,6 +18,7 @@ import psutil
 import pytest
 from py4j.protocol import CALL_COMMAND_NAME
 from tests.jobs.migration_case import Case
+from tests.patience import PATIENCE_S
 
 from pipeline_jobs import contract, resources
 from pipeline_jobs.environment import environment
@@ -243,8 +244,8 @@ def test_a_kept_process_answers_and_ends_with_its_client(case: Case, tmp_path: P
         time.sleep(1)
         answers.close()
         client.close()
-        assert server.wait(120) != 0
-        _, alive = psutil.wait_procs(family, timeout=120)
+        assert server.wait(PATIENCE_S) != 0
+        _, alive = psutil.wait_procs(family, timeout=PATIENCE_S)
         assert not alive
     finally:
         server.kill()
@@ -340,7 +341,7 @@ def test_a_driver_that_nobody_waits_for_ends(handed_over: Any, how: str) -> None
         (folder / "pulse").write_text("end")
     if how == "gone":
         shutil.rmtree(folder)
-    assert process.wait(300) == 143
+    assert process.wait(PATIENCE_S) == 143
     assert not (folder / "begun").exists()
 
 

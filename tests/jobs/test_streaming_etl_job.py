@@ -22,6 +22,7 @@ from tests.jobs.streaming_etl_gate import Gate, gate
 from tests.jobs.streaming_etl_reference import damaged, rows_in, rows_of, some_users, users_mapping, write_bson
 from tests.jobs.test_streaming_etl_load import query
 from tests.jobs.test_streaming_etl_mongodb import Shop, change_everything
+from tests.patience import PATIENCE_S
 
 from pipeline_jobs.contract import MeasurementWriter, TrialConfig, measure
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
@@ -218,7 +219,7 @@ class Run:
 
         A load that goes on first forgets the batches that were committed after one that was not.
         """
-        lowest, end = self.committed(), time.monotonic() + 500
+        lowest, end = self.committed(), time.monotonic() + PATIENCE_S
         while (now := self.committed()) <= lowest and process.poll() is None:
             lowest = now
             assert time.monotonic() < end, "nothing moves"
@@ -226,7 +227,7 @@ class Run:
 
     def finish(self) -> Measurement:
         process = self.start()
-        assert process.wait(timeout=300) == 0, process.stderr.read().decode() if process.stderr else ""
+        assert process.wait(timeout=PATIENCE_S) == 0, process.stderr.read().decode() if process.stderr else ""
         return Measurement.model_validate_json((self.folder / "m.json").read_bytes())
 
 
@@ -300,7 +301,7 @@ def test_sigterm_drains_and_says_that_it_was_cancelled(database: str, tmp_path: 
         etl.started_moving(process)
         process.terminate()
         held.open()
-    assert process.wait(timeout=300) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
     first = Measurement.model_validate_json((tmp_path / "m.json").read_bytes())
     assert [check.name for check in first.failed_checks] == ["the load ran to its end"]
     assert rows_in(database, MAPPING) == rows_of(MAPPING, documents[: etl.committed()])
@@ -323,7 +324,7 @@ def test_the_database_restarted_under_a_load(tmp_path: Path, work_folder: Path) 
             etl.started_moving(process)
             server.stop()
         server.start()
-        assert process.wait(timeout=300) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
         measurement = Measurement.model_validate_json((tmp_path / "m.json").read_bytes())
         assert measurement.status == "measured", measurement.failure
         assert measurement.metrics["records"] == 1500
@@ -369,7 +370,7 @@ def source_killed_again_and_again(folder: Path, uri: str, server: MongodbServer,
             held.open()
             if number < kills:
                 held.close_at((number + 1) * count // (kills + 1))
-    assert process.wait(timeout=300) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
     measurement = Measurement.model_validate_json((folder / "m.json").read_bytes())
     assert (measurement.status, measurement.failed_checks) == ("measured", ()), measurement.failure
     assert measurement.metrics["records"] == count
@@ -400,7 +401,7 @@ def test_a_source_that_stays_away_fails_the_run_and_the_next_one_goes_on(
     process = etl.start()
     etl.started_moving(process)
     kill(own_mongodb)
-    assert process.wait(timeout=300) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
     failure = Measurement.model_validate_json((tmp_path / "m.json").read_bytes()).failure
     assert failure is not None
     assert failure.kind == "infrastructure"
@@ -431,7 +432,7 @@ def test_the_source_killed_while_its_changes_are_followed(
             time.sleep(rng.uniform(0, 2))
             own_mongodb.start()
             documents = change_everything(shop, documents, rng)
-        assert process.wait(timeout=300) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
     measurement = Measurement.model_validate_json((tmp_path / "m.json").read_bytes())
     assert measurement.status == "measured", measurement.failure
     assert rows_in(database, MAPPING) == rows_of(MAPPING, documents)

@@ -20,6 +20,7 @@ import pytest
 from aiohttp import web
 from tests.jobs.planted_clock import PlantedClock
 from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping, write_bson
+from tests.patience import PATIENCE_S
 
 from pipeline_jobs.contract import BadConfigurationError, TrialConfig
 from pipeline_jobs.streaming_etl import connection_pool, memory, paced_source
@@ -150,7 +151,7 @@ class GatheringServer:
         with ThreadPoolExecutor(1) as thread:
             started: queue.SimpleQueue[tuple[int, Callable[[], None]]] = queue.SimpleQueue()
             done = thread.submit(asyncio.run, self._serve(started))
-            port, end = started.get(timeout=60)
+            port, end = started.get(timeout=PATIENCE_S)
             try:
                 yield f"http://127.0.0.1:{port}"
             finally:

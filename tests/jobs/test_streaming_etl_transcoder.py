@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 from bson import Binary, Decimal128, Int64, ObjectId
 from tests.jobs.streaming_etl_reference import DAMAGES, rows_in, rows_of, some_users, users_mapping
+from tests.patience import PATIENCE_S
 
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.streaming_etl.copying import PayloadStream
@@ -198,7 +199,12 @@ def test_random_bytes_never_reach_outside_the_document(layout: Layout) -> None:
     version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     environment["NUMBA_CACHE_DIR"] = str(layout.local / "test" / f"bounds-checked-{version}")
     run = subprocess.run(
-        [sys.executable, "-c", FUZZ, "100"], env=environment, capture_output=True, text=True, timeout=580, check=False
+        [sys.executable, "-c", FUZZ, "100"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
     assert int(run.stdout) > 500

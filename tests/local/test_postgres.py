@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
+from tests.patience import PATIENCE_S
 
 from pipeline_tuner.local import demo_data
 from pipeline_tuner.local.postgres import PostgresServer
@@ -77,7 +78,7 @@ def test_data_outlive_a_restart_and_a_kill(server):
     first = psutil.Process(int((server.data / "postmaster.pid").read_text().split()[0]))
     others = _processes_of(server)
     first.kill()
-    psutil.wait_procs([first, *others], timeout=120)
+    psutil.wait_procs([first, *others], timeout=PATIENCE_S)
     assert not server.is_running()
     server.start()
     assert server.port == port
