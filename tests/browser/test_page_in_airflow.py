@@ -50,7 +50,7 @@ def _small_study():
     study["presets"] = {name: values for name, values in study["presets"].items() if name in names}
     study["fallback"] = study["control"]
     study["workload"]["default_size"] = min(study["workload"]["sizes"], key=study["workload"]["sizes"].get)
-    budget = {"trials": 9, "blocks": 3, "rounds": 1, "confirm_blocks": 0, "repeats": 1, "min_work_s": 0}
+    budget = {"trials": 6, "blocks": 2, "rounds": 1, "confirm_blocks": 0, "repeats": 1, "min_work_s": 0}
     return study | {"budget": study["budget"] | budget, "strategy": "presets", "schedule": None}
 
 

@@ -24,7 +24,7 @@ from pipeline_tuner.local.postgres import PostgresServer
 
 STRATEGIES = ("window", "max_by", "salted", "semi_join", "baseline", "auto")
 """`auto` takes the columnar engine, for which `columnar` itself would refuse the cases that it can't take."""
-SHORT, LONG, PART = 36, 1000, 100
+SHORT, LONG, PART = 24, 1000, 100
 
 
 @pytest.fixture(scope="module")

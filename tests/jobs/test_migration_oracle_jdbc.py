@@ -64,7 +64,7 @@ def zone(spark: SparkSession, process_zone: Callable[[str], None]) -> Iterator[C
 
 
 @worlds
-@numbers_of_tables(10, 140, seed=3)
+@numbers_of_tables(6, 140, seed=3)
 def test_generated_tables_arrive_exactly_by_jdbc_or_are_refused(
     postgres: PostgresServer,
     new_database: Databases,
