@@ -36,7 +36,7 @@ def temporary_postgres(**options: Any) -> Iterator[PostgresServer]:
 def _place() -> Path | None:
     """In memory where there is room, else the temporary folder.
 
-    The tests make a thousand databases of 300 files each and drop them: on a disk's file system that takes twice as long.
+    The tests make a thousand databases of 300 files each and drop them, which takes twice as long on a disk.
     """
     has_room = MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MIN_FREE_BYTES
     return MEMORY if has_room else None
