@@ -42,19 +42,25 @@ def put(target: Target, folder: Path, documents: list[Any], job: str, *, batch: 
 
 
 class Held:
-    """Holds job "left" in its transaction, where the rows of its documents are written, until `release`."""
+    """Holds job "left" in its transaction until `release`: the rows of its documents are written.
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    So is its line in the ledger, where `has_account`.
+    """
+
+    def __init__(self, patch: pytest.MonkeyPatch, *, has_account: bool = False) -> None:
         self.is_there, self._go_on = threading.Event(), threading.Event()
-        write_dead_letters = TableWorker._write_dead_letters
+        write_account = TableWorker._write_account
 
         def held(worker: TableWorker, *arguments: Any) -> None:
+            if has_account:
+                write_account(worker, *arguments)
             if worker._job == "left":
                 self.is_there.set()
                 self._go_on.wait()
-            write_dead_letters(worker, *arguments)
+            if not has_account:
+                write_account(worker, *arguments)
 
-        patch.setattr(TableWorker, "_write_dead_letters", held)
+        patch.setattr(TableWorker, "_write_account", held)
 
     def release(self) -> None:
         self._go_on.set()
@@ -111,6 +117,26 @@ def test_the_load_that_commits_last_leaves_its_documents_whole(
     )
     assert query(database, "SELECT job, reason, detail FROM etl_dead_letter") == []
     assert rows_in(database, MAPPING) == rows_of(MAPPING, right)
+
+
+def test_a_load_begins_and_ends_beside_another_load_of_other_documents(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, users = Target(database, MAPPING, backoff=NO_RETRY), some_users(40)
+    put(target, tmp_path, [], "before")
+    held = Held(monkeypatch, has_account=True)
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            left = threads.submit(put, target, tmp_path, users[:20], "left")
+            until(held.is_there.is_set, left)
+            right = threads.submit(put, target, tmp_path, users[20:], "right")
+            until(lambda: query(database, WAITING) != [(0,)], right)
+            assert right.done(), query(database, "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        finally:
+            held.release()
+    for job in (left, right):
+        job.result()
+    assert rows_in(database, MAPPING) == rows_of(MAPPING, users)
 
 
 @pytest.mark.parametrize("are_there", [True, False], ids=["replaced", "new"])

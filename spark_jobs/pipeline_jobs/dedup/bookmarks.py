@@ -74,6 +74,16 @@ class Bookmarks:
 
     def make_table(self, cursor: Cursor) -> None:
         """Make the table, and what it lacks since an older version. Raises psycopg2's InsufficientPrivilege."""
+        if COLUMNS.keys() <= column_types(cursor, self._bookmarks).keys():
+            return
+        # IF NOT EXISTS fails where two do it at once.
+        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (self._bookmarks,))
+        try:
+            self._make_what_is_missing(cursor)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (self._bookmarks,))
+
+    def _make_what_is_missing(self, cursor: Cursor) -> None:
         present = column_types(cursor, self._bookmarks)
         if not present:
             cursor.execute(

@@ -93,28 +93,42 @@ def own_types(connection: Connection, table: Table, names: Iterable[str]) -> tup
 
 
 def provide(target: Connection, types: Sequence[OwnType], *, create: bool) -> None:
-    """Make the types that the target lacks, all or none.
+    """Make the types that the target lacks, all or none. `target` is in autocommit.
 
     Raises BadConfigurationError with the statements to run where that is not wanted, or where the server refuses.
     """
-    missing = [each for each in types if not _exists(target, each)]
-    if not missing:
-        return
-    statements = list(dict.fromkeys(line for each in missing for line in each.statements if line))
-    listed = "; ".join(statements)
-    if not create:
+    missing = _missing(target, types)
+    if missing and not create:
         raise BadConfigurationError(
             f"the target lacks the types {', '.join(each.sql for each in missing)}: set create_types, or run there: "
-            f"{listed}"
+            f"{_statements(missing)}"
         )
+    if missing:
+        _make(target, missing)
+
+
+def _make(target: Connection, types: Sequence[OwnType]) -> None:
+    listed = _statements(types)
     with target.cursor() as cursor:
         try:
-            cursor.execute(f"BEGIN; {listed}; COMMIT")
+            cursor.execute("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('pipeline_migration types', 0))")
+            # The migration of another table may have made some while this one waited for the lock.
+            if missing := _missing(target, types):
+                cursor.execute(_statements(missing))
+            cursor.execute("COMMIT")
         except psycopg2.Error as error:
             cursor.execute("ROLLBACK")
             raise BadConfigurationError(
                 f"the target refuses to make its types ({first_line(error)}): have them made there: {listed}"
             ) from None
+
+
+def _missing(target: Connection, types: Sequence[OwnType]) -> list[OwnType]:
+    return [each for each in types if not _exists(target, each)]
+
+
+def _statements(types: Sequence[OwnType]) -> str:
+    return "; ".join(dict.fromkeys(line for each in types for line in each.statements if line))
 
 
 def refuse_other_shapes(source: Sequence[OwnType], target: Sequence[OwnType]) -> None:

@@ -20,14 +20,11 @@ CREATE TABLE IF NOT EXISTS {{schema}}.{RANGES} (
     job text, number integer, source text NOT NULL, first text, last text, is_done boolean NOT NULL DEFAULT false,
     target_oids bigint[], target_files bigint[], mapping text,
     PRIMARY KEY (job, number));
-ALTER TABLE {{schema}}.{RANGES} ADD COLUMN IF NOT EXISTS target_oids bigint[],
-    ADD COLUMN IF NOT EXISTS target_files bigint[], ADD COLUMN IF NOT EXISTS mapping text;
 CREATE TABLE IF NOT EXISTS {{schema}}.{BATCHES} (
     job text, number integer, sequence bigint, position text NOT NULL, documents bigint NOT NULL,
     loaded bigint NOT NULL, rejected bigint NOT NULL, replaced bigint NOT NULL, rows bigint NOT NULL,
     table_rows bigint[], committed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (job, number, sequence));
-ALTER TABLE {{schema}}.{BATCHES} ADD COLUMN IF NOT EXISTS table_rows bigint[];
 CREATE TABLE IF NOT EXISTS {{schema}}.{DEAD_LETTERS} (
     job text, place text, reason text NOT NULL, detail text NOT NULL, document bytea,
     at timestamptz NOT NULL DEFAULT now(),
@@ -39,6 +36,13 @@ CREATE TABLE IF NOT EXISTS {{schema}}.{HOOKS} (
     job text, moment text, ran_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (job, moment));
 """
+ADDED_LATER = (
+    (RANGES, "target_oids", "bigint[]"),
+    (RANGES, "target_files", "bigint[]"),
+    (RANGES, "mapping", "text"),
+    (BATCHES, "table_rows", "bigint[]"),
+)
+"""Columns that accounts of an earlier version lack: table, name and type."""
 REFUSALS = ("42", "54", "0A", "3F")
 """SQLSTATE classes of what a server will never make: names, rights and types, limits, features, schemas."""
 CATALOG_NAMES = {"varchar": "character varying", "timestamptz": "timestamp with time zone"}
@@ -73,8 +77,28 @@ def create_accounts(connection: Connection, schema: str) -> None:
 
 
 def _create_accounts(cursor: Cursor, schema: str) -> None:
+    _alone(cursor, schema)
     cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
     cursor.execute(sql.SQL(ACCOUNTS).format(schema=sql.Identifier(schema)))
+    for table, name, kind in ADDED_LATER:
+        # Altering a table waits for all loads that write to it, even where nothing is to be altered.
+        if not _has_column(cursor, schema, table, name):
+            statement = sql.SQL("ALTER TABLE {} ADD COLUMN {} " + kind)
+            cursor.execute(statement.format(sql.Identifier(schema, table), sql.Identifier(name)))
+
+
+def _alone(cursor: Cursor, schema: str) -> None:
+    """Until the transaction ends no other load makes tables in the schema: IF NOT EXISTS fails where two do at once."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"streaming_etl tables of {schema}",))
+
+
+def _has_column(cursor: Cursor, schema: str, table: str, name: str) -> bool:
+    cursor.execute(
+        "SELECT 1 FROM pg_attribute WHERE attrelid = format('%%I.%%I', %s, %s)::regclass "
+        "AND attname = %s AND NOT attisdropped",
+        (schema, table, name),
+    )
+    return cursor.fetchone() is not None
 
 
 def table_oids(cursor: Cursor, mapping: Mapping, schema: str) -> list[int | None]:
@@ -98,6 +122,7 @@ def _of_each_table(cursor: Cursor, mapping: Mapping, schema: str, number: sql.SQ
 def add_foreign_keys(connection: Connection, mapping: Mapping, schema: str) -> None:
     """Make the foreign keys that are missing; rows that are there are validated by it."""
     with connection, connection.cursor() as cursor:
+        _alone(cursor, schema)
         for table in mapping.tables[1:]:
             if not _has_foreign_key(cursor, table, schema):
                 cursor.execute(_foreign_key(mapping, table, schema))
