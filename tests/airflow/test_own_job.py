@@ -40,7 +40,7 @@ def newest(url):
 
 
 def test_a_program_that_writes_its_measurement_is_tuned(run_dag, own_job):
-    run = tune(run_dag, "dump_table", {"trials": 16, "rounds": 1, "confirm_blocks": 1})
+    run = tune(run_dag, "dump_table", {"trials": 8, "blocks": 2, "rounds": 1, "confirm_blocks": 0})
     assert run.state == "success"
     trials, recommendations = newest(own_job)
     assert {trial.status for trial in trials} == {"measured"}

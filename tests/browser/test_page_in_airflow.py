@@ -46,11 +46,11 @@ def airflow(postgres, flights, spark_env, tmp_path_factory):
 
 def _small_study():
     study = yaml.safe_load((ROOT / "include" / "configs" / "migration.yaml").read_text(encoding="utf-8"))
-    names = ("copy_2", "copy_8", study["control"])
+    names = ("copy_8", study["control"])
     study["presets"] = {name: values for name, values in study["presets"].items() if name in names}
     study["fallback"] = study["control"]
     study["workload"]["default_size"] = min(study["workload"]["sizes"], key=study["workload"]["sizes"].get)
-    budget = {"trials": 6, "blocks": 2, "rounds": 1, "confirm_blocks": 0, "repeats": 1, "min_work_s": 0}
+    budget = {"trials": 4, "blocks": 2, "rounds": 1, "confirm_blocks": 0, "repeats": 1, "min_work_s": 0}
     return study | {"budget": study["budget"] | budget, "strategy": "presets", "schedule": None}
 
 
@@ -106,7 +106,7 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
     frame.get_by_role("heading", name="Metrics", exact=True).wait_for()
     chart(page, "trial")
 
-    for label in ("copy_2", "copy_8"):
+    for label in ("balanced", "copy_8"):
         page.goto(sweep_tab)
         form = frame.locator("form[action$='/promote']").first
         form.locator("select[name=label]").select_option(label)
@@ -116,7 +116,7 @@ def test_an_admin_triggers_watches_promotes_and_rolls_back(chromium, airflow):
     frame.get_by_role("button", name="Roll back").first.click()
     frame.get_by_text("rolled back", exact=True).first.wait_for()
     decisions = frame.locator("h2:has-text('Decisions') + .scroll tbody tr")
-    assert [decisions.nth(n).locator("strong").inner_text() for n in range(3)] == ["copy_2", "copy_8", "copy_2"]
+    assert [decisions.nth(n).locator("strong").inner_text() for n in range(3)] == ["balanced", "copy_8", "balanced"]
 
     page.goto("/plugin/pipeline_tuner")
     frame.get_by_role("heading", name="Studies").wait_for()
