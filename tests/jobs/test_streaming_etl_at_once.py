@@ -139,6 +139,22 @@ def test_a_load_begins_and_ends_beside_another_load_of_other_documents(
     assert rows_in(database, MAPPING) == rows_of(MAPPING, users)
 
 
+def test_it_is_so_where_the_database_has_another_isolation(database: str, tmp_path: Path, held: Held) -> None:
+    name = query(database, "SELECT current_database()")[0][0]
+    query(database, f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    target = Target(database, MAPPING, backoff=NO_RETRY)
+    left, right = two_versions(3)
+    put(target, tmp_path, [], "before")
+    left_then_right(
+        database,
+        held,
+        lambda: put(target, tmp_path, left, "left"),
+        lambda: put(target, tmp_path, right, "right"),
+    )
+    assert query(database, "SELECT job, reason, detail FROM etl_dead_letter") == []
+    assert rows_in(database, MAPPING) == rows_of(MAPPING, right)
+
+
 @pytest.mark.parametrize("are_there", [True, False], ids=["replaced", "new"])
 @pytest.mark.parametrize("items", [[], ["c"], ["c", "d", "e"]])
 def test_a_root_table_with_nothing_but_its_key_is_no_exception(

@@ -13,8 +13,14 @@ from psycopg2.extensions import cursor as Cursor
 
 
 def connect(uri: str, *, async_commit: bool = False) -> Connection:
-    """A connection for loading. Raises psycopg2.OperationalError where there is no database."""
-    options = f"-c synchronous_commit={'off' if async_commit else 'on'} -c TimeZone=UTC -c client_encoding=UTF8"
+    """A connection for loading. Raises psycopg2.OperationalError where there is no database.
+
+    Whatever the database's own is, a statement sees what was committed before it: what another load has brought, too.
+    """
+    options = (
+        f"-c synchronous_commit={'off' if async_commit else 'on'} -c TimeZone=UTC -c client_encoding=UTF8 "
+        "-c default_transaction_isolation=read\\ committed"
+    )
     return psycopg2.connect(
         uri, application_name="pipeline-tuner streaming-etl", connect_timeout=10, options=options,
         keepalives_idle=10, keepalives_interval=5, keepalives_count=3,

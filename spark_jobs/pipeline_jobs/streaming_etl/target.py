@@ -173,6 +173,7 @@ class TableWorker:
         self, cursor: Cursor, documents: Documents, numbers: list[int], encoded: Encoded | None, landed: Landed,
         write: Write | None = None,
     ) -> None:  # fmt: skip
+        """Write the rows of these documents, as they are `encoded` where they are; what is refused, by halves."""
         if not numbers:
             return
         write = write or (self._write_part if encoded is None else self._write_rows)
@@ -189,15 +190,22 @@ class TableWorker:
             cursor.execute("ROLLBACK TO SAVEPOINT part")
             if write != self._replace and self._came_meanwhile(cursor, encoded, error):
                 self._try(cursor, documents, numbers, None, landed, self._replace)
-            elif len(numbers) == 1:
-                detail = str(error).split("\nCONTEXT", maxsplit=1)[0].strip()
-                landed.rejected += (Rejected(numbers[0], f"refused_{sqlstate(error)}", detail),)
             else:
-                middle = len(numbers) // 2
-                self._try(cursor, documents, numbers[:middle], None, landed)
-                self._try(cursor, documents, numbers[middle:], None, landed)
+                self._halve(cursor, documents, numbers, error, landed)
         else:
             landed.add(len(numbers), encoded.rows)
+
+    def _halve(
+        self, cursor: Cursor, documents: Documents, numbers: list[int], error: psycopg2.Error, landed: Landed
+    ) -> None:
+        """Try both halves of what the database refuses; a single document becomes a dead letter."""
+        if len(numbers) == 1:
+            detail = str(error).split("\nCONTEXT", maxsplit=1)[0].strip()
+            landed.rejected += (Rejected(numbers[0], f"refused_{sqlstate(error)}", detail),)
+            return
+        middle = len(numbers) // 2
+        self._try(cursor, documents, numbers[:middle], None, landed)
+        self._try(cursor, documents, numbers[middle:], None, landed)
 
     def _came_meanwhile(self, cursor: Cursor, encoded: Encoded, error: psycopg2.Error) -> bool:
         """Whether another load may have brought some of the documents after this one had looked for them."""
