@@ -19,7 +19,8 @@ import pytest
 from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping, write_bson
 from tests.jobs.test_streaming_etl_load import query
 
-from pipeline_jobs.streaming_etl import in_place
+from pipeline_jobs.contract import InfrastructureError
+from pipeline_jobs.streaming_etl import in_place, one_run
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
 from pipeline_jobs.streaming_etl.changes import Change, ChangesPiece, ChangeWorker
 from pipeline_jobs.streaming_etl.connection_pool import Pool
@@ -32,17 +33,23 @@ from pipeline_jobs.streaming_etl.target import TableWorker
 
 MAPPING = users_mapping()
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+ASKING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE query LIKE 'SELECT pg_try_advisory_lock%' AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')
+"""
 PATIENT = Backoff(retries=1000, first_s=0.02, longest_s=0.2)
 NO_RETRY = Backoff(retries=0)
 
 
 def put(target: Target, folder: Path, documents: list[Any], job: str, *, batch: int = 1000, workers: int = 1) -> None:
-    file = write_bson(folder / f"{job}.bson", [bson.encode(document) for document in documents])
+    file = folder / f"{job}.bson"
+    if not file.exists():
+        write_bson(file, [bson.encode(document) for document in documents])
     load(BsonFile(file), target, Settings(batch_size=batch, worker_num=workers), job=job)
 
 
 class Held:
-    """Holds job "left" in its transaction until `release`: the rows of its documents are written.
+    """Holds the first batch of job "left" in its transaction until `release`: the rows of its documents are written.
 
     So is its line in the ledger, where `has_account`.
     """
@@ -54,7 +61,7 @@ class Held:
         def held(worker: TableWorker, *arguments: Any) -> None:
             if has_account:
                 write_account(worker, *arguments)
-            if worker._job == "left":
+            if worker._job == "left" and not self.is_there.is_set():
                 self.is_there.set()
                 self._go_on.wait()
             if not has_account:
@@ -153,6 +160,38 @@ def test_it_is_so_where_the_database_has_another_isolation(database: str, tmp_pa
     )
     assert query(database, "SELECT job, reason, detail FROM etl_dead_letter") == []
     assert rows_in(database, MAPPING) == rows_of(MAPPING, right)
+
+
+def test_a_second_run_of_a_load_is_refused_and_the_first_one_accounts_for_all(
+    database: str, tmp_path: Path, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would forget batches that the first one has committed behind one that is not committed yet."""
+    monkeypatch.setattr(one_run, "PATIENCE_S", 0.5)
+    target, users = Target(database, MAPPING, backoff=NO_RETRY), some_users(60)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(put, target, tmp_path, users, "left", batch=10, workers=3)
+        until(held.is_there.is_set, first)
+        second = threads.submit(put, target, tmp_path, users, "left", batch=10)
+        until(lambda: query(database, WAITING) != [(0,)], second)
+        held.release()
+        first.result()
+        with pytest.raises(InfrastructureError, match=r"another run of the load 'left' .* a run_id of its own"):
+            second.result()
+    assert query(database, "SELECT sum(documents), sum(loaded) FROM etl_batch") == [(60, 60)]
+    assert rows_in(database, MAPPING) == rows_of(MAPPING, users)
+
+
+def test_a_run_waits_for_one_that_is_about_to_end(database: str, tmp_path: Path, held: Held) -> None:
+    target, users = Target(database, MAPPING, backoff=NO_RETRY), some_users(60)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(put, target, tmp_path, users, "left", batch=10)
+        until(held.is_there.is_set, first)
+        second = threads.submit(put, target, tmp_path, users, "left", batch=10)
+        until(lambda: query(database, ASKING) != [(0,)], second)
+        held.release()
+        first.result()
+        second.result()
+    assert query(database, "SELECT sum(documents), sum(loaded) FROM etl_batch") == [(60, 60)]
 
 
 @pytest.mark.parametrize("are_there", [True, False], ids=["replaced", "new"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from pipeline_jobs.streaming_etl.changes import ChangeWorker
 from pipeline_jobs.streaming_etl.connection_pool import Pool, connect
 from pipeline_jobs.streaming_etl.engine import Manager, Pipeline, Report, Source
 from pipeline_jobs.streaming_etl.mapping import Mapping
+from pipeline_jobs.streaming_etl.one_run import hold
 from pipeline_jobs.streaming_etl.progress import Accounts, Range, Totals
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import Settings
@@ -95,10 +96,16 @@ def load(
     cancel = cancel or threading.Event()
     if origin.is_endless:
         settings = replace(settings, worker_num=1, manager_worker_num=1, pool_size=0)
-    parts = begin(origin, target, settings, job=job, cancel=cancel)
-    report = load_parts(origin, target, settings, parts, job=job, cancel=cancel)
-    ended = () if origin.is_endless or report.was_cancelled else parts
-    return report, finish(target, ended, job=job, cancel=cancel)
+    with alone(target, job, cancel):
+        parts = begin(origin, target, settings, job=job, cancel=cancel)
+        report = load_parts(origin, target, settings, parts, job=job, cancel=cancel)
+        ended = () if origin.is_endless or report.was_cancelled else parts
+        return report, finish(target, ended, job=job, cancel=cancel)
+
+
+def alone(target: Target, job: str, cancel: threading.Event) -> AbstractContextManager[Connection]:
+    """No other run of the load within the block. Raises InfrastructureError where there is one, or no database."""
+    return closing(_patiently(target, cancel, lambda: hold(target.connect(), target.schema, job, cancel)))
 
 
 def load_parts(

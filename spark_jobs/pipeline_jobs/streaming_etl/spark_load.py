@@ -8,7 +8,7 @@ from dataclasses import replace
 from pyspark.sql import SparkSession
 
 from pipeline_jobs.streaming_etl.engine import Report
-from pipeline_jobs.streaming_etl.load import Origin, Target, begin, finish, load_parts
+from pipeline_jobs.streaming_etl.load import Origin, Target, alone, begin, finish, load_parts
 from pipeline_jobs.streaming_etl.progress import Range, Totals
 from pipeline_jobs.streaming_etl.settings import Settings
 
@@ -22,14 +22,15 @@ def load_on_spark(
     other stopped.
     """
     cancel = threading.Event()
-    parts = begin(origin, target, settings, job=job, cancel=cancel)
     one = replace(settings, manager_worker_num=1)
 
     def task(part: Range) -> Report:
         return load_parts(origin, target, one, [part], job=job, cancel=threading.Event())
 
     report = Report()
-    if parts:
-        for done in spark.sparkContext.parallelize(parts, len(parts)).map(task).collect():
-            report.add(done)
-    return report, finish(target, parts, job=job, cancel=cancel)
+    with alone(target, job, cancel):
+        parts = begin(origin, target, settings, job=job, cancel=cancel)
+        if parts:
+            for done in spark.sparkContext.parallelize(parts, len(parts)).map(task).collect():
+                report.add(done)
+        return report, finish(target, parts, job=job, cancel=cancel)
