@@ -19,13 +19,13 @@ import pytest
 from tests.jobs.streaming_etl_reference import rows_in, rows_of, some_users, users_mapping, write_bson
 from tests.jobs.test_streaming_etl_load import query
 
-from pipeline_jobs.contract import InfrastructureError
-from pipeline_jobs.streaming_etl import in_place, one_run
+from pipeline_jobs.streaming_etl import in_place
 from pipeline_jobs.streaming_etl.bson_file import BsonFile
 from pipeline_jobs.streaming_etl.changes import Change, ChangesPiece, ChangeWorker
 from pipeline_jobs.streaming_etl.connection_pool import Pool
 from pipeline_jobs.streaming_etl.load import Target, load
 from pipeline_jobs.streaming_etl.mapping import Mapping, parse_mapping
+from pipeline_jobs.streaming_etl.one_run import Turn
 from pipeline_jobs.streaming_etl.records import Batch, Slice
 from pipeline_jobs.streaming_etl.retry import Backoff
 from pipeline_jobs.streaming_etl.settings import Settings
@@ -33,10 +33,6 @@ from pipeline_jobs.streaming_etl.target import TableWorker
 
 MAPPING = users_mapping()
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-ASKING = """
-SELECT count(*) FROM pg_stat_activity
-WHERE query LIKE 'SELECT pg_try_advisory_lock%' AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory')
-"""
 PATIENT = Backoff(retries=1000, first_s=0.02, longest_s=0.2)
 NO_RETRY = Backoff(retries=0)
 
@@ -162,38 +158,6 @@ def test_it_is_so_where_the_database_has_another_isolation(database: str, tmp_pa
     assert rows_in(database, MAPPING) == rows_of(MAPPING, right)
 
 
-def test_a_second_run_of_a_load_is_refused_and_the_first_one_accounts_for_all(
-    database: str, tmp_path: Path, held: Held, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would forget batches that the first one has committed behind one that is not committed yet."""
-    monkeypatch.setattr(one_run, "PATIENCE_S", 0.5)
-    target, users = Target(database, MAPPING, backoff=NO_RETRY), some_users(60)
-    with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(put, target, tmp_path, users, "left", batch=10, workers=3)
-        until(held.is_there.is_set, first)
-        second = threads.submit(put, target, tmp_path, users, "left", batch=10)
-        until(lambda: query(database, WAITING) != [(0,)], second)
-        held.release()
-        first.result()
-        with pytest.raises(InfrastructureError, match=r"another run of the load 'left' .* a run_id of its own"):
-            second.result()
-    assert query(database, "SELECT sum(documents), sum(loaded) FROM etl_batch") == [(60, 60)]
-    assert rows_in(database, MAPPING) == rows_of(MAPPING, users)
-
-
-def test_a_run_waits_for_one_that_is_about_to_end(database: str, tmp_path: Path, held: Held) -> None:
-    target, users = Target(database, MAPPING, backoff=NO_RETRY), some_users(60)
-    with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(put, target, tmp_path, users, "left", batch=10)
-        until(held.is_there.is_set, first)
-        second = threads.submit(put, target, tmp_path, users, "left", batch=10)
-        until(lambda: query(database, ASKING) != [(0,)], second)
-        held.release()
-        first.result()
-        second.result()
-    assert query(database, "SELECT sum(documents), sum(loaded) FROM etl_batch") == [(60, 60)]
-
-
 @pytest.mark.parametrize("are_there", [True, False], ids=["replaced", "new"])
 @pytest.mark.parametrize("items", [[], ["c"], ["c", "d", "e"]])
 def test_a_root_table_with_nothing_but_its_key_is_no_exception(
@@ -230,13 +194,58 @@ def test_a_document_that_is_deleted_while_another_load_writes_it_is_gone(
     assert rows_in(database, MAPPING) == rows_of(MAPPING, [user for user in left if user["_id"] not in (2, 3)])
 
 
+@pytest.mark.parametrize("foreign_keys", ["during", "none"])
+def test_a_document_that_a_load_brings_while_it_is_deleted_is_there_whole(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, foreign_keys: str
+) -> None:
+    """The load commits between the deletion of a child's rows and that of the root's."""
+    target = Target(database, MAPPING, foreign_keys=foreign_keys, backoff=NO_RETRY)
+    put(target, tmp_path, some_users(1), "before")
+    brought = some_users(1, seed=3, first_id=2)
+    delete_rows, first = TableWorker._delete, threading.Event()
+
+    def delete_and_load(worker: TableWorker, cursor: Any, table: str, keys: Any) -> None:
+        delete_rows(worker, cursor, table, keys)
+        if worker._job == "changes" and not first.is_set():
+            first.set()
+            put(target, tmp_path, brought, "load")
+
+    monkeypatch.setattr(TableWorker, "_delete", delete_and_load)
+    delete(target, MAPPING, [1, 2])
+    assert rows_in(database, MAPPING) == rows_of(MAPPING, brought)
+
+
+def test_a_document_that_came_and_went_again_is_no_dead_letter(
+    database: str, tmp_path: Path, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = Target(database, MAPPING, backoff=NO_RETRY)
+    put(target, tmp_path, [], "before")
+    left, right = two_versions(1)
+    came_meanwhile = TableWorker._came_meanwhile
+
+    def gone_again(worker: TableWorker, *arguments: Any) -> bool:
+        delete(target, MAPPING, [1])
+        return came_meanwhile(worker, *arguments)
+
+    monkeypatch.setattr(TableWorker, "_came_meanwhile", gone_again)
+    left_then_right(
+        database,
+        held,
+        lambda: put(target, tmp_path, left, "left"),
+        lambda: put(target, tmp_path, right, "right"),
+    )
+    assert query(database, "SELECT job, reason, detail FROM etl_dead_letter") == []
+    assert rows_in(database, MAPPING) == rows_of(MAPPING, right)
+
+
 def delete(target: Target, mapping: Mapping, keys: list[int]) -> None:
     """As a change stream does."""
     piece = ChangesPiece([Change(key, None, f"token {key}", (9, key)) for key in keys])
     pool = Pool(target.connect, 1)
-    worker = ChangeWorker(
-        mapping, pool, job="changes", number=0, schema="public", backoff=NO_RETRY, stop=threading.Event()
-    )
+    with pool.connection() as connection, connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO etl_range (job, number, source) VALUES ('changes', 0, 'x') ON CONFLICT DO NOTHING")
+        turn = Turn.take(cursor, "public", "changes", 0)
+    worker = ChangeWorker(mapping, pool, turn, backoff=NO_RETRY, stop=threading.Event())
     batch = Batch(0, (Slice(piece, 0, len(keys)),))
     worker.load(batch, worker.transform(batch))
     worker.close()

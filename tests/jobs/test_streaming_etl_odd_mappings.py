@@ -101,7 +101,7 @@ def test_a_schema_with_a_percent_sign_is_refused(database: str) -> None:
 
 def test_a_database_that_is_read_only_is_said_in_one_line(database: str, tmp_path: Path) -> None:
     query(database, f"ALTER DATABASE {database.rpartition('/')[2]} SET default_transaction_read_only = on")
-    with pytest.raises(JobError, match="refuses: cannot execute CREATE SCHEMA in a read-only transaction") as refused:
+    with pytest.raises(JobError, match="refuses: cannot execute CREATE TABLE in a read-only transaction") as refused:
         loaded(database, tmp_path, things(v="text"), [bson.encode({"_id": 1})])
     assert len(str(refused.value).splitlines()) == 1
 

@@ -255,10 +255,13 @@ class ChangeWorker(TableWorker):
         return landed
 
     def _delete_documents(self, cursor: Cursor, keys: Sequence[Any]) -> None:
-        """The root's rows are locked first: what another load writes below them is waited for, then deleted as well."""
-        self._existing(cursor, keys, locked=True)
-        for table in reversed(self._mapping.tables):
-            self._delete(cursor, table.name, keys)
+        """Those whose root's row is there, which is locked first: what another load writes below it is waited for.
+
+        A document that another load commits after that is not deleted: its root is not, and no row below it.
+        """
+        if locked := self._lock(cursor, keys):
+            for table in reversed(self._mapping.tables):
+                self._delete(cursor, table.name, locked)
 
     def _applied_later(self, cursor: Cursor, changes: Sequence[Change]) -> set[str]:
         """Keys of which a newer change was applied before."""

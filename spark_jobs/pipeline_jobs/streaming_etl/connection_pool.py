@@ -10,6 +10,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import parse_dsn
 
 
 def connect(uri: str, *, async_commit: bool = False) -> Connection:
@@ -17,7 +18,9 @@ def connect(uri: str, *, async_commit: bool = False) -> Connection:
 
     Whatever the database's own is, a statement sees what was committed before it: what another load has brought, too.
     """
+    # Of an option that is given twice the last one counts.
     options = (
+        f"{parse_dsn(uri).get('options', '')} "
         f"-c synchronous_commit={'off' if async_commit else 'on'} -c TimeZone=UTC -c client_encoding=UTF8 "
         "-c default_transaction_isolation=read\\ committed"
     )

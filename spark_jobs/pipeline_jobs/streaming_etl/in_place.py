@@ -61,10 +61,11 @@ DELETE FROM {table} AS target USING {first} AS document WHERE {same_document}
 AND NOT EXISTS (SELECT FROM {stage} AS staged WHERE {same_key})
 """
 UPSERT = """
-INSERT INTO {table} AS target ({names}) SELECT {names} FROM {stage} AS staged
+INSERT INTO {table} AS target ({names}) SELECT {names} FROM {stage} AS staged ORDER BY {keys}
 ON CONFLICT ({keys}) DO UPDATE SET {from_excluded} WHERE {differs_from_excluded}
 """
-"""Of the root. It locks the rows that are there, those that stay the same too."""
+"""Of the root. It locks the rows that are there, those that stay the same too; in order, so that two loads don't wait
+for each other."""
 MERGE = "MERGE INTO {table} AS target USING {stage} AS staged ON {same_key}"
 UPDATE = " WHEN MATCHED AND {differs} THEN UPDATE SET {from_staged}"
 INSERT = " WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({staged})"

@@ -117,18 +117,20 @@ def load_parts(
 
     def pipeline(part: Range) -> Pipeline:
         with closing(target.connect()) as connection:
-            sequence, position = Accounts(connection, target.schema, job).resume(part.number)
+            resumed = Accounts(connection, target.schema, job).resume(part.number)
         pool = Pool(target.connect, settings.pool_size or settings.worker_num)
         pools.append(pool)
 
         def worker() -> TableWorker:
             return worker_class(
-                target.mapping, pool, job=job, number=part.number, schema=target.schema,
+                target.mapping, pool, resumed.turn,
                 backoff=target.backoff, stop=cancel, transform_concurrency=settings.transform_concurrency,
             )  # fmt: skip
 
         name = f"{job}-{part.number}"
-        return Pipeline(name, origin.open(part, position), worker, settings, cancel, first_sequence=sequence)
+        return Pipeline(
+            name, origin.open(part, resumed.position), worker, settings, cancel, first_sequence=resumed.sequence
+        )
 
     try:
         pipelines = _patiently(target, cancel, lambda: [pipeline(part) for part in parts])

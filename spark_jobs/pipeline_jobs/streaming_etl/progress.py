@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 from pipeline_jobs.contract import BadConfigurationError
 from pipeline_jobs.streaming_etl.connection_pool import fetched_row
 from pipeline_jobs.streaming_etl.mapping import Mapping
+from pipeline_jobs.streaming_etl.one_run import Turn
 from pipeline_jobs.streaming_etl.tables import (
     BATCHES,
     DEAD_LETTERS,
@@ -49,6 +50,16 @@ class Totals:
     replaced: int
     rows: int
     batches: int
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where a run goes on in a range: its turn, the next batch's number and the position that this starts from."""
+
+    turn: Turn
+    sequence: int
+    position: str | None
+    """None: the range's start."""
 
 
 class Accounts:
@@ -176,13 +187,14 @@ class Accounts:
             (list(oids), fingerprint, self._job),
         )
 
-    def resume(self, number: int) -> tuple[int, str | None]:
-        """The next batch's number in a range and the position that it starts from (None: the range's start).
+    def resume(self, number: int) -> Resumed:
+        """Take a turn at a range, and find where it goes on.
 
         Batches that committed after one that did not are removed from the ledger: they come again, and loading
         a document twice has no further effect.
         """
         with self._connection, self._connection.cursor() as cursor:
+            turn = Turn.take(cursor, self._schema, self._job, number)
             cursor.execute(
                 self._sql(
                     "SELECT sequence, position FROM {} WHERE job = %s AND number = %s ORDER BY sequence", BATCHES
@@ -195,7 +207,7 @@ class Accounts:
                 self._sql("DELETE FROM {} WHERE job = %s AND number = %s AND sequence >= %s", BATCHES),
                 (self._job, number, whole),
             )
-        return whole, found[whole - 1][1] if whole else None
+        return Resumed(turn, whole, found[whole - 1][1] if whole else None)
 
     def finish(self, number: int) -> None:
         """Record that a range is loaded to its end."""

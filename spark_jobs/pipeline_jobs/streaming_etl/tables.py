@@ -19,6 +19,7 @@ ACCOUNTS = f"""
 CREATE TABLE IF NOT EXISTS {{schema}}.{RANGES} (
     job text, number integer, source text NOT NULL, first text, last text, is_done boolean NOT NULL DEFAULT false,
     target_oids bigint[], target_files bigint[], mapping text,
+    turn bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (job, number));
 CREATE TABLE IF NOT EXISTS {{schema}}.{BATCHES} (
     job text, number integer, sequence bigint, position text NOT NULL, documents bigint NOT NULL,
@@ -40,6 +41,7 @@ ADDED_LATER = (
     (RANGES, "target_oids", "bigint[]"),
     (RANGES, "target_files", "bigint[]"),
     (RANGES, "mapping", "text"),
+    (RANGES, "turn", "bigint NOT NULL DEFAULT 0"),
     (BATCHES, "table_rows", "bigint[]"),
 )
 """Columns that accounts of an earlier version lack: table, name and type."""
@@ -57,7 +59,8 @@ def create_tables(connection: Connection, mapping: Mapping, schema: str, *, fore
         with connection, connection.cursor() as cursor:
             _create_accounts(cursor, schema)
             for table in mapping.tables:
-                cursor.execute(_create(mapping, table, schema))
+                if not _is_there(cursor, schema, table.name):
+                    cursor.execute(_create(mapping, table, schema))
                 _check(cursor, mapping, table, schema)
     except (ProgrammingError, OperationalError) as error:
         if not (error.pgcode or "").startswith(REFUSALS):
@@ -78,8 +81,11 @@ def create_accounts(connection: Connection, schema: str) -> None:
 
 def _create_accounts(cursor: Cursor, schema: str) -> None:
     _alone(cursor, schema)
-    cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
-    cursor.execute(sql.SQL(ACCOUNTS).format(schema=sql.Identifier(schema)))
+    cursor.execute("SELECT FROM pg_namespace WHERE nspname = %s", (schema,))
+    if not cursor.rowcount:  # IF NOT EXISTS asks for the right to make it, even where it is there
+        cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    if not all(_is_there(cursor, schema, name) for name in (BATCHES, DEAD_LETTERS, RANGES, VERSIONS, HOOKS)):
+        cursor.execute(sql.SQL(ACCOUNTS).format(schema=sql.Identifier(schema)))
     for table, name, kind in ADDED_LATER:
         # Altering a table waits for all loads that write to it, even where nothing is to be altered.
         if not _has_column(cursor, schema, table, name):
@@ -90,6 +96,11 @@ def _create_accounts(cursor: Cursor, schema: str) -> None:
 def _alone(cursor: Cursor, schema: str) -> None:
     """Until the transaction ends no other load makes tables in the schema: IF NOT EXISTS fails where two do at once."""
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"streaming_etl tables of {schema}",))
+
+
+def _is_there(cursor: Cursor, schema: str, name: str) -> bool:
+    cursor.execute("SELECT to_regclass(format('%%I.%%I', %s, %s)) IS NOT NULL", (schema, name))
+    return bool(fetched_row(cursor)[0])
 
 
 def _has_column(cursor: Cursor, schema: str, table: str, name: str) -> bool:

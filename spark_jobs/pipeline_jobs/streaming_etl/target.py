@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 import psycopg2
 from psycopg2 import sql
@@ -16,6 +17,7 @@ from pipeline_jobs.streaming_etl.connection_pool import Pool
 from pipeline_jobs.streaming_etl.copying import copy_rows
 from pipeline_jobs.streaming_etl.in_place import InPlace
 from pipeline_jobs.streaming_etl.mapping import Mapping
+from pipeline_jobs.streaming_etl.one_run import Turn
 from pipeline_jobs.streaming_etl.parallel_transcoder import ParallelTranscoder
 from pipeline_jobs.streaming_etl.records import Batch, Documents
 from pipeline_jobs.streaming_etl.retry import Backoff
@@ -87,18 +89,16 @@ class TableWorker:
         self,
         mapping: Mapping,
         pool: Pool,
+        turn: Turn,
         *,
-        job: str,
-        number: int,
-        schema: str,
         backoff: Backoff,
         stop: threading.Event,
         transform_concurrency: int = 1,
     ) -> None:
-        self._mapping, self._pool, self._schema = mapping, pool, schema
-        self._job, self._number = job, number
+        self._mapping, self._pool, self._turn = mapping, pool, turn
+        self._schema, self._job, self._number = turn.schema, turn.job, turn.range
         self._backoff, self._stop = backoff, stop
-        self._in_place = InPlace(mapping, schema)
+        self._in_place = InPlace(mapping, turn.schema)
         parallel = transform_concurrency > 1
         self._transcoder = ParallelTranscoder(mapping, transform_concurrency) if parallel else Transcoder(mapping)
 
@@ -136,9 +136,9 @@ class TableWorker:
     def _commit(self, batch: Batch, transformed: Transformed, *, is_retry: bool) -> int:
         with self._pool.connection() as connection:
             with connection.cursor() as cursor:
+                self._turn.check(cursor)
                 if is_retry and (rows := self._committed_rows(cursor, batch)) is not None:
                     return rows
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 landed = self._land(cursor, transformed)
                 self._write_dead_letters(cursor, batch, transformed, landed.rejected)
                 self._write_account(cursor, batch, landed)
@@ -208,8 +208,22 @@ class TableWorker:
         self._try(cursor, documents, numbers[middle:], None, landed)
 
     def _came_meanwhile(self, cursor: Cursor, encoded: Encoded, error: psycopg2.Error) -> bool:
-        """Whether another load may have brought some of the documents after this one had looked for them."""
-        return sqlstate(error) == UNIQUE_VIOLATION and self._existing(cursor, encoded.keys) > 0
+        """Whether another load may have brought some of the documents after this one had looked for them.
+
+        They may be gone again by now: then only the name of the key tells it from a unique index of the owner's.
+        """
+        if sqlstate(error) != UNIQUE_VIOLATION:
+            return False
+        return self._existing(cursor, encoded.keys) > 0 or self._is_key(cursor, error.diag.constraint_name)
+
+    def _is_key(self, cursor: Cursor, name: str | None) -> bool:
+        root = sql.Identifier(self._schema, self._mapping.root.name).as_string(cursor)
+        cursor.execute(
+            "SELECT 1 FROM pg_index JOIN pg_class c ON c.oid = indexrelid "
+            "WHERE indrelid = %s::regclass AND indisprimary AND relname = %s",
+            (root, name),
+        )
+        return cursor.fetchone() is not None
 
     def _write_rows(self, cursor: Cursor, encoded: Encoded) -> None:
         """Replace these documents' rows: items that are gone from an array are gone from its table."""
@@ -245,12 +259,18 @@ class TableWorker:
                 names = self._mapping.column_names(table)
                 copy_rows(cursor, sql.Identifier(self._schema, table.name), names, encoded.payloads[number])
 
-    def _existing(self, cursor: Cursor, keys: Sequence[Key], *, locked: bool = False) -> int:
-        """How many of these documents are there; `locked` until the transaction ends."""
-        lock = " FOR UPDATE" if locked else ""
-        statement = sql.SQL("SELECT FROM {table} AS target WHERE {match}" + lock)
-        self._with_keys(cursor, statement, self._mapping.root.name, keys)
+    def _existing(self, cursor: Cursor, keys: Sequence[Key]) -> int:
+        """How many of these documents are there."""
+        self._with_keys(cursor, sql.SQL("SELECT FROM {table} AS target WHERE {match}"), self._mapping.root.name, keys)
         return cursor.rowcount
+
+    def _lock(self, cursor: Cursor, keys: Sequence[Key]) -> list[Key]:
+        """Those of these documents that are there, locked until the transaction ends."""
+        listed = _joined("target", [key.name for key in self._mapping.keys])
+        statement = sql.SQL("SELECT {0} FROM {{table}} AS target WHERE {{match}} ORDER BY {0} FOR UPDATE")
+        self._with_keys(cursor, statement.format(listed), self._mapping.root.name, keys)
+        rows = [tuple(map(_plain, row)) for row in cursor.fetchall()]
+        return [row if len(row) > 1 else row[0] for row in rows]
 
     def _delete(self, cursor: Cursor, table: str, keys: Sequence[Key]) -> None:
         self._with_keys(cursor, sql.SQL("DELETE FROM {table} AS target WHERE {match}"), table, keys)
@@ -286,12 +306,15 @@ class TableWorker:
         # A row with nothing but its key is not written again, but locked as the others are.
         action = sql.SQL("UPDATE SET {}" + ("" if values else " WHERE false")).format(sql.SQL(", ").join(changed))
         cursor.execute(
-            sql.SQL("INSERT INTO {} ({}) SELECT {} FROM pg_temp.etl_root ON CONFLICT ({}) DO {}").format(
+            # In the order of the keys: two loads that lock the same rows don't wait for each other.
+            sql.SQL(
+                "INSERT INTO {} ({}) SELECT {} FROM pg_temp.etl_root ORDER BY {key} ON CONFLICT ({key}) DO {}"
+            ).format(
                 sql.Identifier(self._schema, root.name),
                 listed,
                 listed,
-                sql.SQL(", ").join(map(sql.Identifier, keys)),
                 action,
+                key=sql.SQL(", ").join(map(sql.Identifier, keys)),
             )
         )
         cursor.execute("DELETE FROM pg_temp.etl_root")
@@ -327,3 +350,12 @@ class TableWorker:
                 landed.loaded, len(landed.rejected), replaced, landed.rows, list(landed.table_rows),
             ),
         )  # fmt: skip
+
+
+def _joined(table: str, names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(table, name) for name in names)
+
+
+def _plain(value: Any) -> Any:
+    """A key's value as the statements take it back."""
+    return bytes(value) if isinstance(value, memoryview) else value
