@@ -109,6 +109,15 @@ def test_a_turn_waits_for_batches_and_ends_earlier_ones(target: Target, tmp_path
     run.close()
 
 
+def test_a_server_that_ends_idle_sessions_leaves_the_holder(database: str) -> None:
+    short = psycopg2.connect(database, options="-c idle_session_timeout=900000")
+    connection = one_run.hold(short, "x", "y", threading.Event())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('idle_session_timeout'), current_setting('tcp_keepalives_idle')")
+        assert cursor.fetchone() == ("0", "10")
+    connection.close()
+
+
 def test_names_of_locks_tell_schema_and_load_apart(database: str) -> None:
     open_ones = [psycopg2.connect(database) for _ in range(2)]
     one_run.hold(open_ones[0], "x", "y z", threading.Event())

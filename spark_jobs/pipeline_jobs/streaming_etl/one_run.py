@@ -21,12 +21,11 @@ from pipeline_jobs.streaming_etl.tables import RANGES
 PATIENCE_S = 60.0
 """A run whose machine is gone is noticed within half a minute, one whose process was killed at once."""
 POLL_S = 0.2
-STAYS = (
-    ("tcp_keepalives_idle", "10"),
-    ("tcp_keepalives_interval", "5"),
-    ("tcp_keepalives_count", "3"),
-    ("idle_session_timeout", "0"),
-)
+STAYS = """
+SELECT set_config(name, wanted.setting, false) FROM pg_settings JOIN (VALUES ('tcp_keepalives_idle', '10'),
+    ('tcp_keepalives_interval', '5'), ('tcp_keepalives_count', '3'), ('idle_session_timeout', '0')
+) AS wanted (name, setting) USING (name)
+"""
 """A server believes for two hours in a client whose machine is gone; it may end one that is idle."""
 
 
@@ -39,8 +38,7 @@ def hold(connection: Connection, schema: str, job: str, cancel: threading.Event)
     deadline = time.monotonic() + PATIENCE_S
     try:
         with connection.cursor() as cursor:
-            for name, value in STAYS:
-                cursor.execute("SELECT set_config(name, %s, false) FROM pg_settings WHERE name = %s", (value, name))
+            cursor.execute(STAYS)
             while not _is_mine(cursor, _name("load", schema, job)):
                 if time.monotonic() > deadline or cancel.wait(POLL_S):
                     raise InfrastructureError(
