@@ -153,6 +153,16 @@ def column_types(cursor: Cursor, table: str) -> dict[str, str]:
     return dict(cursor.fetchall())
 
 
+@contextmanager
+def one_at_a_time(cursor: Cursor, name: str) -> Iterator[None]:
+    """Others of the name wait until the block ends: IF NOT EXISTS fails where two make a table. For autocommit."""
+    cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (name,))
+    try:
+        yield
+    finally:
+        cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (name,))
+
+
 def first_line(error: BaseException) -> str:
     """An error's first line, which has the reason."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -9,7 +9,7 @@ import copy
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,14 @@ def left_then_right(uri: str, held: Held, left: Any, right: Any) -> None:
         second.result()
 
 
+def put_left_then_right(target: Target, folder: Path, held: Held, left: list[Any], right: list[Any]) -> None:
+    """Both loads end well, with no dead letter."""
+    left_then_right(
+        target.uri, held, lambda: put(target, folder, left, "left"), lambda: put(target, folder, right, "right")
+    )
+    assert query(target.uri, "SELECT job, reason, detail FROM etl_dead_letter") == []
+
+
 def until(condition: Any, work: Future[Any]) -> None:
     while not condition() and not work.done():
         time.sleep(0.02)
@@ -112,13 +120,7 @@ def test_the_load_that_commits_last_leaves_its_documents_whole(
     target = Target(database, MAPPING, backoff=NO_RETRY)
     left, right = two_versions(count)
     put(target, tmp_path, some_users(count, seed=2) if are_there else [], "before")
-    left_then_right(
-        database,
-        held,
-        lambda: put(target, tmp_path, left, "left"),
-        lambda: put(target, tmp_path, right, "right"),
-    )
-    assert query(database, "SELECT job, reason, detail FROM etl_dead_letter") == []
+    put_left_then_right(target, tmp_path, held, left, right)
     assert rows_in(database, MAPPING) == rows_of(MAPPING, right)
 
 
@@ -148,13 +150,7 @@ def test_it_is_so_where_the_database_has_another_isolation(database: str, tmp_pa
     target = Target(database, MAPPING, backoff=NO_RETRY)
     left, right = two_versions(3)
     put(target, tmp_path, [], "before")
-    left_then_right(
-        database,
-        held,
-        lambda: put(target, tmp_path, left, "left"),
-        lambda: put(target, tmp_path, right, "right"),
-    )
-    assert query(database, "SELECT job, reason, detail FROM etl_dead_letter") == []
+    put_left_then_right(target, tmp_path, held, left, right)
     assert rows_in(database, MAPPING) == rows_of(MAPPING, right)
 
 
@@ -172,13 +168,8 @@ def test_a_root_table_with_nothing_but_its_key_is_no_exception(
     })  # fmt: skip
     target = Target(database, mapping, backoff=NO_RETRY)
     put(target, tmp_path, [{"_id": 1, "items": [{"value": "old"}]}] if are_there else [], "before")
-    left_then_right(
-        database,
-        held,
-        lambda: put(target, tmp_path, [{"_id": 1, "items": [{"value": "a"}, {"value": "b"}]}], "left"),
-        lambda: put(target, tmp_path, [{"_id": 1, "items": [{"value": item} for item in items]}], "right"),
-    )
-    assert query(database, "SELECT job, reason, detail FROM etl_dead_letter") == []
+    left, right = ([{"_id": 1, "items": [{"value": item} for item in each]}] for each in (["a", "b"], items))
+    put_left_then_right(target, tmp_path, held, left, right)
     assert query(database, "SELECT id, n, value FROM items ORDER BY n") == [(1, n, v) for n, v in enumerate(items, 1)]
 
 
@@ -228,13 +219,7 @@ def test_a_document_that_came_and_went_again_is_no_dead_letter(
         return came_meanwhile(worker, *arguments)
 
     monkeypatch.setattr(TableWorker, "_came_meanwhile", gone_again)
-    left_then_right(
-        database,
-        held,
-        lambda: put(target, tmp_path, left, "left"),
-        lambda: put(target, tmp_path, right, "right"),
-    )
-    assert query(database, "SELECT job, reason, detail FROM etl_dead_letter") == []
+    put_left_then_right(target, tmp_path, held, left, right)
     assert rows_in(database, MAPPING) == rows_of(MAPPING, right)
 
 
@@ -250,24 +235,6 @@ def delete(target: Target, mapping: Mapping, keys: list[int]) -> None:
     worker.load(batch, worker.transform(batch))
     worker.close()
     pool.close()
-
-
-def at_once(one: Callable[[str], None], names: Iterable[str]) -> None:
-    """Call it with each name, all at the same time; none may fail."""
-    errors: list[BaseException] = []
-
-    def noted(name: str) -> None:
-        try:
-            one(name)
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=noted, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
 
 
 @pytest.mark.parametrize("are_there", [True, False], ids=["replaced", "new"])
@@ -286,7 +253,8 @@ def test_of_two_loads_in_any_order_each_document_has_the_rows_of_one(
         random.Random(name).shuffle(shuffled)
         put(target, tmp_path, shuffled, name, batch=7, workers=2)
 
-    at_once(one, ("left", "right"))
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(one, ("left", "right")))
     assert query(database, "SELECT job, reason, detail FROM etl_dead_letter") == []
     found = rows_in(database, MAPPING)
     for number in range(1, 101):

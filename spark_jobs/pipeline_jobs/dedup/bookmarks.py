@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline_jobs.dedup.options import Rule, Source, TimestampUnit
-from pipeline_jobs.postgres import beside_parameters, column_types, identifier, identifiers, literal
+from pipeline_jobs.postgres import beside_parameters, column_types, identifier, identifiers, literal, one_at_a_time
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
@@ -76,12 +76,8 @@ class Bookmarks:
         """Make the table, and what it lacks since an older version. Raises psycopg2's InsufficientPrivilege."""
         if COLUMNS.keys() <= column_types(cursor, self._bookmarks).keys():
             return
-        # IF NOT EXISTS fails where two do it at once.
-        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (self._bookmarks,))
-        try:
+        with one_at_a_time(cursor, self._bookmarks):
             self._make_what_is_missing(cursor)
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", (self._bookmarks,))
 
     def _make_what_is_missing(self, cursor: Cursor) -> None:
         present = column_types(cursor, self._bookmarks)

@@ -15,7 +15,7 @@ from psycopg2.extras import execute_values
 
 from pipeline_jobs.contract import InfrastructureError, JobError
 from pipeline_jobs.migration.ranges import KeyRange
-from pipeline_jobs.postgres import identifier, one_row
+from pipeline_jobs.postgres import identifier, one_at_a_time, one_row
 
 ORPHAN_TIMEOUT_S = 60
 
@@ -41,9 +41,8 @@ class Ledger:
         with target.cursor() as cursor:
             cursor.execute("SELECT to_regclass(%s)", (self.table("difference"),))
             if cursor.fetchone() == (None,):
-                cursor.execute("SELECT pg_advisory_lock(hashtextextended('pipeline_migration', 0))")
-                cursor.execute(_TABLES.format(schema=identifier(self.schema)))
-                cursor.execute("SELECT pg_advisory_unlock(hashtextextended('pipeline_migration', 0))")
+                with one_at_a_time(cursor, "pipeline_migration"):
+                    cursor.execute(_TABLES.format(schema=identifier(self.schema)))
 
     def lock(self, target: Connection) -> None:
         """Hold the run for this connection; a second job on it is refused, and a killed one's rest is waited for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from psycopg2 import OperationalError, ProgrammingError, sql
@@ -10,11 +10,13 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from pipeline_jobs.contract import BadConfigurationError, JobError
+from pipeline_jobs.postgres import column_types
 from pipeline_jobs.streaming_etl.connection_pool import fetched_row
 from pipeline_jobs.streaming_etl.mapping import Column, Mapping, Table
 
 BATCHES, DEAD_LETTERS, RANGES, VERSIONS = "etl_batch", "etl_dead_letter", "etl_range", "etl_version"
 HOOKS = "etl_hook"
+ACCOUNT_TABLES = (BATCHES, DEAD_LETTERS, RANGES, VERSIONS, HOOKS)
 ACCOUNTS = f"""
 CREATE TABLE IF NOT EXISTS {{schema}}.{RANGES} (
     job text, number integer, source text NOT NULL, first text, last text, is_done boolean NOT NULL DEFAULT false,
@@ -58,8 +60,8 @@ def create_tables(connection: Connection, mapping: Mapping, schema: str, *, fore
     try:
         with connection, connection.cursor() as cursor:
             _create_accounts(cursor, schema)
-            for table in mapping.tables:
-                if not _is_there(cursor, schema, table.name):
+            for table, oid in zip(mapping.tables, table_oids(cursor, mapping, schema), strict=True):
+                if oid is None:
                     cursor.execute(_create(mapping, table, schema))
                 _check(cursor, mapping, table, schema)
     except (ProgrammingError, OperationalError) as error:
@@ -84,11 +86,11 @@ def _create_accounts(cursor: Cursor, schema: str) -> None:
     cursor.execute("SELECT FROM pg_namespace WHERE nspname = %s", (schema,))
     if not cursor.rowcount:  # IF NOT EXISTS asks for the right to make it, even where it is there
         cursor.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
-    if not all(_is_there(cursor, schema, name) for name in (BATCHES, DEAD_LETTERS, RANGES, VERSIONS, HOOKS)):
+    if not all(_column_names(cursor, schema, table) for table in ACCOUNT_TABLES):
         cursor.execute(sql.SQL(ACCOUNTS).format(schema=sql.Identifier(schema)))
     for table, name, kind in ADDED_LATER:
         # Altering a table waits for all loads that write to it, even where nothing is to be altered.
-        if not _has_column(cursor, schema, table, name):
+        if name not in _column_names(cursor, schema, table):
             statement = sql.SQL("ALTER TABLE {} ADD COLUMN {} " + kind)
             cursor.execute(statement.format(sql.Identifier(schema, table), sql.Identifier(name)))
 
@@ -98,18 +100,9 @@ def _alone(cursor: Cursor, schema: str) -> None:
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"streaming_etl tables of {schema}",))
 
 
-def _is_there(cursor: Cursor, schema: str, name: str) -> bool:
-    cursor.execute("SELECT to_regclass(format('%%I.%%I', %s, %s)) IS NOT NULL", (schema, name))
-    return bool(fetched_row(cursor)[0])
-
-
-def _has_column(cursor: Cursor, schema: str, table: str, name: str) -> bool:
-    cursor.execute(
-        "SELECT 1 FROM pg_attribute WHERE attrelid = format('%%I.%%I', %s, %s)::regclass "
-        "AND attname = %s AND NOT attisdropped",
-        (schema, table, name),
-    )
-    return cursor.fetchone() is not None
+def _column_names(cursor: Cursor, schema: str, table: str) -> Collection[str]:
+    """Of one of the accounts; none where it is not there."""
+    return column_types(cursor, sql.Identifier(schema, table).as_string(cursor))
 
 
 def table_oids(cursor: Cursor, mapping: Mapping, schema: str) -> list[int | None]:
@@ -152,7 +145,7 @@ def drop_foreign_keys(connection: Connection, mapping: Mapping, schema: str) -> 
 
 def empty_tables(connection: Connection, mapping: Mapping, schema: str) -> None:
     """Delete all rows of the mapping's tables and of the accounts: for trials on tables of their own."""
-    names = [table.name for table in mapping.tables] + [BATCHES, DEAD_LETTERS, RANGES, VERSIONS, HOOKS]
+    names = [*(table.name for table in mapping.tables), *ACCOUNT_TABLES]
     with connection, connection.cursor() as cursor:
         joined = sql.SQL(", ").join(sql.Identifier(schema, name) for name in names)
         cursor.execute(sql.SQL("TRUNCATE {}").format(joined))

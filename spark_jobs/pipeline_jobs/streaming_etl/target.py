@@ -266,7 +266,7 @@ class TableWorker:
 
     def _lock(self, cursor: Cursor, keys: Sequence[Key]) -> list[Key]:
         """Those of these documents that are there, locked until the transaction ends."""
-        listed = _joined("target", [key.name for key in self._mapping.keys])
+        listed = sql.SQL(", ").join(sql.Identifier("target", key.name) for key in self._mapping.keys)
         statement = sql.SQL("SELECT {0} FROM {{table}} AS target WHERE {{match}} ORDER BY {0} FOR UPDATE")
         self._with_keys(cursor, statement.format(listed), self._mapping.root.name, keys)
         rows = [tuple(map(_plain, row)) for row in cursor.fetchall()]
@@ -350,10 +350,6 @@ class TableWorker:
                 landed.loaded, len(landed.rejected), replaced, landed.rows, list(landed.table_rows),
             ),
         )  # fmt: skip
-
-
-def _joined(table: str, names: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(table, name) for name in names)
 
 
 def _plain(value: Any) -> Any:
